@@ -1,0 +1,67 @@
+"""Canonical bytes: one value, one encoding.
+
+Format (version 1). Every value of the ledger is a MessagePack map whose keys are the field names in
+declared order, all present, nothing else. Integers, strings, byte strings, arrays and maps use
+their shortest MessagePack form; there are no floats, no timestamps, no extension types. Text is
+UTF-8. A value is read strictly: decode by type, encode again, and the bytes must be equal, so
+
+    encode(decode(data)) == data        for every accepted `data`
+
+and anything else is `InvalidEncoding`. Sizes are bounded before parsing, depth by the types.
+
+Worked example, checked by a test (`Example(name="符", count=300, raw=b"\\x01")`):
+
+    83                      map of 3
+      a4 6e616d65  a3 e7aca6          "name": "符"
+      a5 636f756e74  cd 012c          "count": 300
+      a3 726177  c4 01 01             "raw": h'01'
+"""
+
+from typing import Generic, TypeVar
+
+import msgspec
+
+from ledger.errors import InvalidEncoding
+
+
+class Value(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=False
+):
+    """Base of every value with canonical bytes. Subclasses list their fields in wire order."""
+
+
+T = TypeVar("T")
+
+
+class Codec(Generic[T]):
+    """Canonical encoding of one type, bounded by `size_bytes_max`."""
+
+    def __init__(self, type_: type[T], *, size_bytes_max: int) -> None:
+        self.size_bytes_max = size_bytes_max
+        self._name = getattr(type_, "__name__", str(type_))
+        self._encoder = msgspec.msgpack.Encoder()
+        self._decoder = msgspec.msgpack.Decoder(type_)
+
+    def encode(self, value: T) -> bytes:
+        """Canonical bytes of `value`. Raises `InvalidEncoding` if they exceed the maximum."""
+        data = self._encoder.encode(value)
+        if len(data) > self.size_bytes_max:
+            raise InvalidEncoding(
+                f"{self._name}: {len(data)} bytes, at most {self.size_bytes_max} are allowed"
+            )
+        return data
+
+    def decode(self, data: bytes) -> T:
+        """The value whose canonical bytes are `data`, or `InvalidEncoding`."""
+        if len(data) > self.size_bytes_max:
+            raise InvalidEncoding(
+                f"{self._name}: {len(data)} bytes, at most {self.size_bytes_max} are allowed"
+            )
+        try:
+            value = self._decoder.decode(data)
+            canonical = self._encoder.encode(value)
+        except (msgspec.DecodeError, RecursionError, ValueError, OverflowError) as error:
+            raise InvalidEncoding(f"{self._name}: {error}") from None
+        if canonical != data:
+            raise InvalidEncoding(f"{self._name}: bytes are not in canonical form")
+        return value

@@ -1,0 +1,57 @@
+"""Errors of `ledger`: one root; the first word of a name says who is to blame.
+
+`Invalid*`: bytes from outside are bad. `Corrupt*`: our own store contradicts itself, stop.
+`NotYet*`: cannot be judged before more data is here. Every error carries one sentence.
+"""
+
+
+class LedgerError(Exception):
+    """Root of every error raised by `ledger`."""
+
+
+class InvalidEncoding(LedgerError):
+    """Bytes are not the canonical encoding of the expected value."""
+
+
+class InvalidSignature(LedgerError):
+    """A signature does not verify under the key it names."""
+
+
+class InvalidKey(LedgerError):
+    """Bytes or text are not a key of a known algorithm."""
+
+
+class InvalidEvent(LedgerError):
+    """A signed event is malformed; `code` is the stable error code."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class InvalidBlock(LedgerError):
+    """A header or record contradicts its place in the log."""
+
+
+class InvalidGenesis(LedgerError):
+    """A genesis document breaks a rule; `faults` lists every one of them."""
+
+    def __init__(self, faults: tuple[str, ...]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = faults
+
+
+class InvalidProof(LedgerError):
+    """An inclusion or consistency proof does not verify."""
+
+
+class InvalidCheckpoint(LedgerError):
+    """A checkpoint is malformed, unsigned, or lacks a quorum of cosignatures."""
+
+
+class StoreFailed(LedgerError):
+    """The storage engine could not write or read (disk full, input/output error): stop."""
+
+
+class CorruptStore(LedgerError):
+    """The store contradicts itself or belongs to another network: refuse to start."""

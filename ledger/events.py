@@ -1,0 +1,262 @@
+"""Signed exchange events: the envelope, the bodies, and the signature.
+
+A signed event is the canonical map `{payload, signature}`: `payload` is the canonical encoding of
+`Envelope`, `signature` is made by the officer's key over `EVENT_DOMAIN || payload`. The `digest` of
+an event is SHA-256 of the whole signed event: it names the event in proposals, in the API and, for
+`share.requested`, the exchange that it opens. A client knows it before it submits.
+
+`Envelope.nonce` (16 bytes, chosen by the client) makes submission idempotent: one nonce of one
+member names one event for ever. `expires_height` bounds how long an event may wait: it is never
+executed in a block above that height, so after it the outcome is known.
+
+Taxpayers appear only as commitments: HMAC-SHA-256 under a fresh 256-bit blind which never reaches
+the ledger. No identifier, and no hash that could be guessed, stands in a body.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from ledger.codec import Codec, Value
+from ledger.errors import InvalidEncoding, InvalidEvent, InvalidKey, InvalidSignature
+from ledger.keys import SecretKey, verify_signature
+
+EVENT_DOMAIN = b"tallystick/event/v1\0"
+EVENT_SIZE_BYTES_MAX = 60_000
+SUBJECTS_MAX = 1_000
+FIELDS_MAX = 64
+TEXT_CHARS_MAX = 500
+
+Hash32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Nonce = Annotated[bytes, Meta(min_length=16, max_length=16)]
+Uint = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Count = Annotated[int, Meta(ge=0, le=2**40)]
+Identifier = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9._-]*\Z")]
+Text = Annotated[str, Meta(max_length=TEXT_CHARS_MAX)]
+Date = Annotated[str, Meta(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])\Z")]
+Urgency = Literal["normal", "urgent", "critical"]
+
+
+class ShareRequested(Value):
+    """A requester asks a provider for records of one dataset."""
+
+    provider: Identifier
+    dataset: Identifier
+    purpose: Identifier
+    legal_basis: Identifier
+    fields: Annotated[tuple[Identifier, ...], Meta(min_length=1, max_length=FIELDS_MAX)]
+    period_from: Date
+    period_to: Date
+    subjects: Annotated[tuple[Hash32, ...], Meta(min_length=1, max_length=SUBJECTS_MAX)]
+    urgency: Urgency
+    retention_days: Annotated[int, Meta(ge=1, le=36_500)]
+    case: Annotated[str, Meta(max_length=64)]
+
+
+class ShareApproved(Value):
+    """An approver of the provider allows an exchange that is under review."""
+
+    exchange: Hash32
+    comment: Text
+
+
+class ShareRefused(Value):
+    """An approver of the provider refuses an exchange that is under review."""
+
+    exchange: Hash32
+    reason: Identifier
+    text: Text
+
+
+class ShareWithdrawn(Value):
+    """The requester takes an exchange back before delivery."""
+
+    exchange: Hash32
+    text: Text
+
+
+class ShareDelivered(Value):
+    """The provider has put the sealed payload into its outbox; only commitments are recorded."""
+
+    exchange: Hash32
+    commitment: Hash32
+    record_count: Count
+    schema_version: Annotated[int, Meta(ge=1, le=65_535)]
+    quality_digest: Hash32
+    size_bytes: Count
+    outbox_until_ms: Uint
+
+
+class ShareReceived(Value):
+    """The requester opened and validated the payload behind `commitment`."""
+
+    exchange: Hash32
+    commitment: Hash32
+    record_count: Count
+
+
+class ShareRejected(Value):
+    """The requester rejects a delivery with standard status codes."""
+
+    exchange: Hash32
+    commitment: Hash32
+    code_set: Identifier
+    codes: Annotated[tuple[Annotated[int, Meta(ge=1, le=99_999)], ...], Meta(min_length=1, max_length=64)]  # noqa: E501 - one field, one line
+    text: Text
+
+
+Body = (
+    ShareRequested
+    | ShareApproved
+    | ShareRefused
+    | ShareWithdrawn
+    | ShareDelivered
+    | ShareReceived
+    | ShareRejected
+)
+
+BODY_TYPES: dict[tuple[str, int], type[Body]] = {
+    ("share.requested", 1): ShareRequested,
+    ("share.approved", 1): ShareApproved,
+    ("share.refused", 1): ShareRefused,
+    ("share.withdrawn", 1): ShareWithdrawn,
+    ("share.delivered", 1): ShareDelivered,
+    ("share.received", 1): ShareReceived,
+    ("share.rejected", 1): ShareRejected,
+}
+_KIND_OF = {type_: key for key, type_ in BODY_TYPES.items()}
+_BODIES = {
+    key: Codec(type_, size_bytes_max=EVENT_SIZE_BYTES_MAX) for key, type_ in BODY_TYPES.items()
+}
+
+
+class Envelope(Value):
+    """What the officer signs; `body` is the canonical encoding of the body of `kind`."""
+
+    version: Literal[1]
+    network: Hash32
+    kind: Annotated[str, Meta(max_length=64)]
+    kind_version: Annotated[int, Meta(ge=1, le=255)]
+    member: Identifier
+    officer: Annotated[bytes, Meta(min_length=33, max_length=33)]
+    nonce: Nonce
+    expires_height: Uint
+    body: msgspec.Raw
+
+
+class SignedEvent(Value):
+    """Payload bytes and the officer's signature over them."""
+
+    payload: Annotated[bytes, Meta(max_length=EVENT_SIZE_BYTES_MAX)]
+    signature: Annotated[bytes, Meta(min_length=65, max_length=65)]
+
+
+_ENVELOPES = Codec(Envelope, size_bytes_max=EVENT_SIZE_BYTES_MAX)
+_SIGNED = Codec(SignedEvent, size_bytes_max=EVENT_SIZE_BYTES_MAX)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A parsed event. `parse_event` alone does not check the signature: `verify_event` does."""
+
+    digest: bytes
+    data: bytes
+    payload: bytes
+    signature: bytes
+    network: bytes
+    kind: str
+    kind_version: int
+    member: str
+    officer: bytes
+    nonce: bytes
+    expires_height: int
+    body: Body
+
+    @property
+    def exchange(self) -> bytes:
+        """Digest of the request that opened the exchange this event belongs to."""
+        return self.digest if isinstance(self.body, ShareRequested) else self.body.exchange
+
+
+def hash_event(data: bytes) -> bytes:
+    """Digest (32 bytes) of the bytes of a signed event."""
+    return hashlib.sha256(data).digest()
+
+
+def parse_event(data: bytes) -> Event:
+    """Event of canonical signed-event bytes. Raises `InvalidEvent` with a stable code."""
+    if len(data) > EVENT_SIZE_BYTES_MAX:
+        raise InvalidEvent(
+            "event-too-large", f"{len(data)} bytes, at most {EVENT_SIZE_BYTES_MAX} are allowed"
+        )
+    try:
+        signed = _SIGNED.decode(data)
+        envelope = _ENVELOPES.decode(signed.payload)
+    except InvalidEncoding as error:
+        raise InvalidEvent("event-malformed", str(error)) from None
+    codec = _BODIES.get((envelope.kind, envelope.kind_version))
+    if codec is None:
+        raise InvalidEvent(
+            "event-kind-unknown", f"{envelope.kind} version {envelope.kind_version}"
+        )
+    try:
+        body = codec.decode(bytes(envelope.body))
+    except InvalidEncoding as error:
+        raise InvalidEvent("event-body-invalid", f"{envelope.kind}: {error}") from None
+    return Event(
+        digest=hash_event(data),
+        data=data,
+        payload=signed.payload,
+        signature=signed.signature,
+        network=envelope.network,
+        kind=envelope.kind,
+        kind_version=envelope.kind_version,
+        member=envelope.member,
+        officer=envelope.officer,
+        nonce=envelope.nonce,
+        expires_height=envelope.expires_height,
+        body=body,
+    )
+
+
+def verify_event(event: Event) -> None:
+    """Check the officer's signature. Raises `InvalidEvent` with code `signature-invalid`."""
+    try:
+        verify_signature(event.officer, EVENT_DOMAIN, event.payload, event.signature)
+    except (InvalidKey, InvalidSignature) as error:
+        raise InvalidEvent("signature-invalid", str(error)) from None
+
+
+def sign_event(
+    key: SecretKey,
+    *,
+    network: bytes,
+    member: str,
+    nonce: bytes,
+    expires_height: int,
+    body: Body,
+) -> Event:
+    """Signed event over `body` by the officer who holds `key`. Raises `InvalidEvent`."""
+    kind, kind_version = _KIND_OF[type(body)]
+    try:
+        payload = _ENVELOPES.encode(
+            Envelope(
+                version=1,
+                network=network,
+                kind=kind,
+                kind_version=kind_version,
+                member=member,
+                officer=key.public,
+                nonce=nonce,
+                expires_height=expires_height,
+                body=msgspec.Raw(_BODIES[kind, kind_version].encode(body)),
+            )
+        )
+        signature = key.sign(EVENT_DOMAIN, payload)
+        data = _SIGNED.encode(SignedEvent(payload=payload, signature=signature))
+    except InvalidEncoding as error:
+        raise InvalidEvent("event-too-large", str(error)) from None
+    return parse_event(data)
