@@ -28,7 +28,7 @@ Decided = Literal["", "permit", "review", "deny"]
 OptionalHash = Annotated[bytes, Meta(max_length=32)]
 
 
-class Header(Value):
+class Header(Value, frozen=True, kw_only=True):
     """First entry of a block. `proposer` is an index into the epoch's validators."""
 
     entry: Literal[1]
@@ -51,7 +51,7 @@ class Header(Value):
     next_validators: OptionalHash
 
 
-class Obligations(Value):
+class Obligations(Value, frozen=True, kw_only=True):
     """Duties that a permit carries, taken from the determining contracts."""
 
     redact: tuple[str, ...]
@@ -59,7 +59,7 @@ class Obligations(Value):
     retention_days: Uint
 
 
-class Outcome(Value):
+class Outcome(Value, frozen=True, kw_only=True):
     """What executing an event did.
 
     `applied` tells whether the state changed; if not, `code` is the stable reason. `decision`,
@@ -75,7 +75,7 @@ class Outcome(Value):
     obligations: Obligations | None
 
 
-class Record(Value):
+class Record(Value, frozen=True, kw_only=True):
     """An event's exact signed bytes and the outcome of executing it."""
 
     entry: Literal[2]

@@ -40,7 +40,7 @@ Date = Annotated[str, Meta(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]
 Urgency = Literal["normal", "urgent", "critical"]
 
 
-class ShareRequested(Value):
+class ShareRequested(Value, frozen=True, kw_only=True):
     """A requester asks a provider for records of one dataset."""
 
     provider: Identifier
@@ -56,14 +56,14 @@ class ShareRequested(Value):
     case: Annotated[str, Meta(max_length=64)]
 
 
-class ShareApproved(Value):
+class ShareApproved(Value, frozen=True, kw_only=True):
     """An approver of the provider allows an exchange that is under review."""
 
     exchange: Hash32
     comment: Text
 
 
-class ShareRefused(Value):
+class ShareRefused(Value, frozen=True, kw_only=True):
     """An approver of the provider refuses an exchange that is under review."""
 
     exchange: Hash32
@@ -71,14 +71,14 @@ class ShareRefused(Value):
     text: Text
 
 
-class ShareWithdrawn(Value):
+class ShareWithdrawn(Value, frozen=True, kw_only=True):
     """The requester takes an exchange back before delivery."""
 
     exchange: Hash32
     text: Text
 
 
-class ShareDelivered(Value):
+class ShareDelivered(Value, frozen=True, kw_only=True):
     """The provider has put the sealed payload into its outbox; only commitments are recorded."""
 
     exchange: Hash32
@@ -90,7 +90,7 @@ class ShareDelivered(Value):
     outbox_until_ms: Uint
 
 
-class ShareReceived(Value):
+class ShareReceived(Value, frozen=True, kw_only=True):
     """The requester opened and validated the payload behind `commitment`."""
 
     exchange: Hash32
@@ -98,7 +98,7 @@ class ShareReceived(Value):
     record_count: Count
 
 
-class ShareRejected(Value):
+class ShareRejected(Value, frozen=True, kw_only=True):
     """The requester rejects a delivery with standard status codes."""
 
     exchange: Hash32
@@ -133,7 +133,7 @@ _BODIES = {
 }
 
 
-class Envelope(Value):
+class Envelope(Value, frozen=True, kw_only=True):
     """What the officer signs; `body` is the canonical encoding of the body of `kind`."""
 
     version: Literal[1]
@@ -147,7 +147,7 @@ class Envelope(Value):
     body: msgspec.Raw
 
 
-class SignedEvent(Value):
+class SignedEvent(Value, frozen=True, kw_only=True):
     """Payload bytes and the officer's signature over them."""
 
     payload: Annotated[bytes, Meta(max_length=EVENT_SIZE_BYTES_MAX)]

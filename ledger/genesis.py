@@ -1,0 +1,184 @@
+"""Genesis: the document that founds a network, and the state it creates.
+
+A JSON file for people (`encode_genesis_json`), hashed in canonical form: the network id is
+SHA-256(`tallystick/genesis/v1\\0` || canonical MessagePack). Every signed byte of the network
+contains that id, so nothing signed for one network is valid in another. Block 1 names the network
+id as its parent hash; view 0 of epoch 0 is the genesis, notarized and final by definition.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from ledger.codec import Codec, Value
+from ledger.errors import InvalidEncoding, InvalidGenesis
+from ledger.events import Uint
+from ledger.registry import (
+    DATASETS,
+    FREEZES,
+    LEGAL_BASES,
+    MEMBERS,
+    OFFICERS,
+    PARAMETERS,
+    POLICY_SETS,
+    PURPOSES,
+    VALIDATOR_LISTS,
+    Dataset,
+    Freeze,
+    LegalBasis,
+    Member,
+    Name,
+    Officer,
+    Parameters,
+    PolicySet,
+    PublicKeyBytes,
+    Purpose,
+    Validator,
+)
+from ledger.state import (
+    FREEZES_KEY,
+    PARAMETERS_KEY,
+    POLICY_SET_KEY,
+    REGISTRY_VERSION_KEY,
+    VALIDATORS_KEY,
+    dataset_key,
+    legal_basis_key,
+    member_key,
+    officer_key,
+    purpose_key,
+)
+
+GENESIS_DOMAIN = b"tallystick/genesis/v1\0"
+GENESIS_SIZE_BYTES_MAX = 16_777_216
+VALIDATORS_MIN = 4
+
+
+class Genesis(Value, frozen=True, kw_only=True):
+    """The founding document. `origin` is the name of the log in checkpoints (C2SP)."""
+
+    version: Literal[1]
+    name: Name
+    origin: Annotated[str, Meta(min_length=3, max_length=120, pattern=r"^[a-z0-9./-]+\Z")]
+    time_ms: Uint
+    log_key: PublicKeyBytes
+    parameters: Parameters
+    validators: tuple[Validator, ...]
+    members: tuple[Member, ...]
+    officers: tuple[Officer, ...]
+    datasets: tuple[Dataset, ...]
+    legal_bases: tuple[LegalBasis, ...]
+    purposes: tuple[Purpose, ...]
+    freezes: tuple[Freeze, ...]
+    policy_set: PolicySet
+
+
+_CODEC = Codec(Genesis, size_bytes_max=GENESIS_SIZE_BYTES_MAX)
+_JSON = msgspec.json.Decoder(Genesis)
+
+
+def hash_genesis(genesis: Genesis) -> bytes:
+    """Network id (32 bytes)."""
+    return hashlib.sha256(GENESIS_DOMAIN + _CODEC.encode(genesis)).digest()
+
+
+def encode_genesis_json(genesis: Genesis) -> bytes:
+    """The genesis file: indented JSON, byte strings in base64."""
+    return msgspec.json.format(msgspec.json.encode(genesis), indent=2) + b"\n"
+
+
+def decode_genesis_json(data: bytes) -> Genesis:
+    """Genesis of a file's bytes, fully checked. Raises `InvalidGenesis` with every fault."""
+    if len(data) > GENESIS_SIZE_BYTES_MAX:
+        raise InvalidGenesis((f"file has more than {GENESIS_SIZE_BYTES_MAX} bytes",))
+    try:
+        genesis = _JSON.decode(data)
+        _CODEC.encode(genesis)
+    except (msgspec.DecodeError, InvalidEncoding, RecursionError, ValueError) as error:
+        raise InvalidGenesis((str(error),)) from None
+    verify_genesis(genesis)
+    return genesis
+
+
+def verify_genesis(genesis: Genesis) -> None:
+    """Check ids, references and counts. Raises `InvalidGenesis` with every fault found."""
+    faults = [*_order_faults(genesis), *_reference_faults(genesis), *_validator_faults(genesis)]
+    if faults:
+        raise InvalidGenesis(tuple(faults))
+
+
+def _order_faults(genesis: Genesis) -> Iterable[str]:
+    lists: tuple[tuple[str, list[str]], ...] = (
+        ("members", [member.id for member in genesis.members]),
+        ("officers", [officer.key.hex() for officer in genesis.officers]),
+        ("datasets", [dataset.id for dataset in genesis.datasets]),
+        ("legal_bases", [basis.id for basis in genesis.legal_bases]),
+        ("purposes", [purpose.id for purpose in genesis.purposes]),
+        ("policy_set.contracts", [contract.id for contract in genesis.policy_set.contracts]),
+    )
+    for name, ids in lists:
+        if ids != sorted(ids):
+            yield f"{name}: not sorted by id"
+        if len(ids) != len(frozenset(ids)):
+            yield f"{name}: an id stands twice"
+
+
+def _reference_faults(genesis: Genesis) -> Iterable[str]:
+    members = frozenset(member.id for member in genesis.members)
+    purposes = frozenset(purpose.id for purpose in genesis.purposes)
+    categories = frozenset(dataset.category for dataset in genesis.datasets)
+    for officer in genesis.officers:
+        if officer.member not in members:
+            yield f"officers: member {officer.member} is unknown"
+    for basis in genesis.legal_bases:
+        for kind, used, known in (
+            ("party", basis.parties, members),
+            ("purpose", basis.purposes, purposes),
+            ("category", basis.categories, categories),
+        ):
+            for name in used:
+                if name not in known:
+                    yield f"legal_bases {basis.id}: {kind} {name} is unknown"
+
+
+def _validator_faults(genesis: Genesis) -> Iterable[str]:
+    count = len(genesis.validators)
+    if not VALIDATORS_MIN <= count <= 30:
+        yield f"validators: {count}, from {VALIDATORS_MIN} to 30 are allowed"
+    members = frozenset(member.id for member in genesis.members)
+    for validator in genesis.validators:
+        if validator.member not in members:
+            yield f"validators: member {validator.member} is unknown"
+    kinds: tuple[tuple[str, Callable[[Validator], object]], ...] = (
+        ("member", lambda validator: validator.member),
+        ("consensus_key", lambda validator: validator.consensus_key),
+        ("cosigning_key", lambda validator: validator.cosigning_key),
+        ("tls_certificate", lambda validator: validator.tls_certificate),
+    )
+    for name, pick in kinds:
+        if len(frozenset(pick(validator) for validator in genesis.validators)) != count:
+            yield f"validators: one {name} stands twice"
+
+
+def genesis_state(genesis: Genesis) -> dict[bytes, bytes]:
+    """State pairs that genesis creates."""
+    pairs = {
+        FREEZES_KEY: FREEZES.encode(genesis.freezes),
+        POLICY_SET_KEY: POLICY_SETS.encode(genesis.policy_set),
+        VALIDATORS_KEY: VALIDATOR_LISTS.encode(genesis.validators),
+        PARAMETERS_KEY: PARAMETERS.encode(genesis.parameters),
+        REGISTRY_VERSION_KEY: (0).to_bytes(8, "big"),
+    }
+    for member in genesis.members:
+        pairs[member_key(member.id)] = MEMBERS.encode(member)
+    for officer in genesis.officers:
+        pairs[officer_key(officer.key)] = OFFICERS.encode(officer)
+    for dataset in genesis.datasets:
+        pairs[dataset_key(dataset.id)] = DATASETS.encode(dataset)
+    for basis in genesis.legal_bases:
+        pairs[legal_basis_key(basis.id)] = LEGAL_BASES.encode(basis)
+    for purpose in genesis.purposes:
+        pairs[purpose_key(purpose.id)] = PURPOSES.encode(purpose)
+    return pairs

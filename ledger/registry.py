@@ -1,0 +1,183 @@
+"""What the ledger knows of parties and rules: the values behind genesis and governance.
+
+All are canonical values (`ledger.codec`) kept in the state under the keys of `ledger.state`, and
+named in genesis. Lists that form a set are sorted by id and have no duplicates.
+"""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from ledger.codec import Codec, Value
+from ledger.events import Date, Identifier, Text, Uint
+
+MemberKind = Literal["tax", "department", "provider", "foreign", "supervisor", "auditor"]
+MemberStatus = Literal["applied", "active", "suspended", "retired"]
+Role = Literal["requester", "approver", "provider", "admin", "auditor", "supervisor"]
+Sensitivity = Literal["public", "internal", "personal", "secret"]
+Name = Annotated[str, Meta(min_length=1, max_length=120)]
+PublicKeyBytes = Annotated[bytes, Meta(min_length=33, max_length=33)]
+
+
+class Member(Value, frozen=True, kw_only=True):
+    """An agency. `region` is a GB/T 2260 code, or ISO 3166 alpha-2 for a foreign authority."""
+
+    id: Identifier
+    name_zh: Name
+    name_en: Name
+    region: Annotated[str, Meta(min_length=2, max_length=6)]
+    kind: MemberKind
+    status: MemberStatus
+    credit: Annotated[int, Meta(ge=0, le=1_000)]
+
+
+class Officer(Value, frozen=True, kw_only=True):
+    """A key of a member with roles; the ledger knows no person's name."""
+
+    key: PublicKeyBytes
+    member: Identifier
+    roles: tuple[Role, ...]
+    status: Literal["active", "revoked"]
+
+
+class Validator(Value, frozen=True, kw_only=True):
+    """A voting node: its consensus key, cosigning key and pinned TLS certificate (DER)."""
+
+    member: Identifier
+    consensus_key: PublicKeyBytes
+    cosigning_key: PublicKeyBytes
+    tls_certificate: Annotated[bytes, Meta(max_length=2_048)]
+
+
+class DatasetField(Value, frozen=True, kw_only=True):
+    """One field of a dataset that a request can name."""
+
+    id: Identifier
+    name_zh: Name
+    name_en: Name
+    sensitivity: Sensitivity
+
+
+class Dataset(Value, frozen=True, kw_only=True):
+    """A kind of records. Every tax member provides every dataset unless a contract says no."""
+
+    id: Identifier
+    version: Annotated[int, Meta(ge=1, le=65_535)]
+    name_zh: Name
+    name_en: Name
+    category: Identifier
+    fields: Annotated[tuple[DatasetField, ...], Meta(min_length=1, max_length=64)]
+    deadline_hours: Annotated[int, Meta(ge=1, le=8_760)]
+
+
+class LegalBasis(Value, frozen=True, kw_only=True):
+    """A statute or agreement. Empty `parties`, `purposes` or `categories` mean all."""
+
+    id: Identifier
+    title_zh: Name
+    title_en: Name
+    article: Annotated[str, Meta(max_length=64)]
+    authority: Name
+    in_force_from: Date
+    in_force_to: Date
+    parties: tuple[Identifier, ...]
+    purposes: tuple[Identifier, ...]
+    categories: tuple[Identifier, ...]
+
+
+class Purpose(Value, frozen=True, kw_only=True):
+    """What shared information may be used for."""
+
+    id: Identifier
+    name_zh: Name
+    name_en: Name
+
+
+class Freeze(Value, frozen=True, kw_only=True):
+    """An emergency stop. Empty strings are wildcards: all empty freezes everything."""
+
+    requester: str
+    provider: str
+    dataset: str
+    reason: Text
+
+
+class Contract(Value, frozen=True, kw_only=True):
+    """One Cedar policy file: its id is the file's name without the ending."""
+
+    id: Identifier
+    text: Annotated[str, Meta(max_length=32_768)]
+
+
+class PolicySet(Value, frozen=True, kw_only=True):
+    """The contracts in force together. Its hash covers the engine's version and the schema."""
+
+    version: Uint
+    engine: Annotated[str, Meta(max_length=64)]
+    schema: Annotated[str, Meta(max_length=65_536)]
+    contracts: tuple[Contract, ...]
+
+
+class Parameters(Value, frozen=True, kw_only=True):
+    """Numbers that every node must share. Times in milliseconds."""
+
+    block_events_max: Annotated[int, Meta(ge=1, le=1_000)]
+    block_bytes_max: Annotated[int, Meta(ge=65_536, le=8_388_608)]
+    delta_ms: Annotated[int, Meta(ge=10, le=10_000)]
+    heartbeat_ms: Annotated[int, Meta(ge=1_000, le=86_400_000)]
+    precision_ms: Annotated[int, Meta(ge=10, le=60_000)]
+    message_delay_ms: Annotated[int, Meta(ge=10, le=60_000)]
+    expiry_blocks_max: Annotated[int, Meta(ge=10, le=10_000_000)]
+
+
+class Exchange(Value, frozen=True, kw_only=True):
+    """State of one exchange; its id is the digest of the request. Times are block times."""
+
+    status: str
+    requester: Identifier
+    provider: Identifier
+    dataset: Identifier
+    purpose: Identifier
+    requested_by: PublicKeyBytes
+    requested_ms: Uint
+    requested_index: Uint
+    changed_ms: Uint
+    changed_height: Uint
+    decision: str
+    deadline_ms: Uint
+    retention_days: Uint
+    redact: tuple[str, ...]
+    fields: tuple[str, ...]
+    subject_count: Uint
+    commitment: Annotated[bytes, Meta(max_length=32)]
+    record_count: Uint
+
+
+class PairCounters(Value, frozen=True, kw_only=True):
+    """Reciprocity figures of one ordered pair (requester, provider), purpose and year."""
+
+    asked: Uint
+    permitted: Uint
+    reviewed: Uint
+    denied: Uint
+    refused: Uint
+    delivered: Uint
+    late: Uint
+    records: Uint
+
+
+MEMBERS = Codec(Member, size_bytes_max=2_048)
+OFFICERS = Codec(Officer, size_bytes_max=2_048)
+VALIDATOR_LISTS = Codec(tuple[Validator, ...], size_bytes_max=131_072)
+DATASETS = Codec(Dataset, size_bytes_max=65_536)
+LEGAL_BASES = Codec(LegalBasis, size_bytes_max=65_536)
+PURPOSES = Codec(Purpose, size_bytes_max=2_048)
+FREEZES = Codec(tuple[Freeze, ...], size_bytes_max=65_536)
+POLICY_SETS = Codec(PolicySet, size_bytes_max=4_194_304)
+PARAMETERS = Codec(Parameters, size_bytes_max=2_048)
+EXCHANGES = Codec(Exchange, size_bytes_max=16_384)
+PAIR_COUNTERS = Codec(PairCounters, size_bytes_max=1_024)
+
+EMPTY_COUNTERS = PairCounters(
+    asked=0, permitted=0, reviewed=0, denied=0, refused=0, delivered=0, late=0, records=0
+)

@@ -1,0 +1,182 @@
+"""The state that executing the log produces, and its digest.
+
+State is a map of byte keys to canonical values. Keys are a two-byte prefix and an id:
+
+    m/ member id            Member            i/ member id 00 nonce(16)   digest of the event (32)
+    o/ officer key (33)     Officer           x/ exchange id (32)         Exchange
+    d/ dataset id           Dataset           c/ requester 00 provider 00 purpose 00 year
+    l/ legal basis id       LegalBasis                                    PairCounters
+    u/ purpose id           Purpose           f/                          tuple of Freeze
+    p/                      PolicySet         v/                          tuple of Validator
+    n/                      Parameters        r/                          registry version (8 bytes)
+
+Digest: LtHash16 with 1,024 lanes (Bellare and Micciancio 1997, "AdHash/LtHash"; parameters as
+analysed by Lewi, Kim, Maykov and Weis, eprint 2019/227). Each pair (key, value) expands by
+SHAKE-128 to 1,024 16-bit lanes; the accumulator is their sum modulo 2^16 per lane, so a changed
+value is one subtraction and one addition, in any order, and anyone with a full copy of the state
+can compute it afresh. `digest` = SHA-256(domain || accumulator).
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from ledger.errors import CorruptStore
+
+STATE_DOMAIN = b"tallystick/state/v1\0"
+LANES_BYTES = 2_048
+
+_LANE_MASK = int.from_bytes(b"\x00\x00\xff\xff" * 512, "big")
+_CARRY = int.from_bytes(b"\x00\x01\x00\x00" * 512, "big")
+
+
+class StateReader(Protocol):
+    """Read access to a state: the whole port that execution needs."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """Value of `key`, or None."""
+
+
+class StateDigest:
+    """Accumulator of a set of (key, value) pairs; mutable, owned by one overlay."""
+
+    __slots__ = ("_even", "_odd")
+
+    def __init__(self, accumulator: bytes = bytes(LANES_BYTES)) -> None:
+        if len(accumulator) != LANES_BYTES:
+            raise CorruptStore(f"a state accumulator has {LANES_BYTES} bytes")
+        lanes = int.from_bytes(accumulator, "big")
+        self._even = lanes & _LANE_MASK
+        self._odd = (lanes >> 16) & _LANE_MASK
+
+    def add(self, key: bytes, value: bytes) -> None:
+        """Count the pair in."""
+        lanes = _expand(key, value)
+        self._even = (self._even + (lanes & _LANE_MASK)) & _LANE_MASK
+        self._odd = (self._odd + ((lanes >> 16) & _LANE_MASK)) & _LANE_MASK
+
+    def remove(self, key: bytes, value: bytes) -> None:
+        """Count the pair out. A lane borrows from the guard bit above it, never from a lane."""
+        lanes = _expand(key, value)
+        self._even = ((self._even | _CARRY) - (lanes & _LANE_MASK)) & _LANE_MASK
+        self._odd = ((self._odd | _CARRY) - ((lanes >> 16) & _LANE_MASK)) & _LANE_MASK
+
+    def encode(self) -> bytes:
+        """The 2,048 accumulator bytes."""
+        return (self._even | (self._odd << 16)).to_bytes(LANES_BYTES, "big")
+
+    def digest(self) -> bytes:
+        """The 32-byte state digest that a header carries."""
+        return hashlib.sha256(STATE_DOMAIN + self.encode()).digest()
+
+
+def _expand(key: bytes, value: bytes) -> int:
+    length = len(key).to_bytes(4, "big")
+    stream = hashlib.shake_128(length + key + value).digest(LANES_BYTES)
+    return int.from_bytes(stream, "big")
+
+
+class Overlay:
+    """Changes on top of a parent state; the parent is never modified."""
+
+    __slots__ = ("_parent", "changes")
+
+    def __init__(self, parent: StateReader) -> None:
+        self._parent = parent
+        self.changes: dict[bytes, bytes] = {}
+
+    def get(self, key: bytes) -> bytes | None:
+        """Value of `key` here or in the parent."""
+        value = self.changes.get(key)
+        return value if value is not None else self._parent.get(key)
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Set `key`. Nothing in the state is ever deleted: retirement is a value."""
+        self.changes[key] = value
+
+    def parent_value(self, key: bytes) -> bytes | None:
+        """Value of `key` before this overlay."""
+        return self._parent.get(key)
+
+
+def apply_changes(accumulator: bytes, overlay: Overlay) -> StateDigest:
+    """Digest after `overlay`, given the accumulator bytes before it."""
+    digest = StateDigest(accumulator)
+    for key, value in overlay.changes.items():
+        before = overlay.parent_value(key)
+        if before == value:
+            continue
+        if before is not None:
+            digest.remove(key, before)
+        digest.add(key, value)
+    return digest
+
+
+def hash_state(pairs: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Digest of a whole state, computed afresh (the naive twin of `apply_changes`)."""
+    digest = StateDigest()
+    for key, value in pairs:
+        digest.add(key, value)
+    return digest.digest()
+
+
+class MapState:
+    """A state held in memory: for auditors, snapshots and tests."""
+
+    __slots__ = ("pairs",)
+
+    def __init__(self, pairs: Mapping[bytes, bytes] | None = None) -> None:
+        self.pairs: dict[bytes, bytes] = dict(pairs or {})
+
+    def get(self, key: bytes) -> bytes | None:
+        """Value of `key`, or None."""
+        return self.pairs.get(key)
+
+
+def member_key(member: str) -> bytes:
+    """State key of a member."""
+    return b"m/" + member.encode()
+
+
+def officer_key(officer: bytes) -> bytes:
+    """State key of an officer (33-byte public key)."""
+    return b"o/" + officer
+
+
+def dataset_key(dataset: str) -> bytes:
+    """State key of a dataset."""
+    return b"d/" + dataset.encode()
+
+
+def legal_basis_key(legal_basis: str) -> bytes:
+    """State key of a legal basis."""
+    return b"l/" + legal_basis.encode()
+
+
+def purpose_key(purpose: str) -> bytes:
+    """State key of a purpose."""
+    return b"u/" + purpose.encode()
+
+
+def nonce_key(member: str, nonce: bytes) -> bytes:
+    """State key under which a member's nonce names its event."""
+    return b"i/" + member.encode() + b"\0" + nonce
+
+
+def exchange_key(exchange: bytes) -> bytes:
+    """State key of an exchange."""
+    return b"x/" + exchange
+
+
+def counters_key(requester: str, provider: str, purpose: str, year: int) -> bytes:
+    """State key of the reciprocity counters of an ordered pair, purpose and year."""
+    return b"c/" + b"\0".join(
+        (requester.encode(), provider.encode(), purpose.encode(), str(year).encode())
+    )
+
+
+FREEZES_KEY = b"f/"
+POLICY_SET_KEY = b"p/"
+VALIDATORS_KEY = b"v/"
+PARAMETERS_KEY = b"n/"
+REGISTRY_VERSION_KEY = b"r/"
