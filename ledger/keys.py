@@ -25,6 +25,7 @@ SIGNATURE_BYTES = 65
 SEED_BYTES = 32
 
 _TEXT_PREFIX = "ed25519:"
+_SECRET_PREFIX = "tallystick-secret-key-v1:ed25519:"
 _HEX_DIGITS = frozenset("0123456789abcdef")
 
 
@@ -92,3 +93,17 @@ def parse_public_key(text: str) -> bytes:
 def fingerprint(public_key: bytes) -> str:
     """First 16 hex digits of SHA-256 of the key bytes, to compare two keys by eye."""
     return hashlib.sha256(public_key).hexdigest()[:16]
+
+
+def format_secret_key(key: SecretKey) -> str:
+    """Content of a key file: one line. The file must have mode 0600."""
+    return f"{_SECRET_PREFIX}{key.seed.hex()}\n"
+
+
+def parse_secret_key(text: str) -> SecretKey:
+    """Key of a key file's content. Raises `InvalidKey`; the message never quotes the content."""
+    digits = text.strip().removeprefix(_SECRET_PREFIX)
+    is_hex = len(digits) == 64 and all(digit in _HEX_DIGITS for digit in digits)
+    if not text.startswith(_SECRET_PREFIX) or not is_hex:
+        raise InvalidKey(f"a secret key file reads {_SECRET_PREFIX} and 64 lower-case hex digits")
+    return SecretKey(bytes.fromhex(digits))
