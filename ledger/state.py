@@ -94,6 +94,10 @@ class Overlay:
         """Set `key`. Nothing in the state is ever deleted: retirement is a value."""
         self.changes[key] = value
 
+    def rebase(self, parent: StateReader) -> None:
+        """Read through `parent` from now on; it must hold what the old parent chain held."""
+        self._parent = parent
+
     def parent_value(self, key: bytes) -> bytes | None:
         """Value of `key` before this overlay."""
         return self._parent.get(key)
