@@ -1,0 +1,61 @@
+# make demo: from a fresh machine to a running network. make test: everything that must hold.
+
+PYTHON  ?= python3
+WORKERS ?= 2
+ARGS    ?=
+
+VENV := .venv
+BIN  := $(VENV)/bin
+# Stamps are named by content, so a checkout that only changes file times installs nothing anew.
+SUM        := $(shell cat setup.cfg pyproject.toml | cksum | cut -d ' ' -f 1)
+STAMP      := $(VENV)/.installed-$(SUM)
+STAMP_TEST := $(VENV)/.installed-test-$(SUM)
+PIP        := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint types bench sim clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "Variables: PYTHON (3.11 to 3.14), ARGS (passed on), WORKERS (test processes)"
+
+setup: $(STAMP) ## install into .venv
+
+demo: $(STAMP) ## start a four-region network here and run an exchange on it
+	@$(BIN)/tally demo $(ARGS)
+
+test: lint types ## linter, formatter, type checker and all tests
+	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+lint: $(STAMP_TEST) ## linter and formatter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP_TEST) ## type checker
+	$(BIN)/mypy
+
+bench: $(STAMP_TEST) ## measure throughput and latency of a local network
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+sim: $(STAMP_TEST) ## simulate consensus under faults: ARGS="--seeds 1000"
+	@$(BIN)/python -m tests.simulation $(ARGS)
+
+clean: ## remove .venv and all caches
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' || { \
+	    echo "Tallystick needs Python 3.11 to 3.14; '$(PYTHON)' is $$($(PYTHON) -V 2>&1)." >&2; \
+	    echo "Name another with: make PYTHON=/path/to/python3 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || { \
+	    echo "Cannot make $(VENV); on Debian and Ubuntu install the python3-venv package." >&2; \
+	    exit 1; }
+	@echo "Installing into $(VENV) (about a minute the first time)"
+	@$(PIP) install --editable .
+	@rm -f $(VENV)/.installed-* && touch $@
+
+$(STAMP_TEST): $(STAMP)
+	@echo "Installing the test tools into $(VENV)"
+	@$(PIP) install --editable '.[test]'
+	@touch $@
