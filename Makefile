@@ -6,7 +6,7 @@ ARGS    ?=
 
 VENV := .venv
 BIN  := $(VENV)/bin
-# Stamps are named by content, so a checkout that only changes file times installs nothing anew.
+# Stamps are named by the content of the metadata: changed file times alone install nothing anew.
 SUM        := $(shell cat setup.cfg pyproject.toml | cksum | cut -d ' ' -f 1)
 STAMP      := $(VENV)/.installed-$(SUM)
 STAMP_TEST := $(VENV)/.installed-test-$(SUM)
@@ -44,7 +44,7 @@ clean: ## remove .venv and all caches
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(STAMP): setup.cfg pyproject.toml
+$(STAMP):
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' || { \
 	    echo "Tallystick needs Python 3.11 to 3.14; '$(PYTHON)' is $$($(PYTHON) -V 2>&1)." >&2; \
 	    echo "Name another with: make PYTHON=/path/to/python3 $(MAKECMDGOALS)" >&2; exit 1; }
