@@ -114,3 +114,8 @@ def is_header(data: bytes) -> bool:
     """Whether an entry claims to be a block header (its bytes may still be invalid)."""
     return data.startswith(_HEADER_START)
 
+
+
+def quorum_of(validators: int) -> int:
+    """Votes that make a certificate: n - floor((n - 1) / 3), never `2f + 1` (CONSENSUS 1.0)."""
+    return validators - (validators - 1) // 3

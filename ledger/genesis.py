@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from ledger.blocks import quorum_of
 from ledger.codec import Codec, Value
 from ledger.errors import InvalidEncoding, InvalidGenesis
 from ledger.events import Uint
@@ -50,6 +51,8 @@ from ledger.state import (
     officer_key,
     purpose_key,
 )
+from ledger.tlog.note import COSIGNATURE_ED25519, ED25519, VerifierKey
+from ledger.tlog.policy import Policy
 
 GENESIS_DOMAIN = b"tallystick/genesis/v1\0"
 GENESIS_SIZE_BYTES_MAX = 16_777_216
@@ -182,3 +185,34 @@ def genesis_state(genesis: Genesis) -> dict[bytes, bytes]:
     for purpose in genesis.purposes:
         pairs[purpose_key(purpose.id)] = PURPOSES.encode(purpose)
     return pairs
+
+
+def log_verifier_key(genesis: Genesis) -> VerifierKey:
+    """The log's key in checkpoints; its name is the origin."""
+    return VerifierKey(name=genesis.origin, kind=ED25519, raw=genesis.log_key[1:])
+
+
+def cosigner_keys(genesis: Genesis) -> tuple[VerifierKey, ...]:
+    """The validators' cosigning keys in validator order, named `<origin>/<member>`."""
+    return tuple(
+        VerifierKey(
+            name=f"{genesis.origin}/{validator.member}",
+            kind=COSIGNATURE_ED25519,
+            raw=validator.cosigning_key[1:],
+        )
+        for validator in genesis.validators
+    )
+
+
+def log_policy(genesis: Genesis) -> Policy:
+    """The tlog-policy under which a checkpoint of this network is believed."""
+    keys = cosigner_keys(genesis)
+    names = [validator.member for validator in genesis.validators]
+    witnesses = (f"witness {name} {key.format()}" for name, key in zip(names, keys, strict=True))
+    lines = [
+        f"log {log_verifier_key(genesis).format()}",
+        *witnesses,
+        f"group validators {quorum_of(len(keys))} {' '.join(names)}",
+        "quorum validators",
+    ]
+    return Policy.parse("".join(line + "\n" for line in lines).encode())

@@ -105,6 +105,9 @@ class Pool:
             if digest in self._events:
                 lost.append(digest)
                 self._remove(digest)
+        if len(self._expiry) > 2 * len(self._events) + 1_024:
+            self._expiry = [(event.expires_height, event.digest) for event in self]
+            heapq.heapify(self._expiry)
         return tuple(lost)
 
     def _remove(self, digest: bytes) -> None:

@@ -1,0 +1,1 @@
+"""The validator and observer node: consensus, links, storage driver, HTTP."""

@@ -1,0 +1,422 @@
+"""The node's view of the chain: the final log plus executed blocks that are not final yet.
+
+This is the `Application` that the consensus core asks. It builds and validates blocks with the one
+`contracts.execute`, on overlays over the parent's state, so a header already carries the state
+digest after its block. `commit` turns final blocks into one atomic, durable write.
+
+    pool -> build / validate -> candidates (overlay each) -> commit -> log
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from contracts.engine import ENGINE_VERSION, Contracts
+from contracts.errors import ContractError
+from contracts.execute import BlockInput, Execution, execute, select
+from ledger.blocks import (
+    BLOCK_EVENTS_MAX,
+    HEADERS,
+    Header,
+    hash_header,
+    hash_validators,
+)
+from ledger.errors import InvalidEncoding
+from ledger.events import Event
+from ledger.genesis import Genesis, hash_genesis
+from ledger.log import FinalizedBlock, Log
+from ledger.state import StateDigest, StateReader, apply_changes
+from ledger.tlog.merkle import CompactRange, hash_leaf, root_of
+from node.errors import InvalidHeader
+from node.pool import Pool
+from node.service import FinalBlock, FinalRecord
+from node.simplex.types import Block, Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """An executed block that is not final yet."""
+
+    block: Block
+    header: Header
+    events: tuple[Event, ...]
+    execution: Execution
+    leaf_hashes: tuple[bytes, ...]
+    range: CompactRange
+    accumulator: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parent:
+    """What a child block needs of its parent."""
+
+    height: int
+    hash: bytes
+    time_ms: int
+    range: CompactRange
+    accumulator: bytes
+    state: StateReader
+    pending_taken: int
+
+
+class Chain:
+    """Final log, candidates and pool of one node."""
+
+    def __init__(
+        self, *, genesis: Genesis, log: Log, pool: Pool, contracts: Contracts, me: int
+    ) -> None:
+        self.genesis = genesis
+        self.network = hash_genesis(genesis)
+        self.me = me
+        self.log = log
+        self.pool = pool
+        self.contracts = contracts
+        self._candidates: dict[bytes, Candidate] = {}
+        self._validators_hash = hash_validators(
+            tuple(validator.consensus_key for validator in genesis.validators)
+        )
+
+    # --- what the core asks -------------------------------------------------------------------
+
+    def parse(self, header: bytes, refs: tuple[bytes, ...]) -> Block:
+        """Block of header bytes and event digests. Raises `InvalidHeader`."""
+        try:
+            value = HEADERS.decode(header)
+        except InvalidEncoding as error:
+            raise InvalidHeader(str(error)) from None
+        if len(refs) != value.record_count or len(refs) > BLOCK_EVENTS_MAX:
+            raise InvalidHeader(f"{len(refs)} event digests for {value.record_count} records")
+        if len(frozenset(refs)) != len(refs):
+            raise InvalidHeader("an event digest stands twice")
+        return _block(header, value, refs)
+
+    def has_pending(self, parent_hash: bytes) -> bool:
+        """CONSENSUS R9(a): whether events wait that the chain up to the parent does not hold."""
+        parent = self._parent(parent_hash)
+        taken = parent.pending_taken if parent else 0
+        return len(self.pool) > taken
+
+    def holds(self, block_hash: bytes) -> bool:
+        """Whether the block is final or executed here."""
+        return block_hash == self.log.tip.block_hash or block_hash in self._candidates
+
+    def block(self, block_hash: bytes) -> Block | None:
+        """A candidate block or the final tip, else None."""
+        candidate = self._candidates.get(block_hash)
+        if candidate is not None:
+            return candidate.block
+        return self._tip_block() if block_hash == self.log.tip.block_hash else None
+
+    def build(
+        self, parent_hash: bytes, *, epoch: int, view: int, parent_view: int, wall_ms: int
+    ) -> Block | None:
+        """A new block on the parent with as many pending events as fit, already executed."""
+        parent = self._parent(parent_hash)
+        if parent is None:
+            return None
+        height, time_ms = parent.height + 1, max(wall_ms, parent.time_ms + 1)
+        parameters = self.genesis.parameters
+        execution, events, evicted = select(
+            parent.state,
+            self._untaken(parent_hash),
+            network=self.network,
+            height=height,
+            time_ms=time_ms,
+            first_index=parent.range.size + 1,
+            contracts=self.contracts,
+            events_max=parameters.block_events_max,
+            bytes_max=parameters.block_bytes_max,
+        )
+        self.pool.remove(event.digest for event, _ in evicted)
+        derived = _derive(parent, execution)
+        header = Header(
+            entry=1,
+            version=1,
+            network=self.network,
+            epoch=epoch,
+            height=height,
+            view=view,
+            parent_view=parent_view,
+            proposer=self.me,
+            time_ms=time_ms,
+            parent_hash=parent.hash,
+            tree_size=parent.range.size,
+            tree_root=parent.range.root(),
+            record_count=len(events),
+            records_root=derived.records_root,
+            state_digest=derived.state.digest(),
+            engine=ENGINE_VERSION,
+            validators_hash=self._validators_hash,
+            next_validators=b"",
+        )
+        header_bytes = HEADERS.encode(header)
+        block = _block(header_bytes, header, tuple(event.digest for event in events))
+        self._keep(block, header, events, execution, parent, derived)
+        return block
+
+    def validate(self, block: Block) -> Verdict:
+        """Execute a proposed block on its parent and compare every derived header field."""
+        if self.holds(block.hash):
+            return Verdict.VALID
+        parent = self._parent(block.parent_hash)
+        if parent is None or self.missing_events(block):
+            return Verdict.MISSING
+        events = tuple(event for ref in block.refs if (event := self.pool.get(ref)) is not None)
+        try:
+            header = HEADERS.decode(block.header)
+            self._check_header(header, parent)
+            execution = self._execute(parent, header, events)
+            self._accept(block, header, events, execution, parent)
+        except (InvalidHeader, ContractError):
+            return Verdict.INVALID
+        return Verdict.VALID
+
+    # --- data of blocks -----------------------------------------------------------------------
+
+    def missing_events(self, block: Block) -> tuple[bytes, ...]:
+        """Digests of the block's events that are not in the pool."""
+        return tuple(ref for ref in block.refs if ref not in self.pool)
+
+    def block_events(self, block_hash: bytes) -> tuple[bytes, ...] | None:
+        """Signed bytes of a candidate's events, or None."""
+        candidate = self._candidates.get(block_hash)
+        return tuple(event.data for event in candidate.events) if candidate else None
+
+    def commit(
+        self, blocks: Sequence[Block], extra: dict[bytes, bytes]
+    ) -> tuple[FinalBlock, ...]:
+        """Write final blocks, oldest first, with `extra` meta values, in one durable batch."""
+        candidates = [self._candidates[block.hash] for block in blocks]
+        self.log.append([_finalized(candidate) for candidate in candidates], extra)
+        return self._settle(candidates)
+
+    def append_synced(
+        self, header_bytes: bytes, events: tuple[Event, ...], extra: dict[bytes, bytes]
+    ) -> Candidate:
+        """Execute a block received in catch-up on the final tip. Raises `InvalidHeader`.
+
+        Nothing is written: the caller proves the result under a quorum checkpoint first and then
+        calls `commit`.
+        """
+        block = self.parse(header_bytes, tuple(event.digest for event in events))
+        parent = self._parent(block.parent_hash)
+        if parent is None:
+            raise InvalidHeader(f"block {block.height} does not follow the chain held here")
+        header = HEADERS.decode(header_bytes)
+        try:
+            self._check_header(header, parent)
+            execution = self._execute(parent, header, events)
+        except ContractError as error:
+            raise InvalidHeader(str(error)) from None
+        return self._accept(block, header, events, execution, parent)
+
+    def drop(self, block_hashes: Iterable[bytes]) -> None:
+        """Forget candidates that turned out not to be provable."""
+        for block_hash in block_hashes:
+            self._candidates.pop(block_hash, None)
+
+    # --- inside -------------------------------------------------------------------------------
+
+    def _parent(self, block_hash: bytes) -> Parent | None:
+        tip = self.log.tip
+        if block_hash == tip.block_hash:
+            return Parent(
+                height=tip.height,
+                hash=tip.block_hash,
+                time_ms=tip.time_ms,
+                range=self.log.range,
+                accumulator=self.log.accumulator,
+                state=self.log,
+                pending_taken=0,
+            )
+        candidate = self._candidates.get(block_hash)
+        if candidate is None:
+            return None
+        return Parent(
+            height=candidate.header.height,
+            hash=block_hash,
+            time_ms=candidate.header.time_ms,
+            range=candidate.range,
+            accumulator=candidate.accumulator,
+            state=candidate.execution.overlay,
+            pending_taken=sum(
+                sum(1 for event in ancestor.events if event.digest in self.pool)
+                for ancestor in self._ancestry(block_hash)
+            ),
+        )
+
+    def _tip_block(self) -> Block:
+        tip = self.log.tip
+        if tip.height > 0:
+            header_bytes = self.log.read_entry(self.log.header_index(tip.height))
+            return _block(header_bytes, HEADERS.decode(header_bytes), ())
+        return Block(
+            hash=tip.block_hash,
+            header=b"",
+            refs=(),
+            epoch=0,
+            view=0,
+            parent_view=0,
+            height=0,
+            parent_hash=bytes(32),
+            time_ms=tip.time_ms,
+            proposer=0,
+        )
+
+    def _ancestry(self, block_hash: bytes) -> Iterable[Candidate]:
+        while (candidate := self._candidates.get(block_hash)) is not None:
+            yield candidate
+            block_hash = candidate.header.parent_hash
+
+    def _untaken(self, parent_hash: bytes) -> Iterable[Event]:
+        taken = frozenset(
+            event.digest for ancestor in self._ancestry(parent_hash) for event in ancestor.events
+        )
+        return [event for event in self.pool if event.digest not in taken]
+
+    def _check_header(self, header: Header, parent: Parent) -> None:
+        expected = (
+            ("network", header.network, self.network),
+            ("height", header.height, parent.height + 1),
+            ("parent_hash", header.parent_hash, parent.hash),
+            ("tree_size", header.tree_size, parent.range.size),
+            ("tree_root", header.tree_root, parent.range.root()),
+            ("engine", header.engine, ENGINE_VERSION),
+            ("validators_hash", header.validators_hash, self._validators_hash),
+            ("next_validators", header.next_validators, b""),
+        )
+        for name, found, wanted in expected:
+            if found != wanted:
+                raise InvalidHeader(f"{name} is {found!r}, expected {wanted!r}")
+        if header.time_ms <= parent.time_ms:
+            raise InvalidHeader(f"time_ms {header.time_ms} is not after {parent.time_ms}")
+        if header.record_count > self.genesis.parameters.block_events_max:
+            raise InvalidHeader(f"{header.record_count} records are more than allowed")
+
+    def _execute(self, parent: Parent, header: Header, events: tuple[Event, ...]) -> Execution:
+        if sum(len(event.data) for event in events) > self.genesis.parameters.block_bytes_max:
+            raise InvalidHeader("the block's events are larger than allowed")
+        block = BlockInput(
+            network=self.network,
+            height=header.height,
+            time_ms=header.time_ms,
+            first_index=parent.range.size + 1,
+            events=events,
+        )
+        return execute(parent.state, block, self.contracts)
+
+    def _accept(
+        self,
+        block: Block,
+        header: Header,
+        events: tuple[Event, ...],
+        execution: Execution,
+        parent: Parent,
+    ) -> Candidate:
+        """Candidate of a block made elsewhere. Raises `InvalidHeader` when its results differ."""
+        derived = _derive(parent, execution)
+        if derived.records_root != header.records_root:
+            raise InvalidHeader("records_root differs from the executed records")
+        if derived.state.digest() != header.state_digest:
+            raise InvalidHeader("state_digest differs from the executed state")
+        return self._keep(block, header, events, execution, parent, derived)
+
+    def _keep(
+        self,
+        block: Block,
+        header: Header,
+        events: tuple[Event, ...],
+        execution: Execution,
+        parent: Parent,
+        derived: "_Derived",
+    ) -> Candidate:
+        leaves = (hash_leaf(block.header), *derived.leaves)
+        candidate = Candidate(
+            block=block,
+            header=header,
+            events=events,
+            execution=execution,
+            leaf_hashes=leaves,
+            range=parent.range.extend(leaves),
+            accumulator=derived.state.encode(),
+        )
+        self._candidates[block.hash] = candidate
+        return candidate
+
+    def _settle(self, committed: Sequence[Candidate]) -> tuple[FinalBlock, ...]:
+        """After the write: prune what lost, re-root what builds on the tip, empty the pool."""
+        tip = self.log.tip
+        kept: dict[bytes, Candidate] = {}
+        for block_hash, candidate in sorted(
+            self._candidates.items(), key=lambda pair: pair[1].header.height
+        ):
+            parent_hash = candidate.header.parent_hash
+            if parent_hash == tip.block_hash:
+                candidate.execution.overlay.rebase(self.log)
+            elif parent_hash not in kept:
+                continue
+            kept[block_hash] = candidate
+        self._candidates = kept
+        for candidate in committed:
+            self.pool.settle(candidate.events, candidate.header.height)
+        return tuple(final_block(candidate) for candidate in committed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Derived:
+    leaves: list[bytes]
+    records_root: bytes
+    state: StateDigest
+
+
+def _derive(parent: Parent, execution: Execution) -> _Derived:
+    leaves = [hash_leaf(record) for record in execution.records]
+    state = apply_changes(parent.accumulator, execution.overlay)
+    return _Derived(leaves=leaves, records_root=root_of(leaves), state=state)
+
+
+def final_block(candidate: Candidate) -> FinalBlock:
+    """What subscribers are told of a committed candidate."""
+    first_index = candidate.header.tree_size + 1
+    return FinalBlock(
+        header=candidate.header,
+        block_hash=candidate.block.hash,
+        first_index=first_index,
+        records=tuple(
+            FinalRecord(index=first_index + position, event=event, outcome=outcome)
+            for position, (event, outcome) in enumerate(
+                zip(candidate.events, candidate.execution.outcomes, strict=True)
+            )
+        ),
+    )
+
+
+def _block(header_bytes: bytes, header: Header, refs: tuple[bytes, ...]) -> Block:
+    return Block(
+        hash=hash_header(header_bytes),
+        header=header_bytes,
+        refs=refs,
+        epoch=header.epoch,
+        view=header.view,
+        parent_view=header.parent_view,
+        height=header.height,
+        parent_hash=header.parent_hash,
+        time_ms=header.time_ms,
+        proposer=header.proposer,
+    )
+
+
+def _finalized(candidate: Candidate) -> FinalizedBlock:
+    return FinalizedBlock(
+        header_bytes=candidate.block.header,
+        header=candidate.header,
+        block_hash=candidate.block.hash,
+        records=candidate.execution.records,
+        leaf_hashes=candidate.leaf_hashes,
+        digests=tuple(event.digest for event in candidate.events),
+        exchanges=tuple(event.exchange for event in candidate.events),
+        changes=candidate.execution.overlay.changes,
+        accumulator=candidate.accumulator,
+        range=candidate.range,
+    )
+
+

@@ -1,0 +1,254 @@
+"""The node's configuration file: one table of settings, strict, all faults named at once.
+
+`SETTINGS` is the whole truth: the reader, the sample in `config/node.toml` and the documentation
+are checked against it. Paths are relative to the file.
+"""
+
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from node.errors import InvalidConfig
+
+CONFIG_SIZE_BYTES_MAX = 1_048_576
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Host and port; port 0 lets the system choose."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can connect."""
+        return self.host in LOOPBACK or self.host.startswith("127.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One key: its parser (raises ValueError with a sentence), default and meaning."""
+
+    section: str
+    key: str
+    parse: Callable[[Any], Any]
+    default: Any
+    zh: str
+    en: str
+
+
+REQUIRED = object()
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("must be a text that is not empty")
+    return value
+
+
+def _optional_text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("must be a text")
+    return value
+
+
+def _address(value: Any) -> Address:
+    host, _, port = _text(value).rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
+        raise ValueError('must read "host:port"')
+    return Address(host.strip("[]"), int(port))
+
+
+def _addresses(value: Any) -> dict[str, Address]:
+    if not isinstance(value, dict):
+        raise ValueError("must be a table of member id and address")
+    return {member: _address(address) for member, address in value.items()}
+
+
+def _count(low: int, high: int) -> Callable[[Any], int]:
+    def parse(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        return value
+
+    return parse
+
+
+def _choice(*names: str) -> Callable[[Any], str]:
+    def parse(value: Any) -> str:
+        if value not in names:
+            raise ValueError("must be one of " + ", ".join(names))
+        return str(value)
+
+    return parse
+
+
+def _row(
+    section: str, key: str, parse: Callable[[Any], Any], default: Any, zh: str, en: str
+) -> Setting:
+    return Setting(section=section, key=key, parse=parse, default=default, zh=zh, en=en)
+
+
+SETTINGS: tuple[Setting, ...] = (
+    _row("node", "member", _text, REQUIRED, "本节点所属成员单位", "member id of this node"),
+    _row("node", "genesis", _text, REQUIRED, "创世文件", "genesis file"),
+    _row("node", "data_dir", _text, "data", "数据目录", "data directory"),
+    _row(
+        "node", "storage", _choice("auto", "leveldb", "lmdb"), "auto",
+        "存储引擎", "storage engine",
+    ),
+    _row("keys", "consensus", _text, "keys/consensus.key", "共识密钥文件", "consensus key file"),
+    _row("keys", "cosigning", _text, "keys/cosigning.key", "联署密钥文件", "cosigning key file"),
+    _row("keys", "log", _text, "keys/log.key", "日志密钥文件", "log key file"),
+    _row("keys", "tls_key", _text, "keys/tls.key.pem", "TLS 私钥", "TLS private key (PEM)"),
+    _row("keys", "tls_certificate", _text, "keys/tls.cert.pem", "TLS 证书", "TLS certificate"),
+    _row("peers", "listen", _address, REQUIRED, "节点间监听地址", "address for peers"),
+    _row("peers", "addresses", _addresses, REQUIRED, "其他节点地址", "addresses of the peers"),
+    _row("api", "listen", _address, REQUIRED, "接口监听地址", "address of the HTTP API"),
+    _row("api", "tls_certificate", _optional_text, "", "接口 TLS 证书", "API TLS certificate"),
+    _row("api", "tls_key", _optional_text, "", "接口 TLS 私钥", "API TLS private key"),
+    _row(
+        "metrics", "listen", _address, Address("127.0.0.1", 0),
+        "指标监听地址", "address of the metrics",
+    ),
+    _row(
+        "limits", "pending_events_max", _count(100, 1_000_000), 20_000,
+        "待定事件上限", "pending events at most",
+    ),
+    _row(
+        "limits", "pending_per_member_max", _count(10, 1_000_000), 10_000,
+        "每成员待定事件上限", "pending events of one member at most",
+    ),
+    _row(
+        "limits", "events_per_second_per_member", _count(1, 1_000_000), 5_000,
+        "每成员每秒事件数", "events per second of one member",
+    ),
+    _row(
+        "limits", "connections_max", _count(8, 65_536), 512,
+        "接口连接数上限", "API connections at most",
+    ),
+    _row(
+        "logging", "level", _choice("debug", "info", "warning", "error"), "info",
+        "日志级别", "log level",
+    ),
+    _row("logging", "format", _choice("json", "console"), "json", "日志格式", "log format"),
+)
+
+
+class Config:
+    """Checked settings: `config["api", "listen"]`; paths resolved by `path`."""
+
+    def __init__(self, file: Path, values: Mapping[tuple[str, str], Any]) -> None:
+        self.file = file
+        self._values = dict(values)
+
+    def __getitem__(self, key: tuple[str, str]) -> Any:
+        return self._values[key]
+
+    def path(self, section: str, key: str) -> Path:
+        """A setting that is a path, relative to the file's folder."""
+        return (self.file.parent / str(self._values[section, key])).resolve()
+
+
+def read_config(file: Path) -> Config:
+    """Settings of a TOML file. Raises `InvalidConfig` with every fault, its line and key."""
+    try:
+        data = file.read_bytes()
+        text = data.decode()
+        document = tomllib.loads(text) if len(data) <= CONFIG_SIZE_BYTES_MAX else None
+    except OSError as error:
+        raise InvalidConfig(str(file), (f"cannot be read: {error.strerror}",)) from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InvalidConfig(str(file), (f"not valid TOML: {error}",)) from None
+    if document is None:
+        raise InvalidConfig(str(file), (f"more than {CONFIG_SIZE_BYTES_MAX} bytes",))
+    lines = _line_numbers(text)
+    values, faults = _parse_values(document, lines)
+    faults += _unknown_keys(document, lines)
+    if not faults:
+        faults += _contradictions(values, lines)
+    if faults:
+        raise InvalidConfig(str(file), tuple(faults))
+    return Config(file.resolve(), values)
+
+
+def _parse_values(
+    document: dict[str, Any], lines: Mapping[tuple[str, str], int]
+) -> tuple[dict[tuple[str, str], Any], list[str]]:
+    values: dict[tuple[str, str], Any] = {}
+    faults: list[str] = []
+    for setting in SETTINGS:
+        place = (setting.section, setting.key)
+        section = document.get(setting.section, {})
+        found = section.get(setting.key, setting.default) if isinstance(section, dict) else REQUIRED
+        if found is REQUIRED:
+            faults.append(f"[{setting.section}] {setting.key}: missing ({setting.en})")
+            continue
+        if found is setting.default:
+            values[place] = found
+            continue
+        try:
+            values[place] = setting.parse(found)
+        except ValueError as error:
+            faults.append(f"{_at(lines, place)}[{setting.section}] {setting.key}: {error}")
+    return values, faults
+
+
+def _unknown_keys(
+    document: dict[str, Any], lines: Mapping[tuple[str, str], int]
+) -> list[str]:
+    known = {(setting.section, setting.key) for setting in SETTINGS}
+    sections = {setting.section for setting in SETTINGS}
+    faults: list[str] = []
+    for section, table in document.items():
+        if section not in sections or not isinstance(table, dict):
+            faults.append(f"{_at(lines, (section, ''))}[{section}]: unknown section")
+            continue
+        faults += [
+            f"{_at(lines, (section, key))}[{section}] {key}: unknown key"
+            for key in table
+            if (section, key) not in known
+        ]
+    return faults
+
+
+def _contradictions(
+    values: Mapping[tuple[str, str], Any], lines: Mapping[tuple[str, str], int]
+) -> list[str]:
+    faults: list[str] = []
+    has_tls = bool(values["api", "tls_certificate"])
+    if has_tls != bool(values["api", "tls_key"]):
+        faults.append("[api] tls_certificate and tls_key: set both or none")
+    if not has_tls and not values["api", "listen"].is_loopback:
+        place = _at(lines, ("api", "listen"))
+        faults.append(
+            f"{place}[api] listen: an address that others can reach needs tls_certificate and"
+            " tls_key"
+        )
+    return faults
+
+
+def _at(lines: Mapping[tuple[str, str], int], place: tuple[str, str]) -> str:
+    line = lines.get(place)
+    return f"line {line}: " if line else ""
+
+
+def _line_numbers(text: str) -> dict[tuple[str, str], int]:
+    """Line of each `[section]` (key "") and of each key, for messages only."""
+    numbers: dict[tuple[str, str], int] = {}
+    section = ""
+    for number, line in enumerate(text.split("\n"), start=1):
+        stripped = line.strip()
+        if stripped.startswith("[") and "]" in stripped:
+            section, _, key = stripped[1 : stripped.index("]")].partition(".")
+            numbers.setdefault((section, key), number)
+        elif "=" in stripped and not stripped.startswith("#"):
+            numbers.setdefault((section, stripped.partition("=")[0].strip().strip('"')), number)
+    return numbers
