@@ -138,6 +138,9 @@ class Exchange(Value, frozen=True, kw_only=True):
     provider: Identifier
     dataset: Identifier
     purpose: Identifier
+    legal_basis: Identifier
+    urgency: str
+    period_days: Uint
     requested_by: PublicKeyBytes
     requested_ms: Uint
     requested_index: Uint

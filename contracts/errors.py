@@ -1,0 +1,35 @@
+"""Errors of `contracts`: one root; values as attributes, texts for people in `contracts.words`."""
+
+
+class ContractError(Exception):
+    """Root of every error raised by `contracts`."""
+
+
+class InvalidPolicySet(ContractError):
+    """A policy set breaks the schema or the rules of this ledger; `faults` lists every one."""
+
+    def __init__(self, faults: tuple[str, ...]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = faults
+
+
+class RefusedEvent(ContractError):
+    """An event that must not be applied. `code` is stable, `detail` says what was found.
+
+    `recordable`: a block may include it, as a refused record. Otherwise a block with it is invalid.
+    """
+
+    def __init__(self, code: str, detail: str, *, recordable: bool) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+        self.recordable = recordable
+
+
+class InvalidInclusion(ContractError):
+    """A block includes an event that no honest proposer includes."""
+
+    def __init__(self, digest: bytes, refused: RefusedEvent) -> None:
+        super().__init__(f"event {digest.hex()}: {refused}")
+        self.digest = digest
+        self.code = refused.code
