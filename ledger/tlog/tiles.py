@@ -165,8 +165,10 @@ class TileReader:
         self._tiles: dict[tuple[int, int], list[Hash]] = {}
 
     def read_hash(self, level: int, index: int) -> Hash:
-        """Hash of the complete subtree `index` of `level`. Raises `InvalidProof` if the tree has
-        no such subtree, `InvalidEncoding` if its tile has not the right size."""
+        """Hash of the complete subtree `index` of `level`.
+
+        Raises `InvalidProof` if the tree has none, `InvalidEncoding` if its tile is no tile.
+        """
         if level < 0 or index < 0 or (index + 1) << level > self._size:
             raise InvalidProof(f"no subtree {index} of level {level} in {self._size} leaves")
         tile_level, height = divmod(level, TILE_HEIGHT)
