@@ -189,10 +189,8 @@ class Chain:
         self.log.append([_finalized(candidate) for candidate in candidates], extra)
         return self._settle(candidates)
 
-    def append_synced(
-        self, header_bytes: bytes, events: tuple[Event, ...], extra: dict[bytes, bytes]
-    ) -> Candidate:
-        """Execute a block received in catch-up on the final tip. Raises `InvalidHeader`.
+    def append_synced(self, header_bytes: bytes, events: tuple[Event, ...]) -> Candidate:
+        """Execute a block received in catch-up on its parent. Raises `InvalidHeader`.
 
         Nothing is written: the caller proves the result under a quorum checkpoint first and then
         calls `commit`.

@@ -14,14 +14,13 @@ from dataclasses import dataclass
 
 from ledger.blocks import quorum_of
 from ledger.errors import LedgerError
-from ledger.genesis import Genesis, cosigner_keys, log_verifier_key
+from ledger.genesis import Genesis, cosigner_keys, log_policy
 from ledger.keys import SecretKey
 from ledger.tlog.checkpoint import (
     Checkpoint,
     cosign,
     sign_checkpoint,
     verify_cosignature,
-    verify_quorum,
 )
 from ledger.tlog.note import (
     COSIGNATURE_ED25519,
@@ -29,7 +28,6 @@ from ledger.tlog.note import (
     Signature,
     SignedNote,
     SigningKey,
-    VerifierKey,
 )
 from node.errors import InvalidMessage
 
@@ -81,11 +79,13 @@ class Cosigner:
         name = self._keys[me].name
         self._key = SigningKey(name=name, kind=COSIGNATURE_ED25519, seed=cosigning_key.seed)
         self._log_key = SigningKey(name=genesis.origin, kind=ED25519, seed=log_key.seed)
-        self._log_verifier: VerifierKey = log_verifier_key(genesis)
+        self._policy = log_policy(genesis)
         self._time_s = time_s
         self._trees: dict[int, Checkpoint] = {}
         self._lines: dict[int, dict[int, Signature]] = {}
-        self._future: dict[int, dict[int, Signature]] = {index: {} for index in range(len(self._keys))}
+        self._future: dict[int, dict[int, Signature]] = {
+            index: {} for index in range(len(self._keys))
+        }
         self._own: Line | None = None
         self.checkpoint: bytes | None = None
         self.checkpoint_size = 0
@@ -148,9 +148,7 @@ class Cosigner:
 
     def verify(self, note_bytes: bytes) -> Checkpoint:
         """Checkpoint of a note that a quorum cosigned. Raises `LedgerError`."""
-        note = SignedNote.parse(note_bytes)
-        verify_quorum(note, self._keys, self._quorum)
-        return Checkpoint.parse(note.text)
+        return self._policy.verify(SignedNote.parse(note_bytes))
 
     def _count(self, sender: int, size: int, signature: Signature) -> None:
         lines = self._lines.setdefault(size, {})

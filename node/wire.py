@@ -2,10 +2,10 @@
 
     consensus channel
       1  consensus message          bytes of `node.simplex.messages`
-      2  cosignature line           `node.cosign.Line`
+      2  cosignature line           final height u64 | `node.cosign.Line`
+      3  tip                        final height u64
     bulk channel (content: MessagePack, strict by type)
       16 events                     [event bytes, ...]
-      17 events wanted              [digest, ...]
       18 block wanted               block hash
       19 block                      BlockData
       20 range wanted               RangeWanted
@@ -35,8 +35,8 @@ class FrameType(IntEnum):
 
     CONSENSUS = 1
     COSIGNATURE = 2
+    TIP = 3
     EVENTS = 16
-    EVENTS_WANTED = 17
     BLOCK_WANTED = 18
     BLOCK = 19
     RANGE_WANTED = 20
@@ -73,12 +73,6 @@ class EventList(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
     """Signed events."""
 
     events: Annotated[tuple[bytes, ...], Meta(max_length=EVENTS_PER_FRAME_MAX)]
-
-
-class DigestList(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """Event digests."""
-
-    digests: Annotated[tuple[Digest, ...], Meta(max_length=EVENTS_PER_FRAME_MAX)]
 
 
 T = TypeVar("T")

@@ -1,0 +1,122 @@
+"""Blocks and final ranges asked from peers: what to ask, whom, and what to do with the answer.
+
+`Orphans` keeps received blocks whose parent is not here yet. `Catchup` decides when this node is so
+far behind that it asks for final ranges instead of single blocks, and from whom. Both are without
+input and output; `node.driver` sends and executes.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from ledger.events import Event
+from node.simplex.types import Block
+
+ORPHANS_MAX = 64
+GAP_AT_ONCE = 8
+GAP_PATIENCE_MS = 500
+ANSWER_TIMEOUT_MS = 3_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orphan:
+    """A received block with verified events that waits for its parent."""
+
+    block: Block
+    events: tuple[Event, ...]
+
+
+class Orphans:
+    """Blocks by parent hash, bounded; the oldest make way."""
+
+    def __init__(self) -> None:
+        self._by_hash: dict[bytes, Orphan] = {}
+
+    def add(self, orphan: Orphan) -> None:
+        """Keep a block until its parent arrives."""
+        self._by_hash[orphan.block.hash] = orphan
+        if len(self._by_hash) > ORPHANS_MAX:
+            del self._by_hash[next(iter(self._by_hash))]
+
+    def get(self, block_hash: bytes) -> Orphan | None:
+        """The waiting block, or None."""
+        return self._by_hash.get(block_hash)
+
+    def take_children(self, parent_hash: bytes) -> list[Orphan]:
+        """Blocks on this parent, removed from here."""
+        children = [
+            orphan for orphan in self._by_hash.values() if orphan.block.parent_hash == parent_hash
+        ]
+        for orphan in children:
+            del self._by_hash[orphan.block.hash]
+        return children
+
+    def forget_below(self, height: int) -> None:
+        """Drop blocks at or below a final height."""
+        self._by_hash = {
+            block_hash: orphan
+            for block_hash, orphan in self._by_hash.items()
+            if orphan.block.height > height
+        }
+
+
+@dataclass(slots=True)
+class Catchup:
+    """When and whom to ask for final blocks.
+
+    A gap of `GAP_AT_ONCE` blocks starts at once. A smaller one is normal while blocks flow: it
+    starts when this node made no progress for `GAP_PATIENCE_MS`.
+    """
+
+    height: int
+    progress_ms: int = 0
+    asked: int | None = None
+    asked_ms: int = 0
+    heights: dict[int, int] = field(default_factory=dict)
+    distrusted: set[int] = field(default_factory=set)
+
+    def note_peer(self, peer: int, height: int) -> None:
+        """A peer says where its final tip is."""
+        self.heights[peer] = max(height, self.heights.get(peer, 0))
+
+    def note_progress(self, height: int, now_ms: int) -> None:
+        """Our final tip moved."""
+        self.height, self.progress_ms = height, now_ms
+
+    def answered(self, peer: int, *, is_good: bool) -> None:
+        """The peer's answer was executed (`is_good`) or refused."""
+        if self.asked == peer:
+            self.asked = None
+        if not is_good:
+            self.distrusted.add(peer)
+            self.heights.pop(peer, None)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether some peer is ahead by more than the normal flow of blocks explains."""
+        return max(self.heights.values(), default=0) >= self.height + GAP_AT_ONCE
+
+    def choose(self, now_ms: int, connected: Iterable[int]) -> int | None:
+        """Peer to ask now, or None: nothing to ask, or an answer is awaited."""
+        if self.asked is not None:
+            if now_ms - self.asked_ms < ANSWER_TIMEOUT_MS:
+                return None
+            self.heights.pop(self.asked, None)
+            self.asked = None
+        ahead = sorted(
+            (self.heights.get(peer, 0), -peer) for peer in connected if peer not in self.distrusted
+        )
+        if not ahead or ahead[-1][0] <= self.height:
+            return None
+        gap = ahead[-1][0] - self.height
+        if gap < GAP_AT_ONCE and now_ms - self.progress_ms < GAP_PATIENCE_MS:
+            return None
+        self.asked, self.asked_ms = -ahead[-1][1], now_ms
+        return self.asked
+
+    def wake_ms(self) -> int | None:
+        """When `choose` could give another answer without new input."""
+        if self.asked is not None:
+            return self.asked_ms + ANSWER_TIMEOUT_MS
+        if max(self.heights.values(), default=0) > self.height:
+            return self.progress_ms + GAP_PATIENCE_MS
+        return None
