@@ -1,0 +1,1 @@
+"""Data only: samples and demonstration files, read with `importlib.resources`."""
