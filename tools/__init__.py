@@ -1,0 +1,1 @@
+"""Commands for people (`tally`), the verifying client, and the local network."""

@@ -1,0 +1,245 @@
+"""Founding a network: keys, node certificates and the genesis, from a source in TOML.
+
+The source (`config/demo/network.toml`) names agencies, datasets, purposes and legal bases; keys
+never stand in it. Key files are written with mode 0600 before anything else refers to them.
+"""
+
+import datetime as dt
+import ipaddress
+import os
+import tomllib
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from ledger.codec import Value
+from ledger.genesis import Genesis, verify_genesis
+from ledger.keys import SecretKey
+from ledger.registry import (
+    Dataset,
+    Freeze,
+    LegalBasis,
+    Member,
+    MemberKind,
+    Officer,
+    Parameters,
+    PolicySet,
+    Purpose,
+    Role,
+    Validator,
+)
+from tools.exits import InvalidInput
+
+CERTIFICATE_DAYS = 730
+SOURCE_BYTES_MAX = 4_194_304
+
+
+class SourceMember(Value, frozen=True, kw_only=True):
+    """An agency of the source; every role of `officers` gets a key of its own."""
+
+    id: str
+    name_zh: str
+    name_en: str
+    region: str
+    kind: MemberKind
+    credit: int
+    validator: bool
+    officers: tuple[Role, ...]
+
+
+class Source(Value, frozen=True, kw_only=True):
+    """Everything of a genesis that is not a key."""
+
+    name: str
+    origin: str
+    parameters: Parameters
+    members: tuple[SourceMember, ...]
+    datasets: tuple[Dataset, ...]
+    purposes: tuple[Purpose, ...]
+    legal_bases: tuple[LegalBasis, ...]
+    freezes: tuple[Freeze, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSecrets:
+    """The private half of one validator."""
+
+    member: str
+    consensus: SecretKey
+    cosigning: SecretKey
+    tls_key_pem: bytes
+    tls_certificate_pem: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Founding:
+    """A genesis and all keys behind it. `officers` maps (member, role) to a key."""
+
+    genesis: Genesis
+    log_key: SecretKey
+    nodes: tuple[NodeSecrets, ...]
+    officers: dict[tuple[str, str], SecretKey]
+
+
+def read_source(path: Path | None = None) -> Source:
+    """The source in the file `path`, or the shipped demonstration network."""
+    if path is None:
+        data = (files("config") / "demo" / "network.toml").read_bytes()
+    else:
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise InvalidInput("source-unreadable", f"{path}: {error.strerror}") from None
+    if len(data) > SOURCE_BYTES_MAX:
+        raise InvalidInput("source-invalid", f"more than {SOURCE_BYTES_MAX} bytes")
+    try:
+        return msgspec.convert(tomllib.loads(data.decode()), Source)
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise InvalidInput("source-invalid", f"{path or 'network.toml'}: {error}") from None
+
+
+def found_network(
+    source: Source, *, nodes: int, policy_set: PolicySet, now: dt.datetime
+) -> Founding:
+    """Fresh keys for every validator and officer, and the genesis that names them.
+
+    Raises `ledger.errors.InvalidGenesis` with every fault of the source.
+    """
+    members = _with_validators(source.members, nodes)
+    voting = [member.id for member in members if member.validator][:nodes]
+    secrets = tuple(_new_node(member, now) for member in voting)
+    log_key = new_secret_key()
+    officers = {
+        (member.id, str(role)): new_secret_key() for member in members for role in member.officers
+    }
+    genesis = Genesis(
+        version=1,
+        name=source.name,
+        origin=source.origin,
+        time_ms=int(now.timestamp() * 1_000),
+        log_key=log_key.public,
+        parameters=source.parameters,
+        validators=tuple(_validator(node) for node in secrets),
+        members=tuple(sorted(map(_member, members), key=lambda member: member.id)),
+        officers=_officers(officers),
+        datasets=tuple(sorted(source.datasets, key=lambda dataset: dataset.id)),
+        legal_bases=tuple(sorted(source.legal_bases, key=lambda basis: basis.id)),
+        purposes=tuple(sorted(source.purposes, key=lambda purpose: purpose.id)),
+        freezes=source.freezes,
+        policy_set=policy_set,
+    )
+    verify_genesis(genesis)
+    return Founding(genesis=genesis, log_key=log_key, nodes=secrets, officers=officers)
+
+
+def new_secret_key() -> SecretKey:
+    """A key of the system's randomness."""
+    return SecretKey(os.urandom(32))
+
+
+def make_certificate(member: str, now: dt.datetime) -> tuple[bytes, bytes]:
+    """PEM of a fresh P-256 key and of its self-issued certificate, for server and client use."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, member)])
+    names = x509.SubjectAlternativeName(
+        [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    )
+    uses = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        # An hour back, so that a peer whose clock lags accepts it at once.
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(days=CERTIFICATE_DAYS))
+        .add_extension(names, critical=False)
+        .add_extension(uses, critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    key_pem = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    return key_pem, certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def write_secret(path: Path, content: bytes) -> None:
+    """Write a new file that only its owner can read. Raises `InvalidInput` if it exists."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise InvalidInput("file-exists", f"{path} exists; it is not overwritten") from None
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+
+
+def _with_validators(members: tuple[SourceMember, ...], nodes: int) -> tuple[SourceMember, ...]:
+    """The source's members, with model agencies added until `nodes` of them validate."""
+    missing = nodes - sum(member.validator for member in members)
+    added = tuple(
+        SourceMember(
+            id=f"cn-model-{number:02d}-tax",
+            name_zh=f"示范税务局{number}",
+            name_en=f"Model Tax Bureau {number}",
+            region="330000",
+            kind="tax",
+            credit=850,
+            validator=True,
+            officers=("requester", "approver", "provider", "admin"),
+        )
+        for number in range(1, missing + 1)
+    )
+    return members + added
+
+
+def _new_node(member: str, now: dt.datetime) -> NodeSecrets:
+    key_pem, certificate_pem = make_certificate(member, now)
+    return NodeSecrets(
+        member=member,
+        consensus=new_secret_key(),
+        cosigning=new_secret_key(),
+        tls_key_pem=key_pem,
+        tls_certificate_pem=certificate_pem,
+    )
+
+
+def _validator(node: NodeSecrets) -> Validator:
+    certificate = x509.load_pem_x509_certificate(node.tls_certificate_pem)
+    return Validator(
+        member=node.member,
+        consensus_key=node.consensus.public,
+        cosigning_key=node.cosigning.public,
+        tls_certificate=certificate.public_bytes(serialization.Encoding.DER),
+    )
+
+
+def _member(member: SourceMember) -> Member:
+    return Member(
+        id=member.id,
+        name_zh=member.name_zh,
+        name_en=member.name_en,
+        region=member.region,
+        kind=member.kind,
+        status="active",
+        credit=member.credit,
+    )
+
+
+def _officers(keys: dict[tuple[str, str], SecretKey]) -> tuple[Officer, ...]:
+    officers = (
+        msgspec.convert(
+            {"key": key.public, "member": member, "roles": (role,), "status": "active"}, Officer
+        )
+        for (member, role), key in keys.items()
+    )
+    return tuple(sorted(officers, key=lambda officer: officer.key.hex()))

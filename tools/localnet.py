@@ -1,0 +1,434 @@
+"""A whole network on this machine: made once in a folder, started and stopped as processes.
+
+    DIR/network.toml            index for the tools: members, API addresses
+    DIR/genesis.json            the founding document
+    DIR/officers/MEMBER-ROLE.key
+    DIR/nodes/MEMBER/           node.toml, keys/, data/, node.log, node.pid
+
+Processes are followed by pidfd, so waiting for one's end is an event and a reused pid never
+receives a signal meant for a node.
+"""
+
+import datetime as dt
+import http.client
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ledger.codec import Value
+from ledger.genesis import decode_genesis_json, encode_genesis_json, hash_genesis
+from ledger.keys import format_secret_key
+from ledger.registry import PolicySet
+from tools.exits import FailedNode, InvalidInput, NotFound
+from tools.founding import Founding, NodeSecrets, Source, found_network, write_secret
+
+READY_S_MAX = 60.0
+STOP_S_MAX = 10.0
+CONNECT_RETRY_MS = 50
+LOG_TAIL_BYTES = 2_000
+ANSWER_BYTES_MAX = 1_048_576
+
+
+class NodeIndex(Value, frozen=True, kw_only=True):
+    """One node of `network.toml`; `api` is the base URL of its interface."""
+
+    member: str
+    api: str
+    peers: str
+    metrics: str
+
+
+class NetworkIndex(Value, frozen=True, kw_only=True):
+    """Content of `network.toml`."""
+
+    name: str
+    network: str
+    genesis: str
+    nodes: tuple[NodeIndex, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeState:
+    """What `status` found out about one node; `ready` and `status` need its answer."""
+
+    member: str
+    api: str
+    pid: int
+    ready: bool
+    status: dict[str, Any]
+
+
+def create_network(
+    directory: Path,
+    *,
+    source: Source,
+    nodes: int,
+    policy_set: PolicySet,
+    now: dt.datetime | None = None,
+) -> "Localnet":
+    """Make keys, certificates, genesis and one configuration for each node in `directory`."""
+    if (directory / "network.toml").exists():
+        raise InvalidInput("network-exists", f"{directory} already holds a network")
+    founding = found_network(
+        source, nodes=nodes, policy_set=policy_set, now=now or dt.datetime.now(dt.UTC)
+    )
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "officers").mkdir(mode=0o700)
+    for (member, role), key in founding.officers.items():
+        path = directory / "officers" / f"{member}-{role}.key"
+        write_secret(path, format_secret_key(key).encode())
+    (directory / "genesis.json").write_bytes(encode_genesis_json(founding.genesis))
+    index = _make_index(founding)
+    for node, place in zip(founding.nodes, index.nodes, strict=True):
+        _write_node(directory / "nodes" / node.member, node, place, index, founding)
+    # Written last: a folder without it is not a network.
+    (directory / "network.toml").write_text(_format_index(index), "utf-8")
+    return Localnet(directory)
+
+
+class Localnet:
+    """The network in a folder. Raises `NotFound` if there is none."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        path = directory / "network.toml"
+        try:
+            self.index = msgspec.convert(tomllib.loads(path.read_text("utf-8")), NetworkIndex)
+        except FileNotFoundError:
+            raise NotFound("network-not-found", f"{directory} holds no network.toml") from None
+        except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+            raise InvalidInput("network-invalid", f"{path}: {error}") from None
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+
+    @property
+    def genesis_path(self) -> Path:
+        """The genesis file."""
+        return self.directory / self.index.genesis
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Members that run a node, in the order of the validators."""
+        return tuple(node.member for node in self.index.nodes)
+
+    def node(self, member: str) -> NodeIndex:
+        """Addresses of one node. Raises `NotFound`."""
+        for node in self.index.nodes:
+            if node.member == member:
+                return node
+        raise NotFound("node-not-found", f"{member} runs no node here: {', '.join(self.members)}")
+
+    def node_directory(self, member: str) -> Path:
+        """Folder of one node."""
+        return self.directory / "nodes" / self.node(member).member
+
+    def officer_key_path(self, member: str, role: str) -> Path:
+        """Key file of the officer of `member` with `role`."""
+        return self.directory / "officers" / f"{member}-{role}.key"
+
+    def pid(self, member: str) -> int:
+        """Process id of a running node, or 0."""
+        return _running_pid(self.node_directory(member))
+
+    def start(self, members: Iterable[str] | None = None) -> list[str]:
+        """Start the nodes that do not run yet; returns their members without waiting."""
+        started = []
+        for member in members or self.members:
+            if not self.pid(member):
+                self._spawn(member)
+                started.append(member)
+        return started
+
+    def wait_ready(
+        self,
+        members: Iterable[str] | None = None,
+        *,
+        timeout_s: float = READY_S_MAX,
+        on_ready: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Return when all are ready. Raises `FailedNode` if one ends or the time is over."""
+        deadline = time.monotonic() + timeout_s
+        for member in members or self.members:
+            self._wait_one(member, deadline)
+            on_ready(member)
+
+    def stop(self, members: Iterable[str] | None = None) -> list[str]:
+        """Ask the nodes to end and wait; returns those that had to be killed after 10 s."""
+        with _pidfds(self, members or self.members) as running:
+            for descriptor in running.values():
+                signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+            killed = _wait_ended(running, STOP_S_MAX)
+            for member in killed:
+                signal.pidfd_send_signal(running[member], signal.SIGKILL)
+            _wait_ended({member: running[member] for member in killed}, STOP_S_MAX)
+            for member in running:
+                self._forget(member)
+        return killed
+
+    def kill(self, member: str) -> None:
+        """End one node at once with SIGKILL and wait until it is gone."""
+        with _pidfds(self, [member]) as running:
+            if not running:
+                raise FailedNode("node-not-running", f"{member} does not run")
+            signal.pidfd_send_signal(running[member], signal.SIGKILL)
+            _wait_ended(running, STOP_S_MAX)
+            self._forget(member)
+
+    def status(self) -> list[NodeState]:
+        """State of every node, in the order of the validators."""
+        return [self._node_state(node) for node in self.index.nodes]
+
+    def log_tail(self, member: str) -> str:
+        """The end of a node's log."""
+        try:
+            with (self.node_directory(member) / "node.log").open("rb") as file:
+                file.seek(0, os.SEEK_END)
+                file.seek(max(0, file.tell() - LOG_TAIL_BYTES))
+                return file.read().decode(errors="replace").strip()
+        except FileNotFoundError:
+            return ""
+
+    def _spawn(self, member: str) -> None:
+        directory = self.node_directory(member)
+        command = [sys.executable, "-m", "node", "--config", str(directory / "node.toml")]
+        with (directory / "node.log").open("ab") as log:
+            child = subprocess.Popen(  # noqa: S603 - our own program with our own arguments
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        (directory / "node.pid").write_text(f"{child.pid}\n")
+        self._children[member] = child
+
+    def _forget(self, member: str) -> None:
+        (self.node_directory(member) / "node.pid").unlink(missing_ok=True)
+        child = self._children.pop(member, None)
+        if child is not None:
+            child.wait()
+
+    def _wait_one(self, member: str, deadline: float) -> None:
+        reason = ""
+        with _pidfds(self, [member]) as running:
+            while running and (left_s := deadline - time.monotonic()) > 0:
+                try:
+                    answer = get_json(
+                        f"{self.node(member).api}/readyz?wait={max(1, int(left_s))}",
+                        timeout_s=left_s + 1,
+                    )
+                except OSError as error:
+                    reason = str(error)
+                else:
+                    if answer.status == http.client.OK:
+                        return
+                    reason = json.dumps(answer.document)
+                # Not listening yet, or not ready: look again soon, but wake if the process ends.
+                if not _wait_ended(running, CONNECT_RETRY_MS / 1_000):
+                    break
+        if self.pid(member):
+            raise FailedNode("node-not-ready", f"{member} is not ready: {reason}")
+        self._forget(member)
+        raise FailedNode("node-ended", f"{member} ended at the start:\n{self.log_tail(member)}")
+
+    def _node_state(self, node: NodeIndex) -> NodeState:
+        pid = self.pid(node.member)
+        ready, status = False, {}
+        if pid:
+            try:
+                ready = get_json(f"{node.api}/readyz", timeout_s=2).status == http.client.OK
+                status = get_json(f"{node.api}/v1/status", timeout_s=2).document
+            except OSError:
+                # Runs but does not answer: shown as not ready, without figures.
+                ready = False
+        return NodeState(member=node.member, api=node.api, pid=pid, ready=ready, status=status)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """Status code and JSON document of a small answer."""
+
+    status: int
+    document: dict[str, Any]
+
+
+def get_json(url: str, *, timeout_s: float) -> Answer:
+    """Answer of a node of this machine. Raises `OSError` without an answer in JSON."""
+    host, _, path = url.removeprefix("http://").partition("/")
+    connection = http.client.HTTPConnection(host, timeout=timeout_s)
+    try:
+        connection.request("GET", f"/{path}")
+        response = connection.getresponse()
+        document = json.loads(response.read(ANSWER_BYTES_MAX))
+    except (http.client.HTTPException, ValueError) as error:
+        raise OSError(f"no answer in JSON from {url}: {error}") from error
+    finally:
+        connection.close()
+    if not isinstance(document, dict):
+        raise OSError(f"no JSON object from {url}")
+    return Answer(status=response.status, document=document)
+
+
+def shipped_policy_set() -> PolicySet:
+    """The contracts that Tallystick ships, as version 1."""
+    from contracts.shipped import shipped_policy_set as read
+
+    return read()
+
+
+@contextmanager
+def _pidfds(network: Localnet, members: Iterable[str]) -> Iterator[dict[str, int]]:
+    """An open pidfd for every one of `members` that runs."""
+    opened: dict[str, int] = {}
+    try:
+        for member in members:
+            pid = network.pid(member)
+            if pid:
+                try:
+                    opened[member] = os.pidfd_open(pid)
+                except ProcessLookupError:
+                    continue
+        yield opened
+    finally:
+        for descriptor in opened.values():
+            os.close(descriptor)
+
+
+def _wait_ended(running: dict[str, int], timeout_s: float) -> list[str]:
+    """Wait until all processes ended or the time is over; returns those that still run."""
+    left = dict(running)
+    poller = select.poll()
+    for descriptor in left.values():
+        poller.register(descriptor, select.POLLIN)
+    deadline = time.monotonic() + timeout_s
+    while left and (left_s := deadline - time.monotonic()) > 0:
+        for descriptor, _ in poller.poll(left_s * 1_000):
+            poller.unregister(descriptor)
+            left = {member: other for member, other in left.items() if other != descriptor}
+    return list(left)
+
+
+def _running_pid(directory: Path) -> int:
+    """Process id in the pid file if that process runs this node's configuration, else 0."""
+    try:
+        pid = int((directory / "node.pid").read_text())
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError, ValueError):
+        return 0
+    return pid if str(directory / "node.toml").encode() in command.split(b"\0") else 0
+
+
+def _make_index(founding: Founding) -> NetworkIndex:
+    ports = free_ports(3 * len(founding.nodes))
+    nodes = tuple(
+        NodeIndex(
+            member=node.member,
+            peers=f"127.0.0.1:{ports[3 * place]}",
+            api=f"http://127.0.0.1:{ports[3 * place + 1]}",
+            metrics=f"127.0.0.1:{ports[3 * place + 2]}",
+        )
+        for place, node in enumerate(founding.nodes)
+    )
+    return NetworkIndex(
+        name=founding.genesis.name,
+        network=hash_genesis(founding.genesis).hex(),
+        genesis="genesis.json",
+        nodes=nodes,
+    )
+
+
+def free_ports(count: int) -> list[int]:
+    """Different ports of the loopback that nothing listens on now."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+def _write_node(
+    directory: Path, node: NodeSecrets, place: NodeIndex, index: NetworkIndex, founding: Founding
+) -> None:
+    keys = directory / "keys"
+    keys.mkdir(parents=True, mode=0o700)
+    write_secret(keys / "consensus.key", format_secret_key(node.consensus).encode())
+    write_secret(keys / "cosigning.key", format_secret_key(node.cosigning).encode())
+    write_secret(keys / "log.key", format_secret_key(founding.log_key).encode())
+    write_secret(keys / "tls.key.pem", node.tls_key_pem)
+    (keys / "tls.cert.pem").write_bytes(node.tls_certificate_pem)
+    (directory / "node.toml").write_text(_format_config(place, index), "utf-8")
+
+
+def _format_config(place: NodeIndex, index: NetworkIndex) -> str:
+    peers = "".join(
+        f'"{other.member}" = "{other.peers}"\n' for other in index.nodes if other is not place
+    )
+    return f"""\
+[node]
+member = "{place.member}"
+genesis = "../../genesis.json"
+data_dir = "data"
+storage = "auto"
+
+[keys]
+consensus = "keys/consensus.key"
+cosigning = "keys/cosigning.key"
+log = "keys/log.key"
+tls_key = "keys/tls.key.pem"
+tls_certificate = "keys/tls.cert.pem"
+
+[peers]
+listen = "{place.peers}"
+
+[peers.addresses]
+{peers}
+[api]
+listen = "{place.api.removeprefix("http://")}"
+tls_certificate = ""
+tls_key = ""
+
+[metrics]
+listen = "{place.metrics}"
+
+[limits]
+pending_events_max = 20000
+pending_per_member_max = 10000
+events_per_second_per_member = 5000
+connections_max = 512
+
+[logging]
+level = "info"
+format = "json"
+"""
+
+
+def _format_index(index: NetworkIndex) -> str:
+    head = (
+        f"name = {json.dumps(index.name, ensure_ascii=False)}\n"
+        f'network = "{index.network}"\ngenesis = "{index.genesis}"\n'
+    )
+    return head + "".join(
+        f'\n[[nodes]]\nmember = "{node.member}"\napi = "{node.api}"\n'
+        f'peers = "{node.peers}"\nmetrics = "{node.metrics}"\n'
+        for node in index.nodes
+    )
+
+
+def read_network_id(genesis_path: Path) -> bytes:
+    """Network id of a genesis file, checked."""
+    return hash_genesis(decode_genesis_json(genesis_path.read_bytes()))
