@@ -1,4 +1,4 @@
-"""Canonical bytes: one value, one encoding.
+r"""Canonical bytes: one value, one encoding.
 
 Format (version 1). Every value of the ledger is a MessagePack map whose keys are the field names in
 declared order, all present, nothing else. Integers, strings, byte strings, arrays and maps use
@@ -9,7 +9,7 @@ UTF-8. A value is read strictly: decode by type, encode again, and the bytes mus
 
 and anything else is `InvalidEncoding`. Sizes are bounded before parsing, depth by the types.
 
-Worked example, checked by a test (`Example(name="符", count=300, raw=b"\\x01")`):
+Worked example, checked by a test (`Example(name="符", count=300, raw=b"\x01")`):
 
     83                      map of 3
       a4 6e616d65  a3 e7aca6          "name": "符"

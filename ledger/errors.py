@@ -55,3 +55,22 @@ class StoreFailed(LedgerError):
 
 class CorruptStore(LedgerError):
     """The store contradicts itself or belongs to another network: refuse to start."""
+
+
+class Divergence(LedgerError):
+    """A copy of a log is not what it should be; the first place found.
+
+    `step` and `step_name` say which numbered step of `ledger.verify` (or `contracts.replay`)
+    refused, `index` the entry (-1: no single entry), `expected` and `found` what stood there.
+    """
+
+    def __init__(
+        self, step: int, step_name: str, index: int, *, expected: str, found: str
+    ) -> None:
+        place = f"entry {index}: " if index >= 0 else ""
+        super().__init__(f"step {step} {step_name}: {place}expected {expected}, found {found}")
+        self.step = step
+        self.step_name = step_name
+        self.index = index
+        self.expected = expected
+        self.found = found

@@ -1,7 +1,7 @@
-"""Genesis: the document that founds a network, and the state it creates.
+r"""Genesis: the document that founds a network, and the state it creates.
 
 A JSON file for people (`encode_genesis_json`), hashed in canonical form: the network id is
-SHA-256(`tallystick/genesis/v1\\0` || canonical MessagePack). Every signed byte of the network
+SHA-256(`tallystick/genesis/v1\0` || canonical MessagePack). Every signed byte of the network
 contains that id, so nothing signed for one network is valid in another. Block 1 names the network
 id as its parent hash; view 0 of epoch 0 is the genesis, notarized and final by definition.
 """
@@ -15,8 +15,9 @@ from msgspec import Meta
 
 from ledger.blocks import quorum_of
 from ledger.codec import Codec, Value
-from ledger.errors import InvalidEncoding, InvalidGenesis
+from ledger.errors import InvalidEncoding, InvalidGenesis, InvalidKey
 from ledger.events import Uint
+from ledger.keys import ED25519 as ALGORITHM_ED25519
 from ledger.registry import (
     DATASETS,
     FREEZES,
@@ -107,9 +108,18 @@ def decode_genesis_json(data: bytes) -> Genesis:
 
 def verify_genesis(genesis: Genesis) -> None:
     """Check ids, references and counts. Raises `InvalidGenesis` with every fault found."""
-    faults = [*_order_faults(genesis), *_reference_faults(genesis), *_validator_faults(genesis)]
+    faults = [
+        *_order_faults(genesis),
+        *_reference_faults(genesis),
+        *_validator_faults(genesis),
+        *_key_faults(genesis),
+    ]
     if faults:
         raise InvalidGenesis(tuple(faults))
+    try:
+        log_policy(genesis)
+    except (InvalidEncoding, InvalidKey) as error:
+        raise InvalidGenesis((f"the policy of checkpoints: {error}",)) from None
 
 
 def _order_faults(genesis: Genesis) -> Iterable[str]:
@@ -163,6 +173,17 @@ def _validator_faults(genesis: Genesis) -> Iterable[str]:
     for name, pick in kinds:
         if len(frozenset(pick(validator) for validator in genesis.validators)) != count:
             yield f"validators: one {name} stands twice"
+
+
+def _key_faults(genesis: Genesis) -> Iterable[str]:
+    keys: list[tuple[str, bytes]] = [("log_key", genesis.log_key)]
+    keys += [(f"officers: key of {item.member}", item.key) for item in genesis.officers]
+    for validator in genesis.validators:
+        keys.append((f"consensus_key of {validator.member}", validator.consensus_key))
+        keys.append((f"cosigning_key of {validator.member}", validator.cosigning_key))
+    for name, key in keys:
+        if key[0] != ALGORITHM_ED25519:
+            yield f"{name}: unknown key algorithm {key[0]:#04x}"
 
 
 def genesis_state(genesis: Genesis) -> dict[bytes, bytes]:

@@ -25,7 +25,7 @@ SIGNATURE_BYTES = 65
 SEED_BYTES = 32
 
 _TEXT_PREFIX = "ed25519:"
-_SECRET_PREFIX = "tallystick-secret-key-v1:ed25519:"
+_SECRET_PREFIX = "tallystick-secret-key-v1:ed25519:"  # noqa: S105 - a label, not a key
 _HEX_DIGITS = frozenset("0123456789abcdef")
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ledger.blocks import Header
+from ledger.blocks import HEADERS, Header, hash_header
 from ledger.codec import Codec, Value
 from ledger.errors import CorruptStore, InvalidEncoding
 from ledger.events import Hash32, Uint
@@ -32,7 +32,6 @@ from ledger.tlog.tiles import (
 )
 
 _TIP = b"Mtip"
-_PREFIX_END = b"\xff" * 8
 
 
 class Tip(Value, frozen=True, kw_only=True):
@@ -54,8 +53,11 @@ _TIPS = Codec(Tip, size_bytes_max=8_192)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinalizedBlock:
-    """A final, executed block. `exchanges` has the exchange id of each record, `range` and
-    `accumulator` are those after the block, `leaf_hashes` those of the header and the records."""
+    """A final, executed block.
+
+    `exchanges` has the exchange id of each record, `leaf_hashes` those of header and records;
+    `range` and `accumulator` are those after the block.
+    """
 
     header_bytes: bytes
     header: Header
@@ -90,6 +92,7 @@ class Log:
                 f" {self.network.hex()}"
             )
         self._edges = self._read_edges()
+        self._verify_tip()
 
     # --- what the tip says --------------------------------------------------------------------
 
@@ -145,7 +148,7 @@ class Log:
         """Up to `limit` state pairs under `prefix` with keys >= `start`, in key order."""
         first = b"S" + max(prefix, start)
         pairs: list[tuple[bytes, bytes]] = []
-        for key, value in self._store.scan(first, b"S" + prefix + _PREFIX_END):
+        for key, value in self._store.scan(first, _after_prefix(b"S" + prefix)):
             if len(pairs) >= limit:
                 break
             pairs.append((key[1:], value))
@@ -220,7 +223,7 @@ class Log:
         start = b"X" + exchange
         return [
             int.from_bytes(key[-8:], "big")
-            for key, _ in self._store.scan(start, start + _PREFIX_END)
+            for key, _ in self._store.scan(start, _after_prefix(start))
         ]
 
     def read_block(self, height: int) -> tuple[bytes, list[bytes]]:
@@ -305,6 +308,27 @@ class Log:
         return edges
 
 
+    def _verify_tip(self) -> None:
+        """Check that entries, tiles and accumulator end where the tip says."""
+        subtrees = [
+            self.read_hash(level, (self.tree_size >> level) - 1)
+            for level in reversed(range(self.tree_size.bit_length()))
+            if self.tree_size >> level & 1
+        ]
+        if tuple(subtrees) != self.range.hashes:
+            raise CorruptStore("the tiles contradict the tree head")
+        if self._store.get(_entry_key(self.tree_size)) is not None:
+            raise CorruptStore(f"there is an entry behind the {self.tree_size} of the tip")
+        if self.tip.height == 0:
+            return
+        header_bytes = self.read_entry(self.header_index(self.tip.height))
+        if hash_header(header_bytes) != self.tip.block_hash:
+            raise CorruptStore("the last header contradicts the tip")
+        digest = StateDigest(self.accumulator).digest()
+        if HEADERS.decode(header_bytes).state_digest != digest:
+            raise CorruptStore("the state accumulator contradicts the last header")
+
+
 def _grow_tiles(
     changes: dict[bytes, bytes | None],
     edges: dict[int, list[Hash]],
@@ -329,6 +353,12 @@ def _grow_tiles(
 def _tile_rows(grown: Sequence[Sequence[Hash]]) -> Iterator[tuple[int, Sequence[Hash]]]:
     for level in range(0, len(grown), TILE_HEIGHT):
         yield level // TILE_HEIGHT, grown[level]
+
+
+def _after_prefix(prefix: bytes) -> bytes:
+    """The first key behind all keys with this prefix, which does not end with 0xff only."""
+    stem = prefix.rstrip(b"\xff")
+    return stem[:-1] + bytes([stem[-1] + 1])
 
 
 def _entry_key(index: int) -> bytes:

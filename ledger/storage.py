@@ -11,11 +11,12 @@ when `write` has returned it is on the disk. Keys and values are byte strings, o
 A store is opened again by the engine that made it: the file `ENGINE` beside the data names it.
 """
 
+import fcntl
 import os
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from ledger.errors import CorruptStore, StoreFailed
 
@@ -23,6 +24,8 @@ ENGINES = ("leveldb", "lmdb")
 _MARKER = "ENGINE"
 _MODULES = {"leveldb": "plyvel", "lmdb": "lmdb"}
 _LMDB_MAP_START_BYTES = 256 * 1024 * 1024
+_RUN_PAIRS = 256
+_FAILED_BEFORE = "an earlier write failed; what is on the disk is known again after a restart"
 
 
 class Store(Protocol):
@@ -34,7 +37,10 @@ class Store(Protocol):
     def scan(
         self, start: bytes, end: bytes, *, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
-        """Pairs with `start <= key < end`, in (reverse) key order."""
+        """Pairs with `start <= key < end`, in (reverse) key order.
+
+        A pair written while the caller walks may or may not be seen.
+        """
 
     def write(self, changes: Mapping[bytes, bytes | None]) -> None:
         """Set (or, for None, delete) all keys in one atomic, durable batch."""
@@ -49,7 +55,9 @@ class LevelStore:
     def __init__(self, path: Path) -> None:
         import plyvel
 
+        self._corrupt: type[Exception] = plyvel.CorruptionError
         self._errors: tuple[type[Exception], ...] = (plyvel.Error, OSError)
+        self._failed = False
         try:
             self._db = plyvel.DB(
                 str(path),
@@ -59,66 +67,70 @@ class LevelStore:
                 lru_cache_size=32 * 1024 * 1024,
                 bloom_filter_bits=10,
             )
-        except plyvel.CorruptionError as error:
-            raise CorruptStore(f"LevelDB: {error}") from None
         except self._errors as error:
-            raise StoreFailed(f"LevelDB: {error}") from None
+            raise self._failure(error) from None
 
     def get(self, key: bytes) -> bytes | None:
         """See `Store`."""
         try:
             value: bytes | None = self._db.get(key)
         except self._errors as error:
-            raise StoreFailed(f"LevelDB: {error}") from None
+            raise self._failure(error) from None
         return value
 
     def scan(
         self, start: bytes, end: bytes, *, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
         """See `Store`."""
+        if start >= end:
+            return
         try:
             yield from self._db.iterator(start=start, stop=end, reverse=reverse)
         except self._errors as error:
-            raise StoreFailed(f"LevelDB: {error}") from None
+            raise self._failure(error) from None
 
     def write(self, changes: Mapping[bytes, bytes | None]) -> None:
         """See `Store`."""
+        if self._failed:
+            raise StoreFailed(_FAILED_BEFORE)
         batch = self._db.write_batch(sync=True)
+        put = batch.put
         for key, value in changes.items():
             if value is None:
                 batch.delete(key)
             else:
-                batch.put(key, value)
+                put(key, value)
         try:
             batch.write()
         except self._errors as error:
-            raise StoreFailed(f"LevelDB: {error}") from None
+            self._failed = True
+            raise self._failure(error) from None
 
     def close(self) -> None:
         """See `Store`."""
         self._db.close()
 
+    def _failure(self, error: Exception) -> StoreFailed | CorruptStore:
+        kind = CorruptStore if isinstance(error, self._corrupt) else StoreFailed
+        return kind(f"LevelDB: {error}")
+
 
 class LmdbStore:
-    """LMDB; its map grows by itself."""
+    """LMDB; its map grows by itself. Keys have 1 to 511 bytes."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, map_size_bytes: int = _LMDB_MAP_START_BYTES) -> None:
         import lmdb
 
         self._lmdb: Any = lmdb
-        path.mkdir(parents=True, exist_ok=True)
+        self._failed = False
         try:
-            self._env = lmdb.open(str(path), map_size=self._first_map_bytes(path), max_dbs=0)
-        except lmdb.InvalidError as error:
-            raise CorruptStore(f"LMDB: {error}") from None
+            path.mkdir(parents=True, exist_ok=True)
+            self._lock = _hold(path / "HELD")
+            data = path / "data.mdb"
+            size_bytes = data.stat().st_size if data.exists() else 0
+            self._env = lmdb.open(str(path), map_size=max(map_size_bytes, 2 * size_bytes))
         except (lmdb.Error, OSError) as error:
-            raise StoreFailed(f"LMDB: {error}") from None
-
-    @staticmethod
-    def _first_map_bytes(path: Path) -> int:
-        data = path / "data.mdb"
-        size_bytes = data.stat().st_size if data.exists() else 0
-        return max(_LMDB_MAP_START_BYTES, 2 * size_bytes)
+            raise self._failure(error) from None
 
     def get(self, key: bytes) -> bytes | None:
         """See `Store`."""
@@ -126,57 +138,88 @@ class LmdbStore:
             with self._env.begin() as reading:
                 value: bytes | None = reading.get(key)
         except self._lmdb.Error as error:
-            raise StoreFailed(f"LMDB: {error}") from None
+            raise self._failure(error) from None
         return value
 
     def scan(
         self, start: bytes, end: bytes, *, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
         """See `Store`."""
-        try:
-            with self._env.begin() as reading, reading.cursor() as cursor:
-                yield from self._walk(cursor, start, end, reverse)
-        except self._lmdb.Error as error:
-            raise StoreFailed(f"LMDB: {error}") from None
-
-    @staticmethod
-    def _walk(
-        cursor: Any, start: bytes, end: bytes, reverse: bool
-    ) -> Iterator[tuple[bytes, bytes]]:
-        if not reverse:
-            if cursor.set_range(start):
-                for key, value in cursor:
-                    if key >= end:
-                        return
-                    yield key, value
-            return
-        is_placed = cursor.prev() if cursor.set_range(end) else cursor.last()
-        if is_placed:
-            for key, value in cursor.iterprev():
-                if key < start:
-                    return
-                yield key, value
+        # Read in runs, each in its own transaction: the map must not grow under an open one, and
+        # the caller may write while it walks.
+        while start < end:
+            try:
+                with self._env.begin() as reading, reading.cursor() as cursor:
+                    run = _read_run(cursor, start, end, reverse)
+            except self._lmdb.Error as error:
+                raise self._failure(error) from None
+            yield from run
+            if len(run) < _RUN_PAIRS:
+                return
+            start, end = (start, run[-1][0]) if reverse else (run[-1][0] + b"\0", end)
 
     def write(self, changes: Mapping[bytes, bytes | None]) -> None:
         """See `Store`."""
-        while True:
-            try:
-                with self._env.begin(write=True) as writing:
-                    for key, value in changes.items():
-                        if value is None:
-                            writing.delete(key)
-                        else:
-                            writing.put(key, value)
-            except self._lmdb.MapFullError:
+        if self._failed:
+            raise StoreFailed(_FAILED_BEFORE)
+        try:
+            while not self._is_written(changes):
                 self._env.set_mapsize(2 * self._env.info()["map_size"])
-                continue
-            except (self._lmdb.Error, OSError) as error:
-                raise StoreFailed(f"LMDB: {error}") from None
-            return
+        except (self._lmdb.Error, OSError) as error:
+            self._failed = True
+            raise self._failure(error) from None
+
+    def _is_written(self, changes: Mapping[bytes, bytes | None]) -> bool:
+        """False when the map is too small; nothing is written then."""
+        try:
+            with self._env.begin(write=True) as writing:
+                for key, value in changes.items():
+                    if value is None:
+                        writing.delete(key)
+                    else:
+                        writing.put(key, value)
+        except self._lmdb.MapFullError:
+            return False
+        return True
 
     def close(self) -> None:
         """See `Store`."""
         self._env.close()
+        self._lock.close()
+
+    def _failure(self, error: Exception) -> StoreFailed | CorruptStore:
+        lmdb = self._lmdb
+        damage = (lmdb.InvalidError, lmdb.CorruptedError, lmdb.PageNotFoundError)
+        kind = CorruptStore if isinstance(error, damage) else StoreFailed
+        return kind(f"LMDB: {error}")
+
+
+def _read_run(
+    cursor: Any, start: bytes, end: bytes, reverse: bool
+) -> list[tuple[bytes, bytes]]:
+    """Up to `_RUN_PAIRS` pairs with `start <= key < end`."""
+    if reverse:
+        is_placed = cursor.prev() if cursor.set_range(end) else cursor.last()
+        pairs = cursor.iterprev() if is_placed else iter(())
+    else:
+        pairs = iter(cursor) if cursor.set_range(start) else iter(())
+    run: list[tuple[bytes, bytes]] = []
+    for key, value in pairs:
+        if not start <= key < end or len(run) == _RUN_PAIRS:
+            break
+        run.append((key, value))
+    return run
+
+
+def _hold(path: Path) -> BinaryIO:
+    """Keep other processes out until the file is closed; LevelDB does so by itself."""
+    file = path.open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise OSError(f"{path.parent} is in use by another process") from None
+    return file
 
 
 def installed_engines() -> tuple[str, ...]:
@@ -188,26 +231,47 @@ def open_store(path: Path, engine: str = "auto") -> LevelStore | LmdbStore:
     """Open or create the store in the folder `path`.
 
     Raises `CorruptStore` when the folder was made by another engine or is damaged, `StoreFailed`
-    when an engine's library is missing or the disk does not serve.
+    when an engine's library is missing, another process has the store open, or the disk does not
+    serve.
     """
-    available = installed_engines()
-    marker = path / _MARKER
     try:
         path.mkdir(parents=True, exist_ok=True)
-        made_by = marker.read_text().strip() if marker.exists() else ""
-        chosen = made_by or (available[0] if engine == "auto" and available else engine)
-        if engine not in ("auto", chosen):
-            raise CorruptStore(f"{path} was made by {made_by}; the setting says {engine}")
-        if chosen not in ENGINES:
-            raise CorruptStore(f"{path} names an unknown storage engine: {chosen!r}")
-        if chosen not in available:
-            library = _MODULES[chosen]
-            raise StoreFailed(f"the storage engine {chosen} needs the Python package {library}")
+        made_by = _read_marker(path)
+        chosen = _choose_engine(path, made_by, engine)
         if not made_by:
-            _write_marker(marker, chosen)
+            _write_marker(path / _MARKER, chosen)
     except OSError as error:
         raise StoreFailed(f"{path}: {error.strerror}") from None
     return LevelStore(path / "leveldb") if chosen == "leveldb" else LmdbStore(path / "lmdb")
+
+
+def _choose_engine(path: Path, made_by: str, engine: str) -> str:
+    available = installed_engines()
+    if engine not in ("auto", *ENGINES):
+        raise StoreFailed(f"unknown storage engine {engine!r}; known: {', '.join(ENGINES)}")
+    if made_by and engine not in ("auto", made_by):
+        raise CorruptStore(f"{path} was made by {made_by}; the setting says {engine}")
+    if not (made_by or available) and engine == "auto":
+        raise StoreFailed("no storage engine: install the Python package plyvel or lmdb")
+    chosen = made_by or (available[0] if engine == "auto" else engine)
+    if chosen not in available:
+        library = _MODULES[chosen]
+        raise StoreFailed(f"the storage engine {chosen} needs the Python package {library}")
+    return chosen
+
+
+def _read_marker(path: Path) -> str:
+    """Engine that made the store, or an empty text where there is none yet."""
+    marker = path / _MARKER
+    if not marker.exists():
+        if any((path / name).exists() for name in ENGINES):
+            raise CorruptStore(f"{path} holds data, but the file {_MARKER} is missing")
+        return ""
+    made_by = marker.read_bytes().removesuffix(b"\n")
+    for name in ENGINES:
+        if made_by == name.encode():
+            return name
+    raise CorruptStore(f"{path} names an unknown storage engine: {made_by[:64]!r}")
 
 
 def _write_marker(marker: Path, engine: str) -> None:

@@ -1,0 +1,481 @@
+"""Verification of a whole copy of a log.
+
+A copy is a set of named files: `genesis.json` (or the genesis given by the caller), `checkpoint`
+and `tile/...` (C2SP tlog-tiles). Nothing else is trusted, and nothing is trusted before it is
+proven; the steps, whose numbers the code carries:
+
+1. genesis     The document obeys its rules and has the network id that the caller pins, if any.
+2. checkpoint  The log signed it, and a quorum of the validators in genesis cosigned it.
+3. tiles       The hash tiles at the right edge make the checkpoint's root; every full tile has the
+               hash that the tile above names.
+4. entries     Each entry hashes to its leaf in the level-0 tile.
+5. headers     Blocks follow each other: height, parent hash, epoch, views, block time, validators,
+               tree size and root before the block.
+6. records     Each block has as many records as its header says, under its records root.
+7. events      Each record is canonical and holds an event of this network, signed by its officer.
+
+Re-execution (steps 8 and 9) is `contracts.replay`. The copy is read once, in order, in bounded
+memory. The first fault ends the walk as `Divergence`. Step 7, which costs the most, is a pure
+function over a run of records: the caller may pass the `map` of a process pool for it.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NoReturn, Protocol
+
+from ledger.blocks import HEADERS, RECORDS, Header, hash_header, hash_validators, is_header
+from ledger.errors import Divergence, InvalidEncoding, InvalidEvent, InvalidGenesis, LedgerError
+from ledger.events import parse_event, verify_event
+from ledger.genesis import (
+    Genesis,
+    cosigner_keys,
+    decode_genesis_json,
+    hash_genesis,
+    log_policy,
+)
+from ledger.tlog.checkpoint import Checkpoint, verify_cosignatures
+from ledger.tlog.merkle import CompactRange, Hash, hash_leaves, root_of
+from ledger.tlog.note import SignedNote
+from ledger.tlog.tiles import (
+    ENTRIES_LEVEL,
+    LEVEL_MAX,
+    TILE_HEIGHT,
+    TILE_WIDTH,
+    TilePath,
+    decode_entries,
+    split_hashes,
+)
+
+# One task of step 7, and how much of the log is held until its events are verified.
+TASK_RECORDS = 128
+WINDOW_ENTRIES = 4_096
+WINDOW_BYTES = 16 * 1024 * 1024
+
+# Bytes of the file at a path inside the copy, or None where there is none.
+Read = Callable[[str], bytes | None]
+
+
+class Step(IntEnum):
+    """The numbered steps; 8 and 9 are those of `contracts.replay`."""
+
+    GENESIS = 1
+    CHECKPOINT = 2
+    TILES = 3
+    ENTRIES = 4
+    HEADERS = 5
+    RECORDS = 6
+    EVENTS = 7
+    OUTCOMES = 8
+    STATE = 9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Entries done of all entries."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventTask:
+    """Records for step 7, each with its index."""
+
+    network: bytes
+    records: tuple[tuple[int, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventFault:
+    """The first record of a task that is not as it should be."""
+
+    index: int
+    expected: str
+    found: str
+
+
+class MapEvents(Protocol):
+    """`map`, or that of a process pool: results in the order of the tasks."""
+
+    def __call__(
+        self, function: Callable[[EventTask], EventFault | None], tasks: Iterable[EventTask], /
+    ) -> Iterable[EventFault | None]:
+        """Apply `function` to each task."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogCopy:
+    """A copy whose genesis and checkpoint are verified (steps 1 and 2)."""
+
+    read: Read
+    genesis: Genesis
+    network: bytes
+    checkpoint: Checkpoint
+    cosigners: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockEntries:
+    """One block as it stands in the log; its header is entry `index`."""
+
+    index: int
+    header_bytes: bytes
+    header: Header
+    block_hash: bytes
+    records: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """What steps 1 to 7 have proven."""
+
+    network: bytes
+    checkpoint: Checkpoint
+    cosigners: tuple[str, ...]
+    blocks: int
+    events: int
+    last_time_ms: int
+
+
+def diverge(step: Step, index: int, expected: str, found: str) -> NoReturn:
+    """Raise the `Divergence` of `step` at entry `index` (-1: none)."""
+    raise Divergence(int(step), step.name.lower(), index, expected=expected, found=found)
+
+
+def no_progress(progress: Progress) -> None:
+    """Tell nobody."""
+    del progress
+
+
+def verify_log(
+    read: Read,
+    *,
+    genesis: Genesis | None = None,
+    network: bytes | None = None,
+    map_events: MapEvents = map,
+    on_progress: Callable[[Progress], None] = no_progress,
+) -> Verified:
+    """Steps 1 to 7 over a whole copy. Raises `Divergence`."""
+    copy = open_copy(read, genesis=genesis, network=network)
+    blocks = events = 0
+    last_time_ms = copy.genesis.time_ms
+    for block in read_blocks(copy, map_events):
+        blocks += 1
+        events += len(block.records)
+        last_time_ms = block.header.time_ms
+        done = block.index + 1 + len(block.records)
+        on_progress(Progress(done=done, total=copy.checkpoint.size))
+    return Verified(
+        network=copy.network,
+        checkpoint=copy.checkpoint,
+        cosigners=copy.cosigners,
+        blocks=blocks,
+        events=events,
+        last_time_ms=last_time_ms,
+    )
+
+
+def open_copy(
+    read: Read, *, genesis: Genesis | None = None, network: bytes | None = None
+) -> LogCopy:
+    """Steps 1 and 2. Raises `Divergence`."""
+    genesis = _verify_genesis(read("genesis.json"), genesis, network)  # 1
+    note, checkpoint = _verify_checkpoint(read("checkpoint"), genesis)  # 2
+    return LogCopy(
+        read=read,
+        genesis=genesis,
+        network=hash_genesis(genesis),
+        checkpoint=checkpoint,
+        cosigners=tuple(key.name for key in verify_cosignatures(note, cosigner_keys(genesis))),
+    )
+
+
+def read_blocks(copy: LogCopy, map_events: MapEvents = map) -> Iterator[BlockEntries]:
+    """Steps 3 to 7: the blocks of the log, each yielded when it and its events are verified."""
+    window: list[BlockEntries] = []
+    entries = size_bytes = 0
+    for block in _read_chain(copy):  # 3, 4, 5, 6
+        window.append(block)
+        entries += 1 + len(block.records)
+        size_bytes += sum(map(len, block.records))
+        if entries >= WINDOW_ENTRIES or size_bytes >= WINDOW_BYTES:
+            _verify_window(copy, window, map_events)  # 7
+            yield from window
+            window, entries, size_bytes = [], 0, 0
+    _verify_window(copy, window, map_events)  # 7
+    yield from window
+
+
+def find_event_fault(task: EventTask) -> EventFault | None:
+    """Step 7 over a run of records: the first fault, or None. Pure, for process pools."""
+    for index, data in task.records:
+        expected = "a canonical record"
+        try:
+            record = RECORDS.decode(data)
+            expected = "a canonical event signed by its officer"
+            event = parse_event(record.event)
+            verify_event(event)
+        except (InvalidEncoding, InvalidEvent) as error:
+            return EventFault(index=index, expected=expected, found=str(error))
+        if event.network != task.network:
+            return EventFault(
+                index=index,
+                expected=f"an event for network {task.network.hex()}",
+                found=f"one for {event.network.hex()}",
+            )
+    return None
+
+
+def _verify_genesis(
+    data: bytes | None, genesis: Genesis | None, network: bytes | None
+) -> Genesis:
+    try:
+        held = None if data is None else decode_genesis_json(data)
+    except InvalidGenesis as error:
+        diverge(Step.GENESIS, -1, "a valid genesis.json", str(error))
+    chosen = genesis or held
+    if chosen is None:
+        diverge(Step.GENESIS, -1, "genesis.json", "no such file")
+    for other in (hash_genesis(held) if held else None, network):
+        if other is not None and hash_genesis(chosen) != other:
+            diverge(
+                Step.GENESIS, -1, f"network {other.hex()}", f"network {hash_genesis(chosen).hex()}"
+            )
+    return chosen
+
+
+def _verify_checkpoint(data: bytes | None, genesis: Genesis) -> tuple[SignedNote, Checkpoint]:
+    expected = f"a checkpoint of {genesis.origin} cosigned by a quorum"
+    if data is None:
+        diverge(Step.CHECKPOINT, -1, expected, "no such file")
+    try:
+        note = SignedNote.parse(data)
+        return note, log_policy(genesis).verify(note)
+    except LedgerError as error:
+        diverge(Step.CHECKPOINT, -1, expected, str(error))
+
+
+class _Tree:
+    """Step 3: hash tiles, each proven by the tile above it, down from the checkpoint's root.
+
+    One tile of each level is kept, so walking the leaves in order reads every tile once.
+    """
+
+    def __init__(self, read: Read, checkpoint: Checkpoint) -> None:
+        self._read = read
+        self._size = checkpoint.size
+        self._kept: dict[int, tuple[int, list[Hash]]] = {}
+        self._edges: dict[int, list[Hash]] = {}
+        subtrees: list[Hash] = []
+        for level in range(LEVEL_MAX + 1):
+            width = (self._size >> (TILE_HEIGHT * level)) % TILE_WIDTH
+            if width:
+                tile = (self._size >> (TILE_HEIGHT * level)) // TILE_WIDTH
+                self._edges[level] = self._load(level, tile, width)
+                subtrees[:0] = CompactRange().extend(self._edges[level]).hashes
+        root = CompactRange(size=self._size, hashes=tuple(subtrees)).root()
+        if root != checkpoint.root:
+            diverge(
+                Step.TILES,
+                -1,
+                f"root {checkpoint.root.hex()} of {self._size} entries",
+                f"root {root.hex()}",
+            )
+
+    def hashes(self, level: int, tile: int) -> list[Hash]:
+        """Proven hashes of a tile."""
+        if tile == (self._size >> (TILE_HEIGHT * level)) // TILE_WIDTH:
+            return self._edges[level]
+        kept = self._kept.get(level)
+        if kept is not None and kept[0] == tile:
+            return kept[1]
+        expected = self.hashes(level + 1, tile // TILE_WIDTH)[tile % TILE_WIDTH]
+        hashes = self._load(level, tile, TILE_WIDTH)
+        if root_of(hashes) != expected:
+            path = TilePath(level=level, index=tile).format()
+            diverge(
+                Step.TILES,
+                tile * TILE_WIDTH << (TILE_HEIGHT * level),
+                f"{path} under hash {expected.hex()}",
+                f"hash {root_of(hashes).hex()}",
+            )
+        self._kept[level] = (tile, hashes)
+        return hashes
+
+    def _load(self, level: int, tile: int, width: int) -> list[Hash]:
+        path = TilePath(level=level, index=tile, width=width).format()
+        index = tile * TILE_WIDTH << (TILE_HEIGHT * level)
+        data = self._read(path)
+        if data is None:
+            diverge(Step.TILES, index, path, "no such file")
+        try:
+            return split_hashes(data, width)
+        except InvalidEncoding:
+            diverge(Step.TILES, index, f"{path} of {width} hashes", f"{len(data)} bytes")
+
+
+def _read_bundles(copy: LogCopy) -> Iterator[tuple[int, list[bytes], list[Hash]]]:
+    """Steps 3 and 4: first index, entries and leaf hashes of each tile of entries."""
+    size = copy.checkpoint.size
+    tree = _Tree(copy.read, copy.checkpoint)  # 3
+    for first in range(0, size, TILE_WIDTH):
+        tile = TilePath(
+            level=ENTRIES_LEVEL, index=first // TILE_WIDTH, width=min(TILE_WIDTH, size - first)
+        )
+        data = copy.read(tile.format())
+        if data is None:
+            diverge(Step.ENTRIES, first, tile.format(), "no such file")
+        try:
+            entries = decode_entries(data, tile.width)
+        except InvalidEncoding as error:
+            diverge(Step.ENTRIES, first, f"{tile.width} entries in {tile.format()}", str(error))
+        expected = tree.hashes(0, tile.index)  # 3
+        leaves = hash_leaves(entries)
+        if leaves != expected:  # 4
+            at = next(at for at, leaf in enumerate(leaves) if leaf != expected[at])
+            diverge(
+                Step.ENTRIES, first + at, f"leaf {expected[at].hex()}", f"leaf {leaves[at].hex()}"
+            )
+        yield first, entries, leaves
+
+
+def _read_chain(copy: LogCopy) -> Iterator[BlockEntries]:
+    """Steps 3 to 6: the blocks of the log."""
+    chain = _Chain(copy)
+    for first, entries, leaves in _read_bundles(copy):  # 3, 4
+        rows = zip(entries, leaves, strict=True)
+        for index, (entry, leaf) in enumerate(rows, start=first):
+            block = chain.add(index, entry, leaf)  # 5, 6
+            if block is not None:
+                yield block
+    chain.finish()  # 6
+
+
+class _Chain:
+    """Steps 5 and 6: fed with entries in order, gives back whole blocks."""
+
+    def __init__(self, copy: LogCopy) -> None:
+        self._network = copy.network
+        self._size = copy.checkpoint.size
+        self._validator_count = len(copy.genesis.validators)
+        self._validators_hash = hash_validators(
+            tuple(validator.consensus_key for validator in copy.genesis.validators)
+        )
+        self._parent: Header | None = None
+        self._parent_hash = copy.network
+        self._parent_time_ms = copy.genesis.time_ms
+        self._range = CompactRange()
+        self._start = 0
+        self._entries: list[bytes] = []
+        self._leaves: list[Hash] = []
+
+    def add(self, index: int, entry: bytes, leaf: Hash) -> BlockEntries | None:
+        """The block that this entry completes, or None."""
+        if self._entries:
+            if is_header(entry):
+                diverge(Step.RECORDS, index, self._awaited(), "a block header")
+        else:
+            self._begin(index, entry)
+        self._entries.append(entry)
+        self._leaves.append(leaf)
+        assert self._parent is not None
+        is_whole = len(self._entries) == 1 + self._parent.record_count
+        return self._complete(self._parent) if is_whole else None
+
+    def finish(self) -> None:
+        """Check that the log ends with a whole block."""
+        if self._entries:
+            diverge(Step.RECORDS, self._size, self._awaited(), "the end of the log")
+
+    def _awaited(self) -> str:
+        assert self._parent is not None
+        at, count = len(self._entries), self._parent.record_count
+        return f"record {at} of {count} of block {self._parent.height}"
+
+    def _begin(self, index: int, entry: bytes) -> None:
+        try:
+            header = HEADERS.decode(entry)
+        except InvalidEncoding as error:
+            diverge(Step.HEADERS, index, "a canonical block header", str(error))
+        for name, expected, found in self._compare(index, header):
+            if expected != found:
+                diverge(Step.HEADERS, index, f"{name} {_show(expected)}", _show(found))
+        if header.view <= header.parent_view:
+            diverge(Step.HEADERS, index, f"view above {header.parent_view}", str(header.view))
+        if header.time_ms <= self._parent_time_ms:
+            diverge(
+                Step.HEADERS, index, f"time_ms above {self._parent_time_ms}", str(header.time_ms)
+            )
+        if header.epoch == 0 and header.proposer >= self._validator_count:
+            diverge(
+                Step.HEADERS,
+                index,
+                f"proposer below {self._validator_count}",
+                str(header.proposer),
+            )
+        if len(header.next_validators) not in (0, 32):
+            diverge(Step.HEADERS, index, "next_validators of 0 or 32 bytes", "another length")
+        self._start = index
+        self._parent = header
+        self._parent_hash = hash_header(entry)
+        self._parent_time_ms = header.time_ms
+
+    def _compare(self, index: int, header: Header) -> Sequence[tuple[str, object, object]]:
+        """Name, expected and found value of each field that the blocks before determine."""
+        parent = self._parent
+        epoch = 0 if parent is None else parent.epoch
+        parent_view = 0 if parent is None else parent.view
+        validators_hash = self._validators_hash if parent is None else parent.validators_hash
+        # The block after a seal block opens the next epoch, where views begin at 1 again.
+        if parent is not None and parent.next_validators:
+            epoch, parent_view, validators_hash = epoch + 1, 0, parent.next_validators
+        return (
+            ("network", self._network, header.network),
+            ("height", 1 if parent is None else parent.height + 1, header.height),
+            ("parent_hash", self._parent_hash, header.parent_hash),
+            ("epoch", epoch, header.epoch),
+            ("parent_view", parent_view, header.parent_view),
+            ("validators_hash", validators_hash, header.validators_hash),
+            ("tree_size", index, header.tree_size),
+            ("tree_root", self._range.root(), header.tree_root),
+        )
+
+    def _complete(self, header: Header) -> BlockEntries:
+        root = root_of(self._leaves[1:])
+        if root != header.records_root:
+            diverge(
+                Step.RECORDS,
+                self._start,
+                f"records under records_root {header.records_root.hex()}",
+                f"records under {root.hex()}",
+            )
+        block = BlockEntries(
+            index=self._start,
+            header_bytes=self._entries[0],
+            header=header,
+            block_hash=self._parent_hash,
+            records=tuple(self._entries[1:]),
+        )
+        self._range = self._range.extend(self._leaves)
+        self._entries, self._leaves = [], []
+        return block
+
+
+def _verify_window(
+    copy: LogCopy, window: Sequence[BlockEntries], map_events: MapEvents
+) -> None:
+    records = [
+        row for block in window for row in enumerate(block.records, start=block.index + 1)
+    ]
+    tasks = [
+        EventTask(network=copy.network, records=tuple(records[start : start + TASK_RECORDS]))
+        for start in range(0, len(records), TASK_RECORDS)
+    ]
+    for fault in map_events(find_event_fault, tasks):
+        if fault is not None:
+            diverge(Step.EVENTS, fault.index, fault.expected, fault.found)
+
+
+def _show(value: object) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)
