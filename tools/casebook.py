@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from ledger.codec import Value
-from ledger.events import Count, Date, Identifier, Urgency
+from ledger.events import Date, Identifier, Urgency
 
 CASES = 200
 SEED = 20260101
@@ -36,7 +36,7 @@ class Case(Value, frozen=True, kw_only=True):
     fields: tuple[Identifier, ...]
     period_from: Date
     period_to: Date
-    subject_count: Annotated[Count, Meta(ge=1)]
+    subject_count: Annotated[int, Meta(ge=1, le=1_000)]
     urgency: Urgency
     retention_days: Annotated[int, Meta(ge=1, le=36_500)]
     case: str
@@ -89,7 +89,7 @@ PERMITTED = (
         purpose="refund-control", legal_basis="yrd-2021",
         fields=("number", "issued-on", "seller-uscc", "buyer-uscc", "amount-fen", "tax-fen"),
         zh="出口退税前核验进项发票", en="Verify input invoices before an export refund",
-        subjects=(5, 60), urgencies=("normal", "urgent"), months=(1, 3),
+        subjects=(5, 50), urgencies=("normal", "urgent"), months=(1, 3),
     ),
     Scene(
         count=16, expect="permit", requesters=BUREAUS, providers=BUREAUS, dataset="incentive",
@@ -100,10 +100,10 @@ PERMITTED = (
     Scene(
         count=12, expect="permit", requesters=CUSTOMS,
         providers=("cn-3100-tax", "cn-3301-tax", "cn-3302-tax"),
-        dataset="invoice", purpose="refund-control", legal_basis="tcal-6",
-        fields=("number", "issued-on", "goods-code", "amount-fen", "status"),
-        zh="比对报关单与增值税发票", en="Compare customs declarations with VAT invoices",
-        months=(1, 3),
+        dataset="invoice", purpose="statistics", legal_basis="yrd-2021",
+        fields=("issued-on", "goods-code", "amount-fen", "buyer-uscc"),
+        zh="统计进出口货物的内销去向", en="Statistics on where imported goods are sold",
+        subjects=(50, 100), months=(12,),
     ),
     Scene(
         count=12, expect="permit", requesters=BUREAUS, providers=BANK, dataset="account",
@@ -137,7 +137,15 @@ REVIEWED = (
         urgencies=("urgent",),
     ),
     Scene(
-        count=10, expect="review", requesters=FOREIGN, providers=BUREAUS, dataset="filing",
+        count=4, expect="review", requesters=CUSTOMS,
+        providers=("cn-3100-tax", "cn-3301-tax", "cn-3302-tax"),
+        dataset="invoice", purpose="refund-control", legal_basis="tcal-6",
+        fields=("number", "issued-on", "goods-code", "amount-fen", "status"),
+        zh="比对报关单与增值税发票", en="Compare customs declarations with VAT invoices",
+        months=(1, 3),
+    ),
+    Scene(
+        count=6, expect="review", requesters=FOREIGN, providers=BUREAUS, dataset="filing",
         purpose="assessment", legal_basis="treaty-de-26",
         fields=("uscc", "tax-type", "period", "revenue-fen", "tax-due-fen"),
         zh="缔约方专项情报请求", en="Request on a single case by a treaty partner",

@@ -283,9 +283,9 @@ def get_json(url: str, *, timeout_s: float) -> Answer:
 
 def shipped_policy_set() -> PolicySet:
     """The contracts that Tallystick ships, as version 1."""
-    from contracts.shipped import shipped_policy_set as read
+    from contracts.shipped import load_shipped
 
-    return read()
+    return load_shipped()
 
 
 @contextmanager
