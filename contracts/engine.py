@@ -1,0 +1,221 @@
+"""The Cedar engine: policy sets parsed once, validated strictly, asked many times.
+
+`request` and `release` allowed: permit. `request` only: review by an approver of the provider.
+Neither: deny. What the engine cannot evaluate is a deny with its reason, never an allow. The hash
+of a policy set covers the engine's version and the schema: another engine is another policy set.
+"""
+
+import hashlib
+import json
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+import cedarpy
+
+from contracts.decision import Decision, Verdict
+from contracts.errors import InvalidPolicySet
+from contracts.facts import Act, build_context, entities_json, question
+from ledger.blocks import Obligations
+from ledger.registry import POLICY_SETS, PolicySet
+from ledger.state import POLICY_SET_KEY, StateReader
+
+ENGINE_VERSION = "cedarpy-4.12.2"
+POLICY_SET_DOMAIN = b"tallystick/policy-set/v1\0"
+_ENGINES_MAX = 8
+_HANDLES_MAX = 4_096
+_KNOWN_ANNOTATIONS = frozenset(
+    ("id", "title_zh", "title_en", "basis", "redact", "deadline_hours", "retention_days")
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyInfo:
+    """What a policy's annotations say. None: no such obligation."""
+
+    id: str
+    contract: str
+    effect: str
+    title_zh: str
+    title_en: str
+    redact: tuple[str, ...]
+    deadline_hours: int | None
+    retention_days: int | None
+
+
+def hash_policy_set(policy_set: PolicySet) -> bytes:
+    """Hash of a policy set with its schema and engine version."""
+    return hashlib.sha256(POLICY_SET_DOMAIN + POLICY_SETS.encode(policy_set)).digest()
+
+
+def validate_policy_set(policy_set: PolicySet) -> tuple[PolicyInfo, ...]:
+    """Information on every policy. Raises `InvalidPolicySet` with every fault found."""
+    faults: list[str] = []
+    infos: list[PolicyInfo] = []
+    if policy_set.engine != ENGINE_VERSION:
+        faults.append(f"made for engine {policy_set.engine}, this is {ENGINE_VERSION}")
+    try:
+        schema = cedarpy.Schema.from_str(policy_set.schema)
+    except ValueError as error:
+        raise InvalidPolicySet((*faults, f"schema: {error}")) from None
+    for contract in policy_set.contracts:
+        try:
+            infos += _read_policies(contract.id, contract.text)
+            result = cedarpy.validate_policies(contract.text, schema)
+        except (ValueError, InvalidPolicySet) as error:
+            faults.append(f"{contract.id}: {error}")
+            continue
+        faults += [f"{contract.id}: {error}" for error in result.errors]
+    ids = [info.id for info in infos]
+    faults += [f"policy id {name} stands twice" for name in sorted(ids) if ids.count(name) > 1]
+    if faults:
+        raise InvalidPolicySet(tuple(faults))
+    return tuple(infos)
+
+
+def _read_policies(contract: str, text: str) -> list[PolicyInfo]:
+    document = json.loads(cedarpy.policies_to_json_str(text))
+    if document.get("templates"):
+        raise InvalidPolicySet(("templates are not allowed",))
+    policies = document.get("staticPolicies", {})
+    return [_read_policy(contract, policy) for _, policy in sorted(policies.items())]
+
+
+def _read_policy(contract: str, policy: dict[str, Any]) -> PolicyInfo:
+    notes = {name: value or "" for name, value in policy.get("annotations", {}).items()}
+    name = notes.get("id", "")
+    if name != contract and not name.startswith(contract + "."):
+        raise InvalidPolicySet((f'every policy needs @id("{contract}") or @id("{contract}.…")',))
+    unknown = sorted(notes.keys() - _KNOWN_ANNOTATIONS)
+    if unknown:
+        raise InvalidPolicySet((f"{name}: unknown annotation @{unknown[0]}",))
+    return PolicyInfo(
+        id=name,
+        contract=contract,
+        effect=policy["effect"],
+        title_zh=notes.get("title_zh", name),
+        title_en=notes.get("title_en", name),
+        redact=tuple(sorted(filter(None, notes.get("redact", "").split(",")))),
+        deadline_hours=_number(name, notes.get("deadline_hours")),
+        retention_days=_number(name, notes.get("retention_days")),
+    )
+
+
+def _number(name: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 6):
+        raise InvalidPolicySet((f"{name}: {text!r} is not a number of hours or days",))
+    return int(text)
+
+
+class PolicyEngine:
+    """One policy set, parsed. Its answers are pure functions of the state and the act."""
+
+    def __init__(self, policy_set: PolicySet) -> None:
+        self.infos = {info.id: info for info in validate_policy_set(policy_set)}
+        self.hash = hash_policy_set(policy_set)
+        text = "\n".join(contract.text for contract in policy_set.contracts)
+        self._policies = cedarpy.PolicySet.from_str(text)
+        self._schema = cedarpy.Schema.from_str(policy_set.schema)
+        self._entities: OrderedDict[str, cedarpy.Entities] = OrderedDict()
+
+    def decide_request(self, state: StateReader, act: Act, time_ms: int) -> Decision:
+        """Permit, review or deny a request."""
+        asked, released = self._ask(state, act, ("request", "release"), time_ms)
+        if asked.is_error or not asked.is_allowed:
+            return self._decision(Verdict.DENY, act, asked.policies, asked.errors)
+        if released.is_error or not released.is_allowed:
+            policies = asked.policies + released.policies
+            return self._decision(Verdict.REVIEW, act, policies, released.errors)
+        return self._decision(Verdict.PERMIT, act, asked.policies + released.policies, ())
+
+    def decide_step(self, state: StateReader, act: Act, time_ms: int) -> Decision:
+        """Permit or deny a later act of an exchange (approve, deliver, ...)."""
+        (answer,) = self._ask(state, act, (act.action,), time_ms)
+        verdict = Verdict.PERMIT if answer.is_allowed else Verdict.DENY
+        return self._decision(verdict, act, answer.policies, answer.errors)
+
+    def _ask(
+        self, state: StateReader, act: Act, actions: tuple[str, ...], time_ms: int
+    ) -> list["_Answer"]:
+        context = build_context(state, act, time_ms)
+        results = cedarpy.is_authorized_batch(
+            [question(act, action, context) for action in actions],
+            self._policies,
+            self._handle(entities_json(act.officer, act.member, act.provider, act.dataset)),
+            self._schema,
+        )
+        return [_read_answer(result) for result in results]
+
+    def _handle(self, text: str) -> cedarpy.Entities:
+        handle = self._entities.get(text)
+        if handle is None:
+            handle = cedarpy.Entities.from_json_str(text, self._schema)
+            self._entities[text] = handle
+            if len(self._entities) > _HANDLES_MAX:
+                self._entities.popitem(last=False)
+        return handle
+
+    def _decision(
+        self, verdict: Verdict, act: Act, policies: tuple[str, ...], errors: tuple[str, ...]
+    ) -> Decision:
+        names = tuple(sorted(frozenset(policies)))
+        is_open = verdict is not Verdict.DENY
+        return Decision(
+            verdict=verdict,
+            policies=names,
+            policy_set=self.hash,
+            obligations=self._obligations(act, names) if is_open else None,
+            errors=errors,
+        )
+
+    def _obligations(self, act: Act, policies: tuple[str, ...]) -> Obligations:
+        """The strictest of the determining permits, the dataset's deadline and what was asked."""
+        infos = [self.infos[name] for name in policies if self.infos[name].effect == "permit"]
+        hours = [info.deadline_hours for info in infos if info.deadline_hours is not None]
+        days = [info.retention_days for info in infos if info.retention_days is not None]
+        redacted = frozenset(field for info in infos for field in info.redact)
+        return Obligations(
+            redact=tuple(field for field in act.fields if field in redacted),
+            deadline_hours=min([*hours, act.dataset.deadline_hours]),
+            retention_days=min([*days, act.retention_days]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    is_allowed: bool
+    policies: tuple[str, ...]
+    errors: tuple[str, ...]
+
+    @property
+    def is_error(self) -> bool:
+        return bool(self.errors)
+
+
+def _read_answer(result: cedarpy.AuthzResult) -> _Answer:
+    names = result.diagnostics.id_annotations_by_reason
+    errors = tuple(sorted(result.diagnostics.errors))
+    policies = tuple(names[reason] for reason in result.diagnostics.reasons)
+    is_allowed = result.decision == cedarpy.Decision.Allow and not errors
+    return _Answer(is_allowed, policies, errors)
+
+
+class Contracts:
+    """Engines by the exact bytes of the policy set in a state; bounded, parsed once each."""
+
+    def __init__(self) -> None:
+        self._engines: OrderedDict[bytes, PolicyEngine] = OrderedDict()
+
+    def at(self, state: StateReader) -> PolicyEngine:
+        """Engine of the policy set in force in `state`."""
+        data = state.get(POLICY_SET_KEY)
+        assert data is not None, "a state without contracts was not made from a genesis"
+        engine = self._engines.get(data)
+        if engine is None:
+            engine = PolicyEngine(POLICY_SETS.decode(data))
+            self._engines[data] = engine
+            if len(self._engines) > _ENGINES_MAX:
+                self._engines.popitem(last=False)
+        return engine

@@ -1,0 +1,285 @@
+"""The one state transition. Proposer, validator and auditor run this same code.
+
+`execute` takes a state and the events of a block and returns the changes and the record bytes; it
+reads no clock, no configuration, and nothing but its arguments. An event that is refused is a
+record too: it uses up its nonce and changes nothing else. `select` is the proposer's way in: the
+same steps event by event, leaving out what must not be included.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from contracts.admission import check_event, period_days
+from contracts.decision import Decision, Verdict
+from contracts.engine import Contracts, PolicyEngine
+from contracts.errors import InvalidInclusion, RefusedEvent
+from contracts.facts import Act, block_date
+from contracts.lifecycle import STATUS_OF_DECISION, STEPS, Step
+from contracts.lookup import (
+    find_dataset,
+    find_exchange,
+    find_member,
+    find_officer,
+    read_counters,
+)
+from ledger.blocks import RECORDS, Outcome, Record
+from ledger.events import Event, ShareDelivered, ShareRequested
+from ledger.registry import EXCHANGES, PAIR_COUNTERS, Exchange, PairCounters
+from ledger.state import Overlay, StateReader, counters_key, exchange_key, nonce_key
+
+_HOUR_MS = 3_600_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockInput:
+    """What a block is made of. Signatures are verified already; `first_index` is the log index of
+    the first record."""
+
+    network: bytes
+    height: int
+    time_ms: int
+    first_index: int
+    events: tuple[Event, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """Result: the changes, and for each event its record bytes and outcome, in order."""
+
+    overlay: Overlay
+    records: tuple[bytes, ...]
+    outcomes: tuple[Outcome, ...]
+
+
+def execute(state: StateReader, block: BlockInput, contracts: Contracts) -> Execution:
+    """Execute a block on `state`. Raises `InvalidInclusion` if an event must not be in it."""
+    run = _Run(state, contracts, block.network, block.height, block.time_ms, block.first_index)
+    for event in block.events:
+        try:
+            run.apply(event)
+        except RefusedEvent as refused:
+            raise InvalidInclusion(event.digest, refused) from None
+    return run.finish()
+
+
+def select(
+    state: StateReader,
+    candidates: Iterable[Event],
+    *,
+    network: bytes,
+    height: int,
+    time_ms: int,
+    first_index: int,
+    contracts: Contracts,
+    events_max: int,
+    bytes_max: int,
+) -> tuple[Execution, tuple[Event, ...], tuple[tuple[Event, RefusedEvent], ...]]:
+    """Execute as many candidates as fit, in order; returns also those included and those evicted
+    because no block may include them."""
+    run = _Run(state, contracts, network, height, time_ms, first_index)
+    included: list[Event] = []
+    evicted: list[tuple[Event, RefusedEvent]] = []
+    size_bytes = 0
+    for event in candidates:
+        if len(included) == events_max or size_bytes + len(event.data) > bytes_max:
+            break
+        try:
+            run.apply(event)
+        except RefusedEvent as refused:
+            evicted.append((event, refused))
+            continue
+        included.append(event)
+        size_bytes += len(event.data)
+    return run.finish(), tuple(included), tuple(evicted)
+
+
+class _Run:
+    """One execution in progress. An event is checked and decided before anything is changed."""
+
+    def __init__(
+        self,
+        state: StateReader,
+        contracts: Contracts,
+        network: bytes,
+        height: int,
+        time_ms: int,
+        first_index: int,
+    ) -> None:
+        self._overlay = Overlay(state)
+        self._engine: PolicyEngine = contracts.at(state)
+        self._network = network
+        self._height = height
+        self._time_ms = time_ms
+        self._first_index = first_index
+        self._records: list[bytes] = []
+        self._outcomes: list[Outcome] = []
+
+    def finish(self) -> Execution:
+        return Execution(
+            overlay=self._overlay, records=tuple(self._records), outcomes=tuple(self._outcomes)
+        )
+
+    def apply(self, event: Event) -> None:
+        """Execute one event. Raises `RefusedEvent` only if no block may include it."""
+        try:
+            check_event(self._overlay, event, network=self._network, height=self._height)
+            if isinstance(event.body, ShareRequested):
+                outcome = self._request(event, event.body)
+            else:
+                outcome = self._step(event, STEPS[event.kind])
+        except RefusedEvent as refused:
+            if not refused.recordable:
+                raise
+            outcome = _refusal(refused.code, None)
+        self._overlay.put(nonce_key(event.member, event.nonce), event.digest)
+        self._records.append(RECORDS.encode(Record(entry=2, event=event.data, outcome=outcome)))
+        self._outcomes.append(outcome)
+
+    def _request(self, event: Event, body: ShareRequested) -> Outcome:
+        requester, provider = event.member, body.provider
+        act = self._act(
+            event, "request", requester, provider, body.dataset,
+            purpose=body.purpose, legal_basis=body.legal_basis, urgency=body.urgency,
+            fields=body.fields, subjects=len(body.subjects), period_days=period_days(body),
+            retention_days=body.retention_days, same_officer=True,
+        )  # fmt: skip
+        decision = self._engine.decide_request(self._overlay, act, self._time_ms)
+        duties = decision.obligations
+        exchange = Exchange(
+            status=STATUS_OF_DECISION[decision.verdict],
+            requester=requester,
+            provider=provider,
+            dataset=body.dataset,
+            purpose=body.purpose,
+            legal_basis=body.legal_basis,
+            urgency=body.urgency,
+            period_days=act.period_days,
+            requested_by=event.officer,
+            requested_ms=self._time_ms,
+            requested_index=self._first_index + len(self._records),
+            changed_ms=self._time_ms,
+            changed_height=self._height,
+            decision=decision.verdict,
+            deadline_ms=self._time_ms + duties.deadline_hours * _HOUR_MS if duties else 0,
+            retention_days=duties.retention_days if duties else 0,
+            redact=duties.redact if duties else (),
+            fields=body.fields,
+            subject_count=len(body.subjects),
+            commitment=b"",
+            record_count=0,
+        )
+        self._overlay.put(exchange_key(event.digest), EXCHANGES.encode(exchange))
+        column = {"permit": "permitted", "review": "reviewed", "deny": "denied"}[decision.verdict]
+        self._count(exchange, {"asked": 1, column: 1})
+        return _outcome(decision, decision.verdict)
+
+    def _step(self, event: Event, step: Step) -> Outcome:
+        exchange = find_exchange(self._overlay, event.exchange)
+        assert exchange is not None, "check_event has found it"
+        decision: Decision | None = None
+        if step.action is not None:
+            decision = self._decide_step(event, step.action, exchange)
+            if decision.verdict is Verdict.DENY:
+                return _refusal("contract-denied", decision)
+        self._overlay.put(exchange_key(event.exchange), self._moved(exchange, event, step))
+        if isinstance(event.body, ShareDelivered):
+            is_late = self._time_ms > exchange.deadline_ms
+            counts = {"delivered": 1, "records": event.body.record_count, "late": int(is_late)}
+            self._count(exchange, counts)
+        elif event.kind == "share.refused":
+            self._count(exchange, {"refused": 1})
+        return _outcome(decision, "")
+
+    def _decide_step(self, event: Event, action: str, exchange: Exchange) -> Decision:
+        act = self._act(
+            event, action, exchange.requester, exchange.provider, exchange.dataset,
+            purpose=exchange.purpose, legal_basis=exchange.legal_basis, urgency=exchange.urgency,
+            fields=exchange.fields, subjects=exchange.subject_count,
+            period_days=exchange.period_days, retention_days=exchange.retention_days,
+            same_officer=event.officer == exchange.requested_by,
+        )  # fmt: skip
+        return self._engine.decide_step(self._overlay, act, self._time_ms)
+
+    def _act(
+        self,
+        event: Event,
+        action: str,
+        requester: str,
+        provider: str,
+        dataset: str,
+        *,
+        purpose: str,
+        legal_basis: str,
+        urgency: str,
+        fields: tuple[str, ...],
+        subjects: int,
+        period_days: int,
+        retention_days: int,
+        same_officer: bool,
+    ) -> Act:
+        state = self._overlay
+        officer, member = find_officer(state, event.officer), find_member(state, event.member)
+        asking, giving = find_member(state, requester), find_member(state, provider)
+        asked = find_dataset(state, dataset)
+        assert officer and member and asking and giving and asked, "check_event has found them"
+        return Act(
+            action=action,
+            officer=officer,
+            member=member,
+            requester=asking,
+            provider=giving,
+            dataset=asked,
+            purpose=purpose,
+            legal_basis=legal_basis,
+            urgency=urgency,
+            fields=fields,
+            subjects=subjects,
+            period_days=period_days,
+            retention_days=retention_days,
+            same_officer=same_officer,
+        )
+
+    def _moved(self, exchange: Exchange, event: Event, step: Step) -> bytes:
+        values = {name: getattr(exchange, name) for name in Exchange.__struct_fields__}
+        values |= {
+            "status": step.after,
+            "changed_ms": self._time_ms,
+            "changed_height": self._height,
+        }
+        if isinstance(event.body, ShareDelivered):
+            values["commitment"] = event.body.commitment
+            values["record_count"] = event.body.record_count
+        return EXCHANGES.encode(Exchange(**values))
+
+    def _count(self, exchange: Exchange, amounts: dict[str, int]) -> None:
+        pair = (exchange.requester, exchange.provider, exchange.purpose)
+        year = block_date(self._time_ms).year
+        before = read_counters(self._overlay, *pair, year)
+        after = {
+            name: getattr(before, name) + amounts.get(name, 0)
+            for name in PairCounters.__struct_fields__
+        }
+        data = PAIR_COUNTERS.encode(PairCounters(**after))
+        self._overlay.put(counters_key(*pair, year), data)
+
+
+def _outcome(decision: Decision | None, verdict: str) -> Outcome:
+    return Outcome(
+        applied=True,
+        code="",
+        decision=verdict,  # type: ignore[arg-type]  # a Verdict's value is one of the literals
+        policies=decision.policies if decision else (),
+        policy_set=decision.policy_set if decision else b"",
+        obligations=decision.obligations if decision and verdict else None,
+    )
+
+
+def _refusal(code: str, decision: Decision | None) -> Outcome:
+    return Outcome(
+        applied=False,
+        code=code,
+        decision="",
+        policies=decision.policies if decision else (),
+        policy_set=decision.policy_set if decision else b"",
+        obligations=None,
+    )
