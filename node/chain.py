@@ -71,6 +71,7 @@ class Chain:
         self.pool = pool
         self.contracts = contracts
         self._candidates: dict[bytes, Candidate] = {}
+        self._lost: list[tuple[Event, str]] = []
         self._validators_hash = hash_validators(
             tuple(validator.consensus_key for validator in genesis.validators)
         )
@@ -126,7 +127,9 @@ class Chain:
             events_max=parameters.block_events_max,
             bytes_max=parameters.block_bytes_max,
         )
-        self.pool.remove(event.digest for event, _ in evicted)
+        for event, refused in evicted:
+            self.pool.remove((event.digest,))
+            self._lost.append((event, refused.code))
         derived = _derive(parent, execution)
         header = Header(
             entry=1,
@@ -211,6 +214,11 @@ class Chain:
         """Forget candidates that turned out not to be provable."""
         for block_hash in block_hashes:
             self._candidates.pop(block_hash, None)
+
+    def take_lost(self) -> list[tuple[Event, str]]:
+        """Pending events that can never be final any more, with their code; each told once."""
+        lost, self._lost = self._lost, []
+        return lost
 
     # --- inside -------------------------------------------------------------------------------
 
@@ -355,7 +363,7 @@ class Chain:
             kept[block_hash] = candidate
         self._candidates = kept
         for candidate in committed:
-            self.pool.settle(candidate.events, candidate.header.height)
+            self._lost += self.pool.settle(candidate.events, candidate.header.height)
         return tuple(final_block(candidate) for candidate in committed)
 
 

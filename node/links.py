@@ -12,6 +12,7 @@ lost, only late.
 
 import asyncio
 import ssl
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -102,6 +103,7 @@ class Links:
         self._outgoing = {
             (peer, channel): _Outgoing() for peer in self._addresses for channel in Channel
         }
+        self._heard_ms: dict[int, int] = {}
         self._accepted: set[web.WebSocketResponse] = set()
         self._runner: web.AppRunner | None = None
 
@@ -116,6 +118,11 @@ class Links:
     def is_connected(self, peer: int) -> bool:
         """Whether both connections to the peer are up."""
         return all(self._outgoing[peer, channel].is_connected for channel in Channel)
+
+    def silent_ms(self, peer: int) -> int:
+        """Milliseconds since the last frame of the peer; -1 when none came yet."""
+        heard_ms = self._heard_ms.get(peer)
+        return -1 if heard_ms is None else time.monotonic_ns() // 1_000_000 - heard_ms
 
     def dropped_frames(self) -> int:
         """Frames dropped since start because a peer was too slow."""
@@ -214,6 +221,7 @@ class Links:
                 async for message in socket:
                     if message.type is not aiohttp.WSMsgType.BINARY:
                         break
+                    self._heard_ms[peer] = time.monotonic_ns() // 1_000_000
                     self._on_frame(peer, channel, message.data)
             finally:
                 self._accepted.discard(socket)

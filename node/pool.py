@@ -88,27 +88,28 @@ class Pool:
         for digest in digests:
             self._remove(digest)
 
-    def settle(self, events: Iterable[Event], height: int) -> tuple[bytes, ...]:
-        """Forget what the final block at `height` decided; returns digests that can never be final.
+    def settle(self, events: Iterable[Event], height: int) -> list[tuple[Event, str]]:
+        """Forget what the final block at `height` decided.
 
-        Those are rivals of a used nonce and events that expire before the next block.
+        Returns the events that can never be final, each with its code: rivals of a used nonce
+        (`nonce-reused`) and those that expire before the next block (`event-expired`).
         """
-        lost: list[bytes] = []
+        lost: list[tuple[Event, str]] = []
         for event in events:
             rival = self._by_nonce.get((event.member, event.nonce))
             if rival is not None and rival != event.digest:
-                lost.append(rival)
+                lost.append((self._events[rival], "nonce-reused"))
                 self._remove(rival)
             self._remove(event.digest)
         while self._expiry and self._expiry[0][0] <= height:
             _, digest = heapq.heappop(self._expiry)
             if digest in self._events:
-                lost.append(digest)
+                lost.append((self._events[digest], "event-expired"))
                 self._remove(digest)
         if len(self._expiry) > 2 * len(self._events) + 1_024:
             self._expiry = [(event.expires_height, event.digest) for event in self]
             heapq.heapify(self._expiry)
-        return tuple(lost)
+        return lost
 
     def _remove(self, digest: bytes) -> None:
         event = self._events.pop(digest, None)

@@ -1,0 +1,432 @@
+"""A node: the parts put together, and the `Service` that its interfaces consume.
+
+Parts, in the order data flows:
+
+    api        takes signed events over HTTP, answers reads, streams final blocks
+    admission  parses, verifies signatures on worker threads, asks `contracts.check_event`
+    pool       keeps what waits; new events go to all validators over the bulk links
+    driver     consensus core, write-ahead log, commit, cosigning, catch-up
+    chain      executes, builds, validates; writes final blocks to the log
+    log        entries, tiles, state, indexes on disk
+"""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Executor
+from typing import TypeVar
+
+from contracts.admission import check_event
+from contracts.errors import RefusedEvent
+from ledger.blocks import HEADERS, RECORDS, Record
+from ledger.errors import InvalidEvent
+from ledger.events import Event, hash_event, parse_event, verify_event
+from ledger.genesis import Genesis
+from ledger.log import Log
+from ledger.state import StateReader, nonce_key
+from ledger.tlog.merkle import prove_inclusion
+from ledger.tlog.note import SignedNote
+from ledger.tlog.receipt import Receipt
+from node.api.quota import RateQuota
+from node.chain import Chain
+from node.driver import Driver
+from node.errors import InvalidMessage
+from node.links import Channel, Links
+from node.metrics import Metrics
+from node.pool import PoolFull
+from node.service import (
+    EventState,
+    EventStatus,
+    FinalBlock,
+    FinalRecord,
+    NodeStatus,
+    PeerStatus,
+    Reason,
+)
+from node.simplex.types import Now, PendingChanged
+from node.wire import EventList, FrameType, decode_content, encode_frame
+
+T = TypeVar("T")
+
+LOST_EVENTS_MAX = 20_000
+DISSEMINATE_MAX = 200
+RECENT_BLOCKS_MAX = 256
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def now(self) -> Now:
+        """Monotonic and wall time in milliseconds."""
+        return Now(
+            mono_ms=time.monotonic_ns() // 1_000_000, wall_ms=time.time_ns() // 1_000_000
+        )
+
+
+class Node:
+    """One region's node. Everything here runs in the event loop; reads see final state only."""
+
+    def __init__(
+        self,
+        *,
+        genesis: Genesis,
+        me: int,
+        chain: Chain,
+        driver: Driver,
+        links: Links,
+        metrics: Metrics,
+        workers: Executor,
+        events_per_second_per_member: int,
+    ) -> None:
+        self.genesis = genesis
+        self.network = chain.network
+        self._me = me
+        self._chain = chain
+        self._log: Log = chain.log
+        self._driver = driver
+        self._links = links
+        self._metrics = metrics
+        self._workers = workers
+        self._rates = RateQuota(
+            rate_per_s=events_per_second_per_member, burst=2 * events_per_second_per_member
+        )
+        self._lost: OrderedDict[bytes, EventStatus] = OrderedDict()
+        self._waiters: dict[bytes, list[asyncio.Future[None]]] = {}
+        self._recent: OrderedDict[int, FinalBlock] = OrderedDict()
+        self._block_arrived = asyncio.Event()
+        self._checkpoint_arrived = asyncio.Event()
+        self._to_send: list[bytes] = []
+        self._clock = SystemClock()
+
+    # --- submission ---------------------------------------------------------------------------
+
+    async def submit(self, events: Sequence[bytes], *, client: str) -> list[EventStatus]:
+        """Admit signed events, in order. Each answer is pending, final (seen before) or refused."""
+        loop = asyncio.get_running_loop()
+        judged = await loop.run_in_executor(self._workers, _judge_many, list(events))
+        statuses = [
+            item if isinstance(item, EventStatus) else self._admit(item, client)
+            for item in judged
+        ]
+        for status in statuses:
+            self._metrics.on_submit(status)
+        return statuses
+
+    def _admit(self, event: Event, client: str | None) -> EventStatus:
+        """Check against the final state and keep. `client` None: disseminated by a peer."""
+        pool, tip = self._chain.pool, self._log.tip
+        if event.digest in pool:
+            return EventStatus(digest=event.digest, state=EventState.PENDING)
+        try:
+            check_event(self._log, event, network=self.network, height=tip.height + 1)
+        except RefusedEvent as refused:
+            if refused.code == "duplicate":
+                return self.event_status(event.digest)
+            return _refused(event.digest, refused.code, refused.detail)
+        rival = pool.digest_of_nonce(event.member, event.nonce)
+        if rival is not None:
+            return _refused(event.digest, "nonce-reused", f"the nonce names event {rival.hex()}")
+        if client is not None:
+            wait_ms = self._rates.take(event.member, 1, self._clock.now().mono_ms)
+            if wait_ms:
+                return _refused(
+                    event.digest, "rate-limited", event.member, retry_after_s=1 + wait_ms // 1000
+                )
+        try:
+            pool.add(event)
+        except PoolFull as full:
+            return _refused(event.digest, "pool-full", str(full), retry_after_s=1)
+        self._driver.put(PendingChanged())
+        if client is not None:
+            self._disseminate(event)
+        return EventStatus(digest=event.digest, state=EventState.PENDING)
+
+    def _disseminate(self, event: Event) -> None:
+        """Send to all validators; events of one loop turn travel together."""
+        if not self._to_send:
+            asyncio.get_running_loop().call_soon(self._flush_events)
+        self._to_send.append(event.data)
+
+    def _flush_events(self) -> None:
+        datas, self._to_send = self._to_send, []
+        self._send_events(None, datas)
+
+    def _send_events(self, peer: int | None, datas: Sequence[bytes]) -> None:
+        for start in range(0, len(datas), DISSEMINATE_MAX):
+            content = EventList(events=tuple(datas[start : start + DISSEMINATE_MAX]))
+            self._links.send(peer, Channel.BULK, encode_frame(FrameType.EVENTS, content))
+
+    # --- from peers ---------------------------------------------------------------------------
+
+    def on_frame(self, peer: int, channel: Channel, frame: bytes) -> None:
+        """A frame of a peer: events are admitted here, the rest is the driver's."""
+        if channel is Channel.BULK and frame[:1] == bytes([FrameType.EVENTS]):
+            try:
+                content = decode_content(frame[1:], EventList)
+            except InvalidMessage as error:
+                self._metrics.on_bad_frame(peer, str(error))
+                return
+            fresh = [data for data in content.events if not self._knows(data)]
+            if fresh:
+                future = self._workers.submit(_judge_many, fresh)
+                wrapped = asyncio.wrap_future(future)
+                wrapped.add_done_callback(lambda done: self._admit_from_peer(peer, done.result()))
+            return
+        self._driver.on_frame(peer, frame)
+
+    def _knows(self, data: bytes) -> bool:
+        return hash_event(data) in self._chain.pool
+
+    def _admit_from_peer(self, peer: int, judged: list[Event | EventStatus]) -> None:
+        for item in judged:
+            if isinstance(item, EventStatus):
+                self._metrics.on_bad_frame(peer, item.code)
+            else:
+                self._admit(item, None)
+
+    def on_connected(self, peer: int) -> None:
+        """A peer came (back): it may have missed what waits here."""
+        self._send_events(peer, [event.data for event in self._chain.pool])
+        self._driver.on_connected(peer)
+
+    # --- from the driver ----------------------------------------------------------------------
+
+    def on_final(self, blocks: tuple[FinalBlock, ...]) -> None:
+        """Final blocks: wake those who wait for their events, and the streams."""
+        for block in blocks:
+            self._recent[block.header.height] = block
+            while len(self._recent) > RECENT_BLOCKS_MAX:
+                self._recent.popitem(last=False)
+            for record in block.records:
+                self._release(record.event.digest)
+            self._metrics.on_block(block)
+        for event, code in self._chain.take_lost():
+            self._lost[event.digest] = _refused(event.digest, code, "")
+            if len(self._lost) > LOST_EVENTS_MAX:
+                self._lost.popitem(last=False)
+            self._release(event.digest)
+        self._block_arrived.set()
+        self._block_arrived = asyncio.Event()
+
+    def on_checkpoint(self) -> None:
+        """A checkpoint may have got its quorum."""
+        self._checkpoint_arrived.set()
+        self._checkpoint_arrived = asyncio.Event()
+
+    def _release(self, digest: bytes) -> None:
+        for future in self._waiters.pop(digest, ()):
+            if not future.done():
+                future.set_result(None)
+
+    # --- reads: events ------------------------------------------------------------------------
+
+    def event_status(self, digest: bytes) -> EventStatus:
+        """Status of an event by its digest."""
+        if digest in self._chain.pool:
+            return EventStatus(digest=digest, state=EventState.PENDING)
+        index = self._log.index_of_event(digest)
+        if index is None:
+            return self._lost.get(digest) or EventStatus(digest=digest, state=EventState.UNKNOWN)
+        outcome = RECORDS.decode(self._log.read_entry(index)).outcome
+        return EventStatus(
+            digest=digest,
+            state=EventState.FINAL,
+            code=outcome.code,
+            index=index,
+            height=self._log.height_of_index(index),
+            outcome=outcome,
+        )
+
+    def event_by_nonce(self, member: str, nonce: bytes) -> EventStatus:
+        """Status of the event that a member's nonce names."""
+        digest = self._log.get(nonce_key(member, nonce)) or self._chain.pool.digest_of_nonce(
+            member, nonce
+        )
+        if digest is None:
+            return EventStatus(digest=b"", state=EventState.UNKNOWN)
+        return self.event_status(digest)
+
+    async def wait_final(self, digest: bytes, timeout_s: float) -> EventStatus:
+        """Status as soon as it is not pending any more, or after `timeout_s`."""
+        if digest not in self._chain.pool:
+            return self.event_status(digest)
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.setdefault(digest, []).append(future)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await future
+        except TimeoutError:
+            waiting = self._waiters.get(digest, [])
+            if future in waiting:
+                waiting.remove(future)
+            if not waiting:
+                self._waiters.pop(digest, None)
+        return self.event_status(digest)
+
+    # --- reads: log and state -----------------------------------------------------------------
+
+    def state(self) -> StateReader:
+        """The final state."""
+        return self._log
+
+    def scan_state(self, prefix: bytes, start: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        """Up to `limit` pairs under `prefix` with keys >= `start`, in key order."""
+        return self._log.scan_state(prefix, start, limit)
+
+    def tree_size(self) -> int:
+        """Number of final entries."""
+        return self._log.tree_size
+
+    def read_entries(self, start: int, count: int) -> list[bytes]:
+        """Entries `start` to `start + count`, as many as exist."""
+        return self._log.read_entries(start, count)
+
+    def block_height_of(self, index: int) -> int:
+        """Height of the block that holds entry `index`."""
+        return self._log.height_of_index(index)
+
+    def exchange_indexes(self, exchange: bytes) -> list[int]:
+        """Indexes of the records of an exchange, in order."""
+        return self._log.exchange_indexes(exchange)
+
+    def checkpoint(self) -> bytes | None:
+        """Newest checkpoint note that has a quorum of cosignatures."""
+        return self._driver.cosigner.checkpoint
+
+    def receipt(self, index: int) -> bytes | None:
+        """tlog-proof file of an entry under the newest quorum checkpoint, or None yet."""
+        cosigner = self._driver.cosigner
+        if cosigner.checkpoint is None or not 0 <= index < cosigner.checkpoint_size:
+            return None
+        return Receipt(
+            index=index,
+            proof=prove_inclusion(self._log, index, cosigner.checkpoint_size),
+            note=SignedNote.parse(cosigner.checkpoint),
+        ).format()
+
+    async def wait_receipt(self, index: int, timeout_s: float) -> bytes | None:
+        """Receipt as soon as a quorum checkpoint covers the entry, or None after `timeout_s`."""
+        return await self._wait_for(
+            lambda: self.receipt(index), lambda: self._checkpoint_arrived, timeout_s
+        )
+
+    def tile(self, path: str) -> bytes | None:
+        """C2SP tlog-tiles file or None."""
+        return self._log.tile(path)
+
+    async def subscribe(self, from_height: int) -> AsyncIterator[FinalBlock]:
+        """Final blocks from `from_height` on, then live. A slow reader re-reads from storage."""
+        height = max(from_height, 1)
+        while True:
+            arrived = self._block_arrived
+            while height <= self._log.tip.height:
+                yield self._recent.get(height) or self._read_final_block(height)
+                height += 1
+            if height > self._log.tip.height:
+                await arrived.wait()
+
+    async def _wait_for(
+        self, read: Callable[[], T | None], event: Callable[[], asyncio.Event], timeout_s: float
+    ) -> T | None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                while (value := read()) is None:
+                    await event().wait()
+                return value
+        except TimeoutError:
+            return read()
+
+    def _read_final_block(self, height: int) -> FinalBlock:
+        header_bytes, record_bytes = self._log.read_block(height)
+        first_index = self._log.header_index(height) + 1
+        records: list[Record] = [RECORDS.decode(data) for data in record_bytes]
+        return FinalBlock(
+            header=HEADERS.decode(header_bytes),
+            block_hash=self._log.block_hash_at(height),
+            first_index=first_index,
+            records=tuple(
+                FinalRecord(
+                    index=first_index + position,
+                    event=parse_event(record.event),
+                    outcome=record.outcome,
+                )
+                for position, record in enumerate(records)
+            ),
+        )
+
+    # --- reads: health ------------------------------------------------------------------------
+
+    def status(self) -> NodeStatus:
+        """Present state of the node."""
+        tip, catchup = self._log.tip, self._driver.catchup
+        return NodeStatus(
+            member=self.genesis.validators[self._me].member,
+            network=self.network,
+            height=tip.height,
+            view=self._driver.core.current_view,
+            tree_size=self._log.tree_size,
+            checkpoint_size=self._driver.cosigner.checkpoint_size,
+            pending=len(self._chain.pool),
+            syncing=catchup.is_behind,
+            peers=tuple(
+                PeerStatus(
+                    member=validator.member,
+                    connected=self._links.is_connected(index),
+                    final_height=catchup.heights.get(index, 0),
+                    last_seen_ms_ago=self._links.silent_ms(index),
+                )
+                for index, validator in enumerate(self.genesis.validators)
+                if index != self._me
+            ),
+        )
+
+    def not_ready(self) -> tuple[Reason, ...]:
+        """Empty when the node can take events and make progress."""
+        status = self.status()
+        reasons: list[Reason] = []
+        count = len(self.genesis.validators)
+        faulty_max = (count - 1) // 3
+        missing = [peer.member for peer in status.peers if not peer.connected]
+        if len(missing) > faulty_max:
+            reasons.append(
+                Reason(
+                    code="quorum-unreachable",
+                    detail=f"no connection to {', '.join(missing)}",
+                    advice="Check that these nodes run and that their peer ports can be reached.",
+                )
+            )
+        if status.syncing:
+            highest = max(self._driver.catchup.heights.values(), default=0)
+            reasons.append(
+                Reason(
+                    code="catching-up",
+                    detail=f"at height {status.height} of {highest}",
+                    advice="Wait; the node follows by itself.",
+                )
+            )
+        return tuple(reasons)
+
+
+def _judge_many(datas: list[bytes]) -> list[Event | EventStatus]:
+    """On a worker thread: events whose signature verifies, or the refusal of each that does not."""
+    judged: list[Event | EventStatus] = []
+    for data in datas:
+        try:
+            event = parse_event(data)
+            verify_event(event)
+        except InvalidEvent as error:
+            judged.append(_refused(hash_event(data), error.code, str(error)))
+        else:
+            judged.append(event)
+    return judged
+
+
+def _refused(digest: bytes, code: str, detail: str, *, retry_after_s: int = 0) -> EventStatus:
+    return EventStatus(
+        digest=digest,
+        state=EventState.REFUSED,
+        code=code,
+        detail=detail,
+        retry_after_s=retry_after_s,
+    )
