@@ -1,0 +1,214 @@
+"""Where a node stands and what time it is there: the current view, demand (R9), timers (R8).
+
+Every time is computed from the state when it is asked for: a timer of a view that was left cannot
+fire. Monotonic times in milliseconds.
+"""
+
+from node.simplex import rules
+from node.simplex.certificates import CertificateStore
+from node.simplex.proposals import ProposalBook
+from node.simplex.types import Application, Block, Config, Kind, Now
+from node.simplex.votes import OwnVotes, Tally
+
+VOTE_VIEWS_AHEAD = 4  # votes and proposals this far above the current view are kept (I13)
+
+
+class Pacemaker:
+    """The current view of one epoch and its demand. Reads the other machines, changes none."""
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        application: Application,
+        store: CertificateStore,
+        tally: Tally,
+        own: OwnVotes,
+        proposals: ProposalBook,
+    ) -> None:
+        self.view = config.final_view + 1
+        self.now = Now(mono_ms=0, wall_ms=0)
+        self._config = config
+        self._application = application
+        self._store = store
+        self._tally = tally
+        self._own = own
+        self._proposals = proposals
+        self._count = len(config.validators)
+        self._faulty_max = rules.count_faulty_max(self._count)
+        self._quorum = rules.count_quorum(self._count)
+        self._entered_ms = 0
+        self._demand_ms: int | None = None
+        self._may_propose_ms: int | None = None
+        self._heard_ms: dict[int, int] = {}
+
+    @property
+    def has_demand(self) -> bool:
+        """True if demand held when it was last updated."""
+        return self._demand_ms is not None
+
+    def start(self, now: Now) -> None:
+        """The process starts: every validator counts as heard just now."""
+        self.now = now
+        self._entered_ms = now.mono_ms
+        self._heard_ms = dict.fromkeys(range(self._count), now.mono_ms)
+
+    def enter(self, view: int) -> None:
+        """Only `Simplex._enter` (R1) calls this."""
+        self.view = view
+        self._entered_ms = self.now.mono_ms
+        self._demand_ms = None
+        self._may_propose_ms = None
+
+    def hear(self, peer: int) -> None:
+        """A well-formed message of a validator's link."""
+        if peer in self._heard_ms:
+            self._heard_ms[peer] = self.now.mono_ms
+
+    def leader(self, view: int) -> int:
+        """Index of a view's leader."""
+        return rules.leader_of(view, validators=self._count, rotation=self._config.rotation)
+
+    def is_leader(self) -> bool:
+        """True if this node leads the current view."""
+        return self._config.me == self.leader(self.view)
+
+    def parent_view(self) -> int | None:
+        """R3 in the current view."""
+        return rules.choose_parent(
+            current=self.view,
+            final_view=self._store.final_view,
+            notarized=self._store.notarized,
+            nullified=self._store.nullified,
+        )
+
+    def is_in_window(self, view: int) -> bool:
+        """R2: votes of the view are kept."""
+        return rules.is_in_window(
+            view,
+            current=self.view,
+            final_view=self._store.final_view,
+            ahead=VOTE_VIEWS_AHEAD,
+        )
+
+    def may_notarize(self) -> bool:
+        """R4, R5: no own notarize or nullify in the current view."""
+        return rules.may_notarize(
+            view=self.view,
+            current=self.view,
+            has_notarized=self._own.has(Kind.NOTARIZE, self.view),
+            has_nullified=self._own.has(Kind.NULLIFY, self.view),
+        )
+
+    def is_timely(self, block: Block) -> bool:
+        """CONSENSUS 6.5, judged once, at the first receipt."""
+        return rules.is_timely(
+            block.time_ms,
+            wall_ms=self.now.wall_ms,
+            precision_ms=self._config.precision_ms,
+            delay_ms=self._config.message_delay_ms,
+            factor=self._growth(),
+        )
+
+    def waits_for_clock(self, parent: Block) -> bool:
+        """The parent is ahead of our clock: wait at most the precision (CONSENSUS 6.5)."""
+        if self._may_propose_ms is None:
+            ahead_ms = parent.time_ms + 1 - self.now.wall_ms
+            wait_ms = min(max(ahead_ms, 0), self._config.precision_ms)
+            self._may_propose_ms = self.now.mono_ms + wait_ms
+        return self.now.mono_ms < self._may_propose_ms
+
+    def update_demand(self) -> None:
+        """Timers start when demand first holds in the view, and stop when it is gone."""
+        if not self._is_demanded():
+            self._demand_ms = None
+        elif self._demand_ms is None:
+            self._demand_ms = self.now.mono_ms
+
+    def wants_block(self) -> bool:
+        """R9: (a) pending events, (b) flush, (e) heartbeat: what an own block may be for."""
+        tip = self._tip_view()
+        if self._application.has_pending(self._store.notarized[tip]):
+            return True
+        times_ms = (self._flush_ms(), self._heartbeat_ms())
+        return any(each is not None and self.now.mono_ms >= each for each in times_ms)
+
+    def has_expired(self) -> bool:
+        """R7: the leader's own nullify, the timer (R8), or a leader nobody hears."""
+        leader = self.leader(self.view)
+        if self._tally.has_voted(Kind.NULLIFY, self.view, leader):
+            return True
+        timeout_ms = self._timeout_ms()
+        if timeout_ms is None:
+            return False
+        return self.now.mono_ms >= timeout_ms or self._is_silent(leader)
+
+    def is_unsettled(self) -> bool:
+        """R10: demand holds, or a notarized view above the final one is not final."""
+        return self.has_demand or max(self._store.notarized) > self._store.final_view
+
+    def wake_times_ms(self) -> list[int | None]:
+        """When a timer of the current view can next change something."""
+        times: list[int | None] = []
+        if not self._own.has(Kind.NULLIFY, self.view):
+            times.append(self._timeout_ms())
+        if self._demand_ms is None:
+            times += [self._flush_ms(), self._heartbeat_ms()]
+        elif self._may_propose_ms is not None and self.may_notarize():
+            times.append(self._may_propose_ms)
+        return times
+
+    def _is_demanded(self) -> bool:
+        """R9: (c) a proposal was received, (d) more than f nullify, or a block is wanted."""
+        if self._config.me is None:
+            return False
+        if self._has_proposal():
+            return True
+        nullified = self._tally.count_nullify(self.view, self._config.epoch)
+        return nullified > self._faulty_max or self.wants_block()
+
+    def _has_proposal(self) -> bool:
+        has_notarized = self._own.has(Kind.NOTARIZE, self.view)
+        return has_notarized or self._proposals.first(self.view) is not None
+
+    def _tip_view(self) -> int:
+        """R3's parent, or the highest notarized view while R3 has none."""
+        parent_view = self.parent_view()
+        return max(self._store.notarized) if parent_view is None else parent_view
+
+    def _flush_ms(self) -> int | None:
+        """R9 (b): T_fin = 4 delta after entering, if the tip is notarized but not final."""
+        if self._tip_view() == self._store.final_view:
+            return None
+        return self._entered_ms + 4 * self._config.delta_ms
+
+    def _heartbeat_ms(self) -> int | None:
+        tip = self._application.block(self._store.notarized[self._tip_view()])
+        if tip is None:
+            return None
+        age_ms = self.now.wall_ms - tip.time_ms
+        return self.now.mono_ms + max(0, self._config.heartbeat_ms - age_ms)
+
+    def _growth(self) -> tuple[int, int]:
+        return rules.growth(
+            current=self.view, final_view=self._store.final_view, validators=self._count
+        )
+
+    def _timeout_ms(self) -> int | None:
+        """R8: until a proposal is seen 2 delta g, then 3 delta g, from the first demand."""
+        if self._demand_ms is None:
+            return None
+        base_ms = (3 if self._has_proposal() else 2) * self._config.delta_ms
+        return self._demand_ms + rules.scale_ms(base_ms, self._growth(), self._config.cap_ms)
+
+    def _is_silent(self, leader: int) -> bool:
+        """R8: not heard for long while a quorum was; fails open when fewer are active."""
+        silent_since_ms = self.now.mono_ms - self._config.silent_leader_ms
+        if leader == self._config.me or self._heard_ms[leader] > silent_since_ms:
+            return False
+        active = [
+            peer
+            for peer, heard_ms in self._heard_ms.items()
+            if peer == self._config.me or heard_ms > silent_since_ms
+        ]
+        return len(active) >= self._quorum
