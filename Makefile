@@ -37,8 +37,8 @@ types: $(STAMP_TEST) ## type checker
 bench: $(STAMP_TEST) ## measure throughput and latency of a local network
 	@$(BIN)/python -m tests.bench $(ARGS)
 
-sim: $(STAMP_TEST) ## simulate consensus under faults: ARGS="--seeds 1000"
-	@$(BIN)/python -m tests.simulation $(ARGS)
+sim: $(STAMP_TEST) ## simulate consensus under faults: ARGS="7 8 9" names the seeds, else 1 to 100
+	@$(BIN)/python -m tests.simulation.simulator $(or $(ARGS),$(shell seq 1 100))
 
 clean: ## remove .venv and all caches
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
