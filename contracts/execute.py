@@ -268,9 +268,9 @@ def _outcome(decision: Decision | None, verdict: str) -> Outcome:
         applied=True,
         code="",
         decision=verdict,  # type: ignore[arg-type]  # a Verdict's value is one of the literals
-        policies=decision.policies if decision else (),
-        policy_set=decision.policy_set if decision else b"",
-        obligations=decision.obligations if decision and verdict else None,
+        policies=decision.policies if decision is not None else (),
+        policy_set=decision.policy_set if decision is not None else b"",
+        obligations=decision.obligations if decision is not None and verdict else None,
     )
 
 
@@ -279,7 +279,7 @@ def _refusal(code: str, decision: Decision | None) -> Outcome:
         applied=False,
         code=code,
         decision="",
-        policies=decision.policies if decision else (),
-        policy_set=decision.policy_set if decision else b"",
+        policies=decision.policies if decision is not None else (),
+        policy_set=decision.policy_set if decision is not None else b"",
         obligations=None,
     )

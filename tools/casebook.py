@@ -123,11 +123,11 @@ PERMITTED = (
 
 REVIEWED = (
     Scene(
-        count=12, expect="review", requesters=BUREAUS, providers=BUREAUS, dataset="registration",
+        count=12, expect="review", requesters=BUREAUS, providers=BUREAUS, dataset="invoice",
         purpose="audit", legal_basis="tcal-54",
-        fields=("uscc", "name", "address", "representative", "representative-id"),
-        zh="稽查立案核实法定代表人", en="Identify the representative in an opened audit",
-        subjects=(1, 5),
+        fields=("number", "issued-on", "seller-uscc", "buyer-uscc", "goods-code", "amount-fen"),
+        zh="行业专项检查批量核验发票", en="Verify invoices of a whole industry under inspection",
+        subjects=(60, 95), months=(6, 12),
     ),
     Scene(
         count=10, expect="review", requesters=BUREAUS, providers=BANK, dataset="account",
@@ -156,7 +156,7 @@ REVIEWED = (
         purpose="criminal", legal_basis="tcal-54",
         fields=("number", "issued-on", "seller-uscc", "buyer-uscc", "amount-fen", "buyer-phone"),
         zh="虚开发票刑事案件协查", en="Help in a criminal case of false invoices",
-        subjects=(1, 10), urgencies=("urgent", "critical"),
+        subjects=(1, 10), urgencies=("normal", "urgent"),
     ),
 )  # fmt: skip
 
