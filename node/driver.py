@@ -9,7 +9,7 @@ either a broken invariant or a disk that failed.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Executor
 from typing import Protocol
 
@@ -26,6 +26,7 @@ from node.links import Channel
 from node.ranges import build_range
 from node.service import FinalBlock
 from node.simplex.core import Simplex
+from node.simplex.guard import GuardedSigner
 from node.simplex.types import (
     Block,
     BlockRecord,
@@ -89,6 +90,7 @@ class Driver:
         core: Simplex,
         chain: Chain,
         wal: Wal,
+        guard: GuardedSigner,
         cosigner: Cosigner,
         transport: Transport,
         clock: Clock,
@@ -102,6 +104,7 @@ class Driver:
         self.cosigner = cosigner
         self.evidence_count = 0
         self._wal = wal
+        self._guard = guard
         self._transport = transport
         self._clock = clock
         self._workers = workers
@@ -189,8 +192,7 @@ class Driver:
         if not effects:
             return
         for effect in effects:
-            for record in effect.persist:
-                self._wal.append(self._with_events(record))
+            self._wal.append([self._with_events(record) for record in effect.persist])
         if any(effect.sync for effect in effects):
             loop = asyncio.get_running_loop()
             await loop.run_in_executor(self._workers, self._wal.sync)
@@ -228,7 +230,9 @@ class Driver:
         final = self.chain.commit(blocks, extra)
         self._after_final(final, now)
         if self._wal.size_bytes > WAL_ROTATE_BYTES:
-            self._wal.rotate([self._with_events(record) for record in self.core.live_records()])
+            live = [self._with_events(record) for record in self.core.live_records()]
+            self._guard.check_rotation(live)
+            self._wal.rotate(live)
 
     def _after_final(self, final: tuple[FinalBlock, ...], now: Now) -> None:
         height = self.chain.log.tip.height
@@ -382,14 +386,16 @@ class Driver:
             self.catchup.heights[peer] = answer.final_height
             return
         blocks: list[Block] = []
+        head = self.chain.log.range
         try:
             for data, block_events in zip(answer.blocks, events, strict=True):
                 candidate = self.chain.append_synced(data.header, block_events)
                 blocks.append(candidate.block)
+                head = candidate.range
             checkpoint = self.cosigner.verify(answer.checkpoint)
             verify_consistency(
-                candidate.range.size,
-                candidate.range.root(),
+                head.size,
+                head.root(),
                 checkpoint.size,
                 checkpoint.root,
                 answer.consistency,
@@ -424,7 +430,7 @@ class Driver:
                     self.chain.pool.hold(event)
                 self.chain.validate(orphan.block)
 
-    def _spawn(self, coroutine: "asyncio.Coroutine[object, object, None]") -> None:
+    def _spawn(self, coroutine: Coroutine[object, object, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._finished)

@@ -17,6 +17,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
 from typing import TypeVar
 
+import structlog
+
 from contracts.admission import check_event
 from contracts.errors import RefusedEvent
 from ledger.blocks import HEADERS, RECORDS, Record
@@ -47,6 +49,7 @@ from node.service import (
 from node.simplex.types import Now, PendingChanged
 from node.wire import EventList, FrameType, decode_content, encode_frame
 
+LOG = structlog.get_logger("node")
 T = TypeVar("T")
 
 LOST_EVENTS_MAX = 20_000
@@ -109,8 +112,7 @@ class Node:
             item if isinstance(item, EventStatus) else self._admit(item, client)
             for item in judged
         ]
-        for status in statuses:
-            self._metrics.on_submit(status)
+        self._metrics.on_submit(statuses)
         return statuses
 
     def _admit(self, event: Event, client: str | None) -> EventStatus:
@@ -165,7 +167,7 @@ class Node:
             try:
                 content = decode_content(frame[1:], EventList)
             except InvalidMessage as error:
-                self._metrics.on_bad_frame(peer, str(error))
+                LOG.warning("bad frame", peer=peer, error=str(error))
                 return
             fresh = [data for data in content.events if not self._knows(data)]
             if fresh:
@@ -181,7 +183,7 @@ class Node:
     def _admit_from_peer(self, peer: int, judged: list[Event | EventStatus]) -> None:
         for item in judged:
             if isinstance(item, EventStatus):
-                self._metrics.on_bad_frame(peer, item.code)
+                LOG.warning("peer sent a bad event", peer=peer, code=item.code)
             else:
                 self._admit(item, None)
 

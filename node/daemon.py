@@ -1,0 +1,295 @@
+"""The daemon: one composition root, one task group, a clean stop on SIGTERM or SIGINT.
+
+The first failure of any part ends the process with a non-zero code; nothing goes on half-dead.
+"""
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import structlog
+
+from contracts.engine import Contracts
+from ledger.errors import CorruptStore, LedgerError, StoreFailed
+from ledger.genesis import Genesis, hash_genesis
+from ledger.log import Log
+from ledger.storage import Store, open_store
+from node.api.server import Listeners, build_apps
+from node.chain import Chain
+from node.config import Config, read_config
+from node.cosign import CHECKPOINT_META, STATE_META, Cosigner
+from node.driver import Driver
+from node.errors import InvalidConfig, NodeError, StartRefused
+from node.links import Channel, Links
+from node.metrics import Metrics
+from node.node import Node, SystemClock
+from node.pool import Pool, PoolLimits
+from node.simplex.core import Simplex
+from node.simplex.errors import SimplexError
+from node.simplex.guard import GuardedSigner
+from node.simplex.types import Config as CoreConfig
+from node.simplex.types import WalRecord
+from node.simplex.wal import Wal
+from node.startup import Identity, lock_data_dir, read_genesis, read_identity
+
+LOG = structlog.get_logger("daemon")
+EXIT_FAILED = 1
+EXIT_REFUSED = 2
+
+
+class Late:
+    """A callback that is set after the parts that call it were made."""
+
+    def __init__(self) -> None:
+        self.call: Callable[..., None] = _unset
+
+    def __call__(self, *values: object) -> None:
+        self.call(*values)
+
+
+def _unset(*_: object) -> None:
+    raise AssertionError("a part was used before it was connected")
+
+
+def compose(
+    config: Config, genesis: Genesis, identity: Identity, store: Store, workers: ThreadPoolExecutor
+) -> tuple[Node, Driver, Links, list[WalRecord], Metrics]:
+    """All parts of a node, connected, nothing started."""
+    log = Log(store, genesis)
+    pool = Pool(
+        PoolLimits(
+            events_max=config["limits", "pending_events_max"],
+            events_per_member_max=config["limits", "pending_per_member_max"],
+        )
+    )
+    chain = Chain(genesis=genesis, log=log, pool=pool, contracts=Contracts(), me=identity.me)
+    wal, records = Wal.open(config.path("node", "data_dir") / "wal")
+    guard = GuardedSigner(seed=identity.consensus.seed, network_id=chain.network)
+    guard.restore(records)
+    core = Simplex(config=_core_config(genesis, identity, log), application=chain, signer=guard)
+    cosigner = _cosigner(genesis, identity, log)
+    on_frame, on_connected, on_final, on_checkpoint = Late(), Late(), Late(), Late()
+    links = _links(config, genesis, identity, on_frame, on_connected)
+    driver = Driver(
+        core=core,
+        chain=chain,
+        wal=wal,
+        guard=guard,
+        cosigner=cosigner,
+        transport=links,
+        clock=SystemClock(),
+        workers=workers,
+        on_final=on_final,
+        on_checkpoint=on_checkpoint,
+        peers=[index for index in range(len(genesis.validators)) if index != identity.me],
+    )
+    metrics = Metrics()
+    node = Node(
+        genesis=genesis,
+        me=identity.me,
+        chain=chain,
+        driver=driver,
+        links=links,
+        metrics=metrics,
+        workers=workers,
+        events_per_second_per_member=config["limits", "events_per_second_per_member"],
+    )
+    on_frame.call, on_connected.call = node.on_frame, node.on_connected
+    on_final.call, on_checkpoint.call = node.on_final, node.on_checkpoint
+    return node, driver, links, records, metrics
+
+
+def _core_config(genesis: Genesis, identity: Identity, log: Log) -> CoreConfig:
+    network, parameters = hash_genesis(genesis), genesis.parameters
+    count = len(genesis.validators)
+    return CoreConfig(
+        network_id=network,
+        epoch=0,
+        validators=tuple(validator.consensus_key[1:] for validator in genesis.validators),
+        me=identity.me,
+        genesis_hash=network,
+        rotation=int.from_bytes(network[:8], "big") % count,
+        delta_ms=parameters.delta_ms,
+        precision_ms=parameters.precision_ms,
+        message_delay_ms=parameters.message_delay_ms,
+        heartbeat_ms=parameters.heartbeat_ms,
+        final_view=log.tip.view,
+        final_height=log.tip.height,
+        final_hash=log.tip.block_hash,
+    )
+
+
+def _cosigner(genesis: Genesis, identity: Identity, log: Log) -> Cosigner:
+    time_s = log.get_meta(STATE_META)
+    return Cosigner(
+        genesis=genesis,
+        me=identity.me,
+        cosigning_key=identity.cosigning,
+        log_key=identity.log,
+        time_s=int.from_bytes(time_s, "big") if time_s else 0,
+        checkpoint=log.get_meta(CHECKPOINT_META),
+    )
+
+
+def _links(
+    config: Config,
+    genesis: Genesis,
+    identity: Identity,
+    on_frame: Callable[[int, Channel, bytes], None],
+    on_connected: Callable[[int], None],
+) -> Links:
+    members = [validator.member for validator in genesis.validators]
+    addresses = config["peers", "addresses"]
+    unknown = sorted(addresses.keys() - set(members))
+    missing = [name for name in members if name not in addresses and name != members[identity.me]]
+    if unknown or missing:
+        raise StartRefused(
+            f"[peers.addresses] does not fit the genesis: unknown {unknown}, missing {missing}",
+            "Give one address for every other validator",
+        )
+    return Links(
+        me=identity.me,
+        certificates={
+            index: validator.tls_certificate for index, validator in enumerate(genesis.validators)
+        },
+        addresses={
+            index: addresses[member]
+            for index, member in enumerate(members)
+            if index != identity.me
+        },
+        listen=config["peers", "listen"],
+        certificate_file=str(config.path("keys", "tls_certificate")),
+        key_file=str(config.path("keys", "tls_key")),
+        on_frame=on_frame,
+        on_connected=on_connected,
+    )
+
+
+async def serve(config: Config, genesis: Genesis, identity: Identity, store: Store) -> None:
+    """Run until SIGTERM or SIGINT; raises what made a part fail."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    with ThreadPoolExecutor(2, thread_name_prefix="worker") as workers:
+        node, driver, links, records, metrics = compose(config, genesis, identity, store, workers)
+        listeners = Listeners(build_apps(node, metrics, config), config)
+        await links.listen()
+        try:
+            await listeners.start()
+            tasks = [
+                asyncio.create_task(driver.run(records), name="driver"),
+                asyncio.create_task(links.run(), name="links"),
+                asyncio.create_task(_until(stop), name="stop"),
+            ]
+            LOG.info(
+                "node started",
+                member=config["node", "member"],
+                network=node.network.hex(),
+                height=node.status().height,
+                api=str(config["api", "listen"]),
+            )
+            await _first_of(tasks)
+        finally:
+            await listeners.close()
+            await links.close()
+    LOG.info("node stopped", height=node.status().height)
+
+
+async def _until(stop: asyncio.Event) -> None:
+    await stop.wait()
+
+
+async def _first_of(tasks: "list[asyncio.Task[None]]") -> None:
+    """Wait until one ends, cancel the others, raise what any of them raised."""
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
+
+
+def run(config_path: Path) -> int:
+    """Start a node and return its exit code."""
+    try:
+        config = read_config(config_path)
+        _configure_logging(config)
+        genesis = read_genesis(config)
+        identity = read_identity(config, genesis)
+        lock = lock_data_dir(config.path("node", "data_dir"))
+        store = open_store(config.path("node", "data_dir") / "store", config["node", "storage"])
+    except InvalidConfig as error:
+        return _refuse(f"the configuration has faults; correct them and start again\n{error}")
+    except (NodeError, LedgerError) as error:
+        return _refuse(str(error))
+    try:
+        _run_loop(serve(config, genesis, identity, store))
+    except StartRefused as error:
+        return _refuse(str(error))
+    except CorruptStore as error:
+        return _refuse(f"{error}. Restore the data directory from a backup, or start it empty")
+    except (StoreFailed, OSError) as error:
+        LOG.critical(
+            "storage failed; the node stops, everything final is kept",
+            error=str(error),
+            advice="free disk space or repair the disk, then start the node again",
+        )
+        return EXIT_FAILED
+    except (SimplexError, LedgerError, NodeError) as error:
+        LOG.critical("the node stops", error=str(error), kind=type(error).__name__)
+        return EXIT_FAILED
+    finally:
+        store.close()
+        os.close(lock)
+    return 0
+
+
+def _run_loop(main: Coroutine[object, object, None]) -> None:
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(main)
+    else:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(main)
+
+
+def _refuse(text: str) -> int:
+    sys.stderr.write(f"tally node: {text}\n")
+    return EXIT_REFUSED
+
+
+def _configure_logging(config: Config) -> None:
+    levels = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer()
+        if config["logging", "format"] == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(levels[config["logging", "level"]]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def main() -> int:
+    """Entry point of `python -m node`."""
+    if not __debug__:
+        sys.stderr.write("tally node: do not run under python -O: its checks are needed\n")
+        return EXIT_REFUSED
+    parser = argparse.ArgumentParser(prog="python -m node", description="Run a Tallystick node.")
+    parser.add_argument("--config", type=Path, required=True, help="path of node.toml")
+    return run(parser.parse_args().config)
