@@ -1,0 +1,379 @@
+"""A client that returns only what it has verified.
+
+What a node says about an event is a `Claim` until its entry and receipt are fetched: `fetch_record`
+checks that the entry is in the log under a checkpoint which a quorum of the validators in the
+caller's genesis cosigned, and that it holds the very event that was asked for.
+"""
+
+import asyncio
+import os
+import ssl
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Literal, TypeVar
+
+import aiohttp
+import msgspec
+
+from ledger.blocks import RECORDS, Outcome
+from ledger.errors import LedgerError
+from ledger.events import Body, Event, parse_event, sign_event
+from ledger.genesis import Genesis, hash_genesis, log_policy
+from ledger.keys import SecretKey
+from ledger.tlog.receipt import Receipt, verify_receipt
+from tools.exits import (
+    InvalidAnswer,
+    NotFound,
+    NotYetFinal,
+    RefusedEvent,
+    ToolError,
+    Unreachable,
+)
+
+MSGPACK = {"Content-Type": "application/msgpack"}
+BODY_BYTES_MAX = 33_554_432
+ATTEMPTS_MAX = 6
+PAUSE_S_MAX = 10.0
+EXPIRY_BLOCKS = 10_000
+CALL_MARGIN_S = 15.0
+WAIT_S_MAX = 30
+
+T = TypeVar("T")
+
+
+class Outcomes(msgspec.Struct, frozen=True, kw_only=True):
+    """Outcome in a claim."""
+
+    applied: bool
+    code: str
+    decision: str
+    policies: tuple[str, ...]
+    policy_set: str
+    obligations: dict[str, Any] | None
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """What a node says of an event; unproven. `index` and `height` count when it is final."""
+
+    digest: str
+    state: Literal["pending", "final", "refused", "unknown"]
+    code: str = ""
+    detail: str = ""
+    index: int = -1
+    height: int = -1
+    outcome: Outcomes | None = None
+
+
+class StreamAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """One answer on the submission stream; unproven."""
+
+    digest: bytes
+    state: Literal["final", "refused"]
+    code: str
+    index: int
+    height: int
+    decision: str
+    retry_after_s: int = 0
+
+
+class _Batch(msgspec.Struct, frozen=True, kw_only=True):
+    results: list[Claim]
+
+
+class _Problem(msgspec.Struct, frozen=True, kw_only=True):
+    code: str = "unknown"
+    title: str = ""
+    detail: str = ""
+    advice: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedRecord:
+    """A record proven to be in the log; `entry` and `receipt` are the proof."""
+
+    index: int
+    event: Event
+    outcome: Outcome
+    entry: bytes
+    receipt: bytes
+
+
+_CLAIMS = msgspec.json.Decoder(Claim)
+_BATCHES = msgspec.json.Decoder(_Batch)
+_PROBLEMS = msgspec.json.Decoder(_Problem)
+_ANSWERS = msgspec.msgpack.Decoder(list[StreamAnswer])
+_ENCODER = msgspec.msgpack.Encoder()
+
+
+class Client:
+    """One node's API, believed only as far as `genesis` proves it. Use as `async with`."""
+
+    def __init__(
+        self, url: str, genesis: Genesis, *, tls: ssl.SSLContext | bool = True
+    ) -> None:
+        self.url = url.rstrip("/")
+        self.genesis = genesis
+        self.network = hash_genesis(genesis)
+        self._policy = log_policy(genesis)
+        self._tls = tls
+        self._open: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> "Client":
+        self._open = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ssl=self._tls),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._open is not None:
+            await self._open.close()
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        """The open session."""
+        assert self._open is not None, "use the client with `async with`"
+        return self._open
+
+    async def sign(
+        self, key: SecretKey, *, member: str, body: Body, nonce: bytes | None = None
+    ) -> Event:
+        """A signed event that expires some thousand blocks from now."""
+        height = int((await self.get_json("/v1/status"))["height"])
+        return self.sign_at(height, key, member=member, body=body, nonce=nonce)
+
+    def sign_at(
+        self,
+        height: int,
+        key: SecretKey,
+        *,
+        member: str,
+        body: Body,
+        nonce: bytes | None = None,
+    ) -> Event:
+        """The same, where the caller knows the height."""
+        blocks = min(EXPIRY_BLOCKS, self.genesis.parameters.expiry_blocks_max // 2)
+        return sign_event(
+            key,
+            network=self.network,
+            member=member,
+            nonce=nonce if nonce is not None else os.urandom(16),
+            expires_height=height + blocks,
+            body=body,
+        )
+
+    async def submit(self, event: Event, *, wait_s: int = 0) -> Claim:
+        """Submit one event. Raises `RefusedEvent`, `Unreachable`.
+
+        Safe to repeat: the nonce names one event for ever.
+        """
+        headers = {**MSGPACK, **({"Prefer": f"wait={wait_s}"} if wait_s else {})}
+        data = await self._call("POST", "/v1/events", event.data, headers, wait_s)
+        return self._claim_of(event.digest, _decode(_CLAIMS.decode, data))
+
+    async def submit_batch(self, events: Sequence[Event], *, wait_s: int = 0) -> list[Claim]:
+        """Submit up to 1,000 events; one claim for each, refused ones included."""
+        headers = {**MSGPACK, **({"Prefer": f"wait={wait_s}"} if wait_s else {})}
+        body = _ENCODER.encode([event.data for event in events])
+        data = await self._call("POST", "/v1/events/batch", body, headers, wait_s)
+        claims = _decode(_BATCHES.decode, data).results
+        if len(claims) != len(events):
+            raise InvalidAnswer("answer-mismatch", f"{len(claims)} answers, {len(events)} events")
+        return [
+            self._claim_of(event.digest, claim)
+            for event, claim in zip(events, claims, strict=True)
+        ]
+
+    @asynccontextmanager
+    async def stream(self) -> AsyncIterator["SubmitStream"]:
+        """An open submission stream. Raises `Unreachable`."""
+        try:
+            socket = await self.session.ws_connect(
+                f"{self.url}/v1/submit", max_msg_size=BODY_BYTES_MAX, compress=0
+            )
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise Unreachable("unreachable", f"{self.url}: {error}") from None
+        try:
+            yield SubmitStream(socket)
+        finally:
+            await socket.close()
+
+    async def wait_final(self, digest: bytes, *, timeout_s: float) -> Claim:
+        """Claim about an event once it is final or refused. Raises `NotYetFinal`, `NotFound`."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        while (left_s := deadline - loop.time()) > 0:
+            wait_s = max(1, min(WAIT_S_MAX, int(left_s)))
+            path = f"/v1/events/{digest.hex()}?wait={wait_s}"
+            data = await self._call("GET", path, None, {}, wait_s)
+            claim = self._claim_of(digest, _decode(_CLAIMS.decode, data))
+            if claim.state == "refused":
+                raise RefusedEvent(claim.code, claim.detail)
+            if claim.state == "final":
+                return claim
+        raise NotYetFinal("not-yet-final", f"event {digest.hex()} is pending after {timeout_s} s")
+
+    async def execute(self, event: Event, *, timeout_s: float = 30) -> VerifiedRecord:
+        """Submit an event and return its verified record."""
+        claim = await self.submit(event, wait_s=max(1, min(WAIT_S_MAX, int(timeout_s))))
+        if claim.state != "final":
+            claim = await self.wait_final(event.digest, timeout_s=timeout_s)
+        record = await self.fetch_record(claim.index)
+        if record.event.digest != event.digest:
+            raise InvalidAnswer("answer-mismatch", f"entry {claim.index} holds another event")
+        return record
+
+    async def fetch_entry(self, index: int) -> tuple[bytes, bytes]:
+        """Bytes of an entry and of its receipt, verified. Raises `InvalidAnswer`, `NotFound`."""
+        document = await self.get_json(f"/v1/entries/{index}")
+        receipt = await self._call(
+            "GET", f"/v1/entries/{index}/receipt?wait={WAIT_S_MAX}", None, {}, WAIT_S_MAX
+        )
+        try:
+            entry = bytes.fromhex(document["data"])
+            parsed = Receipt.parse(receipt)
+            if parsed.index != index:
+                raise InvalidAnswer("answer-mismatch", f"receipt of {parsed.index}, not {index}")
+            verify_receipt(parsed, entry, self._policy)
+        except (LedgerError, ValueError, KeyError, TypeError) as error:
+            raise InvalidAnswer("receipt-invalid", f"entry {index}: {error}") from None
+        return entry, receipt
+
+    async def fetch_record(self, index: int) -> VerifiedRecord:
+        """The record at an index, verified. Raises `InvalidAnswer`, `NotFound`."""
+        entry, receipt = await self.fetch_entry(index)
+        try:
+            record = RECORDS.decode(entry)
+            event = parse_event(record.event)
+        except LedgerError as error:
+            raise InvalidAnswer("record-invalid", f"entry {index}: {error}") from None
+        return VerifiedRecord(
+            index=index, event=event, outcome=record.outcome, entry=entry, receipt=receipt
+        )
+
+    async def fetch_exchange(self, exchange: bytes) -> list[VerifiedRecord]:
+        """Every record that the node names for an exchange, each verified, oldest first.
+
+        A node can hide the newest ones; it cannot invent or alter one.
+        """
+        document = await self.get_json(f"/v1/requests/{exchange.hex()}")
+        try:
+            indexes = [int(row["index"]) for row in document["history"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise InvalidAnswer("answer-malformed", str(error)) from None
+        records = [await self.fetch_record(index) for index in indexes]
+        for record in records:
+            if record.event.exchange != exchange:
+                raise InvalidAnswer("answer-mismatch", f"entry {record.index} is of another one")
+        return records
+
+    async def get_json(self, path: str) -> dict[str, Any]:
+        """An unverified JSON object, for display and for finding one's way."""
+        document = _decode(msgspec.json.decode, await self.get_bytes(path))
+        if not isinstance(document, dict):
+            raise InvalidAnswer("answer-malformed", f"{path}: not an object")
+        return document
+
+    async def get_bytes(self, path: str, *, wait_s: int = 0) -> bytes:
+        """Unverified bytes."""
+        return await self._call("GET", path, None, {}, wait_s)
+
+    def _claim_of(self, digest: bytes, claim: Claim) -> Claim:
+        if claim.digest != digest.hex():
+            raise InvalidAnswer("answer-mismatch", f"asked for {digest.hex()}, got {claim.digest}")
+        return claim
+
+    async def _call(
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str], wait_s: float
+    ) -> bytes:
+        """Body of a successful answer; retries what the node asks to retry."""
+        timeout = aiohttp.ClientTimeout(total=wait_s + CALL_MARGIN_S, sock_connect=10)
+        for attempt in range(1, ATTEMPTS_MAX + 1):
+            try:
+                async with self.session.request(
+                    method, self.url + path, data=body, headers=headers, timeout=timeout
+                ) as response:
+                    data = await _read_bounded(response)
+                    if response.status < 300:
+                        return data
+                    retry_after = response.headers.get("Retry-After", "")
+                    if response.status not in (429, 503) or attempt == ATTEMPTS_MAX:
+                        raise _error_of(response.status, data)
+            except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                text = str(error) or type(error).__name__
+                raise Unreachable("unreachable", f"{self.url}: {text}") from None
+            # The node names the time; there is no event to wait for.
+            named_s = float(retry_after) if retry_after.isdecimal() else 0.1 * 2**attempt
+            await asyncio.sleep(min(named_s, PAUSE_S_MAX))
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+class SubmitStream:
+    """Frames of events out, frames of answers in."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._socket = socket
+
+    async def send(self, events: Sequence[bytes]) -> None:
+        """Send signed events; each gets exactly one answer."""
+        await self._socket.send_bytes(_ENCODER.encode(list(events)))
+
+    async def receive(self) -> list[StreamAnswer]:
+        """The next answers. Raises `Unreachable` when the node has closed the stream."""
+        message = await self._socket.receive()
+        if message.type is not aiohttp.WSMsgType.BINARY:
+            reason = f"{self._socket.close_code} {message.extra or ''}"
+            raise Unreachable("stream-closed", f"the node closed the stream: {reason}")
+        return _decode(_ANSWERS.decode, message.data)
+
+
+async def fetch_genesis(url: str) -> bytes:
+    """The genesis file that a node hands out; whom to believe is the caller's decision."""
+    try:
+        timeout = aiohttp.ClientTimeout(total=CALL_MARGIN_S)
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.get(f"{url.rstrip('/')}/v1/genesis") as response,
+        ):
+            data = await _read_bounded(response)
+            if response.status != 200:
+                raise _error_of(response.status, data)
+            return data
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        raise Unreachable("unreachable", f"{url}: {error or type(error).__name__}") from None
+
+
+async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
+    parts, size_bytes = [], 0
+    async for part in response.content.iter_chunked(1 << 20):
+        size_bytes += len(part)
+        if size_bytes > BODY_BYTES_MAX:
+            raise InvalidAnswer("answer-too-large", f"more than {BODY_BYTES_MAX} bytes")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _decode(decoder: Callable[[bytes], T], data: bytes) -> T:
+    try:
+        return decoder(data)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise InvalidAnswer("answer-malformed", str(error)) from None
+
+
+def _error_of(status: int, data: bytes) -> ToolError:
+    try:
+        problem = _PROBLEMS.decode(data)
+    except (msgspec.DecodeError, RecursionError):
+        problem = _Problem(detail=f"HTTP {status}")
+    text = " ".join(filter(None, (problem.detail or problem.title, problem.advice)))
+    kinds = {404: NotFound, 503: Unreachable, 429: Unreachable}
+    if status >= 500 and status not in kinds:
+        return ToolError(problem.code, text)
+    return kinds.get(status, RefusedEvent)(problem.code, text)

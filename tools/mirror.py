@@ -1,0 +1,192 @@
+"""A copy of a log in a folder: the C2SP tlog-tiles files, downloaded and verified.
+
+    DIR/genesis.json   DIR/checkpoint   DIR/policy   DIR/tile/...
+
+Files are written to a temporary name and renamed, so a broken download leaves whole files only and
+is resumed: a full tile that is there is not fetched again. The checkpoint is written last, when all
+tiles under it are there and verified against its root.
+"""
+
+import asyncio
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ledger.errors import InvalidGenesis, LedgerError
+from ledger.genesis import (
+    Genesis,
+    decode_genesis_json,
+    encode_genesis_json,
+    hash_genesis,
+    log_policy,
+)
+from ledger.tlog.checkpoint import Checkpoint
+from ledger.tlog.note import SignedNote
+from ledger.tlog.tiles import TILE_WIDTH, TilePath, tile_paths, verify_tiles
+from ledger.verify import EventFault, EventTask, MapEvents
+from tools.client import Client, fetch_genesis
+from tools.exits import InvalidAnswer, InvalidInput
+
+DOWNLOADS_MAX = 16
+FILE_BYTES_MAX = 33_554_432
+
+OnProgress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mirror:
+    """What a mirrored folder holds."""
+
+    directory: Path
+    network: bytes
+    checkpoint: Checkpoint
+    downloaded: int
+    kept: int
+
+
+def read_genesis(path: Path) -> Genesis:
+    """Genesis of a file. Raises `InvalidInput`."""
+    try:
+        return decode_genesis_json(path.read_bytes())
+    except OSError as error:
+        raise InvalidInput("genesis-unreadable", f"{path}: {error.strerror}") from None
+    except InvalidGenesis as error:
+        raise InvalidInput("genesis-invalid", f"{path}: {error}") from None
+
+
+async def mirror_log(
+    url: str, directory: Path, *, genesis: Genesis | None, on_progress: OnProgress
+) -> Mirror:
+    """Download the log behind the newest checkpoint of a node.
+
+    1. Genesis: the caller's, else that of the folder, else the node's (then pinned by the folder).
+    2. Checkpoint, verified against the genesis. 3. Tiles. 4. All tiles against the root.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    genesis = await _choose_genesis(url, directory, genesis)  # 1
+    async with Client(url, genesis) as client:
+        note = await client.get_bytes("/log/checkpoint")  # 2
+        try:
+            checkpoint = log_policy(genesis).verify(SignedNote.parse(note))
+        except LedgerError as error:
+            raise InvalidAnswer("checkpoint-invalid", str(error)) from None
+        downloaded, kept = await _download(client, directory, checkpoint, on_progress)  # 3
+    try:
+        await asyncio.to_thread(
+            verify_tiles, _tile_getter(directory), checkpoint.size, checkpoint.root
+        )  # 4
+    except (LedgerError, OSError) as error:
+        raise InvalidAnswer("tiles-invalid", f"{error}; remove {directory / 'tile'}") from None
+    _write(directory / "policy", log_policy(genesis).format())
+    _write(directory / "checkpoint", note)
+    _drop_partial(directory, checkpoint.size)
+    return Mirror(
+        directory=directory,
+        network=hash_genesis(genesis),
+        checkpoint=checkpoint,
+        downloaded=downloaded,
+        kept=kept,
+    )
+
+
+def folder_reader(directory: Path) -> Callable[[str], bytes | None]:
+    """Reads named files inside a folder, for `ledger.verify` and `contracts.replay`."""
+    if not directory.is_dir():
+        raise InvalidInput("folder-not-found", f"{directory} is not a folder")
+
+    def read(name: str) -> bytes | None:
+        try:
+            with (directory / name).open("rb") as file:
+                return file.read(FILE_BYTES_MAX)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    return read
+
+
+@contextmanager
+def event_map(jobs: int) -> Iterator[MapEvents]:
+    """`map` over `jobs` processes, or the plain one for a single job."""
+    if jobs <= 1:
+        yield map
+        return
+    with ProcessPoolExecutor(jobs) as pool:
+
+        def apply(
+            function: Callable[[EventTask], EventFault | None], tasks: Iterator[EventTask], /
+        ) -> Iterator[EventFault | None]:
+            return pool.map(function, tasks)
+
+        yield apply  # type: ignore[misc]  # tasks is any iterable; a pool takes it
+
+
+async def _choose_genesis(url: str, directory: Path, genesis: Genesis | None) -> Genesis:
+    path = directory / "genesis.json"
+    held = read_genesis(path) if path.exists() else None
+    if genesis is None and held is None:
+        try:
+            genesis = decode_genesis_json(await fetch_genesis(url))
+        except InvalidGenesis as error:
+            raise InvalidAnswer("genesis-invalid", str(error)) from None
+    chosen = genesis or held
+    assert chosen is not None, "fetched above when neither was given"
+    if held is not None and hash_genesis(held) != hash_genesis(chosen):
+        raise InvalidInput("genesis-mismatch", f"{directory} mirrors another network")
+    if held is None:
+        _write(path, encode_genesis_json(chosen))
+    return chosen
+
+
+async def _download(
+    client: Client, directory: Path, checkpoint: Checkpoint, on_progress: OnProgress
+) -> tuple[int, int]:
+    tiles = list(tile_paths(checkpoint.size))
+    wanted = [tile for tile in tiles if not (directory / tile.format()).exists()]
+    kept, done = len(tiles) - len(wanted), 0
+    room = asyncio.Semaphore(DOWNLOADS_MAX)
+
+    async def fetch(tile: TilePath) -> None:
+        nonlocal done
+        async with room:
+            data = await client.get_bytes(f"/log/{tile.format()}")
+            _write(directory / tile.format(), data)
+        done += 1
+        on_progress(kept + done, len(tiles))
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for tile in wanted:
+                group.create_task(fetch(tile))
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return len(wanted), kept
+
+
+def _tile_getter(directory: Path) -> Callable[[int, int, int], bytes]:
+    def get_tile(level: int, index: int, width: int) -> bytes:
+        path = directory / TilePath(level=level, index=index, width=width).format()
+        return path.read_bytes()
+
+    return get_tile
+
+
+def _drop_partial(directory: Path, size: int) -> None:
+    """Remove partial tiles of smaller trees: only those under the present checkpoint stay."""
+    current = {tile.format() for tile in tile_paths(size) if tile.width < TILE_WIDTH}
+    for folder in (directory / "tile").rglob("*.p"):
+        for path in list(folder.iterdir()):
+            if path.relative_to(directory).as_posix() not in current:
+                path.unlink()
+        if not any(folder.iterdir()):
+            shutil.rmtree(folder)
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_bytes(data)
+    temporary.replace(path)
