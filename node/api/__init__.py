@@ -1,0 +1,1 @@
+"""HTTP interface over the `node.service.Service` port: parse, ask the node, answer in one shape."""

@@ -1,0 +1,66 @@
+"""Is the process alive, can it make progress, what does it measure."""
+
+import asyncio
+import hashlib
+
+from aiohttp import web
+
+from node.api.context import (
+    CONTEXT,
+    conditional_response,
+    context_of,
+    json_response,
+    query_parameters,
+    wait_parameter,
+)
+from node.api.problems import Problem
+from node.api.schemas import HealthBody, node_body, reason_bodies
+from node.metrics import CONTENT_TYPE
+
+# The port has no event for becoming ready: it depends on peers, storage and catching up at once.
+_READY_CHECK_S = 0.05
+OPENAPI = web.AppKey("openapi", bytes)
+
+
+async def read_health(request: web.Request) -> web.Response:
+    """GET /healthz: the event loop answers."""
+    query_parameters(request)
+    return json_response(HealthBody(status="alive"))
+
+
+async def read_ready(request: web.Request) -> web.Response:
+    """GET /readyz: 200 if the node takes events and makes progress, else 503 with reasons."""
+    context = context_of(request)
+    wait_s = wait_parameter(request)
+    reasons = context.service.not_ready()
+    if reasons and wait_s:
+        async with context.waiting(wait_s):
+            while reasons:
+                await asyncio.sleep(_READY_CHECK_S)
+                reasons = context.service.not_ready()
+    if reasons:
+        detail = "; ".join(reason.detail for reason in reasons)
+        raise Problem("node-not-ready", detail, reasons=reason_bodies(reasons))
+    return json_response(HealthBody(status="ready"))
+
+
+async def read_status(request: web.Request) -> web.Response:
+    """GET /v1/status: height, view, peers, pending events."""
+    query_parameters(request)
+    return json_response(node_body(context_of(request).service.status()))
+
+
+async def read_metrics(request: web.Request) -> web.Response:
+    """GET /metrics: Prometheus text, on the metrics listener only."""
+    context = request.app[CONTEXT]
+    context.metrics.set_status(context.service.status())
+    return web.Response(body=context.metrics.encode(), headers={"Content-Type": CONTENT_TYPE})
+
+
+async def read_openapi(request: web.Request) -> web.Response:
+    """GET /openapi.json: the document made from the route table at start."""
+    document = request.app[OPENAPI]
+    headers = {"ETag": f'"{hashlib.sha256(document).hexdigest()}"', "Cache-Control": "no-cache"}
+    return conditional_response(
+        request, document, content_type="application/json", headers=headers
+    )

@@ -1,0 +1,237 @@
+"""Reading the final log and state: entries, receipts, exchanges, registry, tiles."""
+
+import base64
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from aiohttp import web
+
+from ledger import registry
+from ledger.blocks import Record, decode_entry
+from ledger.codec import Codec
+from ledger.errors import InvalidEncoding
+from ledger.events import parse_event
+from ledger.genesis import encode_genesis_json
+from ledger.state import PARAMETERS_KEY, POLICY_SET_KEY, VALIDATORS_KEY, exchange_key
+from ledger.tlog.merkle import hash_leaf
+from ledger.tlog.tiles import TilePath
+from node.api import schemas
+from node.api.context import (
+    DIGEST_HEX_CHARS,
+    conditional_response,
+    context_of,
+    hex_parameter,
+    immutable_response,
+    json_response,
+    number_parameter,
+    query_parameters,
+    wait_parameter,
+)
+from node.api.problems import Problem
+from node.service import Service
+
+PAGE_ITEMS_DEFAULT = 100
+PAGE_ITEMS_MAX = 1_000
+SCAN_PAIRS_MAX = 2_000
+HISTORY_RECORDS_MAX = 500
+_INDEX_MAX = 10**17
+_CURSOR_CHARS_MAX = 200
+_TEXT = "text/plain"
+_JSON = "application/json"
+
+V = TypeVar("V")
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+async def read_entry(request: web.Request) -> web.Response:
+    """GET /v1/entries/{index}: an entry, decoded, with its exact bytes and leaf hash."""
+    service = context_of(request).service
+    index = _entry_index(request, service)
+    data = service.read_entries(index, 1)[0]
+    entry = decode_entry(data)
+    body = schemas.entry_body(
+        index=index,
+        height=service.block_height_of(index),
+        data=data,
+        leaf_hash=hash_leaf(data),
+        entry=entry,
+        event=parse_event(entry.event) if isinstance(entry, Record) else None,
+    )
+    return immutable_response(
+        request, schemas.encode_json(body), content_type=_JSON, etag=body.leaf_hash
+    )
+
+
+async def read_receipt(request: web.Request) -> web.Response:
+    """GET /v1/entries/{index}/receipt: tlog-proof under the newest quorum checkpoint."""
+    context = context_of(request)
+    index = _entry_index(request, context.service)
+    wait_s = wait_parameter(request)
+    receipt = context.service.receipt(index)
+    if receipt is None and wait_s:
+        async with context.waiting(wait_s):
+            receipt = await context.service.wait_receipt(index, wait_s)
+    if receipt is None:
+        raise Problem("receipt-not-yet")
+    return web.Response(
+        body=receipt, content_type=_TEXT, charset="utf-8", headers={"Cache-Control": "no-cache"}
+    )
+
+
+async def read_request(request: web.Request) -> web.Response:
+    """GET /v1/requests/{exchange}: state of an exchange and its records, oldest first."""
+    service = context_of(request).service
+    exchange = hex_parameter(request, "exchange", chars=DIGEST_HEX_CHARS)
+    value = service.state().get(exchange_key(exchange))
+    if value is None:
+        raise Problem("exchange-unknown")
+    history = []
+    for index in service.exchange_indexes(exchange)[:HISTORY_RECORDS_MAX]:
+        record = decode_entry(service.read_entries(index, 1)[0])
+        assert isinstance(record, Record), "an exchange index names a record"
+        height = service.block_height_of(index)
+        event = parse_event(record.event)
+        history.append(schemas.record_body(index, height, event, record.outcome))
+    state = schemas.exchange_body(exchange, registry.EXCHANGES.decode(value))
+    return json_response(schemas.RequestBody(state=state, history=history))
+
+
+async def list_requests(request: web.Request) -> web.Response:
+    """GET /v1/requests: exchanges by member (requester or provider) and status, in id order.
+
+    One page looks at `SCAN_PAIRS_MAX` exchanges at most: a page may be short and still have a
+    cursor, so that a rare filter cannot hold the node up.
+    """
+    service = context_of(request).service
+    query = query_parameters(request, "member", "status", "cursor", "limit")
+    member, status = query.get("member", ""), query.get("status", "")
+    limit, start = _page(query, b"x/")
+    items: list[schemas.ExchangeBody] = []
+    pairs = service.scan_state(b"x/", start, SCAN_PAIRS_MAX)
+    for place, (key, value) in enumerate(pairs):
+        exchange = registry.EXCHANGES.decode(value)
+        is_wanted = (not member or member in (exchange.requester, exchange.provider)) and (
+            not status or status == exchange.status
+        )
+        if is_wanted and len(items) == limit:
+            return _request_page(items, pairs[place - 1][0])
+        if is_wanted:
+            items.append(schemas.exchange_body(key[2:], exchange))
+    return _request_page(items, pairs[-1][0] if len(pairs) == SCAN_PAIRS_MAX else b"")
+
+
+def _request_page(items: list[schemas.ExchangeBody], last: bytes) -> web.Response:
+    return json_response(schemas.RequestPage(items=items, next=_cursor_after(last)))
+
+
+def list_registry(
+    prefix: bytes, codec: Codec[V], shape: Callable[[V], Any], page_type: Callable[..., Any]
+) -> Handler:
+    """Handler that pages through one kind of registry values in id order."""
+
+    async def handler(request: web.Request) -> web.Response:
+        query = query_parameters(request, "cursor", "limit")
+        limit, start = _page(query, prefix)
+        pairs = context_of(request).service.scan_state(prefix, start, limit + 1)
+        items = [shape(codec.decode(value)) for _, value in pairs[:limit]]
+        last = pairs[limit - 1][0] if len(pairs) > limit else b""
+        return json_response(page_type(items=items, next=_cursor_after(last)))
+
+    return handler
+
+
+async def read_contracts(request: web.Request) -> web.Response:
+    """GET /v1/contracts: the policy set in force, with its hash."""
+    service = context_of(request).service
+    value = _required(service, POLICY_SET_KEY)
+    policies = registry.POLICY_SETS.decode(value)
+    body = schemas.contracts_body(policies)
+    headers = {"ETag": f'"{body.hash}"', "Cache-Control": "no-cache"}
+    return conditional_response(
+        request, schemas.encode_json(body), content_type=_JSON, headers=headers
+    )
+
+
+async def read_network(request: web.Request) -> web.Response:
+    """GET /v1/network: identity, validators and parameters in force."""
+    service = context_of(request).service
+    validators = registry.VALIDATOR_LISTS.decode(_required(service, VALIDATORS_KEY))
+    parameters = registry.PARAMETERS.decode(_required(service, PARAMETERS_KEY))
+    return json_response(
+        schemas.network_body(service.genesis, service.network, validators, parameters)
+    )
+
+
+async def read_genesis(request: web.Request) -> web.Response:
+    """GET /v1/genesis: the genesis file."""
+    service = context_of(request).service
+    return immutable_response(
+        request,
+        encode_genesis_json(service.genesis),
+        content_type=_JSON,
+        etag=service.network.hex(),
+    )
+
+
+async def read_checkpoint(request: web.Request) -> web.Response:
+    """GET /log/checkpoint: newest checkpoint with a quorum of cosignatures."""
+    checkpoint = context_of(request).service.checkpoint()
+    if checkpoint is None:
+        raise Problem("checkpoint-not-yet")
+    return web.Response(
+        body=checkpoint, content_type=_TEXT, charset="utf-8", headers={"Cache-Control": "no-cache"}
+    )
+
+
+async def read_tile(request: web.Request) -> web.Response:
+    """GET /log/tile/...: hash tiles and entry bundles (C2SP tlog-tiles); all are immutable."""
+    path = "tile/" + request.match_info["path"]
+    try:
+        TilePath.parse(path)
+    except InvalidEncoding as error:
+        raise Problem("tile-unknown", str(error)) from None
+    data = context_of(request).service.tile(path)
+    if data is None:
+        raise Problem("tile-unknown")
+    return immutable_response(
+        request, data, content_type="application/octet-stream", etag=path.replace("/", "-")
+    )
+
+
+def _entry_index(request: web.Request, service: Service) -> int:
+    index = number_parameter(request.match_info["index"], "index", low=0, high=_INDEX_MAX)
+    size = service.tree_size()
+    if index >= size:
+        raise Problem("entry-unknown", f"the log has {size} entries")
+    return index
+
+
+def _required(service: Service, key: bytes) -> bytes:
+    value = service.state().get(key)
+    assert value is not None, "genesis sets this key and nothing is ever deleted"
+    return value
+
+
+def _page(query: dict[str, str], prefix: bytes) -> tuple[int, bytes]:
+    """Number of items asked for, and the state key to start at."""
+    text = query.get("limit")
+    limit = (
+        PAGE_ITEMS_DEFAULT
+        if text is None
+        else number_parameter(text, "limit", low=1, high=PAGE_ITEMS_MAX)
+    )
+    cursor = query.get("cursor")
+    if cursor is None:
+        return limit, prefix
+    try:
+        start = base64.b64decode(cursor, altchars=b"-_", validate=True)
+    except ValueError:
+        raise Problem("cursor-invalid") from None
+    if len(cursor) > _CURSOR_CHARS_MAX or not start.startswith(prefix):
+        raise Problem("cursor-invalid")
+    return limit, start
+
+
+def _cursor_after(key: bytes) -> str | None:
+    # The least key above `key`.
+    return base64.urlsafe_b64encode(key + b"\0").decode() if key else None

@@ -1,0 +1,212 @@
+"""The table of every route: one row registers it and documents it."""
+
+from ledger import registry
+from node.api import events, health, reads, schemas, stream
+from node.api.openapi import Media, Parameter, Route, json_of
+
+MSGPACK = events.MSGPACK
+_WAIT = Parameter(
+    name="wait", place="query", type="integer", zh="最多等待秒数（0 至 30）。",
+    en="Seconds to wait at most (0 to 30).",
+)
+_PREFER = Parameter(
+    name="Prefer", place="header", zh="wait=5：等待终局，最多 30 秒。",
+    en="wait=5: wait for the final outcome, 30 seconds at most.",
+)
+_CURSOR = Parameter(name="cursor", place="query", zh="下一页游标。", en="Cursor of the next page.")
+_LIMIT = Parameter(
+    name="limit", place="query", type="integer", zh="每页条数（1 至 1000）。",
+    en="Items on a page (1 to 1,000).",
+)
+_MEMBER = Parameter(
+    name="member", place="query", zh="只看该成员参与的。", en="Only what this member takes part in."
+)
+_IF_NONE_MATCH = Parameter(
+    name="If-None-Match", place="header", zh="已有内容的 ETag。", en="ETag of what the client has."
+)
+_BINARY = Media(content_type="application/octet-stream")
+_TEXT = Media(content_type="text/plain")
+
+
+def _registry_route(path: str, name: str, zh: str, en: str, handler: reads.Handler,
+                    page: type[schemas.Body]) -> Route:
+    return Route(
+        method="GET", path=path, handler=handler, name=name, zh=zh, en=en,
+        parameters=(_CURSOR, _LIMIT), answers={200: json_of(page)}, problems=(400,),
+    )
+
+
+_EVENT_ROUTES = (
+    Route(
+        method="POST", path="/v1/events", handler=events.submit_event, name="submitEvent",
+        zh="提交一个已签名事件。", en="Submit one signed event.",
+        parameters=(_PREFER,),
+        takes=(
+            Media(content_type=MSGPACK, text="the signed event's bytes"),
+            Media(content_type="application/json", struct=schemas.SubmitEvent),
+        ),
+        answers={
+            200: json_of(schemas.StatusBody, "终局 final"),
+            202: json_of(schemas.StatusBody, "待定 pending"),
+        },
+        problems=(400, 401, 403, 408, 409, 413, 415, 422, 429, 503),
+    ),
+    Route(
+        method="POST", path="/v1/events/batch", handler=events.submit_batch, name="submitBatch",
+        zh="提交最多 1000 个已签名事件，逐一答复。",
+        en="Submit up to 1,000 signed events, each with its own answer.",
+        parameters=(_PREFER,),
+        takes=(
+            Media(content_type=MSGPACK, text="array of byte strings"),
+            Media(content_type="application/json", struct=schemas.SubmitBatch),
+        ),
+        answers={
+            200: json_of(schemas.BatchBody, "没有待定 none pending"),
+            202: json_of(schemas.BatchBody, "有待定 some pending"),
+        },
+        problems=(400, 408, 413, 415, 429, 503),
+    ),
+    Route(
+        method="GET", path="/v1/events/{digest}", handler=events.read_event_status,
+        name="readEvent", zh="按摘要查询事件状态。", en="Status of an event by its digest.",
+        parameters=(_WAIT,), answers={200: json_of(schemas.StatusBody)}, problems=(400, 404),
+    ),
+    Route(
+        method="GET", path="/v1/members/{member}/events/{nonce}",
+        handler=events.read_event_by_nonce, name="readEventByNonce",
+        zh="按成员与 nonce 查询事件状态。", en="Status of an event by member and nonce.",
+        parameters=(_WAIT,), answers={200: json_of(schemas.StatusBody)}, problems=(400, 404),
+    ),
+    Route(
+        method="GET", path="/v1/submit", handler=stream.submit_stream, name="submitStream",
+        zh="WebSocket 流式提交：帧为 MessagePack 事件数组，答复为数组。",
+        en="Submission by WebSocket: frames are MessagePack arrays of events, then of answers.",
+        answers={101: None, 200: Media(content_type=MSGPACK, struct=schemas.StreamAnswer)},
+        problems=(426,), is_streaming=True,
+    ),
+    Route(
+        method="GET", path="/v1/stream", handler=stream.stream_blocks, name="streamBlocks",
+        zh="终局区块的事件流（SSE），可用 Last-Event-ID 续传。",
+        en="Final blocks as server-sent events, resumable with Last-Event-ID.",
+        parameters=(
+            _MEMBER,
+            Parameter(name="Last-Event-ID", place="header", type="integer",
+                      zh="最后收到的高度。", en="Last height received."),
+        ),
+        answers={200: Media(content_type="text/event-stream", struct=schemas.BlockBody)},
+        problems=(400,), is_streaming=True,
+    ),
+)
+
+_LOG_ROUTES = (
+    Route(
+        method="GET", path="/v1/entries/{index}", handler=reads.read_entry, name="readEntry",
+        zh="日志条目及其原始字节。", en="A log entry with its exact bytes.",
+        parameters=(_IF_NONE_MATCH,), answers={200: json_of(schemas.EntryBody), 304: None},
+        problems=(400, 404),
+    ),
+    Route(
+        method="GET", path="/v1/entries/{index}/receipt", handler=reads.read_receipt,
+        name="readReceipt", zh="条目回执（tlog-proof）。", en="Receipt of an entry (tlog-proof).",
+        parameters=(_WAIT,), answers={200: _TEXT}, problems=(400, 404, 503),
+    ),
+    Route(
+        method="GET", path="/log/checkpoint", handler=reads.read_checkpoint,
+        name="readCheckpoint", zh="最新的法定多数检查点。", en="Newest quorum checkpoint.",
+        answers={200: _TEXT}, problems=(503,),
+    ),
+    Route(
+        method="GET", path="/log/tile/{path:.+}", handler=reads.read_tile, name="readTile",
+        zh="日志分块（C2SP tlog-tiles）。", en="Tiles of the log (C2SP tlog-tiles).",
+        parameters=(_IF_NONE_MATCH,), answers={200: _BINARY, 304: None}, problems=(404,),
+    ),
+    Route(
+        method="GET", path="/v1/requests", handler=reads.list_requests, name="listRequests",
+        zh="共享请求列表。", en="List of share requests.",
+        parameters=(
+            _MEMBER,
+            Parameter(name="status", place="query", zh="只看该状态。", en="Only this status."),
+            _CURSOR,
+            _LIMIT,
+        ),
+        answers={200: json_of(schemas.RequestPage)}, problems=(400,),
+    ),
+    Route(
+        method="GET", path="/v1/requests/{exchange}", handler=reads.read_request,
+        name="readRequest", zh="共享请求的状态与记录。", en="State and records of a share request.",
+        answers={200: json_of(schemas.RequestBody)}, problems=(400, 404),
+    ),
+)
+
+_REGISTRY_ROUTES = (
+    _registry_route(
+        "/v1/members", "listMembers", "成员单位。", "Members.",
+        reads.list_registry(b"m/", registry.MEMBERS, schemas.member_body, schemas.MemberPage),
+        schemas.MemberPage,
+    ),
+    _registry_route(
+        "/v1/officers", "listOfficers", "经办人密钥与角色。", "Officer keys and roles.",
+        reads.list_registry(b"o/", registry.OFFICERS, schemas.officer_body, schemas.OfficerPage),
+        schemas.OfficerPage,
+    ),
+    _registry_route(
+        "/v1/datasets", "listDatasets", "数据集。", "Datasets.",
+        reads.list_registry(b"d/", registry.DATASETS, schemas.dataset_body, schemas.DatasetPage),
+        schemas.DatasetPage,
+    ),
+    _registry_route(
+        "/v1/legal-bases", "listLegalBases", "法律依据。", "Legal bases.",
+        reads.list_registry(
+            b"l/", registry.LEGAL_BASES, schemas.legal_basis_body, schemas.LegalBasisPage
+        ),
+        schemas.LegalBasisPage,
+    ),
+    _registry_route(
+        "/v1/purposes", "listPurposes", "用途。", "Purposes.",
+        reads.list_registry(b"u/", registry.PURPOSES, schemas.purpose_body, schemas.PurposePage),
+        schemas.PurposePage,
+    ),
+    Route(
+        method="GET", path="/v1/contracts", handler=reads.read_contracts, name="readContracts",
+        zh="现行合约全文。", en="The contracts in force, with their texts.",
+        parameters=(_IF_NONE_MATCH,), answers={200: json_of(schemas.ContractsBody), 304: None},
+    ),
+    Route(
+        method="GET", path="/v1/network", handler=reads.read_network, name="readNetwork",
+        zh="网络标识、验证者与参数。", en="Network identity, validators and parameters.",
+        answers={200: json_of(schemas.NetworkBody)},
+    ),
+    Route(
+        method="GET", path="/v1/genesis", handler=reads.read_genesis, name="readGenesis",
+        zh="创世文件。", en="The genesis file.", parameters=(_IF_NONE_MATCH,),
+        answers={200: Media(content_type="application/json"), 304: None},
+    ),
+)
+
+_NODE_ROUTES = (
+    Route(
+        method="GET", path="/v1/status", handler=health.read_status, name="readStatus",
+        zh="节点状态。", en="State of the node.", answers={200: json_of(schemas.NodeBody)},
+    ),
+    Route(
+        method="GET", path="/healthz", handler=health.read_health, name="readHealth",
+        zh="进程存活。", en="The process is alive.", answers={200: json_of(schemas.HealthBody)},
+    ),
+    Route(
+        method="GET", path="/readyz", handler=health.read_ready, name="readReady",
+        zh="节点就绪，否则给出原因。", en="The node is ready, or the reasons why not.",
+        parameters=(_WAIT,), answers={200: json_of(schemas.HealthBody)}, problems=(400, 503),
+    ),
+    Route(
+        method="GET", path="/openapi.json", handler=health.read_openapi, name="readOpenapi",
+        zh="本文档。", en="This document.", parameters=(_IF_NONE_MATCH,),
+        answers={200: Media(content_type="application/json"), 304: None},
+    ),
+    Route(
+        method="GET", path="/metrics", handler=health.read_metrics, name="readMetrics",
+        zh="Prometheus 指标（指标监听地址）。", en="Prometheus figures (on the metrics listener).",
+        answers={200: _TEXT}, listener="metrics",
+    ),
+)
+
+ROUTES: tuple[Route, ...] = (*_EVENT_ROUTES, *_LOG_ROUTES, *_REGISTRY_ROUTES, *_NODE_ROUTES)

@@ -1,0 +1,114 @@
+"""What a node measures, in a registry of its own: nothing is shared between nodes of a process."""
+
+import time
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from node.service import EventState, EventStatus, FinalBlock, NodeStatus
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+SUBMITTED_REMEMBERED_MAX = 100_000
+_LATENCY_BUCKETS_S = (0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class Metrics:
+    """Figures of one node. `on_*` are called where things happen, gauges are set when read."""
+
+    def __init__(self) -> None:
+        registry = CollectorRegistry()
+        self.registry = registry
+        self._submitted_at_s: dict[bytes, float] = {}
+        self._submissions = Counter(
+            "tallystick_submissions", "Answers to submitted events", ("state", "code"),
+            registry=registry,
+        )
+        self._events = Counter(
+            "tallystick_events", "Final events by kind and whether they applied",
+            ("kind", "applied"), registry=registry,
+        )
+        self._decisions = Counter(
+            "tallystick_decisions", "Decisions of contracts", ("decision",), registry=registry
+        )
+        self._policies = Counter(
+            "tallystick_policy_decisions", "Decisions by determining contract",
+            ("policy", "decision"), registry=registry,
+        )
+        self._latency = Histogram(
+            "tallystick_finality_seconds", "From submission here to final and durable here",
+            buckets=_LATENCY_BUCKETS_S, registry=registry,
+        )
+        self._blocks = Counter("tallystick_blocks", "Final blocks", registry=registry)
+        self._responses = Counter(
+            "tallystick_http_responses", "HTTP responses by route and status",
+            ("method", "route", "status"), registry=registry,
+        )
+        self._errors = Counter(
+            "tallystick_unexpected_errors", "Errors that nobody foresaw", registry=registry
+        )
+        self._gauges = {
+            name: Gauge(f"tallystick_{name}", text, registry=registry)
+            for name, text in (
+                ("height", "Height of the newest final block"),
+                ("view", "Present consensus view"),
+                ("tree_size", "Final entries of the log"),
+                ("checkpoint_size", "Entries under the newest quorum checkpoint"),
+                ("pending_events", "Events that wait to be ordered"),
+                ("syncing", "1 while catching up"),
+                ("peers_connected", "Peers with a working link"),
+            )
+        }
+        self._peer_height = Gauge(
+            "tallystick_peer_height", "Final height of a peer", ("peer",), registry=registry
+        )
+
+    def on_submit(self, statuses: Iterable[EventStatus]) -> None:
+        """Events were submitted through an interface of this node."""
+        now_s = time.monotonic()
+        for status in statuses:
+            self._submissions.labels(status.state.value, status.code).inc()
+            if status.state is EventState.PENDING:
+                self._submitted_at_s.setdefault(status.digest, now_s)
+        while len(self._submitted_at_s) > SUBMITTED_REMEMBERED_MAX:
+            del self._submitted_at_s[next(iter(self._submitted_at_s))]
+
+    def on_block(self, block: FinalBlock) -> None:
+        """A block is final and durable here."""
+        now_s = time.monotonic()
+        self._blocks.inc()
+        for record in block.records:
+            outcome = record.outcome
+            self._events.labels(record.event.kind, "yes" if outcome.applied else "no").inc()
+            if outcome.decision:
+                self._decisions.labels(outcome.decision).inc()
+                for policy in outcome.policies:
+                    self._policies.labels(policy, outcome.decision).inc()
+            submitted_s = self._submitted_at_s.pop(record.event.digest, None)
+            if submitted_s is not None:
+                self._latency.observe(now_s - submitted_s)
+
+    def on_response(self, method: str, route: str, status: int) -> None:
+        """An HTTP response was made; `route` is the template, never the client's path."""
+        self._responses.labels(method, route, str(status)).inc()
+
+    def on_error(self) -> None:
+        """An unexpected error was answered and logged."""
+        self._errors.inc()
+
+    def set_status(self, status: NodeStatus) -> None:
+        """Set the gauges from a snapshot of the node."""
+        gauges = self._gauges
+        gauges["height"].set(status.height)
+        gauges["view"].set(status.view)
+        gauges["tree_size"].set(status.tree_size)
+        gauges["checkpoint_size"].set(status.checkpoint_size)
+        gauges["pending_events"].set(status.pending)
+        gauges["syncing"].set(int(status.syncing))
+        gauges["peers_connected"].set(sum(peer.connected for peer in status.peers))
+        for peer in status.peers:
+            self._peer_height.labels(peer.member).set(peer.final_height)
+
+    def encode(self) -> bytes:
+        """All figures as Prometheus text."""
+        return generate_latest(self.registry)
