@@ -19,7 +19,9 @@ from ledger.errors import CorruptStore, LedgerError, StoreFailed
 from ledger.genesis import Genesis, hash_genesis
 from ledger.log import Log
 from ledger.storage import Store, open_store
-from node.api.server import Listeners, build_apps
+from node.api.context import Limits
+from node.api.server import Listening, build_app, tls_context
+from node.api.server import run as run_api
 from node.chain import Chain
 from node.config import Config, read_config
 from node.cosign import CHECKPOINT_META, STATE_META, Cosigner
@@ -178,27 +180,54 @@ async def serve(config: Config, genesis: Genesis, identity: Identity, store: Sto
         loop.add_signal_handler(number, stop.set)
     with ThreadPoolExecutor(2, thread_name_prefix="worker") as workers:
         node, driver, links, records, metrics = compose(config, genesis, identity, store, workers)
-        listeners = Listeners(build_apps(node, metrics, config), config)
         await links.listen()
         try:
-            await listeners.start()
-            tasks = [
-                asyncio.create_task(driver.run(records), name="driver"),
-                asyncio.create_task(links.run(), name="links"),
-                asyncio.create_task(_until(stop), name="stop"),
-            ]
-            LOG.info(
-                "node started",
-                member=config["node", "member"],
-                network=node.network.hex(),
-                height=node.status().height,
-                api=str(config["api", "listen"]),
+            await _first_of(
+                [
+                    asyncio.create_task(driver.run(records), name="driver"),
+                    asyncio.create_task(links.run(), name="links"),
+                    asyncio.create_task(_serve_api(config, node, metrics), name="api"),
+                    asyncio.create_task(_until(stop), name="stop"),
+                ]
             )
-            await _first_of(tasks)
         finally:
-            await listeners.close()
             await links.close()
     LOG.info("node stopped", height=node.status().height)
+
+
+async def _serve_api(config: Config, node: Node, metrics: Metrics) -> None:
+    """The API and metrics listeners. Raises `StartRefused` when an address is taken."""
+    limits = Limits(connections_max=config["limits", "connections_max"])
+    api, figures = config["api", "listen"], config["metrics", "listen"]
+
+    def on_listening(listening: Listening) -> None:
+        LOG.info(
+            "node started",
+            member=config["node", "member"],
+            network=node.network.hex(),
+            height=node.status().height,
+            api="{}:{}".format(*listening.api),
+            metrics="{}:{}".format(*listening.metrics),
+        )
+
+    try:
+        tls = None
+        if config["api", "tls_certificate"]:
+            tls = tls_context(
+                config.path("api", "tls_certificate"), config.path("api", "tls_key")
+            )
+        await run_api(
+            build_app(node, limits, metrics),
+            api=(api.host, api.port),
+            metrics=(figures.host, figures.port),
+            tls=tls,
+            on_listening=on_listening,
+        )
+    except OSError as error:
+        raise StartRefused(
+            f"the API address {api} or the metrics address {figures} cannot be used: {error}",
+            "Stop the program that holds the port, or set another [api] or [metrics] listen",
+        ) from None
 
 
 async def _until(stop: asyncio.Event) -> None:
