@@ -26,6 +26,7 @@ from node.simplex.votes import OwnVotes, Tally, size_vote
 
 FETCH_RETRY_MS = 2_000
 REPLY_MS = 500  # at most one frontier to a peer in this time
+PEERS_MAX = 256
 _FRAME_BYTES = 64
 
 
@@ -107,6 +108,9 @@ class Retransmission:
         last_ms = self._replied_ms.get(peer)
         if last_ms is not None and now.mono_ms < last_ms + REPLY_MS:
             return False
+        self._replied_ms.pop(peer, None)
+        if len(self._replied_ms) >= PEERS_MAX:
+            del self._replied_ms[next(iter(self._replied_ms))]
         self._replied_ms[peer] = now.mono_ms
         return True
 

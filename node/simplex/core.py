@@ -230,7 +230,7 @@ class Simplex:
             case Received():
                 self._receive(input_)
             case Connected():
-                self._reply(input_.peer, is_new=True)
+                self._greet(input_.peer, is_new=True)
             case Synced():
                 self._sync(input_)
             case DataArrived() | PendingChanged():
@@ -424,6 +424,8 @@ class Simplex:
         self._clock_offsets_ms[sender] = status.time_ms - self._pace.now.wall_ms
         if status.final_view < self.final_view or status.view < self._pace.view:
             self._reply(sender)
+        if self.config.me is None and status.final_view > self.final_view:
+            self._greet(sender)  # an observer has no status: its frontier asks for the other's
 
     def _sync(self, synced: Synced) -> None:
         self._delivery.sync(height=synced.height, block_hash=synced.block_hash)
@@ -601,9 +603,12 @@ class Simplex:
             self._send_frontier(None)
 
     def _reply(self, peer: int, *, is_new: bool = False) -> None:
-        if self.config.me is None or peer == self.config.me:
-            return
-        if self._retransmission.may_reply(peer, self._pace.now) or is_new:
+        if self.config.me is not None:
+            self._greet(peer, is_new=is_new)
+
+    def _greet(self, peer: int, *, is_new: bool = False) -> None:
+        may_reply = self._retransmission.may_reply(peer, self._pace.now)
+        if peer != self.config.me and (may_reply or is_new):
             self._send_frontier(peer)
 
     def _send_frontier(self, to: int | None) -> None:

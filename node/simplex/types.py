@@ -190,7 +190,7 @@ class Now(_Value, frozen=True, kw_only=True):
 
 
 class Received(_Value, frozen=True, kw_only=True):
-    """Message bytes of an authenticated peer; `sender` -1: a peer that is no validator."""
+    """Message bytes of an authenticated peer; from n up: peers that are no validators."""
 
     sender: int
     message: bytes
