@@ -307,7 +307,6 @@ class Log:
             level, count = level + 1, count >> TILE_HEIGHT
         return edges
 
-
     def _verify_tip(self) -> None:
         """Check that entries, tiles and accumulator end where the tip says."""
         subtrees = [

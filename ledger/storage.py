@@ -85,9 +85,24 @@ class LevelStore:
         if start >= end:
             return
         try:
-            yield from self._db.iterator(start=start, stop=end, reverse=reverse)
+            if reverse:
+                yield from self._walk_back(start, end)
+            else:
+                yield from self._db.iterator(start=start, stop=end)
         except self._errors as error:
             raise self._failure(error) from None
+
+    def _walk_back(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+        # `iterator(reverse=True)` of plyvel 1.5.1 skips the only pair of a range.
+        with self._db.raw_iterator() as place:
+            place.seek(end)
+            if place.valid():
+                place.prev()
+            else:
+                place.seek_to_last()
+            while place.valid() and place.key() >= start:
+                yield place.item()
+                place.prev()
 
     def write(self, changes: Mapping[bytes, bytes | None]) -> None:
         """See `Store`."""
@@ -125,11 +140,15 @@ class LmdbStore:
         self._failed = False
         try:
             path.mkdir(parents=True, exist_ok=True)
-            self._lock = _hold(path / "HELD")
-            data = path / "data.mdb"
-            size_bytes = data.stat().st_size if data.exists() else 0
+            self._held = _hold(path / "HELD")
+        except OSError as error:
+            raise self._failure(error) from None
+        data = path / "data.mdb"
+        size_bytes = data.stat().st_size if data.exists() else 0
+        try:
             self._env = lmdb.open(str(path), map_size=max(map_size_bytes, 2 * size_bytes))
         except (lmdb.Error, OSError) as error:
+            self._held.close()
             raise self._failure(error) from None
 
     def get(self, key: bytes) -> bytes | None:
@@ -185,7 +204,7 @@ class LmdbStore:
     def close(self) -> None:
         """See `Store`."""
         self._env.close()
-        self._lock.close()
+        self._held.close()
 
     def _failure(self, error: Exception) -> StoreFailed | CorruptStore:
         lmdb = self._lmdb
@@ -194,9 +213,7 @@ class LmdbStore:
         return kind(f"LMDB: {error}")
 
 
-def _read_run(
-    cursor: Any, start: bytes, end: bytes, reverse: bool
-) -> list[tuple[bytes, bytes]]:
+def _read_run(cursor: Any, start: bytes, end: bytes, reverse: bool) -> list[tuple[bytes, bytes]]:
     """Up to `_RUN_PAIRS` pairs with `start <= key < end`."""
     if reverse:
         is_placed = cursor.prev() if cursor.set_range(end) else cursor.last()

@@ -227,9 +227,7 @@ def find_event_fault(task: EventTask) -> EventFault | None:
     return None
 
 
-def _verify_genesis(
-    data: bytes | None, genesis: Genesis | None, network: bytes | None
-) -> Genesis:
+def _verify_genesis(data: bytes | None, genesis: Genesis | None, network: bytes | None) -> Genesis:
     try:
         held = None if data is None else decode_genesis_json(data)
     except InvalidGenesis as error:
@@ -462,12 +460,8 @@ class _Chain:
         return block
 
 
-def _verify_window(
-    copy: LogCopy, window: Sequence[BlockEntries], map_events: MapEvents
-) -> None:
-    records = [
-        row for block in window for row in enumerate(block.records, start=block.index + 1)
-    ]
+def _verify_window(copy: LogCopy, window: Sequence[BlockEntries], map_events: MapEvents) -> None:
+    records = [row for block in window for row in enumerate(block.records, start=block.index + 1)]
     tasks = [
         EventTask(network=copy.network, records=tuple(records[start : start + TASK_RECORDS]))
         for start in range(0, len(records), TASK_RECORDS)
