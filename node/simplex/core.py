@@ -357,6 +357,8 @@ class Simplex:
         self._retransmission.progress(self._pace.now)
         self._proposals.retry()
         view = certificate.subject.view
+        if certificate.subject.kind is not Kind.NULLIFY:
+            self._obtain(view, certificate.subject.block_hash)  # while its proposal is kept
         if certificate.subject.kind is Kind.NOTARIZE:
             self._unvoted.add(view)
         elif certificate.subject.kind is Kind.FINALIZE:

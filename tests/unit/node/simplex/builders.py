@@ -94,9 +94,7 @@ class Bench:
         self.application = ToyApplication(me=me or 0)
         for block in blocks or []:
             self.application.blocks[block.hash] = block
-        self.signer = (
-            None if me is None else GuardedSigner(seed=seed_of(me), network_id=NETWORK_ID)
-        )
+        self.signer = None if me is None else GuardedSigner(seed=seed_of(me), network_id=NETWORK_ID)
         if self.signer is not None:
             self.signer.restore(self.records)
         config = Config(
