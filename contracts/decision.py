@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from contracts.words import Language, decision_word, phrase
 from ledger.blocks import Obligations
 
 
@@ -12,6 +13,16 @@ class Verdict(StrEnum):
     PERMIT = "permit"
     REVIEW = "review"
     DENY = "deny"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """A determining policy: its id, titles, and the legal text of `@basis` (may be empty)."""
+
+    id: str
+    title_zh: str
+    title_en: str
+    basis: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +38,36 @@ class Decision:
     policy_set: bytes
     obligations: Obligations | None
     errors: tuple[str, ...]
+    reasons: tuple[Reason, ...]
 
     def __bool__(self) -> bool:
         """Refused: a decision is not a truth value, `deny` would count as true."""
         raise TypeError("compare Decision.verdict, do not use a Decision as a truth value")
+
+
+def explain(decision: Decision, language: Language) -> str:
+    """Why this decision, in sentences, one a line, in `zh` or `en`."""
+    lines = [decision_word(decision.verdict, language)]
+    for reason in decision.reasons:
+        title = reason.title_zh if language == "zh" else reason.title_en
+        lines.append(phrase("because", language, title=title, id=reason.id))
+        if reason.basis:
+            lines.append(phrase("basis", language, basis=reason.basis))
+    if not decision.reasons and not decision.errors:
+        lines.append(phrase("default-deny", language))
+    if decision.verdict is Verdict.REVIEW:
+        lines.append(phrase("review-next", language))
+    lines.extend(phrase("engine-error", language, error=error) for error in decision.errors)
+    if decision.obligations is not None:
+        lines.extend(_duties(decision.obligations, language))
+    return "\n".join(lines)
+
+
+def _duties(duties: Obligations, language: Language) -> list[str]:
+    lines = [
+        phrase("deadline", language, hours=str(duties.deadline_hours)),
+        phrase("retention", language, days=str(duties.retention_days)),
+    ]
+    if duties.redact:
+        lines.append(phrase("redact", language, fields=", ".join(duties.redact)))
+    return lines

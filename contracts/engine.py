@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import cedarpy
+import msgspec
 
-from contracts.decision import Decision, Verdict
+from contracts.decision import Decision, Reason, Verdict
 from contracts.errors import InvalidPolicySet
 from contracts.facts import Act, build_context, entities_json, question
 from ledger.blocks import Obligations
@@ -41,6 +42,7 @@ class PolicyInfo:
     redact: tuple[str, ...]
     deadline_hours: int | None
     retention_days: int | None
+    basis: str
 
 
 def hash_policy_set(policy_set: PolicySet) -> bytes:
@@ -98,6 +100,7 @@ def _read_policy(contract: str, policy: dict[str, Any]) -> PolicyInfo:
         redact=tuple(sorted(filter(None, notes.get("redact", "").split(",")))),
         deadline_hours=_number(name, notes.get("deadline_hours")),
         retention_days=_number(name, notes.get("retention_days")),
+        basis=notes.get("basis", ""),
     )
 
 
@@ -123,11 +126,11 @@ class PolicyEngine:
     def decide_request(self, state: StateReader, act: Act, time_ms: int) -> Decision:
         """Permit, review or deny a request."""
         asked, released = self._ask(state, act, ("request", "release"), time_ms)
-        if asked.is_error or not asked.is_allowed:
-            return self._decision(Verdict.DENY, act, asked.policies, asked.errors)
-        if released.is_error or not released.is_allowed:
-            policies = asked.policies + released.policies
-            return self._decision(Verdict.REVIEW, act, policies, released.errors)
+        errors = tuple(sorted(frozenset(asked.errors + released.errors)))
+        if errors or not asked.is_allowed:
+            return self._decision(Verdict.DENY, act, asked.policies, errors)
+        if not released.is_allowed:
+            return self._decision(Verdict.REVIEW, act, asked.policies + released.policies, ())
         return self._decision(Verdict.PERMIT, act, asked.policies + released.policies, ())
 
     def decide_step(self, state: StateReader, act: Act, time_ms: int) -> Decision:
@@ -139,13 +142,15 @@ class PolicyEngine:
     def _ask(
         self, state: StateReader, act: Act, actions: tuple[str, ...], time_ms: int
     ) -> list["_Answer"]:
-        context = build_context(state, act, time_ms)
-        results = cedarpy.is_authorized_batch(
-            [question(act, action, context) for action in actions],
-            self._policies,
-            self._handle(entities_json(act.officer, act.member, act.provider, act.dataset)),
-            self._schema,
-        )
+        # Encoded once for all actions. No schema is passed: the policies are validated against it,
+        # and a test validates what `facts` builds; checking every question would double the cost.
+        context = msgspec.json.encode(build_context(state, act, time_ms)).decode()
+        entities = self._handle(entities_json(act.officer, act.member, act.provider, act.dataset))
+        questions = [question(act, action, context) for action in actions]
+        try:
+            results = cedarpy.is_authorized_batch(questions, self._policies, entities)
+        except ValueError as error:
+            return [_Answer(is_allowed=False, policies=(), errors=(str(error),)) for _ in actions]
         return [_read_answer(result) for result in results]
 
     def _handle(self, text: str) -> cedarpy.Entities:
@@ -160,7 +165,8 @@ class PolicyEngine:
     def _decision(
         self, verdict: Verdict, act: Act, policies: tuple[str, ...], errors: tuple[str, ...]
     ) -> Decision:
-        names = tuple(sorted(frozenset(policies)))
+        # Cedar skips a policy that fails, which could be a forbid: then no reason counts.
+        names = () if errors else tuple(sorted(frozenset(policies)))
         is_open = verdict is not Verdict.DENY
         return Decision(
             verdict=verdict,
@@ -168,6 +174,11 @@ class PolicyEngine:
             policy_set=self.hash,
             obligations=self._obligations(act, names) if is_open else None,
             errors=errors,
+            reasons=tuple(
+                Reason(id=name, title_zh=info.title_zh, title_en=info.title_en, basis=info.basis)
+                for name in names
+                for info in (self.infos[name],)
+            ),
         )
 
     def _obligations(self, act: Act, policies: tuple[str, ...]) -> Obligations:
@@ -188,10 +199,6 @@ class _Answer:
     is_allowed: bool
     policies: tuple[str, ...]
     errors: tuple[str, ...]
-
-    @property
-    def is_error(self) -> bool:
-        return bool(self.errors)
 
 
 def _read_answer(result: cedarpy.AuthzResult) -> _Answer:

@@ -50,8 +50,8 @@ def block_date(time_ms: int) -> date:
     return _EPOCH + timedelta(days=time_ms // _DAY_MS)
 
 
-def question(act: Act, action: str, context: dict[str, Any]) -> dict[str, Any]:
-    """Cedar request of an act."""
+def question(act: Act, action: str, context: str) -> dict[str, Any]:
+    """Cedar request of an act; `context` is JSON."""
     return {
         "principal": {"type": "Officer", "id": act.officer.key.hex()},
         "action": {"type": "Action", "id": action},
