@@ -3,7 +3,6 @@
 Nothing here can sign: the frontier is built from stored votes and certificates only (I12).
 """
 
-from node.simplex.certificates import CertificateStore
 from node.simplex.errors import CorruptChain
 from node.simplex.messages import FRONTIER_BYTES_MAX, JUSTIFICATION_MAX, size_certificate
 from node.simplex.types import (
@@ -22,7 +21,7 @@ from node.simplex.types import (
     Vote,
     WalRecord,
 )
-from node.simplex.votes import OwnVotes, Tally, size_vote
+from node.simplex.votes import CertificateStore, OwnVotes, Tally, size_vote
 
 FETCH_RETRY_MS = 2_000
 REPLY_MS = 500  # at most one frontier to a peer in this time

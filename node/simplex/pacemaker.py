@@ -5,10 +5,9 @@ fire. Monotonic times in milliseconds.
 """
 
 from node.simplex import rules
-from node.simplex.certificates import CertificateStore
 from node.simplex.proposals import ProposalBook
 from node.simplex.types import Application, Block, Config, Kind, Now
-from node.simplex.votes import OwnVotes, Tally
+from node.simplex.votes import CertificateStore, OwnVotes, Tally
 
 VOTE_VIEWS_AHEAD = 4  # votes and proposals this far above the current view are kept (I13)
 

@@ -8,7 +8,6 @@ import hashlib
 from dataclasses import dataclass
 
 from node.simplex import rules
-from node.simplex.certificates import CertificateStore
 from node.simplex.errors import InvalidMessage
 from node.simplex.messages import (
     JUSTIFICATION_BYTES_MAX,
@@ -16,6 +15,7 @@ from node.simplex.messages import (
     size_certificate,
 )
 from node.simplex.types import Application, Block, Certificate, Kind, Proposal, Vote
+from node.simplex.votes import CertificateStore
 
 PROPOSALS_PER_VIEW_MAX = 2
 VIEWS_KEPT = 8  # below the current view; older blocks are fetched by hash

@@ -1,9 +1,197 @@
-"""Votes of a view: tallies up to a quorum, evidence (R12), and what this node itself signed."""
+"""Votes and certificates: one strict verifier, tallies, evidence (R12), stores of one epoch."""
 
-from node.simplex.certificates import Verifier
-from node.simplex.errors import InvalidEvidence, InvalidMessage
-from node.simplex.messages import encode_vote
-from node.simplex.types import Certificate, Evidence, Kind, Subject, Vote
+from nacl import bindings, exceptions
+
+from node.simplex import rules
+from node.simplex.errors import CorruptQuorum, InvalidEvidence, InvalidMessage
+from node.simplex.messages import encode_certificate, encode_vote, signed_status, signed_vote
+from node.simplex.types import HASH_BYTES, Certificate, Evidence, Kind, Status, Subject, Vote
+
+VERIFIED_MAX = 16_384  # remembered signatures, about 300 bytes each
+
+
+class Verifier:
+    """Checks signatures under the validators of one epoch with libsodium, each only once.
+
+    The cache key is the signer, the full signed bytes and the signature: a remembered "yes" can
+    never stand for other bytes. A "no" is not remembered.
+    """
+
+    def __init__(self, *, network_id: bytes, validators: tuple[bytes, ...]) -> None:
+        self.network_id = network_id
+        self._keys = validators
+        self._quorum = rules.count_quorum(len(validators))
+        self._verified: dict[bytes, None] = {}
+
+    def verify_vote(self, vote: Vote) -> None:
+        """Raises `InvalidMessage` unless the named validator signed the vote."""
+        message = signed_vote(self.network_id, vote.subject)
+        self._verify(vote.signer, message, vote.signature)
+
+    def verify_status(self, status: Status) -> None:
+        """Raises `InvalidMessage` unless the named validator signed the status."""
+        message = signed_status(self.network_id, status)
+        self._verify(status.signer, message, status.signature, remember=False)
+
+    def verify_certificate(self, certificate: Certificate) -> None:
+        """Raises `InvalidMessage` unless a quorum of this epoch's validators signed."""
+        if certificate.committee != len(self._keys):
+            raise InvalidMessage("a certificate is of another number of validators")
+        if len(certificate.signers) < self._quorum:
+            raise InvalidMessage("a certificate has no quorum")
+        message = signed_vote(self.network_id, certificate.subject)
+        pairs = zip(certificate.signers, certificate.signatures, strict=True)
+        for signer, signature in pairs:
+            self._verify(signer, message, signature)
+
+    def remember_own(self, vote: Vote) -> None:
+        """This node made the signature just now: it need not be verified."""
+        message = signed_vote(self.network_id, vote.subject)
+        self._remember(_cache_key(vote.signer, message, vote.signature))
+
+    def _verify(
+        self, signer: int, message: bytes, signature: bytes, *, remember: bool = True
+    ) -> None:
+        if signer >= len(self._keys):
+            raise InvalidMessage("a signer is not a validator of this epoch")
+        key = _cache_key(signer, message, signature)
+        if key in self._verified:
+            return
+        try:
+            bindings.crypto_sign_open(signature + message, self._keys[signer])
+        except (exceptions.BadSignatureError, exceptions.ValueError, ValueError):
+            raise InvalidMessage("a signature does not verify") from None
+        if remember:
+            self._remember(key)
+
+    def _remember(self, key: bytes) -> None:
+        if len(self._verified) >= VERIFIED_MAX:
+            del self._verified[next(iter(self._verified))]
+        self._verified[key] = None
+
+
+class CertificateStore:
+    """Verified certificates at and above the final view (CONSENSUS 1.2).
+
+    `notarized` maps views to block hashes and includes the final view; `nullified` maps views to
+    their nullification. Contradicting certificates raise `CorruptQuorum` (I6).
+    """
+
+    def __init__(self, *, final_view: int, final_height: int, final_hash: bytes) -> None:
+        assert len(final_hash) == HASH_BYTES, "a start needs the hash of its final block"
+        self.final_view = final_view
+        self.final_height = final_height
+        self.notarized: dict[int, bytes] = {final_view: final_hash}
+        self.notarizations: dict[int, Certificate] = {}
+        self.nullified: dict[int, Certificate] = {}
+        self.finalization: Certificate | None = None
+
+    @property
+    def final_hash(self) -> bytes:
+        """Hash of the block at the final view."""
+        return self.notarized[self.final_view]
+
+    @property
+    def view_max(self) -> int:
+        """The highest view with a certificate (the final view at least)."""
+        return max(*self.notarized, *self.nullified, self.final_view)
+
+    def is_news(self, certificate: Certificate) -> bool:
+        """Is it worth verifying? At the final view also: the first finalization, contradictions."""
+        subject = certificate.subject
+        view = subject.view
+        if view < self.final_view:
+            return False
+        known = self.notarized.get(view)
+        match subject.kind:
+            case Kind.NULLIFY:
+                return view not in self.nullified
+            case Kind.NOTARIZE:
+                return view != self.final_view if known is None else known != subject.block_hash
+            case Kind.FINALIZE:
+                is_repeated = view == self.final_view and self.finalization is not None
+                return not is_repeated or known != subject.block_hash
+
+    def add(self, certificate: Certificate) -> None:
+        """Store a verified certificate that `is_news`."""
+        self._check_contradiction(certificate)
+        subject = certificate.subject
+        view = subject.view
+        match subject.kind:
+            case Kind.NULLIFY:
+                self.nullified[view] = certificate
+            case Kind.NOTARIZE:
+                self.notarized[view] = subject.block_hash
+                self.notarizations[view] = certificate
+            case Kind.FINALIZE:
+                self.notarized[view] = subject.block_hash
+                self.finalization = certificate
+                self.final_height = subject.height
+                self._prune(view)
+
+    def sync(self, *, view: int, height: int, block_hash: bytes) -> None:
+        """State sync proved a later final block without its finalization certificate."""
+        if view > self.final_view:
+            self.notarized[view] = block_hash
+            self.finalization = None
+            self.final_height = height
+            self._prune(view)
+
+    def proof_of(self, view: int) -> Certificate | None:
+        """A certificate that block of `view` is notarized; None for the genesis."""
+        if self.finalization is not None and view == self.final_view:
+            return self.finalization
+        return self.notarizations.get(view)
+
+    def signers_of(self, view: int) -> tuple[int, ...]:
+        """Who can be asked for the block of `view`."""
+        certificate = self.proof_of(view)
+        return () if certificate is None else certificate.signers
+
+    def above_final(self, view: int) -> list[Certificate]:
+        """Certificates of one view above the final one."""
+        held = (self.notarizations.get(view), self.nullified.get(view))
+        return [each for each in held if each is not None and view > self.final_view]
+
+    def _prune(self, view: int) -> None:
+        self.final_view = view
+        for table in (self.notarized, self.notarizations, self.nullified):
+            for old in [old for old in table if old < view]:
+                del table[old]
+        self.notarizations.pop(view, None)
+
+    def _check_contradiction(self, certificate: Certificate) -> None:
+        subject = certificate.subject
+        view = subject.view
+        finalized = self.finalization if view == self.final_view else None
+        other: Certificate | None = None
+        if subject.kind is Kind.NULLIFY:
+            other = finalized
+        elif self.notarized.get(view, subject.block_hash) != subject.block_hash:
+            other = self.proof_of(view)
+            if other is None:
+                raise CorruptQuorum(
+                    f"view {view} has a certificate for another block than the start block",
+                    first=b"",
+                    second=encode_certificate(certificate),
+                )
+        elif subject.kind is Kind.FINALIZE:
+            other = self.nullified.get(view)
+        if other is not None:
+            raise CorruptQuorum(
+                f"view {view} has two contradicting certificates (I6)",
+                first=encode_certificate(other),
+                second=encode_certificate(certificate),
+            )
+
+
+def _cache_key(signer: int, message: bytes, signature: bytes) -> bytes:
+    return signer.to_bytes(2, "big") + signature + message
+
+
+def nullify_subject(epoch: int, view: int) -> Subject:
+    """The subject of "skip this view"."""
+    return Subject(kind=Kind.NULLIFY, epoch=epoch, view=view)
 
 
 class Tally:

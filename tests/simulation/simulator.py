@@ -17,7 +17,7 @@ from collections.abc import Callable
 import msgspec
 from nacl.bindings import crypto_sign_seed_keypair
 
-from node.simplex.certificates import Verifier
+from node.simplex.votes import Verifier
 from node.simplex.core import Simplex
 from node.simplex.guard import GuardedSigner
 from node.simplex.messages import decode_message, encode_message

@@ -1,0 +1,343 @@
+"""Certificates and own votes of one validator: rules R1, R2, R4 to R7.
+
+`Voter` is the lower half of `core.Simplex`: it knows no message and no input, only verified votes
+and certificates. Each method that casts a vote returns True if it did; the caller repeats them
+until none does.
+"""
+
+from dataclasses import dataclass, field
+
+from node.simplex import rules
+from node.simplex.catchup import (
+    Delivery,
+    FrontierBuilder,
+    Retransmission,
+    Wanted,
+    record_block,
+)
+from node.simplex.errors import CorruptChain
+from node.simplex.messages import (
+    encode_message,
+    signed_vote,
+)
+from node.simplex.pacemaker import Pacemaker
+from node.simplex.proposals import (
+    Candidate,
+    ProposalBook,
+    judge_place,
+    make_proposal,
+)
+from node.simplex.types import (
+    Application,
+    Block,
+    Certificate,
+    CertificateRecord,
+    Config,
+    Evidence,
+    Kind,
+    Message,
+    OwnVote,
+    PeerVote,
+    Rejected,
+    Send,
+    Signer,
+    Subject,
+    Verdict,
+    Vote,
+    WalRecord,
+)
+from node.simplex.votes import CertificateStore, OwnVotes, Tally, Verifier, nullify_subject
+
+
+@dataclass(slots=True)
+class Outbox:
+    """Effects of the running step, in the order they came up."""
+
+    persist: list[WalRecord] = field(default_factory=list)
+    send: list[Send] = field(default_factory=list)
+    commit: list[Block] = field(default_factory=list)
+    evidence: list[Evidence] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    has_signed: bool = False
+
+    def send_message(self, message: Message, to: int | None = None) -> None:
+        """To one validator, or to all others."""
+        self.send.append(Send(to=to, message=encode_message(message)))
+
+
+class Voter:
+    """State of CONSENSUS 1.2 and the rules that sign."""
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        application: Application,
+        signer: Signer | None,
+        verifier: Verifier | None = None,
+    ) -> None:
+        count = len(config.validators)
+        assert (config.me is None) == (signer is None), "a validator has a signer, no one else"
+        self.config = config
+        self._application = application
+        self._signer = signer
+        self._verifier = verifier or Verifier(
+            network_id=config.network_id, validators=config.validators
+        )
+        final_hash = config.final_hash or config.genesis_hash
+        self._store = CertificateStore(
+            final_view=config.final_view,
+            final_height=config.final_height,
+            final_hash=final_hash,
+        )
+        self._tally = Tally(committee=count, quorum=rules.count_quorum(count))
+        self._own = OwnVotes()
+        self._proposals = ProposalBook()
+        self._delivery = Delivery(height=config.final_height, block_hash=final_hash)
+        self._frontiers = FrontierBuilder(epoch=config.epoch, store=self._store, own=self._own)
+        self._retransmission = Retransmission(config=config)
+        self._wanted = Wanted(me=config.me)
+        self._unvoted: set[int] = set()  # notarized views that may still get an own finalize
+        self._durable: dict[bytes, int] = {}  # blocks in the log, with their view
+        self._clock_offsets_ms: dict[int, int] = {}
+        self._pace = Pacemaker(
+            config=config,
+            application=application,
+            store=self._store,
+            tally=self._tally,
+            own=self._own,
+            proposals=self._proposals,
+        )
+        self._has_started = False
+        self._outbox = Outbox()
+
+    @property
+    def final_view(self) -> int:
+        """vf, the highest finalized view."""
+        return self._store.final_view
+
+    def _count(self, vote: Vote) -> None:
+        is_first, evidence = self._tally.add(vote)
+        if evidence is not None:
+            self._outbox.evidence.append(evidence)
+        if is_first and vote.signer != self.config.me:
+            self._outbox.persist.append(PeerVote(vote=vote))
+        certificate = self._tally.certificate(vote.subject)
+        if certificate is not None and self._store.is_news(certificate):
+            self._accept(certificate)
+
+    def _learn(self, certificate: Certificate) -> None:
+        """R2: duplicates are dropped before their signatures are looked at."""
+        if certificate.subject.epoch == self.config.epoch and self._store.is_news(certificate):
+            self._verifier.verify_certificate(certificate)
+            self._accept(certificate)
+
+    def _accept(self, certificate: Certificate) -> None:
+        self._store.add(certificate)
+        self._outbox.persist.append(CertificateRecord(certificate=certificate))
+        if self.config.me is not None:
+            self._outbox.send_message(certificate)
+        self._retransmission.progress(self._pace.now)
+        self._proposals.retry()
+        view = certificate.subject.view
+        if certificate.subject.kind is not Kind.NULLIFY:
+            self._obtain(view, certificate.subject.block_hash)  # while its proposal is kept
+        if certificate.subject.kind is Kind.NOTARIZE:
+            self._unvoted.add(view)
+        elif certificate.subject.kind is Kind.FINALIZE:
+            self._forget()
+        if view >= self._pace.view:
+            self._enter(view + 1)
+
+    def _enter(self, view: int) -> None:
+        """R1: every change of the current view happens here."""
+        self._pace.enter(view)
+        self._retransmission.progress(self._pace.now)
+        self._proposals.prune(current=view, final_view=self.final_view)
+
+    def _forget(self) -> None:
+        """R11: prune below the final view; the guard will not sign there again (I8)."""
+        final_view = self.final_view
+        self._tally.prune(final_view)
+        self._own.prune(final_view)
+        self._proposals.prune(current=self._pace.view, final_view=final_view)
+        self._unvoted = {view for view in self._unvoted if view > final_view}
+        if self._signer is not None:
+            self._signer.advance_floor(epoch=self.config.epoch, view=final_view)
+
+    def _cast(self, subject: Subject) -> Vote:
+        """Guard, sign, log. The caller sends, then counts."""
+        assert self.config.me is not None, "observers do not vote"
+        assert self._signer is not None, "a validator has a signer"
+        assert subject.view > self.final_view, "I5: own votes are above the final view"
+        signature = self._signer.sign_vote(signed_vote(self.config.network_id, subject))
+        vote = Vote(subject=subject, signer=self.config.me, signature=signature)
+        self._own.record(vote)
+        self._verifier.remember_own(vote)
+        self._outbox.persist.append(OwnVote(vote=vote))
+        self._outbox.has_signed = True
+        return vote
+
+    def _vote(self, subject: Subject) -> bool:
+        vote = self._cast(subject)
+        self._outbox.send_message(vote)
+        self._count(vote)
+        return True
+
+    def _log_block(self, block: Block) -> None:
+        if block.hash not in self._durable:
+            self._outbox.persist.append(record_block(block))
+            self._durable[block.hash] = block.view
+
+    def _propose(self) -> bool:
+        """R4. Nothing to propose although others want the view: nullify at once."""
+        view = self._pace.view
+        if not (self._pace.is_leader() and self._pace.has_demand and self._pace.may_notarize()):
+            return False
+        if not self._pace.wants_block():
+            return self._nullify()
+        parent_view = self._pace.parent_view()
+        if parent_view is None:
+            return False
+        parent_hash = self._store.notarized[parent_view]
+        parent, _ = self._obtain_chain(parent_view, parent_hash)
+        if parent is None or self._pace.waits_for_clock(parent):
+            return False
+        block = self._application.build(
+            parent_hash,
+            epoch=self.config.epoch,
+            view=view,
+            parent_view=parent_view,
+            wall_ms=self._pace.now.wall_ms,
+        )
+        if block is None:
+            return self._nullify()
+        assert (block.view, block.parent_view) == (view, parent_view), "built for another place"
+        self._log_block(block)
+        vote = self._cast(_body_subject(Kind.NOTARIZE, block, parent_view))
+        self._outbox.send_message(make_proposal(block, vote, self._store))
+        self._count(vote)
+        return True
+
+    def _notarize(self) -> bool:
+        """R5, second half."""
+        candidate = self._proposals.first(self._pace.view)
+        if candidate is None or self.config.me is None or not self._pace.may_notarize():
+            return False
+        if not candidate.is_invalid and candidate.is_timely and not candidate.is_waiting:
+            self._judge(candidate)
+        if candidate.is_invalid:
+            return self._nullify()
+        if candidate.is_waiting:
+            if candidate.missing_hash is not None:
+                self._wanted.need(candidate.missing_hash, candidate.missing_at)
+            return False
+        block = candidate.block
+        if block is None or not candidate.is_timely:
+            return False
+        self._log_block(block)
+        return self._vote(_body_subject(Kind.NOTARIZE, block, block.parent_view))
+
+    def _judge(self, candidate: Candidate) -> None:
+        """Make it invalid (objectively), or waiting (certificates or data missing), or neither."""
+        block = candidate.block
+        assert block is not None, "an unreadable header is invalid from the start"
+        place = judge_place(block, self._store)
+        if place is not rules.Place.JUSTIFIED:
+            candidate.is_invalid = place is rules.Place.NEVER
+            candidate.wait()
+            return
+        parent, missing = self._obtain_chain(block.parent_view, block.parent_hash)
+        if parent is None:
+            candidate.wait(missing, self._store.signers_of(block.parent_view))
+            return
+        if block.height != parent.height + 1 or block.time_ms <= parent.time_ms:
+            candidate.is_invalid = True
+            return
+        verdict = self._application.validate(block)
+        candidate.is_invalid = verdict is Verdict.INVALID
+        if verdict is Verdict.MISSING:
+            candidate.wait(block.hash, (candidate.leader,))
+
+    def _finalize(self) -> bool:
+        """R6: for any notarized view, also late; the block is held and logged before the vote."""
+        if self.config.me is None:
+            return False
+        for view in sorted(self._unvoted):
+            block_hash = self._store.notarized[view]
+            is_allowed = rules.may_finalize(
+                view=view,
+                current=self._pace.view,
+                final_view=self.final_view,
+                notarized_hash=block_hash,
+                own_notarized_hash=self._own.notarized_hash(view),
+                has_nullified=self._own.has(Kind.NULLIFY, view),
+                has_finalized=self._own.has(Kind.FINALIZE, view),
+            )
+            if not is_allowed:
+                self._unvoted.discard(view)
+                continue
+            block = self._obtain(view, block_hash)
+            if block is not None:
+                self._unvoted.discard(view)
+                self._log_block(block)
+                proof = self._store.notarizations[view].subject
+                return self._vote(_body_subject(Kind.FINALIZE, block, proof.parent_view))
+        return False
+
+    def _expire(self) -> bool:
+        """R7: the current view is over for this node."""
+        has_nullified = self._own.has(Kind.NULLIFY, self._pace.view)
+        if self.config.me is None or has_nullified or not self._pace.has_expired():
+            return False
+        return self._nullify()
+
+    def _nullify(self) -> bool:
+        """R7."""
+        view = self._pace.view
+        has_finalized = self._own.has(Kind.FINALIZE, view)
+        assert not has_finalized, "I10: a notarization moves the current view past its view"
+        is_allowed = rules.may_nullify(
+            view=view,
+            current=view,
+            has_nullified=self._own.has(Kind.NULLIFY, view),
+            has_finalized=has_finalized,
+        )
+        return is_allowed and self._vote(nullify_subject(self.config.epoch, view))
+
+    def _obtain_chain(self, view: int, block_hash: bytes) -> tuple[Block | None, bytes]:
+        """A parent that can be executed: held with all ancestors; else the hash that is fetched."""
+        block = self._obtain(view, block_hash)
+        if block is None:
+            return None, block_hash
+        _, missing = self._delivery.path_to(block_hash, self._application)
+        if missing is None:
+            return block, b""
+        self._wanted.need(missing, self._store.signers_of(view))
+        return None, missing
+
+    def _obtain(self, view: int, block_hash: bytes) -> Block | None:
+        """The notarized block, from the application or a kept proposal; else it is fetched."""
+        if self._application.holds(block_hash):
+            return self._application.block(block_hash)
+        candidate = self._proposals.find(view, block_hash)
+        if candidate is not None and candidate.block is not None and not candidate.is_waiting:
+            verdict = self._application.validate(candidate.block)
+            if verdict is Verdict.VALID:
+                return candidate.block
+            if verdict is Verdict.INVALID:
+                raise CorruptChain(f"a quorum notarized a block in view {view} we find invalid")
+            candidate.wait(block_hash, (candidate.leader,))
+        self._wanted.need(block_hash, self._store.signers_of(view))
+        return None
+
+
+def _body_subject(kind: Kind, block: Block, parent_view: int) -> Subject:
+    return Subject(
+        kind=kind,
+        epoch=block.epoch,
+        view=block.view,
+        height=block.height,
+        parent_view=parent_view,
+        block_hash=block.hash,
+    )
