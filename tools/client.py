@@ -82,6 +82,14 @@ class _Batch(msgspec.Struct, frozen=True, kw_only=True):
     results: list[Claim]
 
 
+class _Placed(msgspec.Struct, frozen=True, kw_only=True):
+    index: int
+
+
+class _Block(msgspec.Struct, frozen=True, kw_only=True):
+    records: list[_Placed]
+
+
 class _Problem(msgspec.Struct, frozen=True, kw_only=True):
     code: str = "unknown"
     title: str = ""
@@ -103,6 +111,7 @@ class VerifiedRecord:
 _CLAIMS = msgspec.json.Decoder(Claim)
 _BATCHES = msgspec.json.Decoder(_Batch)
 _PROBLEMS = msgspec.json.Decoder(_Problem)
+_BLOCKS = msgspec.json.Decoder(_Block)
 _ANSWERS = msgspec.msgpack.Decoder(list[StreamAnswer])
 _ENCODER = msgspec.msgpack.Encoder()
 
@@ -124,6 +133,8 @@ class Client:
         self._open = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=self._tls),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
+            # A block is one line of the stream; aiohttp bounds a line by twice this.
+            read_bufsize=BODY_BYTES_MAX // 2,
         )
         return self
 
@@ -274,6 +285,20 @@ class Client:
                 raise InvalidAnswer("answer-mismatch", f"entry {record.index} is of another one")
         return records
 
+    async def watch_indexes(self, path: str) -> AsyncIterator[int]:
+        """Indexes of records as blocks become final (server-sent events). Raises `Unreachable`."""
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
+        try:
+            async with self.session.get(self.url + path, timeout=timeout) as response:
+                if response.status != 200:
+                    raise _error_of(response.status, await _read_bounded(response))
+                async for line in response.content:
+                    if line.startswith(b"data:"):
+                        for record in _decode(_BLOCKS.decode, line[5:].strip()).records:
+                            yield record.index
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            raise Unreachable("unreachable", f"{self.url}: {error}") from None
+
     async def get_json(self, path: str) -> dict[str, Any]:
         """An unverified JSON object, for display and for finding one's way."""
         document = _decode(msgspec.json.decode, await self.get_bytes(path))
@@ -347,7 +372,7 @@ async def fetch_genesis(url: str) -> bytes:
                 raise _error_of(response.status, data)
             return data
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
-        raise Unreachable("unreachable", f"{url}: {error or type(error).__name__}") from None
+        raise Unreachable("unreachable", f"{url}: {str(error) or type(error).__name__}") from None
 
 
 async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:

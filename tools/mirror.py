@@ -66,7 +66,6 @@ async def mirror_log(
     1. Genesis: the caller's, else that of the folder, else the node's (then pinned by the folder).
     2. Checkpoint, verified against the genesis. 3. Tiles. 4. All tiles against the root.
     """
-    directory.mkdir(parents=True, exist_ok=True)
     genesis = await _choose_genesis(url, directory, genesis)  # 1
     async with Client(url, genesis) as client:
         note = await client.get_bytes("/log/checkpoint")  # 2

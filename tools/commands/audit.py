@@ -1,0 +1,193 @@
+"""`tally audit`: copy, replay and prove, without trusting any node."""
+
+import os
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+
+from ledger.errors import Divergence, LedgerError
+from ledger.genesis import Genesis, log_policy
+from ledger.tlog.receipt import Receipt, verify_receipt
+from ledger.verify import Progress
+from tools.exits import InvalidAnswer, InvalidInput
+from tools.mirror import (
+    FILE_BYTES_MAX,
+    Mirror,
+    event_map,
+    folder_reader,
+    mirror_log,
+    read_genesis,
+)
+from tools.output import Bar, WordGroup, common, emit, note, option, run
+from tools.words import say
+
+genesis_option = option(
+    "--genesis", type=click.Path(path_type=Path, dir_okay=False), help="option.genesis"
+)
+
+
+@click.group(cls=WordGroup, help="help.audit")
+def command() -> None:
+    """Group."""
+
+
+@command.command("mirror", help="help.audit_mirror")
+@click.argument("url")
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+@genesis_option
+@common
+def mirror(url: str, directory: Path, genesis: Path | None, as_json: bool) -> None:
+    """Download and verify a log."""
+    copy = _mirror(url, directory, read_genesis(genesis) if genesis else None)
+    document = {
+        "directory": str(directory),
+        "network": copy.network.hex(),
+        "entries": copy.checkpoint.size,
+        "root": copy.checkpoint.root.hex(),
+        "downloaded": copy.downloaded,
+        "kept": copy.kept,
+    }
+    emit(as_json, document, say("audit.mirrored", directory=directory, **_counts(copy)))
+
+
+@command.command("replay", help="help.audit_replay")
+@click.argument("where")
+@genesis_option
+@option(
+    "--jobs", type=click.IntRange(1, 256), default=os.cpu_count() or 1, help="option.jobs"
+)
+@common
+def replay(where: str, genesis: Path | None, jobs: int, as_json: bool) -> None:
+    """Execute a whole log again."""
+    founding = read_genesis(genesis) if genesis else None
+    if founding is None:
+        note(say("audit.unpinned"))
+    with ExitStack() as stack:
+        directory = Path(where)
+        if where.startswith(("http://", "https://")):
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tally-")))
+            _mirror(where, directory, founding)
+        document = replay_folder(directory, genesis=founding, jobs=jobs)
+    emit(as_json, document, say("audit.valid", **document))
+
+
+@command.command("receipt", help="help.audit_receipt")
+@click.argument("url")
+@click.argument("index", type=click.IntRange(0))
+@option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(),
+    help="option.out",
+)
+@genesis_option
+@common
+def receipt(url: str, index: int, out: Path, genesis: Path | None, as_json: bool) -> None:
+    """Fetch an entry and its receipt, verified, as two files."""
+    from tools.client import Client, fetch_genesis
+
+    async def fetch() -> tuple[bytes, bytes]:
+        founding = read_genesis(genesis) if genesis else _parse(await fetch_genesis(url))
+        async with Client(url, founding) as client:
+            return await client.fetch_entry(index)
+
+    entry, proof = run(fetch())
+    out.mkdir(parents=True, exist_ok=True)
+    paths = {"entry": out / f"{index}.entry", "receipt": out / f"{index}.tlog-proof"}
+    paths["entry"].write_bytes(entry)
+    paths["receipt"].write_bytes(proof)
+    document = {"index": index, **{name: str(path) for name, path in paths.items()}}
+    emit(as_json, document, say("audit.receipt", **document))
+
+
+@command.command("verify-receipt", help="help.audit_verify_receipt")
+@click.argument("receipt_path", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("entry_path", type=click.Path(path_type=Path, dir_okay=False))
+@option(
+    "--genesis",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="option.genesis",
+)
+@common
+def verify(receipt_path: Path, entry_path: Path, genesis: Path, as_json: bool) -> None:
+    """Check a receipt offline."""
+    policy = log_policy(read_genesis(genesis))
+    data, entry = _read(receipt_path), _read(entry_path)
+    try:
+        proof = Receipt.parse(data)
+        verify_receipt(proof, entry, policy)
+    except LedgerError as error:
+        raise InvalidAnswer("receipt-invalid", str(error)) from None
+    emit(as_json, {"valid": True, "index": proof.index}, say("audit.proven", index=proof.index))
+
+
+def replay_folder(directory: Path, *, genesis: Genesis | None, jobs: int) -> dict[str, object]:
+    """Replay a copy; raises `InvalidAnswer` that names the first divergence."""
+    from contracts.replay import replay as replay_copy
+
+    bar = Bar(say("audit.replaying"))
+
+    def on_progress(progress: Progress) -> None:
+        bar(progress.done, progress.total)
+
+    started_s = time.monotonic()
+    try:
+        with event_map(jobs) as map_events:
+            report = replay_copy(
+                folder_reader(directory),
+                genesis=genesis,
+                map_events=map_events,
+                on_progress=on_progress,
+            )
+    except Divergence as error:
+        raise InvalidAnswer("replay-diverged", str(error)) from None
+    finally:
+        bar.close()
+    took_s = time.monotonic() - started_s
+    return {
+        "replay": "valid",
+        "network": report.network.hex(),
+        "entries": report.entries,
+        "blocks": report.blocks,
+        "events": report.events,
+        "decisions": report.decisions,
+        "refused": report.refused,
+        "cosigners": list(report.cosigners),
+        "root": report.checkpoint.root.hex(),
+        "state_digest": report.state_digest.hex(),
+        "seconds": round(took_s, 3),
+        "entries_per_s": round(report.entries / max(took_s, 1e-9)),
+    }
+
+
+def _mirror(url: str, directory: Path, genesis: Genesis | None) -> Mirror:
+    bar = Bar(say("audit.downloading"))
+    try:
+        return run(mirror_log(url, directory, genesis=genesis, on_progress=bar))
+    finally:
+        bar.close()
+
+
+def _counts(copy: Mirror) -> dict[str, int]:
+    return {"entries": copy.checkpoint.size, "downloaded": copy.downloaded, "kept": copy.kept}
+
+
+def _parse(data: bytes) -> Genesis:
+    from ledger.genesis import decode_genesis_json
+
+    try:
+        return decode_genesis_json(data)
+    except LedgerError as error:
+        raise InvalidAnswer("genesis-invalid", str(error)) from None
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(FILE_BYTES_MAX)
+    except OSError as error:
+        raise InvalidInput("file-unreadable", f"{path}: {error.strerror}") from None

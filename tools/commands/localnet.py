@@ -1,0 +1,104 @@
+"""`tally localnet`: a whole network on this machine."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from ledger.errors import InvalidGenesis
+from tools.exits import FailedNode, InvalidInput
+from tools.founding import read_source
+from tools.localnet import Localnet, NodeState, create_network, shipped_policy_set
+from tools.output import Bar, WordGroup, common, directory_option, emit, format_table, option
+from tools.words import say
+
+
+@click.group(cls=WordGroup, help="help.localnet")
+def command() -> None:
+    """Group."""
+
+
+@command.command("init", help="help.localnet_init")
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+@option("--nodes", type=click.IntRange(4, 30), default=4, show_default=True, help="option.nodes")
+@option("--source", type=click.Path(path_type=Path, dir_okay=False), help="option.source")
+@common
+def init(directory: Path, nodes: int, source: Path | None, as_json: bool) -> None:
+    """Make keys, genesis and configurations."""
+    try:
+        network = create_network(
+            directory, source=read_source(source), nodes=nodes, policy_set=shipped_policy_set()
+        )
+    except InvalidGenesis as error:
+        raise InvalidInput("genesis-invalid", str(error)) from None
+    document = {"directory": str(directory), "network": network.index.network, "nodes": nodes}
+    emit(as_json, document, say("localnet.made", directory=directory, nodes=nodes))
+
+
+@command.command("up", help="help.localnet_up")
+@directory_option
+@common
+def up(directory: Path, as_json: bool) -> None:
+    """Start all nodes and wait until they are ready."""
+    network = Localnet(directory.resolve())
+    started = network.start()
+    bar = Bar(say("localnet.starting"))
+    ready: list[str] = []
+
+    def on_ready(member: str) -> None:
+        ready.append(member)
+        bar(len(ready), len(network.members))
+
+    try:
+        network.wait_ready(on_ready=on_ready)
+    finally:
+        bar.close()
+    document = {
+        "started": started,
+        "ready": ready,
+        "api": {node.member: node.api for node in network.index.nodes},
+    }
+    emit(as_json, document, say("localnet.ready", count=len(ready)))
+    if not as_json:
+        _show(network.status())
+
+
+@command.command("down", help="help.localnet_down")
+@directory_option
+@common
+def down(directory: Path, as_json: bool) -> None:
+    """Stop all nodes."""
+    network = Localnet(directory.resolve())
+    running = [member for member in network.members if network.pid(member)]
+    killed = network.stop()
+    emit(as_json, {"stopped": running, "killed": killed}, say("localnet.down", count=len(running)))
+    if killed:
+        raise FailedNode("node-killed", say("localnet.killed", members=", ".join(killed)))
+
+
+@command.command("status", help="help.localnet_status")
+@directory_option
+@common
+def status(directory: Path, as_json: bool) -> None:
+    """Show every node."""
+    network = Localnet(directory.resolve())
+    states = network.status()
+    if as_json:
+        emit(True, {"network": network.index.network, "nodes": [asdict(s) for s in states]}, "")
+    else:
+        _show(states)
+
+
+def _show(states: list[NodeState]) -> None:
+    head = [say(f"column.{name}") for name in ("member", "state", "pid", "height", "api")]
+    rows = [
+        [
+            state.member,
+            say("state.ready" if state.ready else "state.starting" if state.pid else "state.down"),
+            str(state.pid or "-"),
+            str(state.status.get("height", "-")),
+            state.api,
+        ]
+        for state in states
+    ]
+    click.echo(format_table(head, rows))

@@ -1,0 +1,148 @@
+"""What commands share: options, words in help texts, tables, JSON, progress on stderr."""
+
+import asyncio
+import copy
+import sys
+import unicodedata
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from tools.words import LANGUAGES, say
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class WordOption(click.Option):
+    """An option whose help is a key of the catalogue, read when help is shown."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """Help in the chosen language."""
+        shown = copy.copy(self)
+        shown.help = say(self.help) if self.help else None
+        return click.Option.get_help_record(shown, ctx)
+
+
+class WordCommand(click.Command):
+    """A command whose help is a key of the catalogue."""
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Help in the chosen language."""
+        _in_words(self, lambda: click.Command.format_help_text(self, ctx, formatter))
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """First sentence in the chosen language."""
+        return _in_words(self, lambda: click.Command.get_short_help_str(self, max(limit, 70)))
+
+
+class WordGroup(click.Group):
+    """A group whose help is a key of the catalogue."""
+
+    command_class = WordCommand
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Help in the chosen language."""
+        _in_words(self, lambda: click.Group.format_help_text(self, ctx, formatter))
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """First sentence in the chosen language."""
+        return _in_words(self, lambda: click.Group.get_short_help_str(self, max(limit, 70)))
+
+
+def _in_words(command: click.Command, show: Callable[[], T]) -> T:
+    key = command.help
+    command.help = say(key) if key else None
+    try:
+        return show()
+    finally:
+        command.help = key
+
+
+def option(*names: str, **settings: Any) -> Callable[[F], F]:
+    """`click.option` with a key of the catalogue as help."""
+    return click.option(*names, cls=WordOption, **settings)
+
+
+def common(function: F) -> F:
+    """Add `--json` (parameter `as_json`) and `--lang` (chosen before commands are parsed)."""
+    function = option(
+        "--lang", type=click.Choice(LANGUAGES), expose_value=False, help="option.lang"
+    )(function)
+    return option("--json", "as_json", is_flag=True, help="option.json")(function)
+
+
+directory_option = option(
+    "--dir",
+    "directory",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("localnet"),
+    show_default=True,
+    help="option.dir",
+)
+
+
+def emit(as_json: bool, document: Any, text: str) -> None:
+    """Print one JSON document, or `text` for people, to stdout."""
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2))
+    elif text:
+        click.echo(text)
+
+
+def note(text: str) -> None:
+    """Tell people something on stderr."""
+    click.echo(text, err=True)
+
+
+def run(task: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine, on uvloop where it is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(task)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(task)
+
+
+def format_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns aligned for terminals, where a Chinese character takes two cells."""
+    widths = [max(_cells(row[at]) for row in (head, *rows)) for at in range(len(head))]
+    return "\n".join(
+        "  ".join(
+            cell + " " * (width - _cells(cell)) for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in (head, *rows)
+    )
+
+
+def _cells(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
+
+
+class Bar:
+    """A progress bar on stderr with a rate; silent where stderr is no terminal."""
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._bar: Any = None
+        self._shown = sys.stderr.isatty()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show that `done` of `total` are done."""
+        if not self._shown:
+            return
+        if self._bar is None:
+            self._bar = click.progressbar(
+                length=total, label=self._label, file=sys.stderr, show_pos=True
+            )
+            self._bar.__enter__()
+        self._bar.update(done - self._bar.pos)
+
+    def close(self) -> None:
+        """End the line."""
+        if self._bar is not None:
+            self._bar.__exit__(None, None, None)
