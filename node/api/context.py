@@ -3,9 +3,8 @@
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any
 
 import msgspec
@@ -62,22 +61,9 @@ class Context:
         self._is_closing = False
         self.hub_task: asyncio.Task[None] | None = None
 
-    def waiting(self, seconds: float | None) -> AbstractAsyncContextManager[None, bool]:
+    def waiting(self, seconds: float | None) -> "Wait":
         """A wait that ends after `seconds` or at once on shutdown, without an error."""
-        return self._waiting(seconds)
-
-    @asynccontextmanager
-    async def _waiting(self, seconds: float | None) -> AsyncIterator[None]:
-        timeout = asyncio.timeout(0 if self._is_closing else seconds)
-        self._waits.add(timeout)
-        try:
-            async with timeout:
-                yield
-        except TimeoutError:
-            if not timeout.expired():
-                raise
-        finally:
-            self._waits.discard(timeout)
+        return Wait(asyncio.timeout(0 if self._is_closing else seconds), self._waits)
 
     def end_waits(self) -> None:
         """End every wait and stream now; those that begin later end at once."""
@@ -91,6 +77,34 @@ class Context:
         wait_ms = self.rates.take(address, amount, time.monotonic_ns() // 1_000_000)
         if wait_ms:
             raise Problem("rate-limited", retry_after_s=-(-wait_ms // 1_000))
+
+
+class Wait:
+    """A timeout that ends its block quietly, known to the context while it runs."""
+
+    __slots__ = ("_timeout", "_waits")
+
+    def __init__(self, timeout: asyncio.Timeout, waits: set[asyncio.Timeout]) -> None:
+        self._timeout = timeout
+        self._waits = waits
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+        self._waits.add(self._timeout)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        self._waits.discard(self._timeout)
+        try:
+            # Raises only for its own expiry; a TimeoutError of the block passes through.
+            await self._timeout.__aexit__(kind, error, trace)
+        except TimeoutError:
+            return True
+        return False
 
 
 CONTEXT = web.AppKey("context", Context)
