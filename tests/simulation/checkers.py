@@ -1,4 +1,4 @@
-"""An independent oracle: its own arithmetic, so that a fault of the production rules cannot hide."""
+"""An independent oracle with its own arithmetic: a fault of the rules cannot hide in it."""
 
 from node.simplex.types import Block, Certificate, Frontier, Kind, Message, Proposal, Vote
 
@@ -10,7 +10,7 @@ class Checker:
         self.quorum = (2 * validators) // 3 + 1
         self.votes: dict[tuple[int, int, Kind], bytes] = {}
         self.certified: dict[tuple[Kind, int], bytes] = {}
-        self.floors: dict[int, int] = {}
+        self.floors: dict[tuple[int, int], int] = {}
         self.chain: dict[int, bytes] = {}
 
     def check_message(self, message: Message) -> None:
@@ -36,10 +36,10 @@ class Checker:
         held = self.chain.setdefault(block.height, block.hash)
         assert held == block.hash, f"fork at height {block.height} (node {node})"
 
-    def check_floor(self, node: int, final_view: int, *, is_restart: bool) -> None:
-        """I8 within one process; a restart may lose an unsynced finalization."""
-        if not is_restart:
-            self.floors[node] = max(final_view, self.floors.get(node, 0))
+    def check_floor(self, process: tuple[int, int], final_view: int) -> None:
+        """I8 within one process (node, start); a crash may lose an unsynced finalization."""
+        assert final_view >= self.floors.get(process, 0), "I8: the final view moved back"
+        self.floors[process] = final_view
 
     def check_end(self, chains: list[list[Block]]) -> None:
         """Whole chains are equal, and every skipped view has a nullification somewhere."""

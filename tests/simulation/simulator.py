@@ -17,7 +17,6 @@ from collections.abc import Callable
 import msgspec
 from nacl.bindings import crypto_sign_seed_keypair
 
-from node.simplex.votes import Verifier
 from node.simplex.core import Simplex
 from node.simplex.guard import GuardedSigner
 from node.simplex.messages import decode_message, encode_message
@@ -37,6 +36,7 @@ from node.simplex.types import (
     Tick,
     WalRecord,
 )
+from node.simplex.votes import Verifier
 from node.simplex.wal import MAGIC, decode_segment, encode_record
 from tests.simulation.checkers import Checker
 from tests.simulation.toy import GENESIS, GENESIS_TIME_MS, ToyApplication
@@ -58,7 +58,6 @@ class Disk:
         self.events: dict[bytes, bytes] = {}
         self.log = bytearray(MAGIC)
         self.synced_bytes = len(MAGIC)
-        self.final_view = 0
 
 
 class Node:
@@ -110,7 +109,8 @@ class Node:
         self.is_up = True
         self.perform(lambda: self.core.restore(records, self.now()))
         for event in world.events:
-            self.application.submit(event) if world.is_healed else None
+            if world.is_healed:
+                self.application.submit(event)
 
     def now(self) -> Now:
         """The node's clocks."""
@@ -151,7 +151,7 @@ class Node:
             raise AssertionError(f"an honest message was rejected: {rejected}")
         for fetch in effects.fetch:
             world.fetch(self, fetch)
-        world.checker.check_floor(self.index, self.core.final_view, is_restart=False)
+        world.checker.check_floor((self.index, self.generation), self.core.final_view)
         if effects.wake_ms is not None:
             world.at(max(effects.wake_ms, world.time_ms), self._wake(effects.wake_ms))
         self.wake_ms = effects.wake_ms
@@ -261,6 +261,7 @@ class World:
                 self._carry(sender, target, message)
 
     def _carry(self, sender: int, target: int, message: bytes) -> None:
+        received = Received(sender=sender, message=message)
         copies = 1
         if not self.is_healed:
             if (sender in self.group) != (target in self.group):
@@ -271,7 +272,6 @@ class World:
         for _ in range(copies):
             tail_ms = self.tail_ms if not self.is_healed else 20
             delay_ms = 5 + int(self.random.random() ** 3 * tail_ms)
-            received = Received(sender=sender, message=message)
             self.at(self.time_ms + delay_ms, lambda: self.nodes[target].step(received))
 
     def fetch(self, node: Node, fetch: Fetch) -> None:

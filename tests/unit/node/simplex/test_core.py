@@ -3,11 +3,12 @@
 import pytest
 
 from node.simplex.errors import ConflictingVote, CorruptQuorum, CorruptWal, InvalidEvidence
-from node.simplex.messages import FRONTIER_BYTES_MAX, encode_message
+from node.simplex.messages import FRONTIER_BYTES_MAX, encode_message, signed_vote
 from node.simplex.pacemaker import VOTE_VIEWS_AHEAD
 from node.simplex.types import (
     Certificate,
     CertificateRecord,
+    Evidence,
     FloorRecord,
     Frontier,
     Kind,
@@ -33,10 +34,6 @@ from tests.unit.node.simplex.builders import (
 
 N, X, F = Kind.NOTARIZE, Kind.NULLIFY, Kind.FINALIZE
 BLOCK_1 = make_block(view=1, proposer=0)
-
-
-def block_of(view: int, **fields: object) -> object:
-    return make_block(view=view, proposer=(view - 1) % 4, **fields)  # type: ignore[arg-type]
 
 
 def test_r4_the_leader_logs_block_and_vote_before_it_sends() -> None:
@@ -72,6 +69,18 @@ def test_r9_an_idle_node_is_silent_but_for_the_heartbeat() -> None:
     assert effects.send == ()
     bench.tick(effects.wake_ms or 0)
     assert bench.own_votes() == [(N, 1)]
+
+
+def test_r9_b_a_notarized_tip_is_flushed_by_one_empty_block_after_four_delta() -> None:
+    bench = Bench(me=1, blocks=[BLOCK_1])
+    effects = bench.receive(certify(subject_of(N, BLOCK_1), signers=(0, 2, 3)))
+    assert bench.own_votes() == [(F, 1)]
+    bench.tick(1_199)
+    assert bench.own_votes() == [(F, 1)]
+    bench.tick(1_200)
+    assert effects.wake_ms is not None
+    assert effects.wake_ms <= 1_200
+    assert bench.own_votes() == [(F, 1), (N, 2)]
 
 
 def test_r8_leader_must_time_out_on_its_own_round_ava_234() -> None:
@@ -291,8 +300,6 @@ def test_r12_a_notarize_and_a_nullify_are_no_evidence() -> None:
     bench.receive(sign(subject_of(N, BLOCK_1), 3), 3)
     assert bench.receive(sign(subject_of(X, view=1), 3), 3).evidence == ()
     one, two = sign(subject_of(N, BLOCK_1), 3), sign(subject_of(X, view=1), 3)
-    from node.simplex.types import Evidence
-
     with pytest.raises(InvalidEvidence):
         verify_evidence(Evidence(first=one, second=two), bench.core._verifier)
 
@@ -304,7 +311,8 @@ def test_i6_contradicting_certificates_stop_the_node() -> None:
         bench.receive(certify(subject_of(F, BLOCK_1), signers=(0, 2, 3)))
         with pytest.raises(CorruptQuorum) as raised:
             bench.receive(certify(second, signers=(0, 2, 3)))
-        assert raised.value.first and raised.value.second
+        assert raised.value.first
+        assert raised.value.second
 
 
 def test_restart_counts_own_votes_again_commonware_4275() -> None:
@@ -416,10 +424,8 @@ def test_state_sync_moves_the_floor_and_it_never_moves_back_i8() -> None:
     bench.step(Synced(view=7, height=6, block_hash=BLOCK_1.hash))
     bench.receive(certify(subject_of(F, BLOCK_1)))
     assert (bench.core.final_view, bench.core.current_view) == (50, 51)
+    assert bench.signer is not None
     with pytest.raises(ConflictingVote):
-        assert bench.signer is not None
-        from node.simplex.messages import signed_vote
-
         bench.signer.sign_vote(signed_vote(NETWORK_ID, subject_of(X, view=50)))
 
 
