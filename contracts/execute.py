@@ -14,7 +14,7 @@ from contracts.decision import Decision, Verdict
 from contracts.engine import Contracts, PolicyEngine
 from contracts.errors import InvalidInclusion, RefusedEvent
 from contracts.facts import Act, block_date
-from contracts.lifecycle import STATUS_OF_DECISION, STEPS, Step
+from contracts.lifecycle import PERMITTED, STATUS_OF_DECISION, STEPS, Step
 from contracts.lookup import (
     find_dataset,
     find_exchange,
@@ -32,8 +32,10 @@ _HOUR_MS = 3_600_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockInput:
-    """What a block is made of. Signatures are verified already; `first_index` is the log index of
-    the first record."""
+    """What a block is made of. Signatures are verified already.
+
+    `first_index` is the log index of the first record.
+    """
 
     network: bytes
     height: int
@@ -74,8 +76,10 @@ def select(
     events_max: int,
     bytes_max: int,
 ) -> tuple[Execution, tuple[Event, ...], tuple[tuple[Event, RefusedEvent], ...]]:
-    """Execute as many candidates as fit, in order; returns also those included and those evicted
-    because no block may include them."""
+    """Execute as many candidates as fit, in order.
+
+    Returns also those included, and those evicted because no block may include them.
+    """
     run = _Run(state, contracts, network, height, time_ms, first_index)
     included: list[Event] = []
     evicted: list[tuple[Event, RefusedEvent]] = []
@@ -171,7 +175,7 @@ class _Run:
         self._overlay.put(exchange_key(event.digest), EXCHANGES.encode(exchange))
         column = {"permit": "permitted", "review": "reviewed", "deny": "denied"}[decision.verdict]
         self._count(exchange, {"asked": 1, column: 1})
-        return _outcome(decision, decision.verdict)
+        return _outcome(decision, decision.verdict, code=_deny_code(decision))
 
     def _step(self, event: Event, step: Step) -> Outcome:
         exchange = find_exchange(self._overlay, event.exchange)
@@ -180,14 +184,17 @@ class _Run:
         if step.action is not None:
             decision = self._decide_step(event, step.action, exchange)
             if decision.verdict is Verdict.DENY:
-                return _refusal("contract-denied", decision)
+                return _refusal(_deny_code(decision), decision)
         self._overlay.put(exchange_key(event.exchange), self._moved(exchange, event, step))
-        if isinstance(event.body, ShareDelivered):
+        if event.kind == "share.approved":
+            self._count(exchange, {"permitted": 1})
+        elif event.kind == "share.refused":
+            self._count(exchange, {"refused": 1})
+        elif isinstance(event.body, ShareDelivered) and exchange.status == PERMITTED:
+            # A delivery after a rejection is the same answer once more.
             is_late = self._time_ms > exchange.deadline_ms
             counts = {"delivered": 1, "records": event.body.record_count, "late": int(is_late)}
             self._count(exchange, counts)
-        elif event.kind == "share.refused":
-            self._count(exchange, {"refused": 1})
         return _outcome(decision, "")
 
     def _decide_step(self, event: Event, action: str, exchange: Exchange) -> Decision:
@@ -221,7 +228,8 @@ class _Run:
         officer, member = find_officer(state, event.officer), find_member(state, event.member)
         asking, giving = find_member(state, requester), find_member(state, provider)
         asked = find_dataset(state, dataset)
-        assert officer and member and asking and giving and asked, "check_event has found them"
+        assert officer is not None and member is not None, "check_event has found them"  # noqa: PT018
+        assert asking is not None and giving is not None and asked is not None, "likewise"  # noqa: PT018
         return Act(
             action=action,
             officer=officer,
@@ -246,6 +254,9 @@ class _Run:
             "changed_ms": self._time_ms,
             "changed_height": self._height,
         }
+        if event.kind == "share.approved":
+            # The time to answer starts when the review ends.
+            values["deadline_ms"] = self._time_ms + exchange.deadline_ms - exchange.requested_ms
         if isinstance(event.body, ShareDelivered):
             values["commitment"] = event.body.commitment
             values["record_count"] = event.body.record_count
@@ -263,10 +274,16 @@ class _Run:
         self._overlay.put(counters_key(*pair, year), data)
 
 
-def _outcome(decision: Decision | None, verdict: str) -> Outcome:
+def _deny_code(decision: Decision) -> str:
+    if decision.verdict is not Verdict.DENY:
+        return ""
+    return "contract-error" if decision.errors else "contract-denied"
+
+
+def _outcome(decision: Decision | None, verdict: str, code: str = "") -> Outcome:
     return Outcome(
         applied=True,
-        code="",
+        code=code,
         decision=verdict,  # type: ignore[arg-type]  # a Verdict's value is one of the literals
         policies=decision.policies if decision is not None else (),
         policy_set=decision.policy_set if decision is not None else b"",

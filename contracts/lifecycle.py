@@ -1,10 +1,10 @@
-"""The lifecycle of an exchange as a table: who may do what, in which state, and what follows.
+r"""The lifecycle of an exchange as a table: who may do what, in which state, and what follows.
 
-    (request) --permit--> permitted --delivered--> delivered --received--> received
-        |                     ^  \\                   |  ^
-        |--review--> in_review   withdrawn      rejected--'  (delivered again)
-        |               |  \\
-        '--deny--> denied  refused, withdrawn
+(request) --permit--> permitted --delivered--> delivered --received--> received
+    |                     ^  \                   |  ^
+    |--review--> in_review   withdrawn      rejected--'  (delivered again)
+    |               |  \
+    '--deny--> denied  refused, withdrawn
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Typed reads of the registry in a state. Decoding is memoised by the exact bytes, so it is pure."""
+"""Typed reads of the registry in a state. Decoding is memoised by the exact bytes: pure."""
 
 from functools import lru_cache
 

@@ -1,4 +1,4 @@
-"""A small network for tests and events in it; each keyword argument lies about exactly one field."""
+"""A small network for tests and events in it; each keyword lies about exactly one field."""
 
 import hashlib
 from dataclasses import dataclass
@@ -240,8 +240,9 @@ def request(*, subject_count: int = 1, **changed: object) -> Event:
 
 
 def reviewed_request(**changed: object) -> Event:
-    """A request that goes to review: it names a personal field."""
-    return request(**{"fields": ("uscc", "representative"), **changed})  # type: ignore[arg-type]
+    """A request that goes to review: it names a secret field."""
+    base = {"dataset": "account", "purpose": "audit", "fields": ("account-number",)}
+    return request(**{**base, **changed})  # type: ignore[arg-type]
 
 
 def _step(body: Body, member: str, role: str, changed: dict[str, object]) -> Event:
