@@ -33,3 +33,11 @@ class InvalidInclusion(ContractError):
         super().__init__(f"event {digest.hex()}: {refused}")
         self.digest = digest
         self.code = refused.code
+
+
+class InvalidTime(ContractError):
+    """A block's time is beyond the calendar; `time_ms` is what it says."""
+
+    def __init__(self, time_ms: int) -> None:
+        super().__init__(f"block time {time_ms} ms is after the year 9999")
+        self.time_ms = time_ms

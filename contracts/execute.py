@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from contracts.admission import check_event, period_days
 from contracts.decision import Decision, Verdict
 from contracts.engine import Contracts, PolicyEngine
-from contracts.errors import InvalidInclusion, RefusedEvent
+from contracts.errors import InvalidInclusion, InvalidTime, RefusedEvent
 from contracts.facts import Act, block_date
 from contracts.lifecycle import PERMITTED, STATUS_OF_DECISION, STEPS, Step
 from contracts.lookup import (
@@ -28,6 +28,7 @@ from ledger.registry import EXCHANGES, PAIR_COUNTERS, Exchange, PairCounters
 from ledger.state import Overlay, StateReader, counters_key, exchange_key, nonce_key
 
 _HOUR_MS = 3_600_000
+TIME_MS_MAX = 253_402_300_799_999  # end of the year 9999, where calendar dates end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +55,10 @@ class Execution:
 
 
 def execute(state: StateReader, block: BlockInput, contracts: Contracts) -> Execution:
-    """Execute a block on `state`. Raises `InvalidInclusion` if an event must not be in it."""
+    """Execute a block on `state`. Raises `InvalidInclusion` if an event must not be in it.
+
+    Raises `InvalidTime` for a block time after the year 9999.
+    """
     run = _Run(state, contracts, block.network, block.height, block.time_ms, block.first_index)
     for event in block.events:
         try:
@@ -109,6 +113,8 @@ class _Run:
         time_ms: int,
         first_index: int,
     ) -> None:
+        if time_ms > TIME_MS_MAX:
+            raise InvalidTime(time_ms)
         self._overlay = Overlay(state)
         self._engine: PolicyEngine = contracts.at(state)
         self._network = network

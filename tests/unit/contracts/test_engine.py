@@ -108,6 +108,40 @@ def test_any_engine_error_is_a_deny_even_beside_a_permit() -> None:
     assert "overflow" in explain(decision, "en")
 
 
+def test_engine_error_of_release_alone_is_a_deny_too() -> None:
+    text = (
+        '@id("draft.allow") permit (principal, action, resource);'
+        '@id("draft.guard") forbid (principal, action == Action::"release", resource)'
+        "when { context.timeMs + 9223372036854775807 > 0 };"
+    )
+    decision = decide(made_of(text))
+    assert (decision.verdict, decision.policies) == (Verdict.DENY, ())
+    assert decision.errors
+
+
+@pytest.mark.parametrize(
+    ("lie", "verdict"),
+    [
+        ({}, Verdict.PERMIT),
+        ({"same_officer": True}, Verdict.DENY),
+        ({"role": "provider"}, Verdict.DENY),
+        ({"member": "cn-3205-tax"}, Verdict.DENY),
+    ],
+)
+def test_four_eyes_is_a_contract_too(lie: dict[str, object], verdict: Verdict) -> None:
+    state = states()
+    name, role = str(lie.get("member", OWNER)), str(lie.get("role", "approver"))
+    one = act(
+        state,
+        action="approve",
+        officer=find_officer(state, key_of(name, role).public),
+        member=find_member(state, name),
+        same_officer=lie.get("same_officer", False),
+    )
+    decided = PolicyEngine(load_shipped()).decide_step(state, one, TIME_MS)
+    assert decided.verdict is verdict
+
+
 def test_nothing_is_allowed_by_default() -> None:
     text = '@id("draft") permit (principal, action == Action::"deliver", resource);'
     decision = decide(made_of(text))

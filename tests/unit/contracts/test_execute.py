@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from contracts.errors import InvalidInclusion
-from contracts.execute import select
+from contracts.errors import InvalidInclusion, InvalidTime
+from contracts.execute import TIME_MS_MAX, select
 from contracts.lookup import find_exchange, read_counters
 from ledger.blocks import RECORDS
 from ledger.events import Event
@@ -133,6 +133,13 @@ def test_engine_error_at_a_step_is_a_refused_record() -> None:
     )
     outcome = run(state, deliver(opened)).outcomes[0]
     assert (outcome.applied, outcome.code) == (False, "contract-error")
+
+
+@pytest.mark.parametrize("time_ms", [TIME_MS_MAX + 1, 2**63 - 1])
+def test_time_beyond_the_calendar_makes_a_block_invalid(time_ms: int) -> None:
+    assert run(states(), request(), time_ms=TIME_MS_MAX).outcomes[0].decision == "deny"
+    with pytest.raises(InvalidTime):
+        run(states(), request(), time_ms=time_ms)
 
 
 def test_freeze_stops_an_approval() -> None:
