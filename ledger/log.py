@@ -32,6 +32,7 @@ from ledger.tlog.tiles import (
 )
 
 _TIP = b"Mtip"
+_HASHES_MAX = 32_768
 
 
 class Tip(Value, frozen=True, kw_only=True):
@@ -92,6 +93,8 @@ class Log:
                 f" {self.network.hex()}"
             )
         self._edges = self._read_edges()
+        # A complete subtree never changes; proofs of neighbours share most of theirs.
+        self._hashes: dict[tuple[int, int], Hash] = {}
         self._verify_tip()
 
     # --- what the tip says --------------------------------------------------------------------
@@ -173,15 +176,22 @@ class Log:
 
     def read_hash(self, level: int, index: int) -> Hash:
         """Hash of the complete subtree `index` of `level`."""
+        known = self._hashes.get((level, index))
+        if known is not None:
+            return known
         tile_level, height = divmod(level, TILE_HEIGHT)
         tile, start = divmod(index << height, TILE_WIDTH)
         data = self._store.get(_tile_key(tile_level, tile)) or b""
         end = (start + (1 << height)) * HASH_BYTES
         if end > len(data):
             raise CorruptStore(f"subtree {index} of level {level} is missing")
-        return root_of(
+        found = root_of(
             [data[at : at + HASH_BYTES] for at in range(start * HASH_BYTES, end, HASH_BYTES)]
         )
+        if len(self._hashes) >= _HASHES_MAX:
+            self._hashes.clear()
+        self._hashes[level, index] = found
+        return found
 
     def tile(self, path: str) -> bytes | None:
         """Bytes of a C2SP tile of the present tree, or None where the tree has none."""

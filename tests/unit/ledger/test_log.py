@@ -305,3 +305,14 @@ def test_missing_entries_are_corrupt(store: Store, chain: ChainBuilder) -> None:
         log.read_entries(295, 10)
     with pytest.raises(CorruptStore):
         log.header_index(99)
+
+
+def test_small_hash_memo_changes_no_answer(
+    store: Store, chain: ChainBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ledger.log._HASHES_MAX", 3)
+    log = fill(store, chain)
+    for index in range(0, log.tree_size, 29):
+        proof = prove_inclusion(log, index, log.tree_size)
+        leaf = hash_leaf(chain.entries[index])
+        verify_inclusion(leaf, index, log.tree_size, proof, log.range.root())
