@@ -1,0 +1,73 @@
+"""Token buckets and pending counts."""
+
+import pytest
+
+from node.api.quota import CountQuota, RateQuota, SubmitQuota
+
+
+def test_a_bucket_grants_its_burst_and_then_its_rate() -> None:
+    quota = RateQuota(rate_per_s=10, burst=5)
+    assert [quota.take("a", 1, 0) for _ in range(5)] == [0] * 5
+    assert quota.take("a", 1, 0) == 100
+    assert quota.take("a", 1, 99) == 1
+    assert quota.take("a", 1, 100) == 0
+    assert quota.take("b", 5, 100) == 0
+
+
+def test_more_than_the_burst_is_granted_once_and_paid_back() -> None:
+    quota = RateQuota(rate_per_s=10, burst=5)
+    assert quota.take("a", 15, 0) == 0
+    assert quota.take("a", 1, 0) == 1_100
+    assert quota.take("a", 1, 1_100) == 0
+
+
+def test_time_that_goes_back_gives_nothing() -> None:
+    quota = RateQuota(rate_per_s=10, burst=1)
+    assert quota.take("a", 1, 1_000) == 0
+    assert quota.take("a", 1, 0) == 100
+
+
+def test_keys_are_bounded_and_full_buckets_forgotten_first() -> None:
+    quota = RateQuota(rate_per_s=1, burst=10, keys_max=3)
+    quota.take("spent", 10, 0)
+    quota.take("light", 1, 0)
+    quota.take("other", 10, 0)
+    quota.take("new", 1, 1_000)
+    assert len(quota) == 3
+    assert quota.take("spent", 5, 1_000) > 0
+    for number in range(100):
+        quota.take(f"key {number}", 10, 1_000)
+    assert len(quota) == 3
+
+
+def test_counts_are_given_back() -> None:
+    quota = CountQuota(per_key_max=2)
+    assert quota.take("a", 2)
+    assert not quota.take("a", 1)
+    assert quota.take("b", 1)
+    quota.give_back("a", 2)
+    assert quota.held("a") == 0
+    with pytest.raises(AssertionError):
+        quota.give_back("a", 1)
+
+
+def test_a_submission_asks_member_and_address_all_or_nothing() -> None:
+    quota = SubmitQuota(rate_per_s=10, burst=10, pending_max=5)
+    assert quota.take(member="m1", address="x", amount=4, now_ms=0) is None
+    denial = quota.take(member="m2", address="x", amount=4, now_ms=0)
+    assert denial is not None
+    assert (denial.code, denial.key) == ("quota-pending", "address x")
+    # The refusal took nothing of the other member's share.
+    assert quota.take(member="m2", address="y", amount=5, now_ms=0) is None
+    quota.give_back(member="m1", address="x", amount=4)
+    assert quota.take(member="m1", address="x", amount=5, now_ms=0) is None
+    quota.give_back(member="m1", address="x", amount=5)
+    denial = quota.take(member="m1", address="z", amount=5, now_ms=0)
+    assert denial is not None
+    assert (denial.code, denial.wait_ms) == ("rate-limited", 400)
+
+
+@pytest.mark.parametrize("field", ["rate_per_s", "burst", "keys_max"])
+def test_a_quota_of_nothing_is_refused(field: str) -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        RateQuota(**{"rate_per_s": 1, "burst": 1, field: 0})
