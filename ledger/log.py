@@ -32,6 +32,7 @@ from ledger.tlog.tiles import (
 )
 
 _TIP = b"Mtip"
+_RECENT_VALUES_MAX = 20_000
 _HASHES_MAX = 32_768
 
 
@@ -95,6 +96,7 @@ class Log:
         self._edges = self._read_edges()
         # A complete subtree never changes; proofs of neighbours share most of theirs.
         self._hashes: dict[tuple[int, int], Hash] = {}
+        self._recent: dict[bytes, bytes] = {}
         self._verify_tip()
 
     # --- what the tip says --------------------------------------------------------------------
@@ -131,6 +133,8 @@ class Log:
         tip = self._tip_after(blocks[-1]) if blocks else self.tip
         changes[_TIP] = _TIPS.encode(tip)
         self._store.write(changes)
+        for block in blocks:
+            self._remember(block.changes)
         self.tip, self.range, self._edges = tip, after, edges
 
     def put_meta(self, values: Mapping[bytes, bytes]) -> None:
@@ -141,7 +145,12 @@ class Log:
 
     def get(self, key: bytes) -> bytes | None:
         """State value of `key`, or None."""
-        return self._store.get(b"S" + key)
+        value = self._recent.get(key)
+        if value is None:
+            value = self._store.get(b"S" + key)
+            if value is not None:
+                self._remember({key: value})
+        return value
 
     def get_meta(self, name: bytes) -> bytes | None:
         """Meta value, or None."""
@@ -242,6 +251,12 @@ class Log:
         end = self.header_index(height + 1) if height < self.tip.height else self.tree_size
         header, *records = self.read_entries(index, end - index)
         return header, records
+
+    def _remember(self, values: Mapping[bytes, bytes]) -> None:
+        """Keep state values in memory; emptied when full, which is rarer than it is costly."""
+        if len(self._recent) + len(values) > _RECENT_VALUES_MAX:
+            self._recent.clear()
+        self._recent.update(values)
 
     # --- inside -------------------------------------------------------------------------------
 

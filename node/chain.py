@@ -55,7 +55,6 @@ class Parent:
     range: CompactRange
     accumulator: bytes
     state: StateReader
-    pending_taken: int
 
 
 class Chain:
@@ -92,9 +91,11 @@ class Chain:
 
     def has_pending(self, parent_hash: bytes) -> bool:
         """CONSENSUS R9(a): whether events wait that the chain up to the parent does not hold."""
-        parent = self._parent(parent_hash)
-        taken = parent.pending_taken if parent else 0
-        return len(self.pool) > taken
+        ancestry = list(self._ancestry(parent_hash))
+        if len(self.pool) > sum(len(ancestor.events) for ancestor in ancestry):
+            return True
+        taken = (event for ancestor in ancestry for event in ancestor.events)
+        return len(self.pool) > sum(event.digest in self.pool for event in taken)
 
     def holds(self, block_hash: bytes) -> bool:
         """Whether the block is final or executed here."""
@@ -232,7 +233,6 @@ class Chain:
                 range=self.log.range,
                 accumulator=self.log.accumulator,
                 state=self.log,
-                pending_taken=0,
             )
         candidate = self._candidates.get(block_hash)
         if candidate is None:
@@ -244,10 +244,6 @@ class Chain:
             range=candidate.range,
             accumulator=candidate.accumulator,
             state=candidate.execution.overlay,
-            pending_taken=sum(
-                sum(1 for event in ancestor.events if event.digest in self.pool)
-                for ancestor in self._ancestry(block_hash)
-            ),
         )
 
     def _tip_block(self) -> Block:
