@@ -285,11 +285,19 @@ class Client:
                 raise InvalidAnswer("answer-mismatch", f"entry {record.index} is of another one")
         return records
 
-    async def watch_indexes(self, path: str) -> AsyncIterator[int]:
-        """Indexes of records as blocks become final (server-sent events). Raises `Unreachable`."""
+    async def watch_indexes(
+        self, path: str = "/v1/stream", *, after_height: int | None = None
+    ) -> AsyncIterator[int]:
+        """Indexes of records as blocks become final (server-sent events).
+
+        From the present on, or from the block after `after_height`. Raises `Unreachable`.
+        """
+        headers = {} if after_height is None else {"Last-Event-ID": str(after_height)}
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
         try:
-            async with self.session.get(self.url + path, timeout=timeout) as response:
+            async with self.session.get(
+                self.url + path, headers=headers, timeout=timeout
+            ) as response:
                 if response.status != 200:
                     raise _error_of(response.status, await _read_bounded(response))
                 async for line in response.content:

@@ -37,6 +37,7 @@ from tools.founding import Founding, NodeSecrets, Source, found_network, write_s
 
 READY_S_MAX = 60.0
 STOP_S_MAX = 10.0
+READY_WAIT_S_MAX = 10
 CONNECT_RETRY_MS = 50
 LOG_TAIL_BYTES = 2_000
 ANSWER_BYTES_MAX = 1_048_576
@@ -225,10 +226,9 @@ class Localnet:
         with _pidfds(self, [member]) as running:
             while running and (left_s := deadline - time.monotonic()) > 0:
                 try:
-                    answer = get_json(
-                        f"{self.node(member).api}/readyz?wait={max(1, int(left_s))}",
-                        timeout_s=left_s + 1,
-                    )
+                    wait_s = max(1, min(READY_WAIT_S_MAX, int(left_s)))
+                    url = f"{self.node(member).api}/readyz?wait={wait_s}"
+                    answer = get_json(url, timeout_s=wait_s + 5)
                 except OSError as error:
                     reason = str(error)
                 else:

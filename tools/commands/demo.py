@@ -1,0 +1,69 @@
+"""`tally demo`: start a network of four regions and tell its story."""
+
+import signal
+import tempfile
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from tools.output import WordCommand, common, emit, option, run
+from tools.words import say
+
+
+@click.command(cls=WordCommand, help="help.demo")
+@option("--once", is_flag=True, help="option.once")
+@option(
+    "--dir",
+    "directory",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="option.dir",
+)
+@common
+def command(once: bool, directory: Path | None, as_json: bool) -> None:
+    """Tell the story; stop everything at the end, at Ctrl-C and at SIGTERM."""
+    from tools.demo import audit, make_story, play, start_nodes
+
+    def tell(text: str) -> None:
+        emit(as_json, None, text) if not as_json else None
+
+    started_s = time.monotonic()
+    with ExitStack() as stack:
+        stack.enter_context(_interrupted_by_sigterm())
+        if directory is None:
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tally-")))
+        story = make_story(directory.resolve(), tell)
+        try:
+            start_nodes(story)
+            run(play(story))
+            audit(story)
+            story.figures["seconds"] = round(time.monotonic() - started_s, 1)
+            if as_json:
+                emit(True, story.figures, "")
+            if not once:
+                tell(say("demo.next", directory=directory, url=story.url))
+                threading.Event().wait()
+        except KeyboardInterrupt:
+            once = False
+        finally:
+            stopping_s = time.monotonic()
+            story.network.stop()
+            seconds = round(time.monotonic() - stopping_s, 1)
+            tell(say("demo.stopped", seconds=seconds))
+
+
+class _interrupted_by_sigterm:  # noqa: N801 - used like a function
+    """While open, SIGTERM is a Ctrl-C, so that the nodes are stopped."""
+
+    def __enter__(self) -> None:
+        def interrupt(number: int, frame: FrameType | None) -> None:
+            del number, frame
+            raise KeyboardInterrupt
+
+        self._before = signal.signal(signal.SIGTERM, interrupt)
+
+    def __exit__(self, *rest: object) -> None:
+        signal.signal(signal.SIGTERM, self._before)
