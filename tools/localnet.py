@@ -11,8 +11,10 @@ receives a signal meant for a node.
 
 import datetime as dt
 import http.client
+import itertools
 import json
 import os
+import random
 import select
 import signal
 import socket
@@ -35,6 +37,7 @@ from ledger.registry import PolicySet
 from tools.exits import FailedNode, InvalidInput, NotFound
 from tools.founding import Founding, NodeSecrets, Source, found_network, write_secret
 
+FREE_PORTS = range(15_000, 32_000)
 READY_S_MAX = 60.0
 STOP_S_MAX = 10.0
 READY_WAIT_S_MAX = 10
@@ -350,15 +353,25 @@ def _make_index(founding: Founding) -> NetworkIndex:
 
 
 def free_ports(count: int) -> list[int]:
-    """Different ports of the loopback that nothing listens on now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+    """Different ports of the loopback that nothing listens on now.
+
+    They lie below the range from which systems take ports of outgoing connections: one of those
+    could otherwise be taken before the node listens on it.
+    """
+    choices = random.SystemRandom().sample(FREE_PORTS, len(FREE_PORTS))
+    ports = list(itertools.islice(filter(_is_free, choices), count))
+    if len(ports) < count:
+        raise FailedNode("ports-exhausted", f"fewer than {count} ports are free on 127.0.0.1")
+    return ports
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 def _write_node(
