@@ -43,8 +43,11 @@ class Codec(Generic[T]):
         self._decoder = msgspec.msgpack.Decoder(type_)
 
     def encode(self, value: T) -> bytes:
-        """Canonical bytes of `value`. Raises `InvalidEncoding` if they exceed the maximum."""
-        data = self._encoder.encode(value)
+        """Canonical bytes of `value`. Raises `InvalidEncoding` if there are none, or too many."""
+        try:
+            data = self._encoder.encode(value)
+        except (ValueError, OverflowError) as error:
+            raise InvalidEncoding(f"{self._name}: {error}") from None
         if len(data) > self.size_bytes_max:
             raise InvalidEncoding(
                 f"{self._name}: {len(data)} bytes, at most {self.size_bytes_max} are allowed"

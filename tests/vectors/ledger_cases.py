@@ -1,0 +1,236 @@
+"""Frozen bytes of the ledger: `python -m tests.vectors.ledger_cases` adds what is missing.
+
+Each file in `ledger/` maps the name of a case to hex digits. A case that is in a file is never
+changed by this program; a test compares every one with what the code makes today.
+"""
+
+import json
+from pathlib import Path
+
+from ledger.blocks import HEADERS, RECORDS, Header, Obligations, Record, hash_header
+from ledger.events import (
+    ShareApproved,
+    ShareDelivered,
+    ShareReceived,
+    ShareRefused,
+    ShareRejected,
+    ShareWithdrawn,
+)
+from ledger.genesis import (
+    encode_genesis_json,
+    genesis_state,
+    hash_genesis,
+    log_policy,
+)
+from ledger.keys import SecretKey
+from ledger.registry import (
+    DATASETS,
+    EXCHANGES,
+    FREEZES,
+    LEGAL_BASES,
+    MEMBERS,
+    OFFICERS,
+    PAIR_COUNTERS,
+    PARAMETERS,
+    PURPOSES,
+    VALIDATOR_LISTS,
+    Exchange,
+    Freeze,
+    PairCounters,
+)
+from ledger.state import StateDigest, counters_key, hash_state, nonce_key
+from tests.unit.ledger.builders import (
+    make_chain,
+    make_event,
+    make_genesis,
+    make_outcome,
+    make_request,
+    officer_secret,
+)
+
+FOLDER = Path(__file__).parent / "ledger"
+EXCHANGE = b"\x0e" * 32
+COMMITMENT = b"\x0c" * 32
+
+
+def event_cases() -> dict[str, bytes]:
+    """Signed events, one of each kind."""
+    bodies = {
+        "share.requested": make_request(),
+        "share.approved": ShareApproved(exchange=EXCHANGE, comment="同意"),
+        "share.refused": ShareRefused(exchange=EXCHANGE, reason="no-basis", text=""),
+        "share.withdrawn": ShareWithdrawn(exchange=EXCHANGE, text=""),
+        "share.delivered": ShareDelivered(
+            exchange=EXCHANGE,
+            commitment=COMMITMENT,
+            record_count=70_000,
+            schema_version=2,
+            quality_digest=bytes(32),
+            size_bytes=2**33,
+            outbox_until_ms=1_767_225_600_000,
+        ),
+        "share.received": ShareReceived(
+            exchange=EXCHANGE, commitment=COMMITMENT, record_count=70_000
+        ),
+        "share.rejected": ShareRejected(
+            exchange=EXCHANGE,
+            commitment=COMMITMENT,
+            code_set="oecd-crs-sm-3.0",
+            codes=(50_009, 98_001),
+            text="",
+        ),
+    }
+    cases = {kind: make_event(7, body=body) for kind, body in bodies.items()}
+    data = {kind: event.data for kind, event in cases.items()}
+    return data | {f"{kind} digest": event.digest for kind, event in cases.items()}
+
+
+def block_cases() -> dict[str, bytes]:
+    """Headers, records, and what is derived of a chain of three blocks."""
+    chain = make_chain((2, 0, 1))
+    obligations = Obligations(redact=("amount",), deadline_hours=72, retention_days=365)
+    refused = make_outcome(
+        applied=False, code="provider-unknown", decision="", policies=(), policy_set=b""
+    )
+    event = make_event(7).data
+    cases = {f"entry {at}": entry for at, entry in enumerate(chain.entries)}
+    return cases | {
+        "block hash": hash_header(chain.blocks[-1].header_bytes),
+        "tree root": chain.range.root(),
+        "state digest": StateDigest(chain.accumulator).digest(),
+        "record with obligations": RECORDS.encode(
+            Record(entry=2, event=event, outcome=make_outcome(obligations=obligations))
+        ),
+        "refused record": RECORDS.encode(Record(entry=2, event=event, outcome=refused)),
+        "header with large numbers": HEADERS.encode(_large_header()),
+    }
+
+
+def _large_header() -> Header:
+    most = 2**63 - 1
+    return Header(
+        entry=1,
+        version=1,
+        network=b"\xff" * 32,
+        epoch=most,
+        height=most,
+        view=most,
+        parent_view=most,
+        proposer=29,
+        time_ms=most,
+        parent_hash=b"\xff" * 32,
+        tree_size=most,
+        tree_root=b"\xff" * 32,
+        record_count=1_000,
+        records_root=b"\xff" * 32,
+        state_digest=b"\xff" * 32,
+        engine="e" * 64,
+        validators_hash=b"\xff" * 32,
+        next_validators=b"\xff" * 32,
+    )
+
+
+def registry_cases() -> dict[str, bytes]:
+    """One value of each registry type."""
+    genesis = make_genesis()
+    exchange = Exchange(
+        status="permitted",
+        requester="north",
+        provider="south",
+        dataset="invoices",
+        purpose="audit",
+        legal_basis="law-1",
+        urgency="normal",
+        period_days=365,
+        requested_by=officer_secret("north").public,
+        requested_ms=1_767_225_600_001,
+        requested_index=1,
+        changed_ms=1_767_225_600_002,
+        changed_height=2,
+        decision="permit",
+        deadline_ms=1_767_484_800_001,
+        retention_days=365,
+        redact=(),
+        fields=("amount",),
+        subject_count=1,
+        commitment=b"",
+        record_count=0,
+    )
+    freeze = Freeze(requester="", provider="south", dataset="", reason="incident 7")
+    counters = PairCounters(
+        asked=1, permitted=2, reviewed=3, denied=4, refused=5, delivered=6, late=7, records=2**33
+    )
+    return {
+        "member": MEMBERS.encode(genesis.members[0]),
+        "officer": OFFICERS.encode(genesis.officers[0]),
+        "validators": VALIDATOR_LISTS.encode(genesis.validators),
+        "dataset": DATASETS.encode(genesis.datasets[0]),
+        "legal basis": LEGAL_BASES.encode(genesis.legal_bases[0]),
+        "purpose": PURPOSES.encode(genesis.purposes[0]),
+        "freezes": FREEZES.encode((freeze,)),
+        "parameters": PARAMETERS.encode(genesis.parameters),
+        "exchange": EXCHANGES.encode(exchange),
+        "pair counters": PAIR_COUNTERS.encode(counters),
+    }
+
+
+def state_cases() -> dict[str, bytes]:
+    """Keys, accumulators and digests of small states."""
+    digest = StateDigest()
+    digest.add(b"k", b"v")
+    return {
+        "nonce key": nonce_key("north", bytes(range(16))),
+        "counters key": counters_key("north", "south", "audit", 2026),
+        "accumulator of k, v": digest.encode(),
+        "digest of k, v": digest.digest(),
+        "digest of nothing": hash_state(()),
+        "digest of genesis": hash_state(genesis_state(make_genesis()).items()),
+    }
+
+
+def genesis_cases() -> dict[str, bytes]:
+    """The genesis file, its network id and its policy of checkpoints."""
+    genesis = make_genesis()
+    return {
+        "genesis.json": encode_genesis_json(genesis),
+        "network id": hash_genesis(genesis),
+        "policy": log_policy(genesis).format(),
+    }
+
+
+def key_cases() -> dict[str, bytes]:
+    """Public key and signature of a fixed seed."""
+    key = SecretKey(bytes(range(32)))
+    return {"public key": key.public, "signature": key.sign(b"domain\0", b"message")}
+
+
+FILES = {
+    "events.json": event_cases,
+    "blocks.json": block_cases,
+    "registry.json": registry_cases,
+    "state.json": state_cases,
+    "genesis.json": genesis_cases,
+    "keys.json": key_cases,
+}
+
+
+def read_frozen(name: str) -> dict[str, bytes]:
+    """Cases of a file."""
+    path = FOLDER / name
+    if not path.exists():
+        return {}
+    frozen: dict[str, str] = json.loads(path.read_bytes())
+    return {case: bytes.fromhex(digits) for case, digits in frozen.items()}
+
+
+def add_missing() -> None:
+    """Write the cases that no file has yet."""
+    FOLDER.mkdir(exist_ok=True)
+    for name, make in FILES.items():
+        cases = make() | read_frozen(name)
+        text = json.dumps({case: data.hex() for case, data in cases.items()}, indent=1)
+        (FOLDER / name).write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    add_missing()
