@@ -157,14 +157,19 @@ class Chain:
         self._keep(block, header, events, execution, parent, derived)
         return block
 
-    def validate(self, block: Block) -> Verdict:
-        """Execute a proposed block on its parent and compare every derived header field."""
+    def validate(self, block: Block, supplied: Sequence[Event] = ()) -> Verdict:
+        """Execute a proposed block on its parent and compare every derived header field.
+
+        Its events are taken from those `supplied` with it, then from the pool.
+        """
         if self.holds(block.hash):
             return Verdict.VALID
         parent = self._parent(block.parent_hash)
-        if parent is None or self.missing_events(block):
+        held = {event.digest: event for event in supplied}
+        found = (held.get(ref) or self.pool.get(ref) for ref in block.refs)
+        events = tuple(event for event in found if event is not None)
+        if parent is None or len(events) < len(block.refs):
             return Verdict.MISSING
-        events = tuple(event for ref in block.refs if (event := self.pool.get(ref)) is not None)
         try:
             header = HEADERS.decode(block.header)
             self._check_header(header, parent)
@@ -176,18 +181,12 @@ class Chain:
 
     # --- data of blocks -----------------------------------------------------------------------
 
-    def missing_events(self, block: Block) -> tuple[bytes, ...]:
-        """Digests of the block's events that are not in the pool."""
-        return tuple(ref for ref in block.refs if ref not in self.pool)
-
     def block_events(self, block_hash: bytes) -> tuple[bytes, ...] | None:
         """Signed bytes of a candidate's events, or None."""
         candidate = self._candidates.get(block_hash)
         return tuple(event.data for event in candidate.events) if candidate else None
 
-    def commit(
-        self, blocks: Sequence[Block], extra: dict[bytes, bytes]
-    ) -> tuple[FinalBlock, ...]:
+    def commit(self, blocks: Sequence[Block], extra: dict[bytes, bytes]) -> tuple[FinalBlock, ...]:
         """Write final blocks, oldest first, with `extra` meta values, in one durable batch."""
         candidates = [self._candidates[block.hash] for block in blocks]
         self.log.append([_finalized(candidate) for candidate in candidates], extra)
@@ -420,5 +419,3 @@ def _finalized(candidate: Candidate) -> FinalizedBlock:
         accumulator=candidate.accumulator,
         range=candidate.range,
     )
-
-

@@ -8,15 +8,16 @@ either a broken invariant or a disk that failed.
 """
 
 import asyncio
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Executor
 from typing import Protocol
 
 import structlog
 
+from ledger.blocks import hash_header
 from ledger.errors import InvalidEvent, LedgerError
-from ledger.events import Event, parse_event, verify_event
+from ledger.events import Event, hash_event, parse_event, verify_event
 from ledger.tlog.merkle import verify_consistency
 from node.chain import Chain
 from node.cosign import CHECKPOINT_META, Cosigner, Line
@@ -50,7 +51,8 @@ LOG = structlog.get_logger("driver")
 INPUTS_PER_ROUND_MAX = 64
 STATUS_INTERVAL_MS = 5_000
 WAKE_MIN_MS = 200
-FETCH_DELAY_S = 0.05
+FETCH_DELAY_S = 0.08
+WANTED_MAX = 256
 WAL_ROTATE_BYTES = 64 * 1024 * 1024
 
 Job = Callable[[], None]
@@ -114,11 +116,12 @@ class Driver:
         self._inputs: deque[Input | Job] = deque()
         self._woken = asyncio.Event()
         self._orphans = Orphans()
-        self.catchup = Catchup(height=chain.log.tip.height)
+        self.catchup = Catchup(height=chain.log.tip.height, faulty_max=len(self._peers) // 3)
         self._wake_ms: int | None = None
         self._status_due_ms = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._fetching: set[bytes] = set()
+        self._wanted: OrderedDict[bytes, set[int]] = OrderedDict()
 
     # --- from outside, in the event loop ------------------------------------------------------
 
@@ -177,6 +180,9 @@ class Driver:
         for _ in range(min(len(self._inputs), INPUTS_PER_ROUND_MAX)):
             item = self._inputs.popleft()
             if callable(item):
+                # A job may move the tip: what earlier steps decided comes first.
+                await self._perform(effects)
+                effects = []
                 item()
             else:
                 effects.append(self.core.step(item, self._clock.now()))
@@ -267,11 +273,19 @@ class Driver:
             case FrameType.BLOCK_WANTED:
                 self._answer_block(peer, content)
             case FrameType.BLOCK:
-                self._spawn(self._take_block(decode_content(content, BlockData)))
+                data = decode_content(content, BlockData)
+                asked = self._wanted.get(hash_header(data.header), set())
+                if peer not in asked:
+                    raise InvalidMessage("nobody asked for this block")
+                asked.discard(peer)
+                self._spawn(self._take_block(data))
             case FrameType.RANGE_WANTED:
                 self._answer_range(peer, decode_content(content, RangeWanted))
             case FrameType.RANGE:
-                self._spawn(self._take_range(peer, decode_content(content, Range)))
+                answer = decode_content(content, Range)
+                if not self.catchup.take_answer(peer):
+                    raise InvalidMessage("nobody asked for this range")
+                self._spawn(self._take_range(peer, answer))
             case _:
                 raise InvalidMessage(f"unknown frame type {frame[0]}")
 
@@ -312,8 +326,13 @@ class Driver:
         self._fetching.discard(fetch.block_hash)
         if self.chain.holds(fetch.block_hash):
             return
-        reachable = [peer for peer in fetch.ask or self._peers if self._transport.is_connected(peer)]
+        reachable = [
+            peer for peer in fetch.ask or self._peers if self._transport.is_connected(peer)
+        ]
         frame = encode_frame(FrameType.BLOCK_WANTED, fetch.block_hash)
+        self._wanted[fetch.block_hash] = set(reachable[:2])
+        if len(self._wanted) > WANTED_MAX:
+            self._wanted.popitem(last=False)
         for peer in reachable[:2]:
             self._transport.send(peer, Channel.BULK, frame)
 
@@ -328,26 +347,34 @@ class Driver:
 
     async def _take_block(self, data: BlockData) -> None:
         try:
-            loop = asyncio.get_running_loop()
-            events = await loop.run_in_executor(self._workers, verify_events, data.events)
+            events = await self._verified(data.events)
             block = self.chain.parse(data.header, tuple(event.digest for event in events))
         except (InvalidEvent, InvalidHeader) as error:
             LOG.warning("bad block", error=str(error))
             return
-        self.put(lambda: self._adopt(Orphan(block=block, events=tuple(events))))
+        self.put(lambda: self._adopt(Orphan(block=block, events=events)))
+
+    async def _verified(self, datas: Sequence[bytes]) -> tuple[Event, ...]:
+        """Events of signed bytes; those in the pool were verified when they came."""
+        known = {data: self.chain.pool.get(hash_event(data)) for data in datas}
+        fresh = [data for data, event in known.items() if event is None]
+        loop = asyncio.get_running_loop()
+        verified = await loop.run_in_executor(self._workers, verify_events, fresh)
+        fresh_events = dict(zip(fresh, verified, strict=True))
+        return tuple(known[data] or fresh_events[data] for data in datas)
 
     def _adopt(self, orphan: Orphan) -> None:
         """Execute a received block, or let it wait for its parent; then those that wait for it."""
         block = orphan.block
         if block.height <= self.chain.log.tip.height:
             return
-        for event in orphan.events:
-            self.chain.pool.hold(event)
-        verdict = self.chain.validate(block)
+        verdict = self.chain.validate(block, orphan.events)
         if verdict is Verdict.MISSING:
             self._orphans.add(orphan)
             self._start_fetch(Fetch(block_hash=block.parent_hash, ask=()))
         elif verdict is Verdict.VALID:
+            for event in orphan.events:
+                self.chain.pool.hold(event)
             self.put(DataArrived(block_hash=block.hash))
             for child in self._orphans.take_children(block.hash):
                 self._adopt(child)
@@ -382,14 +409,17 @@ class Driver:
     def _apply_range(self, peer: int, answer: Range, events: list[tuple[Event, ...]]) -> None:
         """Execute final blocks from a peer, prove them under its checkpoint, then write them."""
         if not answer.blocks or answer.from_height != self.chain.log.tip.height + 1:
-            self.catchup.answered(peer, is_good=True)
-            self.catchup.heights[peer] = answer.final_height
+            self.catchup.gave_nothing(peer, answer.final_height)
             return
         blocks: list[Block] = []
+        fresh: list[bytes] = []
         head = self.chain.log.range
         try:
             for data, block_events in zip(answer.blocks, events, strict=True):
+                is_held = self.chain.holds(hash_header(data.header))
                 candidate = self.chain.append_synced(data.header, block_events)
+                if not is_held:
+                    fresh.append(candidate.block.hash)
                 blocks.append(candidate.block)
                 head = candidate.range
             checkpoint = self.cosigner.verify(answer.checkpoint)
@@ -402,7 +432,7 @@ class Driver:
             )
         except (InvalidHeader, LedgerError) as error:
             LOG.warning("range refused", peer=peer, error=str(error))
-            self.chain.drop(block.hash for block in blocks)
+            self.chain.drop(fresh)
             self.catchup.answered(peer, is_good=False)
             return
         self.catchup.answered(peer, is_good=True)
@@ -411,7 +441,8 @@ class Driver:
         tip = self.chain.log.tip
         if checkpoint.size == self.chain.log.tree_size:
             self.cosigner.adopt(answer.checkpoint, checkpoint.size, checkpoint.root)
-        self.put(Synced(view=tip.view, height=tip.height, block_hash=tip.block_hash))
+        # Before any other input: the core must not decide below the new tip.
+        self._inputs.appendleft(Synced(view=tip.view, height=tip.height, block_hash=tip.block_hash))
         self._after_final(final, now)
 
     # --- start --------------------------------------------------------------------------------

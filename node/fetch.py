@@ -64,15 +64,19 @@ class Catchup:
     """When and whom to ask for final blocks.
 
     A gap of `GAP_AT_ONCE` blocks starts at once. A smaller one is normal while blocks flow: it
-    starts when this node made no progress for `GAP_PATIENCE_MS`.
+    starts when this node made no progress for `GAP_PATIENCE_MS`. What a single peer claims moves
+    nobody: with `faulty_max` liars, only the claim after the highest `faulty_max` is believed.
     """
 
     height: int
+    faulty_max: int = 0
     progress_ms: int = 0
     asked: int | None = None
     asked_ms: int = 0
     heights: dict[int, int] = field(default_factory=dict)
     distrusted: set[int] = field(default_factory=set)
+    fruitless: set[int] = field(default_factory=set)
+    is_answering: bool = False
 
     def note_peer(self, peer: int, height: int) -> None:
         """A peer says where its final tip is."""
@@ -81,6 +85,19 @@ class Catchup:
     def note_progress(self, height: int, now_ms: int) -> None:
         """Our final tip moved."""
         self.height, self.progress_ms = height, now_ms
+        self.fruitless.clear()
+
+    def take_answer(self, peer: int) -> bool:
+        """Whether an answer of this peer is awaited; True once for each question."""
+        is_awaited = self.asked == peer and not self.is_answering
+        self.is_answering = self.is_answering or is_awaited
+        return is_awaited
+
+    def gave_nothing(self, peer: int, height: int) -> None:
+        """The peer has no blocks for us, wherever it claims to be: others are asked first."""
+        self.answered(peer, is_good=True)
+        self.heights[peer] = height
+        self.fruitless.add(peer)
 
     def answered(self, peer: int, *, is_good: bool) -> None:
         """The peer's answer was executed (`is_good`) or refused."""
@@ -92,8 +109,9 @@ class Catchup:
 
     @property
     def is_behind(self) -> bool:
-        """Whether some peer is ahead by more than the normal flow of blocks explains."""
-        return max(self.heights.values(), default=0) >= self.height + GAP_AT_ONCE
+        """Whether peers that cannot all lie are ahead by more than the flow of blocks explains."""
+        claims = sorted(self._trusted_heights(), reverse=True)[self.faulty_max :]
+        return bool(claims) and claims[0] >= self.height + GAP_AT_ONCE
 
     def choose(self, now_ms: int, connected: Iterable[int]) -> int | None:
         """Peer to ask now, or None: nothing to ask, or an answer is awaited."""
@@ -101,22 +119,29 @@ class Catchup:
             if now_ms - self.asked_ms < ANSWER_TIMEOUT_MS:
                 return None
             self.heights.pop(self.asked, None)
+            self.fruitless.add(self.asked)
             self.asked = None
-        ahead = sorted(
-            (self.heights.get(peer, 0), -peer) for peer in connected if peer not in self.distrusted
-        )
-        if not ahead or ahead[-1][0] <= self.height:
+        ahead = {
+            peer: self.heights[peer]
+            for peer in connected
+            if peer not in self.distrusted and self.heights.get(peer, 0) > self.height
+        }
+        if not ahead:
             return None
-        gap = ahead[-1][0] - self.height
+        gap = max(ahead.values()) - self.height
         if gap < GAP_AT_ONCE and now_ms - self.progress_ms < GAP_PATIENCE_MS:
             return None
-        self.asked, self.asked_ms = -ahead[-1][1], now_ms
-        return self.asked
+        best = max(ahead, key=lambda peer: (peer not in self.fruitless, ahead[peer], -peer))
+        self.asked, self.asked_ms, self.is_answering = best, now_ms, False
+        return best
 
     def wake_ms(self) -> int | None:
         """When `choose` could give another answer without new input."""
         if self.asked is not None:
             return self.asked_ms + ANSWER_TIMEOUT_MS
-        if max(self.heights.values(), default=0) > self.height:
+        if max(self._trusted_heights(), default=0) > self.height:
             return self.progress_ms + GAP_PATIENCE_MS
         return None
+
+    def _trusted_heights(self) -> Iterable[int]:
+        return (height for peer, height in self.heights.items() if peer not in self.distrusted)
