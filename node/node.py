@@ -125,7 +125,9 @@ class Node:
         except RefusedEvent as refused:
             if refused.code == "duplicate":
                 return self.event_status(event.digest)
-            return _refused(event.digest, refused.code, refused.detail)
+            # A peer may be a block ahead: what a block may include is for the proposer to judge.
+            if client is not None or not refused.recordable:
+                return _refused(event.digest, refused.code, refused.detail)
         rival = pool.digest_of_nonce(event.member, event.nonce)
         if rival is not None:
             return _refused(event.digest, "nonce-reused", f"the nonce names event {rival.hex()}")
