@@ -127,9 +127,7 @@ def _basis_facts(basis: LegalBasis | None, act: Act, today: str) -> dict[str, bo
         names = ("InForce", "CoversPurpose", "CoversCategory", "CoversParties")
         return {f"basis{name}": False for name in names}
     parties = basis.parties
-    covers_parties = not parties or (
-        act.requester.id in parties and act.provider.id in parties
-    )
+    covers_parties = not parties or (act.requester.id in parties and act.provider.id in parties)
     categories = basis.categories
     return {
         "basisInForce": basis.in_force_from <= today <= basis.in_force_to,

@@ -115,7 +115,6 @@ def is_header(data: bytes) -> bool:
     return data.startswith(_HEADER_START)
 
 
-
 def quorum_of(validators: int) -> int:
     """Votes that make a certificate: n - floor((n - 1) / 3), never `2f + 1` (CONSENSUS 1.0)."""
     return validators - (validators - 1) // 3

@@ -64,9 +64,7 @@ class Divergence(LedgerError):
     refused, `index` the entry (-1: no single entry), `expected` and `found` what stood there.
     """
 
-    def __init__(
-        self, step: int, step_name: str, index: int, *, expected: str, found: str
-    ) -> None:
+    def __init__(self, step: int, step_name: str, index: int, *, expected: str, found: str) -> None:
         place = f"entry {index}: " if index >= 0 else ""
         super().__init__(f"step {step} {step_name}: {place}expected {expected}, found {found}")
         self.step = step

@@ -104,7 +104,9 @@ class ShareRejected(Value, frozen=True, kw_only=True):
     exchange: Hash32
     commitment: Hash32
     code_set: Identifier
-    codes: Annotated[tuple[Annotated[int, Meta(ge=1, le=99_999)], ...], Meta(min_length=1, max_length=64)]  # noqa: E501 - one field, one line
+    codes: Annotated[
+        tuple[Annotated[int, Meta(ge=1, le=99_999)], ...], Meta(min_length=1, max_length=64)
+    ]  # noqa: E501 - one field, one line
     text: Text
 
 
@@ -199,9 +201,7 @@ def parse_event(data: bytes) -> Event:
         raise InvalidEvent("event-malformed", str(error)) from None
     codec = _BODIES.get((envelope.kind, envelope.kind_version))
     if codec is None:
-        raise InvalidEvent(
-            "event-kind-unknown", f"{envelope.kind} version {envelope.kind_version}"
-        )
+        raise InvalidEvent("event-kind-unknown", f"{envelope.kind} version {envelope.kind_version}")
     try:
         body = codec.decode(bytes(envelope.body))
     except InvalidEncoding as error:

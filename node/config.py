@@ -101,8 +101,12 @@ SETTINGS: tuple[Setting, ...] = (
     _row("node", "genesis", _text, REQUIRED, "创世文件", "genesis file"),
     _row("node", "data_dir", _text, "data", "数据目录", "data directory"),
     _row(
-        "node", "storage", _choice("auto", "leveldb", "lmdb"), "auto",
-        "存储引擎", "storage engine",
+        "node",
+        "storage",
+        _choice("auto", "leveldb", "lmdb"),
+        "auto",
+        "存储引擎",
+        "storage engine",
     ),
     _row("keys", "consensus", _text, "keys/consensus.key", "共识密钥文件", "consensus key file"),
     _row("keys", "cosigning", _text, "keys/cosigning.key", "联署密钥文件", "cosigning key file"),
@@ -115,28 +119,52 @@ SETTINGS: tuple[Setting, ...] = (
     _row("api", "tls_certificate", _optional_text, "", "接口 TLS 证书", "API TLS certificate"),
     _row("api", "tls_key", _optional_text, "", "接口 TLS 私钥", "API TLS private key"),
     _row(
-        "metrics", "listen", _address, Address("127.0.0.1", 0),
-        "指标监听地址", "address of the metrics",
+        "metrics",
+        "listen",
+        _address,
+        Address("127.0.0.1", 0),
+        "指标监听地址",
+        "address of the metrics",
     ),
     _row(
-        "limits", "pending_events_max", _count(100, 1_000_000), 20_000,
-        "待定事件上限", "pending events at most",
+        "limits",
+        "pending_events_max",
+        _count(100, 1_000_000),
+        20_000,
+        "待定事件上限",
+        "pending events at most",
     ),
     _row(
-        "limits", "pending_per_member_max", _count(10, 1_000_000), 10_000,
-        "每成员待定事件上限", "pending events of one member at most",
+        "limits",
+        "pending_per_member_max",
+        _count(10, 1_000_000),
+        10_000,
+        "每成员待定事件上限",
+        "pending events of one member at most",
     ),
     _row(
-        "limits", "events_per_second_per_member", _count(1, 1_000_000), 5_000,
-        "每成员每秒事件数", "events per second of one member",
+        "limits",
+        "events_per_second_per_member",
+        _count(1, 1_000_000),
+        5_000,
+        "每成员每秒事件数",
+        "events per second of one member",
     ),
     _row(
-        "limits", "connections_max", _count(8, 65_536), 512,
-        "接口连接数上限", "API connections at most",
+        "limits",
+        "connections_max",
+        _count(8, 65_536),
+        512,
+        "接口连接数上限",
+        "API connections at most",
     ),
     _row(
-        "logging", "level", _choice("debug", "info", "warning", "error"), "info",
-        "日志级别", "log level",
+        "logging",
+        "level",
+        _choice("debug", "info", "warning", "error"),
+        "info",
+        "日志级别",
+        "log level",
     ),
     _row("logging", "format", _choice("json", "console"), "json", "日志格式", "log format"),
 )
@@ -201,9 +229,7 @@ def _parse_values(
     return values, faults
 
 
-def _unknown_keys(
-    document: dict[str, Any], lines: Mapping[tuple[str, str], int]
-) -> list[str]:
+def _unknown_keys(document: dict[str, Any], lines: Mapping[tuple[str, str], int]) -> list[str]:
     known = {(setting.section, setting.key) for setting in SETTINGS}
     sections = {setting.section for setting in SETTINGS}
     faults: list[str] = []

@@ -160,9 +160,7 @@ def _links(
             index: validator.tls_certificate for index, validator in enumerate(genesis.validators)
         },
         addresses={
-            index: addresses[member]
-            for index, member in enumerate(members)
-            if index != identity.me
+            index: addresses[member] for index, member in enumerate(members) if index != identity.me
         },
         listen=config["peers", "listen"],
         certificate_file=str(config.path("keys", "tls_certificate")),
@@ -213,9 +211,7 @@ async def _serve_api(config: Config, node: Node, metrics: Metrics) -> None:
     try:
         tls = None
         if config["api", "tls_certificate"]:
-            tls = tls_context(
-                config.path("api", "tls_certificate"), config.path("api", "tls_key")
-            )
+            tls = tls_context(config.path("api", "tls_certificate"), config.path("api", "tls_key"))
         await run_api(
             build_app(node, limits, metrics),
             api=(api.host, api.port),

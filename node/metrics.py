@@ -21,28 +21,38 @@ class Metrics:
         self.registry = registry
         self._submitted_at_s: dict[bytes, float] = {}
         self._submissions = Counter(
-            "tallystick_submissions", "Answers to submitted events", ("state", "code"),
+            "tallystick_submissions",
+            "Answers to submitted events",
+            ("state", "code"),
             registry=registry,
         )
         self._events = Counter(
-            "tallystick_events", "Final events by kind and whether they applied",
-            ("kind", "applied"), registry=registry,
+            "tallystick_events",
+            "Final events by kind and whether they applied",
+            ("kind", "applied"),
+            registry=registry,
         )
         self._decisions = Counter(
             "tallystick_decisions", "Decisions of contracts", ("decision",), registry=registry
         )
         self._policies = Counter(
-            "tallystick_policy_decisions", "Decisions by determining contract",
-            ("policy", "decision"), registry=registry,
+            "tallystick_policy_decisions",
+            "Decisions by determining contract",
+            ("policy", "decision"),
+            registry=registry,
         )
         self._latency = Histogram(
-            "tallystick_finality_seconds", "From submission here to final and durable here",
-            buckets=_LATENCY_BUCKETS_S, registry=registry,
+            "tallystick_finality_seconds",
+            "From submission here to final and durable here",
+            buckets=_LATENCY_BUCKETS_S,
+            registry=registry,
         )
         self._blocks = Counter("tallystick_blocks", "Final blocks", registry=registry)
         self._responses = Counter(
-            "tallystick_http_responses", "HTTP responses by route and status",
-            ("method", "route", "status"), registry=registry,
+            "tallystick_http_responses",
+            "HTTP responses by route and status",
+            ("method", "route", "status"),
+            registry=registry,
         )
         self._errors = Counter(
             "tallystick_unexpected_errors", "Errors that nobody foresaw", registry=registry

@@ -62,9 +62,7 @@ class SystemClock:
 
     def now(self) -> Now:
         """Monotonic and wall time in milliseconds."""
-        return Now(
-            mono_ms=time.monotonic_ns() // 1_000_000, wall_ms=time.time_ns() // 1_000_000
-        )
+        return Now(mono_ms=time.monotonic_ns() // 1_000_000, wall_ms=time.time_ns() // 1_000_000)
 
 
 class Node:
@@ -109,8 +107,7 @@ class Node:
         loop = asyncio.get_running_loop()
         judged = await loop.run_in_executor(self._workers, _judge_many, list(events))
         statuses = [
-            item if isinstance(item, EventStatus) else self._admit(item, client)
-            for item in judged
+            item if isinstance(item, EventStatus) else self._admit(item, client) for item in judged
         ]
         self._metrics.on_submit(statuses)
         return statuses
