@@ -19,7 +19,7 @@ import msgspec
 
 from ledger.blocks import RECORDS, Outcome
 from ledger.errors import LedgerError
-from ledger.events import Body, Event, parse_event, sign_event
+from ledger.events import Body, Event, hash_event, parse_event, sign_event
 from ledger.genesis import Genesis, hash_genesis, log_policy
 from ledger.keys import SecretKey
 from ledger.tlog.receipt import Receipt, verify_receipt
@@ -185,22 +185,26 @@ class Client:
 
         Safe to repeat: the nonce names one event for ever.
         """
-        headers = {**MSGPACK, **({"Prefer": f"wait={wait_s}"} if wait_s else {})}
-        data = await self._call("POST", "/v1/events", event.data, headers, wait_s)
-        return self._claim_of(event.digest, _decode(_CLAIMS.decode, data))
+        return await self.submit_raw(event.data, wait_s=wait_s)
+
+    async def submit_raw(self, data: bytes, *, wait_s: int = 0) -> Claim:
+        """The same for the bytes of a signed event."""
+        answer = await self._call("POST", "/v1/events", data, _prefer(wait_s), wait_s)
+        return self._claim_of(hash_event(data), _decode(_CLAIMS.decode, answer))
 
     async def submit_batch(self, events: Sequence[Event], *, wait_s: int = 0) -> list[Claim]:
         """Submit up to 1,000 events; one claim for each, refused ones included."""
-        headers = {**MSGPACK, **({"Prefer": f"wait={wait_s}"} if wait_s else {})}
-        body = _ENCODER.encode([event.data for event in events])
-        data = await self._call("POST", "/v1/events/batch", body, headers, wait_s)
-        claims = _decode(_BATCHES.decode, data).results
+        return await self.submit_raw_batch([event.data for event in events], wait_s=wait_s)
+
+    async def submit_raw_batch(self, events: Sequence[bytes], *, wait_s: int = 0) -> list[Claim]:
+        """The same for the bytes of signed events."""
+        body = _ENCODER.encode(list(events))
+        answer = await self._call("POST", "/v1/events/batch", body, _prefer(wait_s), wait_s)
+        claims = _decode(_BATCHES.decode, answer).results
         if len(claims) != len(events):
             raise InvalidAnswer("answer-mismatch", f"{len(claims)} answers, {len(events)} events")
-        return [
-            self._claim_of(event.digest, claim)
-            for event, claim in zip(events, claims, strict=True)
-        ]
+        pairs = zip(events, claims, strict=True)
+        return [self._claim_of(hash_event(data), claim) for data, claim in pairs]
 
     @asynccontextmanager
     async def stream(self) -> AsyncIterator["SubmitStream"]:
@@ -381,6 +385,10 @@ async def fetch_genesis(url: str) -> bytes:
             return data
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         raise Unreachable("unreachable", f"{url}: {str(error) or type(error).__name__}") from None
+
+
+def _prefer(wait_s: int) -> dict[str, str]:
+    return {**MSGPACK, "Prefer": f"wait={wait_s}"} if wait_s else dict(MSGPACK)
 
 
 async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:

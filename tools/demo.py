@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -273,7 +274,7 @@ def _decision(claim: Claim) -> str:
 
 
 def _longest_gap_s(times_s: list[float]) -> float:
-    return max((b - a for a, b in zip(times_s, times_s[1:], strict=False)), default=0.0)
+    return max((later - before for before, later in pairwise(times_s)), default=0.0)
 
 
 def _commitment(case: Case, at: int) -> bytes:

@@ -28,7 +28,8 @@ def command(once: bool, directory: Path | None, as_json: bool) -> None:
     from tools.demo import audit, make_story, play, start_nodes
 
     def tell(text: str) -> None:
-        emit(as_json, None, text) if not as_json else None
+        if not as_json:
+            click.echo(text)
 
     started_s = time.monotonic()
     with ExitStack() as stack:
@@ -44,10 +45,13 @@ def command(once: bool, directory: Path | None, as_json: bool) -> None:
             if as_json:
                 emit(True, story.figures, "")
             if not once:
+                # Ends with the signal: nothing else happens here.
                 tell(say("demo.next", directory=directory, url=story.url))
                 threading.Event().wait()
         except KeyboardInterrupt:
-            once = False
+            if once:
+                raise
+            # Ctrl-C is the ordinary end of a network that stays up.
         finally:
             stopping_s = time.monotonic()
             story.network.stop()

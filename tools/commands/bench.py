@@ -1,0 +1,76 @@
+"""`tally bench`: throughput and latency of a network of real processes."""
+
+import tempfile
+from pathlib import Path
+
+import click
+
+from tools.exits import InvalidInput, ToolError
+from tools.output import Bar, WordCommand, common, emit, option, run
+from tools.words import say
+
+
+@click.command(cls=WordCommand, help="help.bench")
+@option("--nodes", type=click.IntRange(4, 30), default=4, show_default=True, help="option.nodes")
+@option(
+    "--size",
+    "size_bytes",
+    type=click.IntRange(256, 7_000),
+    default=1_024,
+    show_default=True,
+    help="option.size_bytes",
+)
+@option(
+    "--in-flight",
+    type=click.IntRange(1, 10_000),
+    default=500,
+    show_default=True,
+    help="option.in_flight",
+)
+@option(
+    "--events",
+    type=click.IntRange(50, 1_000_000),
+    default=20_000,
+    show_default=True,
+    help="option.events",
+)
+@option("--kill", type=click.Choice(["leader", "follower"]), help="option.kill")
+@option("--wan", default="0ms", show_default=True, help="option.wan")
+@option(
+    "--submit",
+    type=click.Choice(["single", "batch", "stream"]),
+    default="stream",
+    show_default=True,
+    help="option.submit",
+)
+@common
+def command(as_json: bool, wan: str, **values: object) -> None:
+    """Measure and print."""
+    from tools.bench import Plan, measure
+
+    digits = wan.removesuffix("ms")
+    if not (digits.isascii() and digits.isdigit() and int(digits) <= 10_000):
+        raise InvalidInput("delay-invalid", wan)
+    plan = Plan(wan_ms=int(digits), **values)  # type: ignore[arg-type]  # click checked the types
+    bar = Bar(say("bench.running"))
+    with tempfile.TemporaryDirectory(prefix="tally-") as directory:
+        try:
+            figures = run(measure(plan, Path(directory) / "net", bar))
+        except ExceptionGroup as failures:
+            raise _first(failures) from None
+        finally:
+            bar.close()
+    emit(as_json, figures, say("bench.result", **figures))
+
+
+def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error that ended the run: a `ToolError` where there is one."""
+    flat: list[BaseException] = []
+    left: list[BaseException] = [failures]
+    while left:
+        error = left.pop(0)
+        if isinstance(error, BaseExceptionGroup):
+            left.extend(error.exceptions)
+        else:
+            flat.append(error)
+    return next((error for error in flat if isinstance(error, ToolError)), flat[0])
