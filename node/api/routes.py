@@ -141,7 +141,9 @@ _LOG_ROUTES = (
 _REGISTRY_ROUTES = (
     _registry_route(
         "/v1/members", "listMembers", "成员单位。", "Members.",
-        reads.list_registry(b"m/", registry.MEMBERS, schemas.member_body, schemas.MemberPage),
+        reads.list_registry(
+            b"m/", registry.MEMBERS, schemas.shape_of(schemas.MemberBody), schemas.MemberPage
+        ),
         schemas.MemberPage,
     ),
     _registry_route(
@@ -151,19 +153,23 @@ _REGISTRY_ROUTES = (
     ),
     _registry_route(
         "/v1/datasets", "listDatasets", "数据集。", "Datasets.",
-        reads.list_registry(b"d/", registry.DATASETS, schemas.dataset_body, schemas.DatasetPage),
+        reads.list_registry(
+            b"d/", registry.DATASETS, schemas.shape_of(schemas.DatasetBody), schemas.DatasetPage
+        ),
         schemas.DatasetPage,
     ),
     _registry_route(
         "/v1/legal-bases", "listLegalBases", "法律依据。", "Legal bases.",
         reads.list_registry(
-            b"l/", registry.LEGAL_BASES, schemas.legal_basis_body, schemas.LegalBasisPage
+            b"l/", registry.LEGAL_BASES, schemas.shape_of(schemas.LegalBasisBody), schemas.LegalBasisPage
         ),
         schemas.LegalBasisPage,
     ),
     _registry_route(
         "/v1/purposes", "listPurposes", "用途。", "Purposes.",
-        reads.list_registry(b"u/", registry.PURPOSES, schemas.purpose_body, schemas.PurposePage),
+        reads.list_registry(
+            b"u/", registry.PURPOSES, schemas.shape_of(schemas.PurposeBody), schemas.PurposePage
+        ),
         schemas.PurposePage,
     ),
     Route(

@@ -5,7 +5,7 @@ except signed events, which are base64 as in the request.
 """
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -18,6 +18,7 @@ from ledger.keys import format_public_key
 from node.service import EventStatus, FinalBlock, NodeStatus, Reason
 
 _ENCODER = msgspec.json.Encoder()
+B = TypeVar("B", bound="Body")
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True):
@@ -471,9 +472,9 @@ def exchange_body(exchange: bytes, state: registry.Exchange) -> ExchangeBody:
     return msgspec.convert(fields, ExchangeBody)
 
 
-def member_body(member: registry.Member) -> MemberBody:
-    """JSON shape of a member."""
-    return msgspec.convert(_fields(member), MemberBody)
+def shape_of(body_type: type[B]) -> Callable[[msgspec.Struct], B]:
+    """How a registry value without byte strings becomes a body with the same fields."""
+    return lambda value: msgspec.convert(_fields(value), body_type)
 
 
 def officer_body(officer: registry.Officer) -> OfficerBody:
@@ -484,21 +485,6 @@ def officer_body(officer: registry.Officer) -> OfficerBody:
         roles=tuple(officer.roles),
         status=officer.status,
     )
-
-
-def dataset_body(dataset: registry.Dataset) -> DatasetBody:
-    """JSON shape of a dataset."""
-    return msgspec.convert(_fields(dataset), DatasetBody)
-
-
-def legal_basis_body(basis: registry.LegalBasis) -> LegalBasisBody:
-    """JSON shape of a legal basis."""
-    return msgspec.convert(_fields(basis), LegalBasisBody)
-
-
-def purpose_body(purpose: registry.Purpose) -> PurposeBody:
-    """JSON shape of a purpose."""
-    return msgspec.convert(_fields(purpose), PurposeBody)
 
 
 def validator_body(validator: registry.Validator) -> ValidatorBody:

@@ -63,6 +63,7 @@ class MemoryService:
             raise self.failure
         self.clients.append(client)
         statuses = [self._admit(data) for data in events]
+        self._wake()
         if not self.hold and len(self.pool) and not self._is_scheduled:
             self._is_scheduled = True
             asyncio.get_running_loop().call_soon(self.finalize)
@@ -108,6 +109,11 @@ class MemoryService:
         self.chain.commit([block], {})
         self._lost |= {event.digest: code for event, code in self.chain.take_lost()}
         self._wake()
+
+    async def wait_pending(self, count: int) -> None:
+        """Wait until at least `count` events are pending."""
+        while len(self.pool) < count:
+            await self._changed.wait()
 
     def sign_checkpoint(self) -> None:
         """Let every validator cosign the present tree."""

@@ -148,7 +148,8 @@ def test_a_batch_answers_each_event_in_order(data_dir: Path) -> None:
         ) as response:
             assert response.status == 200
             results = (await response.json())["results"]
-        assert [result["state"] for result in results] == ["final"] * 30 + ["refused"] + ["final"] * 2
+        states = [result["state"] for result in results]
+        assert states == ["final"] * 30 + ["refused"] + ["final"] * 2
         assert results[30]["code"] == "event-malformed"
         assert results[31]["outcome"]["decision"] == "deny"
         assert results[32] == results[0]
@@ -181,8 +182,7 @@ def test_a_batch_learns_of_events_that_can_never_be_final(data_dir: Path) -> Non
                 headers={**MSGPACK, "Prefer": "wait=20"},
             )
         )
-        while expiring.digest not in node.service.pool:
-            await asyncio.sleep(0)
+        await node.service.wait_pending(1)
         # The event waits past the last block that could have taken it.
         held = node.service.pool.get(expiring.digest)
         assert held is not None
@@ -216,7 +216,9 @@ def test_bad_batches(
 ) -> None:
     async def story(node: Served) -> None:
         async with node.client.post(
-            "/v1/events/batch", data=io.BytesIO(body), headers={"Content-Type": media_type, **ENGLISH}
+            "/v1/events/batch",
+            data=io.BytesIO(body),
+            headers={"Content-Type": media_type, **ENGLISH},
         ) as response:
             problem = await response.json(content_type=None)
             assert (response.status, problem["code"]) == (status, code)

@@ -189,8 +189,7 @@ def test_stopping_does_not_wait_for_clients_that_wait(data_dir: Path) -> None:
         node.service.hold = True
         event = builders.request()
         asked = asyncio.create_task(node.submit(event.data, status=202, Prefer="wait=30"))
-        while event.digest not in node.service.pool:
-            await asyncio.sleep(0)
+        await node.service.wait_pending(1)
         started = time.monotonic()
         await node.app.shutdown()
         assert (await asked)["state"] == "pending"

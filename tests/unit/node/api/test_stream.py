@@ -63,8 +63,7 @@ def test_answers_of_one_block_come_in_one_frame(data_dir: Path) -> None:
         async with node.client.ws_connect("/v1/submit") as socket:
             for event in events:
                 await socket.send_bytes(frame(event.data))
-            while len(node.service.pool) < len(events):
-                await asyncio.sleep(0)
+            await node.service.wait_pending(len(events))
             node.service.finalize()
             answers = msgspec.msgpack.decode(await socket.receive_bytes())
             assert len(answers) == len(events)
@@ -81,8 +80,7 @@ def test_reading_stops_while_too_much_is_in_flight_and_nothing_is_lost(data_dir:
         async with node.client.ws_connect("/v1/submit") as socket:
             for event in events:
                 await socket.send_bytes(frame(event.data))
-            while len(node.service.pool) < 10:
-                await asyncio.sleep(0)
+            await node.service.wait_pending(10)
             # A round trip on another connection: the server has had its chance to read on.
             await node.get_json("/v1/status")
             assert len(node.service.pool) == 10
@@ -125,8 +123,7 @@ def test_a_client_that_leaves_is_forgotten(data_dir: Path) -> None:
         node.service.hold = True
         async with node.client.ws_connect("/v1/submit") as socket:
             await socket.send_bytes(frame(builders.request().data))
-            while not len(node.service.pool):
-                await asyncio.sleep(0)
+            await node.service.wait_pending(1)
         node.service.finalize()
         # The event is final all the same.
         digest = builders.request().digest.hex()
