@@ -106,7 +106,7 @@ class ShareRejected(Value, frozen=True, kw_only=True):
     code_set: Identifier
     codes: Annotated[
         tuple[Annotated[int, Meta(ge=1, le=99_999)], ...], Meta(min_length=1, max_length=64)
-    ]  # noqa: E501 - one field, one line
+    ]
     text: Text
 
 

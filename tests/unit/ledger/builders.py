@@ -133,7 +133,7 @@ def make_member(member: str) -> Member:
     )
 
 
-def make_validator(member: str, **lies: Any) -> Validator:
+def make_validator(member: str, /, **lies: Any) -> Validator:
     fields: dict[str, Any] = {
         "member": member,
         "consensus_key": consensus_secret(member).public,
@@ -284,9 +284,7 @@ def make_chain(counts: Sequence[int], genesis: Genesis | None = None) -> ChainBu
     chain = ChainBuilder(genesis)
     number = 0
     for count in counts:
-        events = [
-            make_event(at, network=chain.network) for at in range(number, number + count)
-        ]
+        events = [make_event(at, network=chain.network) for at in range(number, number + count)]
         chain.add(events)
         number += count
     return chain

@@ -80,9 +80,7 @@ def test_garbage_is_refused_or_canonical(data: bytes) -> None:
 
 
 @given(value=EXAMPLE_VALUES, position=st.integers(0, 2**20), bit=st.integers(0, 7))
-def test_flipped_bit_is_refused_or_another_value(
-    value: Example, position: int, bit: int
-) -> None:
+def test_flipped_bit_is_refused_or_another_value(value: Example, position: int, bit: int) -> None:
     data = bytearray(EXAMPLES.encode(value))
     data[position % len(data)] ^= 1 << bit
     try:

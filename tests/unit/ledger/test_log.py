@@ -192,9 +192,7 @@ def test_narrower_partial_tiles_are_served(store: Store, chain: ChainBuilder) ->
         "/tile/0/000",
     ],
 )
-def test_tiles_beyond_the_tree_are_none(
-    store: Store, chain: ChainBuilder, path: str
-) -> None:
+def test_tiles_beyond_the_tree_are_none(store: Store, chain: ChainBuilder, path: str) -> None:
     log = Log(store, chain.genesis)
     log.append(chain.blocks)
     assert log.tree_size == 772  # 3 full tiles and 4 hashes

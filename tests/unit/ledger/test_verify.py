@@ -184,9 +184,7 @@ def is_same_genesis(data: bytes, changed: bytes) -> bool:
 
 @pytest.mark.parametrize("path", FILES)
 @pytest.mark.parametrize("change", ["missing", "empty", "longer", "shorter"])
-def test_missing_or_cut_file_is_named(
-    files: dict[str, bytes], path: str, change: str
-) -> None:
+def test_missing_or_cut_file_is_named(files: dict[str, bytes], path: str, change: str) -> None:
     data = files.pop(path)
     if change != "missing":
         files[path] = {"empty": b"", "longer": data + b"\0", "shorter": data[:-1]}[change]
@@ -405,13 +403,9 @@ def test_work_is_handed_out_in_windows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_blocks_come_out_whole(chain: ChainBuilder, files: dict[str, bytes]) -> None:
     blocks = list(read_blocks(open_copy(files.get)))
-    assert [block.index for block in blocks] == [
-        block.header.tree_size for block in chain.blocks
-    ]
+    assert [block.index for block in blocks] == [block.header.tree_size for block in chain.blocks]
     assert [block.records for block in blocks] == [block.records for block in chain.blocks]
-    assert [block.block_hash for block in blocks] == [
-        block.block_hash for block in chain.blocks
-    ]
+    assert [block.block_hash for block in blocks] == [block.block_hash for block in chain.blocks]
 
 
 def test_fault_of_a_task_is_the_first() -> None:
