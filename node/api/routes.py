@@ -161,7 +161,10 @@ _REGISTRY_ROUTES = (
     _registry_route(
         "/v1/legal-bases", "listLegalBases", "法律依据。", "Legal bases.",
         reads.list_registry(
-            b"l/", registry.LEGAL_BASES, schemas.shape_of(schemas.LegalBasisBody), schemas.LegalBasisPage
+            b"l/",
+            registry.LEGAL_BASES,
+            schemas.shape_of(schemas.LegalBasisBody),
+            schemas.LegalBasisPage,
         ),
         schemas.LegalBasisPage,
     ),
