@@ -33,7 +33,6 @@ async def submit_event(request: web.Request) -> web.Response:
     context = context_of(request)
     data = await _read_event(request, context.limits.event_body_bytes_max)
     status = (await context.service.submit([data], client=address_of(request)))[0]
-    context.metrics.on_submit((status,))
     headers = {"Cache-Control": "no-store"}
     wait_s = preferred_wait_s(request)
     if status.state is EventState.PENDING and wait_s:
@@ -56,7 +55,6 @@ async def submit_batch(request: web.Request) -> web.Response:
         if wait_s:
             context.hub.add(watch, map(hash_event, events))
         statuses = await context.service.submit(events, client=address_of(request))
-        context.metrics.on_submit(statuses)
         if wait_s:
             statuses = await _wait_for_batch(context, watch, statuses, wait_s)
     finally:

@@ -115,7 +115,6 @@ class _Submission:
         context = self._context
         context.hub.add(self._watch, map(hash_event, events))
         statuses = await context.service.submit(events, client=self._client)
-        context.metrics.on_submit(statuses)
         for status in statuses:
             context.hub.answer(self._watch, status)
 

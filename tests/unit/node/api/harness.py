@@ -60,8 +60,8 @@ class Served:
 async def served(folder: Path, **changed: Any) -> AsyncIterator[Served]:
     """Serve a fresh node; keyword arguments change limits, `events_max` the pool."""
     events_max = changed.pop("events_max", 100_000)
-    service = MemoryService(folder, events_max=events_max)
     metrics = Metrics()
+    service = MemoryService(folder, metrics, events_max=events_max)
     app = build_app(service, Limits(**changed), metrics)
     try:
         async with listening(app, api=("127.0.0.1", 0)) as addresses:

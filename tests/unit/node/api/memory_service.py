@@ -19,6 +19,7 @@ from ledger.tlog.merkle import prove_inclusion
 from ledger.tlog.note import COSIGNATURE_ED25519, ED25519, SignedNote, SigningKey
 from ledger.tlog.receipt import Receipt
 from node.chain import Chain
+from node.metrics import Metrics
 from node.pool import Pool, PoolFull, PoolLimits
 from node.service import (
     EventState,
@@ -35,7 +36,8 @@ from tests import builders
 class MemoryService:
     """The `Service` port over one log; `hold` keeps events pending until `finalize`."""
 
-    def __init__(self, folder: Path, *, events_max: int = 100_000) -> None:
+    def __init__(self, folder: Path, metrics: Metrics, *, events_max: int = 100_000) -> None:
+        self._metrics = metrics
         self.genesis = builders.genesis()
         self.network = hash_genesis(self.genesis)
         self.hold = False
@@ -63,6 +65,7 @@ class MemoryService:
             raise self.failure
         self.clients.append(client)
         statuses = [self._admit(data) for data in events]
+        self._metrics.on_submit(statuses)
         self._wake()
         if not self.hold and len(self.pool) and not self._is_scheduled:
             self._is_scheduled = True

@@ -176,6 +176,8 @@ def test_metrics_have_a_listener_of_their_own(data_dir: Path) -> None:
         host, port = node.metrics_address
         async with node.client.get(f"http://{host}:{port}/metrics") as response:
             text = await response.text()
+        # Counted where events are admitted, once, and not again by the interface.
+        assert 'tallystick_submissions_total{code="",state="pending"} 1.0' in text
         assert 'tallystick_decisions_total{decision="permit"} 1.0' in text
         assert "tallystick_finality_seconds_count 1.0" in text
         assert "tallystick_height 1.0" in text
