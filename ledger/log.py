@@ -74,7 +74,7 @@ class FinalizedBlock:
 
 
 class Log:
-    """Final log of one network. A `StateReader` and a `HashReader`."""
+    """Final log of one network. A `StateReader` and a `HashReader`; used from one thread."""
 
     def __init__(self, store: Store, genesis: Genesis) -> None:
         """Open, or create at the genesis. Raises `CorruptStore` for a foreign or damaged store."""

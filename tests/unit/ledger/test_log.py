@@ -314,3 +314,20 @@ def test_small_hash_memo_changes_no_answer(
         proof = prove_inclusion(log, index, log.tree_size)
         leaf = hash_leaf(chain.entries[index])
         verify_inclusion(leaf, index, log.tree_size, proof, log.range.root())
+
+
+@pytest.mark.parametrize("most", [0, 3, 20_000])
+def test_values_in_memory_are_those_of_the_store(
+    store: Store, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr("ledger.log._RECENT_VALUES_MAX", most)
+    chain = ChainBuilder()
+    log = Log(store, chain.genesis)
+    assert log.get(b"t/") is None
+    for number in range(5):
+        value = b"%d" % number
+        changes = {b"t/": value, b"t/" + value: value}
+        log.append([_with(chain.add(), changes=changes)])
+        twin = {b"t/" + b"%d" % at: b"%d" % at for at in range(number + 1)} | {b"t/": value}
+        assert {key: log.get(key) for key in twin} == twin
+        assert dict(log.scan_state(b"t/", b"", 100)) == twin
