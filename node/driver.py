@@ -200,8 +200,8 @@ class Driver:
         for effect in effects:
             self._wal.append([self._with_events(record) for record in effect.persist])
         if any(effect.sync for effect in effects):
-            loop = asyncio.get_running_loop()
-            await loop.run_in_executor(self._workers, self._wal.sync)
+            # Not on the workers: a vote never waits behind signatures of events.
+            await asyncio.to_thread(self._wal.sync)
         for effect in effects:
             for send in effect.send:
                 frame = encode_frame(FrameType.CONSENSUS, send.message)
@@ -449,17 +449,17 @@ class Driver:
 
     def _revive(self, records: Sequence[WalRecord]) -> None:
         """Execute again the blocks of the write-ahead log that are not final yet."""
-        blocks = [record for record in records if isinstance(record, BlockRecord)]
-        orphans: list[Orphan] = []
-        for record in blocks:
-            events = tuple(parse_event(data) for data in record.events)
-            block = self.chain.parse(record.header, tuple(event.digest for event in events))
-            orphans.append(Orphan(block=block, events=events))
-        for orphan in sorted(orphans, key=lambda each: each.block.height):
-            if orphan.block.height > self.chain.log.tip.height:
-                for event in orphan.events:
-                    self.chain.pool.hold(event)
-                self.chain.validate(orphan.block)
+        waiting: list[Orphan] = []
+        for record in records:
+            if isinstance(record, BlockRecord):
+                block = self.chain.parse(record.header, record.refs)
+                if block.height > self.chain.log.tip.height:
+                    events = tuple(parse_event(data) for data in record.events)
+                    waiting.append(Orphan(block=block, events=events))
+        for orphan in sorted(waiting, key=lambda each: each.block.height):
+            for event in orphan.events:
+                self.chain.pool.hold(event)
+            self.chain.validate(orphan.block)
 
     def _spawn(self, coroutine: Coroutine[object, object, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
