@@ -1,6 +1,8 @@
 """What a node measures, in a registry of its own: nothing is shared between nodes of a process."""
 
 import time
+from collections import Counter as Tally
+from collections import OrderedDict
 from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -19,7 +21,7 @@ class Metrics:
     def __init__(self) -> None:
         registry = CollectorRegistry()
         self.registry = registry
-        self._submitted_at_s: dict[bytes, float] = {}
+        self._submitted_at_s: OrderedDict[bytes, float] = OrderedDict()
         self._submissions = Counter(
             "tallystick_submissions",
             "Answers to submitted events",
@@ -76,12 +78,15 @@ class Metrics:
     def on_submit(self, statuses: Iterable[EventStatus]) -> None:
         """Events were submitted through an interface of this node."""
         now_s = time.monotonic()
+        answers: Tally[tuple[str, str]] = Tally()
         for status in statuses:
-            self._submissions.labels(status.state.value, status.code).inc()
+            answers[status.state.value, status.code] += 1
             if status.state is EventState.PENDING:
                 self._submitted_at_s.setdefault(status.digest, now_s)
         while len(self._submitted_at_s) > SUBMITTED_REMEMBERED_MAX:
-            del self._submitted_at_s[next(iter(self._submitted_at_s))]
+            self._submitted_at_s.popitem(last=False)
+        for labels, count in answers.items():
+            self._submissions.labels(*labels).inc(count)
 
     def on_block(self, block: FinalBlock) -> None:
         """A block is final and durable here."""

@@ -5,6 +5,7 @@ nor many members behind one address can take what belongs to others, and peers a
 Pure: time is an argument, in milliseconds from any fixed start; arithmetic is in whole numbers.
 """
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,8 +21,8 @@ class _Bucket:
 class RateQuota:
     """Token buckets: `rate_per_s` units a second and key, `burst` at once.
 
-    At most `keys_max` keys are remembered. A full bucket says nothing, so it can be forgotten;
-    beyond the maximum the key that was quiet for longest is forgotten.
+    At most `keys_max` keys are remembered: beyond that the key that was quiet for longest, whose
+    bucket has filled up most, is forgotten, which costs the same however many there are.
     """
 
     def __init__(self, *, rate_per_s: int, burst: int, keys_max: int = 10_000) -> None:
@@ -30,7 +31,7 @@ class RateQuota:
         self._rate_per_s = rate_per_s
         self._burst_milli = burst * _MILLI
         self._keys_max = keys_max
-        self._buckets: dict[str, _Bucket] = {}
+        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._buckets)
@@ -56,7 +57,7 @@ class RateQuota:
         level = self._level(key, now_ms) - amount * _MILLI
         self._buckets.pop(key, None)
         if len(self._buckets) >= self._keys_max:
-            self._forget(now_ms)
+            self._buckets.popitem(last=False)
         self._buckets[key] = _Bucket(level, now_ms)
 
     def _level(self, key: str, now_ms: int) -> int:
@@ -65,14 +66,6 @@ class RateQuota:
             return self._burst_milli
         gained = max(0, now_ms - bucket.at_ms) * self._rate_per_s
         return min(self._burst_milli, bucket.millitokens + gained)
-
-    def _forget(self, now_ms: int) -> None:
-        full = [key for key in self._buckets if self._level(key, now_ms) >= self._burst_milli]
-        for key in full:
-            del self._buckets[key]
-        if not full:
-            # Insertion order is order of last use, since `charge` inserts afresh.
-            del self._buckets[next(iter(self._buckets))]
 
 
 class CountQuota:

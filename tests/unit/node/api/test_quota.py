@@ -27,14 +27,15 @@ def test_time_that_goes_back_gives_nothing() -> None:
     assert quota.take("a", 1, 0) == 100
 
 
-def test_keys_are_bounded_and_full_buckets_forgotten_first() -> None:
+def test_keys_are_bounded_and_the_quietest_is_forgotten() -> None:
     quota = RateQuota(rate_per_s=1, burst=10, keys_max=3)
-    quota.take("spent", 10, 0)
-    quota.take("light", 1, 0)
-    quota.take("other", 10, 0)
+    for key in ("first", "second", "third"):
+        quota.take(key, 10, 0)
+    quota.take("first", 1, 1_000)
     quota.take("new", 1, 1_000)
     assert len(quota) == 3
-    assert quota.take("spent", 5, 1_000) > 0
+    assert quota.wait_ms("first", 1, 1_000) > 0
+    assert quota.wait_ms("second", 10, 1_000) == 0
     for number in range(100):
         quota.take(f"key {number}", 10, 1_000)
     assert len(quota) == 3
