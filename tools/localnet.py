@@ -144,6 +144,10 @@ class Localnet:
 
     def pid(self, member: str) -> int:
         """Process id of a running node, or 0."""
+        child = self._children.get(member)
+        # Just after its start a process has no command line to recognise it by yet.
+        if child is not None and child.poll() is None:
+            return child.pid
         return _running_pid(self.node_directory(member))
 
     def start(self, members: Iterable[str] | None = None) -> list[str]:
