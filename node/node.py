@@ -97,6 +97,7 @@ class Node:
         self._recent: OrderedDict[int, FinalBlock] = OrderedDict()
         self._block_arrived = asyncio.Event()
         self._checkpoint_arrived = asyncio.Event()
+        self._changed = asyncio.Event()
         self._to_send: list[bytes] = []
         self._clock = SystemClock()
 
@@ -190,6 +191,7 @@ class Node:
         """A peer came (back): it may have missed what waits here."""
         self._send_events(peer, [event.data for event in self._chain.pool])
         self._driver.on_connected(peer)
+        self._tell_change()
 
     # --- from the driver ----------------------------------------------------------------------
 
@@ -209,11 +211,16 @@ class Node:
             self._release(event.digest)
         self._block_arrived.set()
         self._block_arrived = asyncio.Event()
+        self._tell_change()
 
     def on_checkpoint(self) -> None:
         """A checkpoint may have got its quorum."""
         self._checkpoint_arrived.set()
         self._checkpoint_arrived = asyncio.Event()
+
+    def _tell_change(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     def _release(self, digest: bytes) -> None:
         for future in self._waiters.pop(digest, ()):
@@ -407,6 +414,10 @@ class Node:
                 )
             )
         return tuple(reasons)
+
+    async def wait_change(self) -> None:
+        """Return when the answer of `not_ready` may have changed: a peer came, a block is final."""
+        await self._changed.wait()
 
 
 def _judge_many(datas: list[bytes]) -> list[Event | EventStatus]:

@@ -143,3 +143,6 @@ class Service(Protocol):
 
     def not_ready(self) -> tuple[Reason, ...]:
         """Empty when the node can take events and make progress."""
+
+    async def wait_change(self) -> None:
+        """Return when the answer of `not_ready` may have changed."""

@@ -1,6 +1,5 @@
 """Is the process alive, can it make progress, what does it measure."""
 
-import asyncio
 import hashlib
 
 from aiohttp import web
@@ -17,8 +16,6 @@ from node.api.problems import Problem
 from node.api.schemas import HealthBody, node_body, reason_bodies
 from node.metrics import CONTENT_TYPE
 
-# The port has no event for becoming ready: it depends on peers, storage and catching up at once.
-_READY_CHECK_S = 0.05
 OPENAPI = web.AppKey("openapi", bytes)
 
 
@@ -36,7 +33,7 @@ async def read_ready(request: web.Request) -> web.Response:
     if reasons and wait_s:
         async with context.waiting(wait_s):
             while reasons:
-                await asyncio.sleep(_READY_CHECK_S)
+                await context.service.wait_change()
                 reasons = context.service.not_ready()
     if reasons:
         detail = "; ".join(reason.detail for reason in reasons)

@@ -256,6 +256,13 @@ class MemoryService:
     def not_ready(self) -> tuple[Reason, ...]:
         return self.reasons
 
+    async def wait_change(self) -> None:
+        await self._changed.wait()
+
+    def set_reasons(self, *reasons: Reason) -> None:
+        self.reasons = reasons
+        self._wake()
+
 
 def _refused(
     digest: bytes, code: str, detail: str, *, retry_after_s: int = 0

@@ -151,7 +151,7 @@ def test_readiness_gives_reasons_and_waits(data_dir: Path) -> None:
     reason = Reason(code="peers-missing", detail="1 of 3 peers", advice="start the others")
 
     async def story(node: Served) -> None:
-        node.service.reasons = (reason,)
+        node.service.set_reasons(reason)
         body = await node.get_json("/readyz", status=503)
         assert body["code"] == "node-not-ready"
         assert body["reasons"] == [
@@ -159,7 +159,7 @@ def test_readiness_gives_reasons_and_waits(data_dir: Path) -> None:
         ]
         asked = asyncio.create_task(node.get_json("/readyz?wait=10"))
         await node.get_json("/healthz")
-        node.service.reasons = ()
+        node.service.set_reasons()
         assert (await asked)["status"] == "ready"
         assert (await node.get_json("/v1/status"))["member"] == "cn-3301-tax"
 
