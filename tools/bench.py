@@ -159,9 +159,7 @@ async def _load(
             killer = group.create_task(_kill(plan, network, tally, killed_s))
             async with asyncio.TaskGroup() as loads:
                 for place, client in enumerate(clients):
-                    share = plan.in_flight // len(clients) + (
-                        place < plan.in_flight % len(clients)
-                    )
+                    share = plan.in_flight // len(clients) + (place < plan.in_flight % len(clients))
                     loads.create_task(submit(client, work, share, tally))
             killer.cancel()
     finally:
@@ -182,9 +180,7 @@ async def _load(
     }
 
 
-async def _load_stream(
-    client: Client, work: deque[Chain], in_flight: int, tally: Tally
-) -> None:
+async def _load_stream(client: Client, work: deque[Chain], in_flight: int, tally: Tally) -> None:
     """One WebSocket: each answer lets the next event of its exchange go."""
     under_way: dict[bytes, Chain] = {}
     async with client.stream() as stream:
@@ -212,9 +208,7 @@ async def _load_stream(
             await _send(stream, ready, under_way)
 
 
-async def _send(
-    stream: SubmitStream, chains: list[Chain], under_way: dict[bytes, Chain]
-) -> None:
+async def _send(stream: SubmitStream, chains: list[Chain], under_way: dict[bytes, Chain]) -> None:
     now_s = time.monotonic()
     for chain in chains:
         chain.sent_s = now_s
@@ -354,22 +348,26 @@ def _bodies(
     genesis: Genesis, requester: str, provider: str, seed: bytes, subjects: int, chain: Chain
 ) -> Iterator[tuple[str, str, Body]]:
     """The five steps; the first is signed into `chain` before the next is asked for."""
-    yield requester, "requester", ShareRequested(
-        provider=provider,
-        dataset="registration",
-        purpose="assessment",
-        # Covers every pair of members, those added for larger networks too.
-        legal_basis=_open_basis(genesis, requester, provider),
-        fields=("uscc", "name", "type", "industry", "status"),
-        period_from="2025-01-01",
-        period_to="2025-12-31",
-        subjects=tuple(
-            hashlib.sha256(seed + at.to_bytes(2, "big")).digest() for at in range(subjects)
+    yield (
+        requester,
+        "requester",
+        ShareRequested(
+            provider=provider,
+            dataset="registration",
+            purpose="assessment",
+            # Covers every pair of members, those added for larger networks too.
+            legal_basis=_open_basis(genesis, requester, provider),
+            fields=("uscc", "name", "type", "industry", "status"),
+            period_from="2025-01-01",
+            period_to="2025-12-31",
+            subjects=tuple(
+                hashlib.sha256(seed + at.to_bytes(2, "big")).digest() for at in range(subjects)
+            ),
+            # Exempt from the reciprocity rule, which would send some exchanges to review.
+            urgency="critical",
+            retention_days=180,
+            case="bench",
         ),
-        # Exempt from the reciprocity rule, which would send some exchanges to review.
-        urgency="critical",
-        retention_days=180,
-        case="bench",
     )
     exchange = chain.digests[0]
     delivered = ShareDelivered(
@@ -382,12 +380,18 @@ def _bodies(
         outbox_until_ms=genesis.time_ms + 86_400_000,
     )
     yield provider, "provider", delivered
-    yield requester, "requester", ShareRejected(
-        exchange=exchange, commitment=seed, code_set="tallystick-1", codes=(99_999,), text=""
+    yield (
+        requester,
+        "requester",
+        ShareRejected(
+            exchange=exchange, commitment=seed, code_set="tallystick-1", codes=(99_999,), text=""
+        ),
     )
     yield provider, "provider", delivered
-    yield requester, "requester", ShareReceived(
-        exchange=exchange, commitment=seed, record_count=subjects
+    yield (
+        requester,
+        "requester",
+        ShareReceived(exchange=exchange, commitment=seed, record_count=subjects),
     )
 
 

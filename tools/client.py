@@ -119,9 +119,7 @@ _ENCODER = msgspec.msgpack.Encoder()
 class Client:
     """One node's API, believed only as far as `genesis` proves it. Use as `async with`."""
 
-    def __init__(
-        self, url: str, genesis: Genesis, *, tls: ssl.SSLContext | bool = True
-    ) -> None:
+    def __init__(self, url: str, genesis: Genesis, *, tls: ssl.SSLContext | bool = True) -> None:
         self.url = url.rstrip("/")
         self.genesis = genesis
         self.network = hash_genesis(genesis)

@@ -110,9 +110,7 @@ def audit(story: Story) -> None:
         "replay": report["replay"],
         "replay_entries_per_s": report["entries_per_s"],
     }
-    story.tell(
-        say("demo.replayed", entries=report["entries"], rate=report["entries_per_s"])
-    )
+    story.tell(say("demo.replayed", entries=report["entries"], rate=report["entries_per_s"]))
 
 
 async def _request_all(story: Story, client: Client) -> None:
@@ -185,9 +183,7 @@ async def _restart(story: Story) -> None:
                 break
     seconds = time.monotonic() - started_s
     story.figures["catch_up_s"] = round(seconds, 3)
-    story.tell(
-        say("demo.caught_up", member=story.victim, seconds=round(seconds, 2), height=height)
-    )
+    story.tell(say("demo.caught_up", member=story.victim, seconds=round(seconds, 2), height=height))
 
 
 def _tell_decisions(story: Story) -> None:
@@ -239,9 +235,7 @@ async def _exchange(story: Story, client: Client) -> None:
             outbox_until_ms=story.genesis.time_ms + 30 * 86_400_000,
         )
         await _act(story, client, case.provider, "provider", delivered)
-        received = ShareReceived(
-            exchange=event.digest, commitment=commitment, record_count=records
-        )
+        received = ShareReceived(exchange=event.digest, commitment=commitment, record_count=records)
         await _act(story, client, case.requester, "requester", received)
     story.tell(say("demo.lifecycle", count=len(permitted), approved=len(reviewed)))
     story.figures |= {"exchanges": len(permitted), "approved": len(reviewed)}

@@ -18,7 +18,6 @@ import random
 import select
 import signal
 import socket
-import subprocess
 import sys
 import time
 import tomllib
@@ -115,7 +114,8 @@ class Localnet:
             raise NotFound("network-not-found", f"{directory} holds no network.toml") from None
         except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
             raise InvalidInput("network-invalid", f"{path}: {error}") from None
-        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        # Children of this process that are not reaped yet.
+        self._started: dict[str, int] = {}
 
     @property
     def genesis_path(self) -> Path:
@@ -144,10 +144,10 @@ class Localnet:
 
     def pid(self, member: str) -> int:
         """Process id of a running node, or 0."""
-        child = self._children.get(member)
+        pid = self._started.get(member, 0)
         # Just after its start a process has no command line to recognise it by yet.
-        if child is not None and child.poll() is None:
-            return child.pid
+        if pid and os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            return pid
         return _running_pid(self.node_directory(member))
 
     def start(self, members: Iterable[str] | None = None) -> list[str]:
@@ -211,22 +211,31 @@ class Localnet:
     def _spawn(self, member: str) -> None:
         directory = self.node_directory(member)
         command = [sys.executable, "-m", "node", "--config", str(directory / "node.toml")]
-        with (directory / "node.log").open("ab") as log:
-            child = subprocess.Popen(  # noqa: S603 - our own program with our own arguments
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        (directory / "node.pid").write_text(f"{child.pid}\n")
-        self._children[member] = child
+        log = str(directory / "node.log")
+        pid = os.posix_spawn(
+            sys.executable,
+            command,
+            os.environ,
+            file_actions=(
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+                (os.POSIX_SPAWN_DUP2, 1, 2),
+            ),
+            # A session of its own: Ctrl-C at our terminal is not meant for the nodes.
+            setsid=True,
+        )
+        (directory / "node.pid").write_text(f"{pid}\n")
+        self._started[member] = pid
 
     def _forget(self, member: str) -> None:
-        (self.node_directory(member) / "node.pid").unlink(missing_ok=True)
-        child = self._children.pop(member, None)
-        if child is not None:
-            child.wait()
+        """Remove the pid file of an ended node, and reap it if this process started it."""
+        path = self.node_directory(member) / "node.pid"
+        try:
+            os.waitpid(int(path.read_text()), 0)
+        except (FileNotFoundError, ChildProcessError):
+            pass  # forgotten already, or the child of another process, which reaps it
+        path.unlink(missing_ok=True)
+        self._started.pop(member, None)
 
     def _wait_one(self, member: str, deadline: float) -> None:
         reason = ""

@@ -27,8 +27,16 @@ class WordOption(click.Option):
         return click.Option.get_help_record(shown, ctx)
 
 
+# Accepted everywhere; the root command has read it before any command is parsed.
+_LANG = WordOption(["--lang"], type=click.Choice(LANGUAGES), expose_value=False, help="option.lang")
+
+
 class WordCommand(click.Command):
     """A command whose help is a key of the catalogue."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """The command's own and `--lang`."""
+        return [_LANG, *super().get_params(ctx)]
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Help in the chosen language."""
@@ -43,6 +51,10 @@ class WordGroup(click.Group):
     """A group whose help is a key of the catalogue."""
 
     command_class = WordCommand
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """The group's own and `--lang`."""
+        return [_LANG, *super().get_params(ctx)]
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Help in the chosen language."""
@@ -68,10 +80,7 @@ def option(*names: str, **settings: Any) -> Callable[[F], F]:
 
 
 def common(function: F) -> F:
-    """Add `--json` (parameter `as_json`) and `--lang` (chosen before commands are parsed)."""
-    function = option(
-        "--lang", type=click.Choice(LANGUAGES), expose_value=False, help="option.lang"
-    )(function)
+    """Add `--json` (parameter `as_json`)."""
     return option("--json", "as_json", is_flag=True, help="option.json")(function)
 
 

@@ -56,9 +56,7 @@ def mirror(url: str, directory: Path, genesis: Path | None, as_json: bool) -> No
 @command.command("replay", help="help.audit_replay")
 @click.argument("where")
 @genesis_option
-@option(
-    "--jobs", type=click.IntRange(1, 256), default=os.cpu_count() or 1, help="option.jobs"
-)
+@option("--jobs", type=click.IntRange(1, 256), default=os.cpu_count() or 1, help="option.jobs")
 @common
 def replay(where: str, genesis: Path | None, jobs: int, as_json: bool) -> None:
     """Execute a whole log again."""

@@ -253,14 +253,15 @@ def status(place: Place, exchange: str, as_json: bool) -> None:
 
 
 @command.command("watch", help="help.officer_watch")
+@option("--since", type=click.IntRange(0), help="option.since")
 @_place(None)
-def watch(place: Place, as_json: bool) -> None:
+def watch(place: Place, since: int | None, as_json: bool) -> None:
     """Show records as they become final, until Ctrl-C; with --json one object a line."""
 
     async def follow() -> None:
         query = f"?member={place.member}" if place.member else ""
         async with Client(place.url, read_genesis(place.genesis)) as client:
-            async for index in client.watch_indexes(f"/v1/stream{query}"):
+            async for index in client.watch_indexes(f"/v1/stream{query}", after_height=since):
                 _show_line(await client.fetch_record(index), as_json)
 
     try:

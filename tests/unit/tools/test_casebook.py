@@ -45,9 +45,7 @@ def sign_case(founding: Founding, case: Case, number: int) -> Event:
 
 
 def decide(cases: list[Case]) -> tuple[Outcome, ...]:
-    founding = found_network(
-        read_source(), nodes=4, policy_set=shipped_policy_set(), now=NOW
-    )
+    founding = found_network(read_source(), nodes=4, policy_set=shipped_policy_set(), now=NOW)
     block = BlockInput(
         network=hash_genesis(founding.genesis),
         height=1,
