@@ -234,8 +234,11 @@ class _Run:
         officer, member = find_officer(state, event.officer), find_member(state, event.member)
         asking, giving = find_member(state, requester), find_member(state, provider)
         asked = find_dataset(state, dataset)
-        assert officer is not None and member is not None, "check_event has found them"  # noqa: PT018
-        assert asking is not None and giving is not None and asked is not None, "likewise"  # noqa: PT018
+        assert officer is not None, "check_event has found it"
+        assert member is not None, "check_event has found it"
+        assert asking is not None, "check_event has found it"
+        assert giving is not None, "check_event has found it"
+        assert asked is not None, "check_event has found it"
         return Act(
             action=action,
             officer=officer,

@@ -43,10 +43,10 @@ TABLE: tuple[ShippedContract, ...] = (
 
 def load_shipped() -> PolicySet:
     """The shipped contracts and schema as version 1 of a policy set."""
-    folder = resources.files("contracts") / "policies"
+    folder = resources.files("contracts").joinpath("policies")
     contracts = tuple(
-        Contract(id=row.id, text=(folder / f"{row.id}.cedar").read_text("utf-8"))
+        Contract(id=row.id, text=folder.joinpath(f"{row.id}.cedar").read_text("utf-8"))
         for row in sorted(TABLE, key=lambda row: row.id)
     )
-    schema = (folder / "schema.cedarschema").read_text("utf-8")
+    schema = folder.joinpath("schema.cedarschema").read_text("utf-8")
     return PolicySet(version=1, engine=ENGINE_VERSION, schema=schema, contracts=contracts)

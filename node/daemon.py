@@ -27,12 +27,12 @@ from node.config import Config, read_config
 from node.cosign import CHECKPOINT_META, STATE_META, Cosigner
 from node.driver import Driver
 from node.errors import InvalidConfig, NodeError, StartRefused
-from node.links import Channel, Links
+from node.peers.links import Channel, Links
 from node.metrics import Metrics
 from node.node import Node, SystemClock
 from node.pool import Pool, PoolLimits
 from node.simplex.core import Simplex
-from node.simplex.errors import SimplexError
+from node.simplex.errors import CorruptWal, SimplexError, WalFailed
 from node.simplex.guard import GuardedSigner
 from node.simplex.types import Config as CoreConfig
 from node.simplex.types import WalRecord
@@ -252,6 +252,8 @@ def run(config_path: Path) -> int:
         store = open_store(config.path("node", "data_dir") / "store", config["node", "storage"])
     except InvalidConfig as error:
         return _refuse(f"the configuration has faults; correct them and start again\n{error}")
+    except CorruptStore as error:
+        return _refuse_store(config, error)
     except (NodeError, LedgerError) as error:
         return _refuse(str(error))
     try:
@@ -259,8 +261,14 @@ def run(config_path: Path) -> int:
     except StartRefused as error:
         return _refuse(str(error))
     except CorruptStore as error:
-        return _refuse(f"{error}. Restore the data directory from a backup, or start it empty")
-    except (StoreFailed, OSError) as error:
+        return _refuse_store(config, error)
+    except CorruptWal as error:
+        return _refuse(
+            f"the votes in {config.path('node', 'data_dir') / 'wal'} are damaged: {error}. Restore"
+            " that folder. Without it this node could contradict its own votes: if it is lost, have"
+            " the network replace this node's consensus key"
+        )
+    except (StoreFailed, WalFailed, OSError) as error:
         LOG.critical(
             "storage failed; the node stops, everything final is kept",
             error=str(error),
@@ -284,6 +292,14 @@ def _run_loop(main: Coroutine[object, object, None]) -> None:
     else:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(main)
+
+
+def _refuse_store(config: Config, error: CorruptStore) -> int:
+    return _refuse(
+        f"{error}. If this is the right data directory, restore it from a backup, or remove the"
+        f" folder {config.path('node', 'data_dir') / 'store'} alone and start again: the node gets"
+        " the log from its peers. Keep the folder wal beside it, which holds its votes"
+    )
 
 
 def _refuse(text: str) -> int:

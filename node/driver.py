@@ -22,9 +22,9 @@ from ledger.tlog.merkle import verify_consistency
 from node.chain import Chain
 from node.cosign import CHECKPOINT_META, Cosigner, Line
 from node.errors import InvalidHeader, InvalidMessage
-from node.fetch import Catchup, Orphan, Orphans
-from node.links import Channel
-from node.ranges import build_range
+from node.peers.fetch import Catchup, Orphan, Orphans
+from node.peers.links import Channel
+from node.peers.ranges import build_range
 from node.service import FinalBlock
 from node.simplex.core import Simplex
 from node.simplex.guard import GuardedSigner
@@ -44,7 +44,7 @@ from node.simplex.types import (
     WalRecord,
 )
 from node.simplex.wal import Wal
-from node.wire import BlockData, FrameType, Range, RangeWanted, decode_content, encode_frame
+from node.peers.wire import BlockData, FrameType, Range, RangeWanted, decode_content, encode_frame
 
 LOG = structlog.get_logger("driver")
 
@@ -59,7 +59,7 @@ Job = Callable[[], None]
 
 
 class Transport(Protocol):
-    """Sends frames; `node.links.Links` in a node."""
+    """Sends frames; `node.peers.links.Links` in a node."""
 
     def send(self, peer: int | None, channel: Channel, frame: bytes) -> None:
         """Queue a frame for one peer or for all."""

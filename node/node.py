@@ -34,7 +34,7 @@ from node.api.quota import RateQuota
 from node.chain import Chain
 from node.driver import Driver
 from node.errors import InvalidMessage
-from node.links import Channel, Links
+from node.peers.links import Channel, Links
 from node.metrics import Metrics
 from node.pool import PoolFull
 from node.service import (
@@ -47,7 +47,7 @@ from node.service import (
     Reason,
 )
 from node.simplex.types import Now, PendingChanged
-from node.wire import EventList, FrameType, decode_content, encode_frame
+from node.peers.wire import EventList, FrameType, decode_content, encode_frame
 
 LOG = structlog.get_logger("node")
 T = TypeVar("T")

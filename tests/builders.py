@@ -191,7 +191,7 @@ def world(**changed: object) -> World:
     """State of a genesis; the network id stays that of the plain genesis."""
     return World(
         network=NETWORK,
-        state=MapState(genesis_state(genesis(**changed))),  # type: ignore[arg-type]
+        state=MapState(genesis_state(genesis(**changed))),
     )
 
 
@@ -236,19 +236,19 @@ def request(*, subject_count: int = 1, **changed: object) -> Event:
         case="case",
     )
     body = msgspec.structs.replace(body, **changed)
-    return sign(body, **{"member": ASKER, "role": "requester", **envelope})  # type: ignore[arg-type]
+    return sign(body, **{"member": ASKER, "role": "requester", **envelope})
 
 
 def reviewed_request(**changed: object) -> Event:
     """A request that goes to review: it names a secret field."""
     base = {"dataset": "account", "purpose": "audit", "fields": ("account-number",)}
-    return request(**{**base, **changed})  # type: ignore[arg-type]
+    return request(**{**base, **changed})
 
 
 def _step(body: Body, member: str, role: str, changed: dict[str, object]) -> Event:
     envelope = {name: changed.pop(name) for name in ENVELOPE if name in changed}
     body = msgspec.structs.replace(body, **changed)
-    return sign(body, **{"member": member, "role": role, **envelope})  # type: ignore[arg-type]
+    return sign(body, **{"member": member, "role": role, **envelope})
 
 
 def approve(of: Event, **changed: object) -> Event:

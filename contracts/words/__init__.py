@@ -31,7 +31,9 @@ class Description:
 @cache
 def catalogue(language: Language) -> Mapping[str, Any]:
     """The parsed catalogue of a language."""
-    return tomllib.loads((files("contracts") / "words" / f"{language}.toml").read_text("utf-8"))
+    return tomllib.loads(
+        files("contracts").joinpath("words", f"{language}.toml").read_text("utf-8")
+    )
 
 
 def describe(code: str, language: Language, **values: str) -> Description:

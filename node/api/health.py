@@ -58,6 +58,4 @@ async def read_openapi(request: web.Request) -> web.Response:
     """GET /openapi.json: the document made from the route table at start."""
     document = request.app[OPENAPI]
     headers = {"ETag": f'"{hashlib.sha256(document).hexdigest()}"', "Cache-Control": "no-cache"}
-    return conditional_response(
-        request, document, content_type="application/json", headers=headers
-    )
+    return conditional_response(request, document, content_type="application/json", headers=headers)

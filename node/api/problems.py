@@ -79,36 +79,59 @@ class _Text:
 _TEXTS: Mapping[str, tuple[_Text, _Text]] = {
     "request-malformed": (
         _Text("请求不是有效的 HTTP", "服务器无法解析该请求。", "检查客户端发送的请求行和头部。"),
-        _Text("Not valid HTTP", "The request could not be parsed.",
-              "Check the request line and headers that the client sends."),
+        _Text(
+            "Not valid HTTP",
+            "The request could not be parsed.",
+            "Check the request line and headers that the client sends.",
+        ),
     ),
     "body-malformed": (
-        _Text("请求正文格式错误", "正文不是所声明类型的有效内容。",
-              "按 /openapi.json 中的格式重新编码正文。"),
-        _Text("Malformed body", "The body is not valid content of its declared type.",
-              "Encode the body as /openapi.json describes."),
+        _Text(
+            "请求正文格式错误",
+            "正文不是所声明类型的有效内容。",
+            "按 /openapi.json 中的格式重新编码正文。",
+        ),
+        _Text(
+            "Malformed body",
+            "The body is not valid content of its declared type.",
+            "Encode the body as /openapi.json describes.",
+        ),
     ),
     "body-truncated": (
-        _Text("请求正文不完整", "连接在正文结束之前中断。",
-              "完整地重新发送请求；重复提交是安全的。"),
-        _Text("Truncated body", "The connection ended before the body did.",
-              "Send the whole request again; submitting twice is safe."),
+        _Text(
+            "请求正文不完整", "连接在正文结束之前中断。", "完整地重新发送请求；重复提交是安全的。"
+        ),
+        _Text(
+            "Truncated body",
+            "The connection ended before the body did.",
+            "Send the whole request again; submitting twice is safe.",
+        ),
     ),
     "body-timeout": (
-        _Text("请求正文超时", "正文没有在规定时间内到达。",
-              "检查网络后重新发送；重复提交是安全的。"),
-        _Text("Body took too long", "The body did not arrive in the time allowed.",
-              "Check the network and send again; submitting twice is safe."),
+        _Text(
+            "请求正文超时", "正文没有在规定时间内到达。", "检查网络后重新发送；重复提交是安全的。"
+        ),
+        _Text(
+            "Body took too long",
+            "The body did not arrive in the time allowed.",
+            "Check the network and send again; submitting twice is safe.",
+        ),
     ),
     "parameter-invalid": (
         _Text("参数无效", "路径或查询参数不符合格式。", "按 /openapi.json 修改该参数。"),
-        _Text("Invalid parameter", "A path or query parameter has the wrong form.",
-              "Correct the parameter as /openapi.json describes."),
+        _Text(
+            "Invalid parameter",
+            "A path or query parameter has the wrong form.",
+            "Correct the parameter as /openapi.json describes.",
+        ),
     ),
     "cursor-invalid": (
         _Text("游标无效", "该游标不是本接口给出的。", "不带游标从第一页重新开始。"),
-        _Text("Invalid cursor", "This cursor was not given out by this route.",
-              "Start again from the first page, without a cursor."),
+        _Text(
+            "Invalid cursor",
+            "This cursor was not given out by this route.",
+            "Start again from the first page, without a cursor.",
+        ),
     ),
     "batch-empty": (
         _Text("批次为空", "批次中没有事件。", "至少提交一个事件。"),
@@ -116,24 +139,39 @@ _TEXTS: Mapping[str, tuple[_Text, _Text]] = {
     ),
     "batch-too-large": (
         _Text("批次过大", "批次中的事件过多。", "每批最多 1000 个事件，请拆分。"),
-        _Text("Batch too large", "The batch holds too many events.",
-              "Split it: at most 1,000 events in one batch."),
+        _Text(
+            "Batch too large",
+            "The batch holds too many events.",
+            "Split it: at most 1,000 events in one batch.",
+        ),
     ),
     "body-too-large": (
         _Text("请求正文过大", "正文超过本路由允许的大小。", "缩小或拆分请求。"),
-        _Text("Body too large", "The body is larger than this route allows.",
-              "Make the request smaller, or split it."),
+        _Text(
+            "Body too large",
+            "The body is larger than this route allows.",
+            "Make the request smaller, or split it.",
+        ),
     ),
     "headers-too-large": (
         _Text("请求头过大", "请求行或头部超过允许的大小。", "减少头部的数量或长度。"),
-        _Text("Headers too large", "The request line or a header is larger than allowed.",
-              "Send fewer or shorter headers."),
+        _Text(
+            "Headers too large",
+            "The request line or a header is larger than allowed.",
+            "Send fewer or shorter headers.",
+        ),
     ),
     "media-type-unsupported": (
-        _Text("不支持的内容类型", "Content-Type 不受支持。",
-              "使用 application/msgpack 或 application/json。"),
-        _Text("Unsupported media type", "The Content-Type is not supported.",
-              "Use application/msgpack or application/json."),
+        _Text(
+            "不支持的内容类型",
+            "Content-Type 不受支持。",
+            "使用 application/msgpack 或 application/json。",
+        ),
+        _Text(
+            "Unsupported media type",
+            "The Content-Type is not supported.",
+            "Use application/msgpack or application/json.",
+        ),
     ),
     "route-unknown": (
         _Text("没有这个地址", "该路径不存在。", "在 /openapi.json 中查看全部路径。"),
@@ -141,54 +179,85 @@ _TEXTS: Mapping[str, tuple[_Text, _Text]] = {
     ),
     "method-not-allowed": (
         _Text("不允许的方法", "该路径不接受此方法。", "使用 Allow 头中列出的方法。"),
-        _Text("Method not allowed", "This path does not take this method.",
-              "Use a method that the Allow header lists."),
+        _Text(
+            "Method not allowed",
+            "This path does not take this method.",
+            "Use a method that the Allow header lists.",
+        ),
     ),
     "upgrade-required": (
         _Text("需要 WebSocket", "该路径只接受 WebSocket 握手。", "用 WebSocket 客户端连接。"),
-        _Text("WebSocket required", "This path takes WebSocket handshakes only.",
-              "Connect with a WebSocket client."),
+        _Text(
+            "WebSocket required",
+            "This path takes WebSocket handshakes only.",
+            "Connect with a WebSocket client.",
+        ),
     ),
     "event-unknown": (
         _Text("未知事件", "本节点从未见过该事件。", "提交该事件；若已提交到别处，请稍后再查。"),
-        _Text("Unknown event", "This node has never seen the event.",
-              "Submit it; if another node has it, ask again shortly."),
+        _Text(
+            "Unknown event",
+            "This node has never seen the event.",
+            "Submit it; if another node has it, ask again shortly.",
+        ),
     ),
     "entry-unknown": (
         _Text("没有该条目", "日志还没有这么长。", "条目编号须小于 /v1/status 的 tree_size。"),
-        _Text("No such entry", "The log is not that long yet.",
-              "Ask for an index below the tree_size of /v1/status."),
+        _Text(
+            "No such entry",
+            "The log is not that long yet.",
+            "Ask for an index below the tree_size of /v1/status.",
+        ),
     ),
     "tile-unknown": (
         _Text("没有该分块", "该分块不存在或尚未完成。", "按检查点的大小计算分块路径。"),
-        _Text("No such tile", "The tile does not exist or is not complete yet.",
-              "Compute tile paths from the size of the checkpoint."),
+        _Text(
+            "No such tile",
+            "The tile does not exist or is not complete yet.",
+            "Compute tile paths from the size of the checkpoint.",
+        ),
     ),
     "quota-pending": (
         _Text("待定事件过多", "该成员或地址的待定事件已达份额。", "等待已提交的事件成为终局。"),
-        _Text("Too many pending events", "The member or address has its share of pending events.",
-              "Wait until submitted events are final."),
+        _Text(
+            "Too many pending events",
+            "The member or address has its share of pending events.",
+            "Wait until submitted events are final.",
+        ),
     ),
     "too-many-connections": (
         _Text("连接过多", "本节点的连接数已满。", "复用连接，或稍后重试。"),
-        _Text("Too many connections", "This node has as many connections as allowed.",
-              "Reuse connections, or try again later."),
+        _Text(
+            "Too many connections",
+            "This node has as many connections as allowed.",
+            "Reuse connections, or try again later.",
+        ),
     ),
     "receipt-not-yet": (
         _Text("尚无回执", "还没有覆盖该条目的法定多数检查点。", "稍后重试，或使用 ?wait=5。"),
-        _Text("No receipt yet", "No quorum checkpoint covers the entry yet.",
-              "Try again shortly, or use ?wait=5."),
+        _Text(
+            "No receipt yet",
+            "No quorum checkpoint covers the entry yet.",
+            "Try again shortly, or use ?wait=5.",
+        ),
     ),
     "checkpoint-not-yet": (
         _Text("尚无检查点", "还没有法定多数联署的检查点。", "稍后重试。"),
-        _Text("No checkpoint yet", "No checkpoint has a quorum of cosignatures yet.",
-              "Try again shortly."),
+        _Text(
+            "No checkpoint yet",
+            "No checkpoint has a quorum of cosignatures yet.",
+            "Try again shortly.",
+        ),
     ),
     "internal-error": (
-        _Text("内部错误", "节点遇到未预料的错误。",
-              "把 error_id 告诉节点管理员；重复提交是安全的。"),
-        _Text("Internal error", "The node met an error that it did not expect.",
-              "Tell the node's operator the error_id; submitting twice is safe."),
+        _Text(
+            "内部错误", "节点遇到未预料的错误。", "把 error_id 告诉节点管理员；重复提交是安全的。"
+        ),
+        _Text(
+            "Internal error",
+            "The node met an error that it did not expect.",
+            "Tell the node's operator the error_id; submitting twice is safe.",
+        ),
     ),
 }
 HTTP_CODES = tuple(_TEXTS)

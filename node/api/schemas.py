@@ -447,7 +447,12 @@ def record_body(index: int, height: int, event: Event, outcome: Outcome) -> Reco
 
 
 def entry_body(
-    *, index: int, height: int, data: bytes, leaf_hash: bytes, entry: Header | Record,
+    *,
+    index: int,
+    height: int,
+    data: bytes,
+    leaf_hash: bytes,
+    entry: Header | Record,
     event: Event | None,
 ) -> EntryBody:
     """JSON shape of an entry; `event` is the parsed event of a record."""

@@ -237,5 +237,3 @@ async def _send_blocks(
     finally:
         upcoming.cancel()
         await asyncio.gather(upcoming, return_exceptions=True)
-
-

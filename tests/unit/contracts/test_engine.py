@@ -25,9 +25,7 @@ from tests.unit.contracts.samples import states
 
 
 def made_of(text: str, contract: str = "draft") -> PolicySet:
-    return msgspec.structs.replace(
-        load_shipped(), contracts=(Contract(id=contract, text=text),)
-    )
+    return msgspec.structs.replace(load_shipped(), contracts=(Contract(id=contract, text=text),))
 
 
 def act(state: StateReader, **changed: object) -> Act:
@@ -41,7 +39,7 @@ def act(state: StateReader, **changed: object) -> Act:
         "urgency": "normal", "fields": ("uscc",), "subjects": 1, "period_days": 30,
         "retention_days": 100, "same_officer": True,
     }  # fmt: skip
-    return Act(**{**base, **changed})  # type: ignore[arg-type]
+    return Act(**{**base, **changed})
 
 
 def decide(policy_set: PolicySet) -> Decision:
@@ -195,7 +193,10 @@ def test_facts_conform_to_the_schema() -> None:
 
 def test_engines_follow_the_bytes_of_the_state() -> None:
     contracts = Contracts()
-    shipped, draft = states(), states(policy_set=made_of('@id("draft") permit (principal, action, resource);'))  # noqa: E501 - two states, one line
+    shipped, draft = (
+        states(),
+        states(policy_set=made_of('@id("draft") permit (principal, action, resource);')),
+    )  # noqa: E501 - two states, one line
     first, second = contracts.at(shipped), contracts.at(draft)
     assert first.hash == hash_policy_set(load_shipped()) != second.hash
     assert contracts.at(states()) is first

@@ -30,11 +30,11 @@ def members(**scores: int) -> tuple[Member, ...]:
 
 def crs(**changed: object) -> Event:
     base = {"dataset": "account", "purpose": "automatic-exchange", "fields": ("balance-fen",)}
-    return request(**{**base, **changed})  # type: ignore[arg-type]
+    return request(**{**base, **changed})
 
 
 def filing(**changed: object) -> Event:
-    return request(**{"dataset": "filing", "fields": ("tax-type",), **changed})  # type: ignore[arg-type]
+    return request(**{"dataset": "filing", "fields": ("tax-type",), **changed})
 
 
 def test_automatic_exchange() -> None:
@@ -44,8 +44,9 @@ def test_automatic_exchange() -> None:
 
 
 def test_credit() -> None:
-    grade_c, grade_d = states(members=members(cn_3301_tax=500)), states(
-        members=members(cn_3301_tax=100)
+    grade_c, grade_d = (
+        states(members=members(cn_3301_tax=500)),
+        states(members=members(cn_3301_tax=100)),
     )
     assert outcome(request()).decision == "permit"
     assert outcome(request(), grade_c).decision == "review"

@@ -11,7 +11,9 @@ from ledger.events import InvalidEvent, parse_event
 
 def flat(tree: object, path: str = "") -> dict[str, str]:
     if isinstance(tree, dict):
-        return {key: text for name in tree for key, text in flat(tree[name], f"{path}/{name}").items()}  # noqa: E501 - one comprehension
+        return {
+            key: text for name in tree for key, text in flat(tree[name], f"{path}/{name}").items()
+        }  # noqa: E501 - one comprehension
     return {path: str(tree)}
 
 

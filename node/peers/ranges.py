@@ -6,7 +6,7 @@ from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.merkle import prove_consistency
 from ledger.tlog.note import SignedNote
 from node.cosign import Cosigner
-from node.wire import RANGE_BYTES_MAX, BlockData, Range
+from node.peers.wire import RANGE_BYTES_MAX, BlockData, Range
 
 
 def build_range(log: Log, cosigner: Cosigner, from_height: int) -> Range:

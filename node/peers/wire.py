@@ -1,4 +1,4 @@
-"""Frames between nodes, one byte of type and a content; see `node.links` for the channels.
+"""Frames between nodes, one byte of type and a content; see `node.peers.links` for the channels.
 
     consensus channel
       1  consensus message          bytes of `node.simplex.messages`

@@ -1,0 +1,1 @@
+"""Links to the other nodes, and what travels on them: blocks, events, final ranges."""
