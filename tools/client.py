@@ -345,7 +345,8 @@ class Client:
                 text = str(error) or type(error).__name__
                 raise Unreachable("unreachable", f"{self.url}: {text}") from None
             # The node names the time; there is no event to wait for.
-            named_s = float(retry_after) if retry_after.isascii() and retry_after.isdigit() else 0.1 * 2**attempt
+            is_named = retry_after.isascii() and retry_after.isdigit()
+            named_s = float(retry_after) if is_named else 0.1 * 2**attempt
             await asyncio.sleep(min(named_s, PAUSE_S_MAX))
         raise AssertionError("unreachable: the last attempt returns or raises")
 
