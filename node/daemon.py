@@ -190,6 +190,7 @@ async def serve(config: Config, genesis: Genesis, identity: Identity, store: Sto
             )
         finally:
             await links.close()
+            driver.close()
     LOG.info("node stopped", height=node.status().height)
 
 

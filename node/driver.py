@@ -157,6 +157,10 @@ class Driver:
             for task in self._tasks:
                 task.cancel()
 
+    def close(self) -> None:
+        """Release the write-ahead log, after `run` has ended."""
+        self._wal.close()
+
     # --- the loop -----------------------------------------------------------------------------
 
     async def _wait(self) -> None:
