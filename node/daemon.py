@@ -27,9 +27,9 @@ from node.config import Config, read_config
 from node.cosign import CHECKPOINT_META, STATE_META, Cosigner
 from node.driver import Driver
 from node.errors import InvalidConfig, NodeError, StartRefused
-from node.peers.links import Channel, Links
 from node.metrics import Metrics
 from node.node import Node, SystemClock
+from node.peers.links import Channel, Links
 from node.pool import Pool, PoolLimits
 from node.simplex.core import Simplex
 from node.simplex.errors import CorruptWal, SimplexError, WalFailed

@@ -25,6 +25,7 @@ from node.errors import InvalidHeader, InvalidMessage
 from node.peers.fetch import Catchup, Orphan, Orphans
 from node.peers.links import Channel
 from node.peers.ranges import build_range
+from node.peers.wire import BlockData, FrameType, Range, RangeWanted, decode_content, encode_frame
 from node.service import FinalBlock
 from node.simplex.core import Simplex
 from node.simplex.guard import GuardedSigner
@@ -44,7 +45,6 @@ from node.simplex.types import (
     WalRecord,
 )
 from node.simplex.wal import Wal
-from node.peers.wire import BlockData, FrameType, Range, RangeWanted, decode_content, encode_frame
 
 LOG = structlog.get_logger("driver")
 

@@ -34,8 +34,9 @@ from node.api.quota import RateQuota
 from node.chain import Chain
 from node.driver import Driver
 from node.errors import InvalidMessage
-from node.peers.links import Channel, Links
 from node.metrics import Metrics
+from node.peers.links import Channel, Links
+from node.peers.wire import EventList, FrameType, decode_content, encode_frame
 from node.pool import PoolFull
 from node.service import (
     EventState,
@@ -47,7 +48,6 @@ from node.service import (
     Reason,
 )
 from node.simplex.types import Now, PendingChanged
-from node.peers.wire import EventList, FrameType, decode_content, encode_frame
 
 LOG = structlog.get_logger("node")
 T = TypeVar("T")
@@ -373,6 +373,7 @@ class Node:
             network=self.network,
             height=tip.height,
             view=self._driver.core.current_view,
+            leader=self.genesis.validators[self._driver.core.leader].member,
             tree_size=self._log.tree_size,
             checkpoint_size=self._driver.cosigner.checkpoint_size,
             pending=len(self._chain.pool),

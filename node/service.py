@@ -80,6 +80,7 @@ class NodeStatus:
     network: bytes
     height: int
     view: int
+    leader: str
     tree_size: int
     checkpoint_size: int
     pending: int

@@ -109,11 +109,7 @@ def _read_key(path: Path, name: str, expected: bytes) -> SecretKey:
             f"the {name} key file {path} cannot be read: {error.strerror}",
             f"Put the key there, or correct [keys] {name}",
         ) from None
-    if mode & 0o077:
-        raise StartRefused(
-            f"the {name} key file {path} can be read by others (mode {mode:04o})",
-            f"Run: chmod 600 {path}",
-        )
+    _check_private(path, name, mode)
     try:
         key = parse_secret_key(text)
     except InvalidKey as error:
@@ -127,9 +123,18 @@ def _read_key(path: Path, name: str, expected: bytes) -> SecretKey:
     return key
 
 
+def _check_private(path: Path, name: str, mode: int) -> None:
+    if mode & 0o077:
+        raise StartRefused(
+            f"the {name} key file {path} can be read by others (mode {mode:04o})",
+            f"Run: chmod 600 {path}",
+        )
+
+
 def _check_certificate(config: Config, pinned: bytes) -> None:
     path, key_path = config.path("keys", "tls_certificate"), config.path("keys", "tls_key")
     try:
+        _check_private(key_path, "TLS", stat.S_IMODE(key_path.stat().st_mode))
         certificate = x509.load_pem_x509_certificate(path.read_bytes())
         key = load_pem_private_key(key_path.read_bytes(), password=None)
     except OSError as error:

@@ -305,8 +305,7 @@ async def _kill(plan: Plan, network: Localnet, tally: Tally, killed_s: list[floa
     victim, api = network.members[-1], network.index.nodes[0].api
     for _ in range(200):
         status = (await asyncio.to_thread(get_json, f"{api}/v1/status", timeout_s=5)).document
-        leads = status["view"] % plan.nodes == plan.nodes - 1
-        if leads == (plan.kill == "leader"):
+        if (status["leader"] == victim) == (plan.kill == "leader"):
             break
     await asyncio.to_thread(network.kill, victim)
     killed_s.append(time.monotonic())

@@ -339,6 +339,7 @@ class NodeBody(Body, frozen=True, kw_only=True):
     network: str
     height: int
     view: int
+    leader: str
     tree_size: int
     checkpoint_size: int
     pending: int
@@ -509,19 +510,12 @@ def node_body(status: NodeStatus) -> NodeBody:
         network=status.network.hex(),
         height=status.height,
         view=status.view,
+        leader=status.leader,
         tree_size=status.tree_size,
         checkpoint_size=status.checkpoint_size,
         pending=status.pending,
         syncing=status.syncing,
-        peers=tuple(
-            PeerBody(
-                member=peer.member,
-                connected=peer.connected,
-                final_height=peer.final_height,
-                last_seen_ms_ago=peer.last_seen_ms_ago,
-            )
-            for peer in status.peers
-        ),
+        peers=msgspec.convert(status.peers, tuple[PeerBody, ...], from_attributes=True),
     )
 
 

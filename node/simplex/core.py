@@ -75,6 +75,11 @@ class Simplex(Voter):
         return self._pace.view
 
     @property
+    def leader(self) -> int:
+        """Index of the validator that leads the current view."""
+        return self._pace.leader(self._pace.view)
+
+    @property
     def finalization(self) -> Certificate | None:
         """Certificate of the final view; None at the genesis or right after a state sync."""
         return self._store.finalization

@@ -246,6 +246,7 @@ class MemoryService:
             network=self.network,
             height=self.log.tip.height,
             view=self.log.tip.height + 1,
+            leader="cn-3301-tax",
             tree_size=self.log.tree_size,
             checkpoint_size=0 if self._checkpoint is None else self._checkpoint[0],
             pending=len(self.pool),
