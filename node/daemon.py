@@ -51,6 +51,7 @@ class Late:
         self.call: Callable[..., None] = _unset
 
     def __call__(self, *values: object) -> None:
+        """Call what was connected."""
         self.call(*values)
 
 
@@ -246,13 +247,14 @@ def run(config_path: Path) -> int:
     """Start a node and return its exit code."""
     try:
         config = read_config(config_path)
-        _configure_logging(config)
+    except InvalidConfig as error:
+        return _refuse(f"the configuration has faults; correct them and start again\n{error}")
+    _configure_logging(config)
+    try:
         genesis = read_genesis(config)
         identity = read_identity(config, genesis)
         lock = lock_data_dir(config.path("node", "data_dir"))
         store = open_store(config.path("node", "data_dir") / "store", config["node", "storage"])
-    except InvalidConfig as error:
-        return _refuse(f"the configuration has faults; correct them and start again\n{error}")
     except CorruptStore as error:
         return _refuse_store(config, error)
     except (NodeError, LedgerError) as error:

@@ -1,4 +1,4 @@
-"""Errors of `node`: one root. `Invalid*` blames outside bytes; `StartRefused` is for the operator."""
+"""Errors of `node`: one root. `Invalid*` blames outside bytes; `StartRefused` tells the operator."""
 
 
 class NodeError(Exception):
