@@ -1,4 +1,4 @@
-"""Four real nodes: every way to submit ends in the same record everywhere; bad input changes nothing.
+"""Four real nodes: every way to submit ends in one record everywhere, bad input changes nothing.
 
 One network serves the whole module; each test makes its own events.
 """
@@ -7,7 +7,6 @@ import asyncio
 import base64
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import aiohttp
 import msgspec

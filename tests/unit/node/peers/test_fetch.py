@@ -1,0 +1,133 @@
+"""Whom a lagging node asks, and that one liar neither stalls nor misleads it."""
+
+from node.peers.fetch import (
+    ANSWER_TIMEOUT_MS,
+    GAP_AT_ONCE,
+    GAP_PATIENCE_MS,
+    ORPHANS_MAX,
+    Catchup,
+    Orphan,
+    Orphans,
+)
+from node.simplex.types import Block
+from tests.builders import hash32
+
+PEERS = (1, 2, 3)
+FAR = 2**62
+
+
+def catchup(height: int = 10, **heights: int) -> Catchup:
+    made = Catchup(height=height, faulty_max=1)
+    for peer, claimed in heights.items():
+        made.note_peer(int(peer[1:]), claimed)
+    return made
+
+
+def block(label: str, parent: str, height: int) -> Orphan:
+    return Orphan(
+        block=Block(
+            hash=hash32(label), header=b"", refs=(), epoch=0, view=height, parent_view=height - 1,
+            height=height, parent_hash=hash32(parent), time_ms=0, proposer=0,
+        ),
+        events=(),
+    )  # fmt: skip
+
+
+def test_nobody_is_asked_without_a_gap() -> None:
+    made = catchup(p1=10, p2=9)
+    assert made.choose(0, PEERS) is None
+    assert made.wake_ms() is None
+    assert not made.is_behind
+
+
+def test_a_wide_gap_is_asked_for_at_once_and_a_small_one_with_patience() -> None:
+    assert catchup(p1=10 + GAP_AT_ONCE).choose(0, PEERS) == 1
+    made = catchup(p1=11)
+    made.note_progress(10, 1_000)
+    assert made.choose(1_000 + GAP_PATIENCE_MS - 1, PEERS) is None
+    assert made.wake_ms() == 1_000 + GAP_PATIENCE_MS
+    assert made.choose(1_000 + GAP_PATIENCE_MS, PEERS) == 1
+
+
+def test_only_connected_peers_are_asked_one_at_a_time() -> None:
+    made = catchup(p1=100, p2=90)
+    assert made.choose(0, (2, 3)) == 2
+    assert made.choose(1, PEERS) is None
+    assert made.wake_ms() == ANSWER_TIMEOUT_MS
+
+
+def test_the_claim_of_one_peer_does_not_make_a_node_behind() -> None:
+    made = catchup(p1=FAR, p2=11, p3=10)
+    assert not made.is_behind
+    made.note_peer(2, 10 + GAP_AT_ONCE)
+    assert made.is_behind
+
+
+def test_a_refused_answer_makes_the_next_peer_the_one_to_ask() -> None:
+    made = catchup(p1=FAR, p2=50, p3=40)
+    assert made.choose(0, PEERS) == 1
+    made.answered(1, is_good=False)
+    made.note_peer(1, FAR)
+    assert made.choose(0, PEERS) == 2
+    made.answered(2, is_good=True)
+    assert made.choose(0, PEERS) == 2
+
+
+def test_a_peer_that_gives_nothing_waits_until_the_others_were_asked() -> None:
+    made = catchup(p1=FAR, p2=50)
+    assert made.choose(0, PEERS) == 1
+    made.gave_nothing(1, FAR)
+    made.note_peer(1, FAR)
+    assert made.choose(0, PEERS) == 2
+    made.gave_nothing(2, 50)
+    assert made.choose(0, PEERS) == 1
+
+
+def test_a_silent_peer_is_left_for_another() -> None:
+    made = catchup(p1=FAR, p2=50)
+    assert made.choose(0, PEERS) == 1
+    assert made.choose(ANSWER_TIMEOUT_MS - 1, PEERS) is None
+    made.note_peer(1, FAR)
+    assert made.choose(ANSWER_TIMEOUT_MS, PEERS) == 2
+
+
+def test_only_an_awaited_answer_is_taken_and_only_once() -> None:
+    made = catchup(p1=50, p2=50)
+    assert not made.take_answer(1)
+    assert made.choose(0, PEERS) == 1
+    assert not made.take_answer(2)
+    assert made.take_answer(1)
+    assert not made.take_answer(1)
+    made.answered(1, is_good=True)
+    assert made.choose(0, PEERS) == 1
+    assert made.take_answer(1)
+
+
+def test_distrusted_peers_keep_nobody_awake() -> None:
+    made = catchup(p1=FAR)
+    made.choose(0, PEERS)
+    made.answered(1, is_good=False)
+    made.note_peer(1, FAR)
+    assert made.choose(0, PEERS) is None
+    assert made.wake_ms() is None
+
+
+def test_orphans_come_back_with_their_parent_and_are_bounded() -> None:
+    orphans = Orphans()
+    first, second = block("b", "a", 2), block("c", "a", 2)
+    orphans.add(first)
+    orphans.add(second)
+    assert orphans.take_children(hash32("x")) == []
+    assert orphans.take_children(hash32("a")) == [first, second]
+    assert orphans.get(hash32("b")) is None
+    for number in range(ORPHANS_MAX + 1):
+        orphans.add(block(str(number), "z", 3 + number))
+    assert len(orphans.take_children(hash32("z"))) == ORPHANS_MAX
+
+
+def test_orphans_below_the_final_height_go() -> None:
+    orphans = Orphans()
+    orphans.add(block("low", "a", 5))
+    orphans.add(block("high", "a", 6))
+    orphans.forget_below(5)
+    assert orphans.take_children(hash32("a")) == [block("high", "a", 6)]
