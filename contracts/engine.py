@@ -7,6 +7,7 @@ of a policy set covers the engine's version and the schema: another engine is an
 
 import hashlib
 import json
+import re
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from contracts.decision import Decision, Reason, Verdict
 from contracts.errors import InvalidPolicySet
 from contracts.facts import Act, build_context, entities_json, question
 from ledger.blocks import Obligations
+from ledger.events import Identifier
 from ledger.registry import POLICY_SETS, PolicySet
 from ledger.state import POLICY_SET_KEY, StateReader
 
@@ -25,9 +27,18 @@ ENGINE_VERSION = "cedarpy-4.12.2"
 POLICY_SET_DOMAIN = b"tallystick/policy-set/v1\0"
 _ENGINES_MAX = 8
 _HANDLES_MAX = 4_096
+# Cedar parses and evaluates by recursion without a bound: 250 brackets deep overflow a stack of
+# 2 MiB and kill the process. These bounds stand in front of it and are far above any real policy;
+# bounding what one statement holds cannot be tricked as counting depth could.
+POLICIES_MAX = 64
+STATEMENT_BRACKETS_MAX = 64
+STATEMENT_WORDS_MAX = 400
+_WORD = re.compile(r'"(?:[^"\\]|\\.)*"|//[^\r\n]*|\w+|[^\w\s]', re.DOTALL)
+_POLICY_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _KNOWN_ANNOTATIONS = frozenset(
     ("id", "title_zh", "title_en", "basis", "redact", "deadline_hours", "retention_days")
 )
+_DUTIES = frozenset(("redact", "deadline_hours", "retention_days"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,11 +68,13 @@ def validate_policy_set(policy_set: PolicySet) -> tuple[PolicyInfo, ...]:
     if policy_set.engine != ENGINE_VERSION:
         faults.append(f"made for engine {policy_set.engine}, this is {ENGINE_VERSION}")
     try:
+        _check_size(policy_set.schema)
         schema = cedarpy.Schema.from_str(policy_set.schema)
-    except ValueError as error:
+    except (ValueError, InvalidPolicySet) as error:
         raise InvalidPolicySet((*faults, f"schema: {error}")) from None
     for contract in policy_set.contracts:
         try:
+            _check_size(contract.text)
             infos += _read_policies(contract.id, contract.text)
             result = cedarpy.validate_policies(contract.text, schema)
         except (ValueError, InvalidPolicySet) as error:
@@ -70,9 +83,26 @@ def validate_policy_set(policy_set: PolicySet) -> tuple[PolicyInfo, ...]:
         faults += [f"{contract.id}: {error}" for error in result.errors]
     ids = [info.id for info in infos]
     faults += [f"policy id {name} stands twice" for name in sorted(ids) if ids.count(name) > 1]
+    if len(infos) > POLICIES_MAX:
+        faults.append(f"{len(infos)} policies, at most {POLICIES_MAX} are allowed")
     if faults:
         raise InvalidPolicySet(tuple(faults))
     return tuple(infos)
+
+
+def _check_size(text: str) -> None:
+    openings = words = 0
+    for word in _WORD.findall(text):
+        words += 1
+        openings += word in "([{"
+        if word == ";":
+            openings = words = 0
+        if openings > STATEMENT_BRACKETS_MAX:
+            raise InvalidPolicySet(
+                (f"a statement has more than {STATEMENT_BRACKETS_MAX} opening brackets",)
+            )
+        if words > STATEMENT_WORDS_MAX:
+            raise InvalidPolicySet((f"a statement has more than {STATEMENT_WORDS_MAX} words",))
 
 
 def _read_policies(contract: str, text: str) -> list[PolicyInfo]:
@@ -86,22 +116,35 @@ def _read_policies(contract: str, text: str) -> list[PolicyInfo]:
 def _read_policy(contract: str, policy: dict[str, Any]) -> PolicyInfo:
     notes = {name: value or "" for name, value in policy.get("annotations", {}).items()}
     name = notes.get("id", "")
+    if not _POLICY_ID.fullmatch(name):
+        raise InvalidPolicySet((f'every policy needs @id("{contract}"), at most 64 characters',))
     if name != contract and not name.startswith(contract + "."):
         raise InvalidPolicySet((f'every policy needs @id("{contract}") or @id("{contract}.…")',))
     unknown = sorted(notes.keys() - _KNOWN_ANNOTATIONS)
     if unknown:
         raise InvalidPolicySet((f"{name}: unknown annotation @{unknown[0]}",))
+    if policy["effect"] == "forbid" and not notes.keys().isdisjoint(_DUTIES):
+        raise InvalidPolicySet((f"{name}: only a permit carries duties",))
     return PolicyInfo(
         id=name,
         contract=contract,
         effect=policy["effect"],
         title_zh=notes.get("title_zh", name),
         title_en=notes.get("title_en", name),
-        redact=tuple(sorted(filter(None, notes.get("redact", "").split(",")))),
+        redact=_field_ids(name, notes.get("redact")),
         deadline_hours=_number(name, notes.get("deadline_hours")),
         retention_days=_number(name, notes.get("retention_days")),
         basis=notes.get("basis", ""),
     )
+
+
+def _field_ids(name: str, text: str | None) -> tuple[str, ...]:
+    if text is None:
+        return ()
+    try:
+        return msgspec.convert(sorted(text.split(",")), tuple[Identifier, ...])
+    except msgspec.ValidationError:
+        raise InvalidPolicySet((f"{name}: {text!r} is not a list of fields (a,b,c)",)) from None
 
 
 def _number(name: str, text: str | None) -> int | None:
@@ -145,9 +188,10 @@ class PolicyEngine:
         # Encoded once for all actions. No schema is passed: the policies are validated against it,
         # and a test validates what `facts` builds; checking every question would double the cost.
         context = msgspec.json.encode(build_context(state, act, time_ms)).decode()
-        entities = self._handle(entities_json(act.officer, act.member, act.provider, act.dataset))
         questions = [question(act, action, context) for action in actions]
+        text = entities_json(act.officer, act.member, act.provider, act.dataset)
         try:
+            entities = self._handle(text)
             results = cedarpy.is_authorized_batch(questions, self._policies, entities)
         except ValueError as error:
             return [_Answer(is_allowed=False, policies=(), errors=(str(error),)) for _ in actions]

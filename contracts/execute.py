@@ -8,6 +8,9 @@ same steps event by event, leaving out what must not be included.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
+
+import msgspec
 
 from contracts.admission import check_event, period_days
 from contracts.decision import Decision, Verdict
@@ -24,7 +27,7 @@ from contracts.lookup import (
 )
 from ledger.blocks import RECORDS, Outcome, Record
 from ledger.events import Event, ShareDelivered, ShareRequested
-from ledger.registry import EXCHANGES, PAIR_COUNTERS, Exchange, PairCounters
+from ledger.registry import EXCHANGES, PAIR_COUNTERS, Exchange
 from ledger.state import Overlay, StateReader, counters_key, exchange_key, nonce_key
 
 _HOUR_MS = 3_600_000
@@ -257,29 +260,28 @@ class _Run:
         )
 
     def _moved(self, exchange: Exchange, event: Event, step: Step) -> bytes:
-        values = {name: getattr(exchange, name) for name in Exchange.__struct_fields__}
-        values |= {
-            "status": step.after,
-            "changed_ms": self._time_ms,
-            "changed_height": self._height,
-        }
+        values: dict[str, Any] = {}
         if event.kind == "share.approved":
             # The time to answer starts when the review ends.
             values["deadline_ms"] = self._time_ms + exchange.deadline_ms - exchange.requested_ms
         if isinstance(event.body, ShareDelivered):
             values["commitment"] = event.body.commitment
             values["record_count"] = event.body.record_count
-        return EXCHANGES.encode(Exchange(**values))
+        moved = msgspec.structs.replace(
+            exchange,
+            status=step.after,
+            changed_ms=self._time_ms,
+            changed_height=self._height,
+            **values,
+        )
+        return EXCHANGES.encode(moved)
 
     def _count(self, exchange: Exchange, amounts: dict[str, int]) -> None:
         pair = (exchange.requester, exchange.provider, exchange.purpose)
         year = block_date(self._time_ms).year
         before = read_counters(self._overlay, *pair, year)
-        after = {
-            name: getattr(before, name) + amounts.get(name, 0)
-            for name in PairCounters.__struct_fields__
-        }
-        data = PAIR_COUNTERS.encode(PairCounters(**after))
+        after = {name: getattr(before, name) + amount for name, amount in amounts.items()}
+        data = PAIR_COUNTERS.encode(msgspec.structs.replace(before, **after))
         self._overlay.put(counters_key(*pair, year), data)
 
 

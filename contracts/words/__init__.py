@@ -64,6 +64,11 @@ def status_word(status: str, language: Language) -> str:
     return str(catalogue(language)["statuses"][status])
 
 
+def kind_word(kind: str, language: Language) -> str:
+    """Word for an event kind."""
+    return str(catalogue(language)["kinds"][kind])
+
+
 def role_word(role: str, language: Language) -> str:
     """Word for an officer's role."""
     return str(catalogue(language)["roles"][role])

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from contracts.execute import select
 from ledger.events import Event
-from ledger.state import MapState, nonce_key
+from ledger.state import MapState, StateDigest, apply_changes, hash_state, nonce_key
 from tests import builders
 from tests.builders import HEIGHT, NETWORK, TIME_MS
 from tests.unit.contracts.samples import CONTRACTS, run, states
@@ -67,3 +67,24 @@ def test_what_a_proposer_selects_every_validator_executes_alike(sequence: list[E
     checked = run(states(), *included)
     assert checked.records == built.records
     assert checked.overlay.changes == built.overlay.changes
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(events(), max_size=4), max_size=4))
+def test_digest_of_changes_equals_the_digest_of_the_whole_state(
+    blocks: list[list[Event]],
+) -> None:
+    state = MapState(states().pairs)
+    whole = StateDigest()
+    for pair in state.pairs.items():
+        whole.add(*pair)
+    accumulator = whole.encode()
+    for number, sequence in enumerate(blocks):
+        execution, _, _ = select(
+            state, sequence, network=NETWORK, height=HEIGHT + number, time_ms=TIME_MS + number,
+            first_index=1, contracts=CONTRACTS, events_max=10, bytes_max=1 << 20,
+        )  # fmt: skip
+        digest = apply_changes(accumulator, execution.overlay)
+        state.pairs.update(execution.overlay.changes)
+        accumulator = digest.encode()
+        assert digest.digest() == hash_state(state.pairs.items())

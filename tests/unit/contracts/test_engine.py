@@ -78,6 +78,22 @@ def test_hash_covers_engine_schema_and_texts() -> None:
             2 * '@id("draft") permit (principal, action, resource);',
             "stands twice",
         ),
+        ('@id("draft") forbid (principal, action, resource) when {' + "(" * 9_000, "brackets"),
+        (
+            '@id("draft") permit (principal, action, resource) when {' + "true && " * 4_000,
+            "words",
+        ),
+        (
+            '@id("draft") permit (principal, action, resource) when { "\\";" == ' + "(" * 65,
+            "brackets",
+        ),
+        ('@id("draft") @redact("phone, name") permit (principal, action, resource);', "fields"),
+        ('@id("draft") @redact("name") forbid (principal, action, resource);', "duties"),
+        (f'@id("draft.{64 * "a"}") permit (principal, action, resource);', "64 characters"),
+        (
+            "".join(f'@id("draft.{n}") permit (principal, action, resource);' for n in range(65)),
+            "65 policies",
+        ),
     ],
 )
 def test_invalid_policies_are_refused_with_the_fault(text: str, fault: str) -> None:
@@ -89,8 +105,19 @@ def test_invalid_policies_are_refused_with_the_fault(text: str, fault: str) -> N
 def test_other_engine_and_bad_schema_are_refused() -> None:
     with pytest.raises(InvalidPolicySet, match="cedarpy-1"):
         validate_policy_set(msgspec.structs.replace(load_shipped(), engine="cedarpy-1"))
-    with pytest.raises(InvalidPolicySet, match="schema"):
-        validate_policy_set(msgspec.structs.replace(load_shipped(), schema="entity"))
+    deep = "type Deep = " + "{a: " * 9_000
+    for schema in ("entity", deep):
+        with pytest.raises(InvalidPolicySet, match="schema"):
+            validate_policy_set(msgspec.structs.replace(load_shipped(), schema=schema))
+
+
+def test_facts_that_the_schema_does_not_know_are_a_deny_not_a_crash() -> None:
+    draft = made_of('@id("draft") permit (principal, action, resource);')
+    assert draft.schema.count("grade: String,") == 1
+    narrow = msgspec.structs.replace(draft, schema=draft.schema.replace("grade: String,", ""))
+    decision = decide(narrow)
+    assert (decision.verdict, decision.policies) == (Verdict.DENY, ())
+    assert "entity" in decision.errors[0]
 
 
 def test_any_engine_error_is_a_deny_even_beside_a_permit() -> None:
@@ -196,7 +223,7 @@ def test_engines_follow_the_bytes_of_the_state() -> None:
     shipped, draft = (
         states(),
         states(policy_set=made_of('@id("draft") permit (principal, action, resource);')),
-    )  # noqa: E501 - two states, one line
+    )
     first, second = contracts.at(shipped), contracts.at(draft)
     assert first.hash == hash_policy_set(load_shipped()) != second.hash
     assert contracts.at(states()) is first

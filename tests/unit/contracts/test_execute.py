@@ -11,9 +11,10 @@ import pytest
 
 from contracts.errors import InvalidInclusion, InvalidTime
 from contracts.execute import TIME_MS_MAX, select
+from contracts.lifecycle import STATUSES, STEPS
 from contracts.lookup import find_exchange, read_counters
 from ledger.blocks import RECORDS
-from ledger.events import Event
+from ledger.events import BODY_TYPES, Event
 from ledger.registry import POLICY_SETS, Contract, Exchange, Freeze
 from ledger.state import POLICY_SET_KEY, apply_changes
 from tests.builders import (
@@ -148,6 +149,21 @@ def test_freeze_stops_an_approval() -> None:
     state.pairs.update(run(states(), reviewed).overlay.changes)
     outcome = run(state, approve(reviewed)).outcomes[0]
     assert (outcome.applied, outcome.code) == (False, "contract-denied")
+
+
+def test_legal_basis_that_ended_since_the_request_stops_the_delivery() -> None:
+    opened = request()
+    later_ms = TIME_MS + 75 * 366 * 24 * HOUR_MS  # in 2101; the basis ends with 2099
+    outcome = run(state_after(opened), deliver(opened), time_ms=later_ms).outcomes[0]
+    assert (outcome.applied, outcome.code) == (False, "contract-denied")
+    assert outcome.policies == ("legality",)
+
+
+def test_table_of_steps_covers_every_kind_of_event() -> None:
+    assert {kind for kind, _ in BODY_TYPES} == STEPS.keys() | {"share.requested"}
+    assert {status for step in STEPS.values() for status in (*step.before, step.after)} <= {
+        *STATUSES
+    }
 
 
 def pick(events: list[Event], *, events_max: int = 1_000, bytes_max: int = 1 << 20):

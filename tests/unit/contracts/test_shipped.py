@@ -2,14 +2,15 @@
 
 from importlib.resources import files
 
+import msgspec
 import pytest
 
 from contracts.engine import validate_policy_set
 from contracts.shipped import TABLE, load_shipped
 from ledger.blocks import Outcome
 from ledger.events import Event
-from ledger.registry import Freeze, Member
-from ledger.state import StateReader
+from ledger.registry import EMPTY_COUNTERS, PAIR_COUNTERS, POLICY_SETS, Freeze, Member
+from ledger.state import POLICY_SET_KEY, MapState, StateReader, counters_key
 from tests import builders
 from tests.builders import ASKER, OWNER, TIME_MS, approve, deliver, request, reviewed_request
 from tests.unit.contracts.samples import run, state_after, states
@@ -155,6 +156,65 @@ def test_statistics() -> None:
 def test_tax_request() -> None:
     assert "tax-request" in outcome(filing()).policies
     assert outcome(filing(member="cn-3301-bank")).policies == ()
+
+
+def without(contract: str, state: MapState) -> MapState:
+    """The same state under the shipped contracts but one."""
+    shipped = load_shipped()
+    rest = tuple(each for each in shipped.contracts if each.id != contract)
+    pairs = dict(state.pairs)
+    pairs[POLICY_SET_KEY] = POLICY_SETS.encode(msgspec.structs.replace(shipped, contracts=rest))
+    return MapState(pairs)
+
+
+def took_much() -> MapState:
+    state = states()
+    counted = msgspec.structs.replace(EMPTY_COUNTERS, asked=25, permitted=25, delivered=25)
+    state.pairs[counters_key(ASKER, OWNER, "assessment", 2026)] = PAIR_COUNTERS.encode(counted)
+    return state
+
+
+def of_kind(kind: str) -> MapState:
+    """The asking member is of this kind."""
+    ids = sorted(builders.MEMBERS)
+    return states(
+        members=tuple(
+            builders.member(id_, kind=kind if id_ == ASKER else builders.MEMBERS[id_][1])
+            for id_ in ids
+        )
+    )
+
+
+OPEN, REVIEWED = request(label="open"), reviewed_request(label="reviewed")
+EVERYTHING = Freeze(requester="", provider="", dataset="", reason="")
+CAUSES: dict[str, tuple[MapState, Event, str, str]] = {
+    "automatic-exchange": (states(), crs(), "permit", "deny"),
+    "credit": (states(members=members(cn_3301_tax=500)), request(), "review", "permit"),
+    "criminal-release": (
+        states(), filing(purpose="criminal", urgency="critical"), "permit", "review"
+    ),
+    "delivery": (state_after(OPEN), deliver(OPEN), "", "contract-denied"),
+    "department-request": (of_kind("department"), request(purpose="criminal"), "permit", "deny"),
+    "four-eyes": (state_after(REVIEWED), approve(REVIEWED), "", "contract-denied"),
+    "freeze": (states(freezes=(EVERYTHING,)), request(), "deny", "permit"),
+    "legality": (states(), request(legal_basis="ended"), "deny", "permit"),
+    "necessity": (states(), request(subject_count=201), "deny", "permit"),
+    "reciprocity": (took_much(), request(), "review", "permit"),
+    "registration-release": (
+        of_kind("department"), request(purpose="refund-control"), "permit", "review"
+    ),
+    "routine-release": (states(), filing(), "permit", "review"),
+    "statistics": (states(), request(purpose="statistics"), "permit", "deny"),
+    "tax-request": (states(), filing(), "permit", "deny"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("contract", [row.id for row in TABLE])
+def test_taking_a_contract_away_changes_what_it_decides(contract: str) -> None:
+    state, event, with_it, without_it = CAUSES[contract]
+    for given, wanted in ((state, with_it), (without(contract, state), without_it)):
+        found = outcome(event, given)
+        assert (found.decision or found.code) == wanted
 
 
 def test_table_files_and_tests_agree() -> None:

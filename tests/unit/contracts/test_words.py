@@ -1,19 +1,32 @@
 """The catalogues have equal keys and equal places; values are never read as templates."""
 
 import re
+from pathlib import Path
 
 import pytest
 
 from contracts.lifecycle import STATUSES
-from contracts.words import LANGUAGES, catalogue, decision_word, describe, role_word, status_word
-from ledger.events import InvalidEvent, parse_event
+from contracts.words import (
+    LANGUAGES,
+    catalogue,
+    decision_word,
+    describe,
+    kind_word,
+    role_word,
+    status_word,
+)
+from ledger.errors import InvalidEvent
+from ledger.events import BODY_TYPES, parse_event
+
+ROOT = Path(__file__).parents[3]
+RAISED = re.compile(r'(?:_unfit|_refused|InvalidEvent)\(\s*"([a-z-]+)"')
 
 
 def flat(tree: object, path: str = "") -> dict[str, str]:
     if isinstance(tree, dict):
         return {
             key: text for name in tree for key, text in flat(tree[name], f"{path}/{name}").items()
-        }  # noqa: E501 - one comprehension
+        }
     return {path: str(tree)}
 
 
@@ -31,6 +44,7 @@ def test_every_state_role_and_decision_has_a_word() -> None:
         assert len({status_word(status, language) for status in STATUSES}) == len(STATUSES)
         for role in ("requester", "approver", "provider", "admin", "auditor", "supervisor"):
             assert role_word(role, language)
+        assert len({kind_word(kind, language) for kind, _ in BODY_TYPES}) == len(BODY_TYPES)
         for verdict in ("permit", "review", "deny"):
             assert decision_word(verdict, language)
 
@@ -51,3 +65,11 @@ def test_ledger_codes_have_words() -> None:
     for code in ("event-too-large", "event-kind-unknown", "event-body-invalid", "signature-invalid",
                  "pool-full", "rate-limited", "node-not-ready", "contract-denied"):  # fmt: skip
         assert code in catalogue("en")["codes"]
+
+
+def test_every_code_in_the_source_has_words() -> None:
+    places = ("contracts/admission.py", "contracts/execute.py", "ledger/events.py")
+    codes = {code for name in places for code in RAISED.findall((ROOT / name).read_text("utf-8"))}
+    assert len(codes) >= 25
+    for language in LANGUAGES:
+        assert codes <= catalogue(language)["codes"].keys()
