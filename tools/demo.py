@@ -12,6 +12,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import click
+
 from contracts.engine import validate_policy_set
 from ledger.events import Body, Event, ShareApproved, ShareDelivered, ShareReceived, ShareRequested
 from ledger.genesis import Genesis
@@ -32,6 +34,7 @@ KILL_AT = 70
 RESTART_AT = 140
 EXCHANGES = 12
 EXAMPLES = ("permit", "review", "deny")
+COLOURS = {"permit": "green", "review": "yellow", "deny": "red"}
 
 Tell = Callable[[str], None]
 
@@ -130,6 +133,8 @@ async def _request_all(story: Story, client: Client) -> None:
                 story.tell(say("demo.gap", seconds=round(gap_s, 2)))
                 restart = asyncio.create_task(_restart(story))
             await _request(story, client, case)
+            bar.clear()
+            _tell_case(story, number)
             bar(number, len(cases))
     finally:
         bar.close()
@@ -184,6 +189,24 @@ async def _restart(story: Story) -> None:
     seconds = time.monotonic() - started_s
     story.figures["catch_up_s"] = round(seconds, 3)
     story.tell(say("demo.caught_up", member=story.victim, seconds=round(seconds, 2), height=height))
+
+
+def _tell_case(story: Story, number: int) -> None:
+    """One line: the decision and the rules that made it."""
+    case, _, claim = story.decided[-1]
+    if claim.outcome is None:
+        return
+    decision = claim.outcome.decision
+    words = {
+        "number": f"{number:3}",
+        "decision": click.style(f"{say(f'decision.{decision}'):6}", fg=COLOURS[decision]),
+        "requester": case.requester,
+        "provider": case.provider,
+        "dataset": case.dataset,
+        "purpose": case.purpose,
+        "rules": ", ".join(claim.outcome.policies),
+    }
+    story.tell(say("demo.case", **words))
 
 
 def _tell_decisions(story: Story) -> None:

@@ -151,6 +151,11 @@ class Bar:
             self._bar.__enter__()
         self._bar.update(done - self._bar.pos)
 
+    def clear(self) -> None:
+        """Give the line to other output; the next update draws the bar again."""
+        if self._bar is not None:
+            click.echo("\r\033[2K", nl=False, err=True)
+
     def close(self) -> None:
         """End the line."""
         if self._bar is not None:
