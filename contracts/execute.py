@@ -31,6 +31,7 @@ from ledger.registry import EXCHANGES, PAIR_COUNTERS, Exchange
 from ledger.state import Overlay, StateReader, counters_key, exchange_key, nonce_key
 
 _HOUR_MS = 3_600_000
+_COUNTER_MAX = 2**63 - 1
 TIME_MS_MAX = 253_402_300_799_999  # end of the year 9999, where calendar dates end
 
 
@@ -280,7 +281,11 @@ class _Run:
         pair = (exchange.requester, exchange.provider, exchange.purpose)
         year = block_date(self._time_ms).year
         before = read_counters(self._overlay, *pair, year)
-        after = {name: getattr(before, name) + amount for name, amount in amounts.items()}
+        # A provider states how many records it delivers, so a sum must stop where encoding ends.
+        after = {
+            name: min(getattr(before, name) + amount, _COUNTER_MAX)
+            for name, amount in amounts.items()
+        }
         data = PAIR_COUNTERS.encode(msgspec.structs.replace(before, **after))
         self._overlay.put(counters_key(*pair, year), data)
 

@@ -18,6 +18,7 @@ from contracts.errors import InvalidPolicySet
 from contracts.facts import Act, build_context, entities_json, question
 from contracts.lookup import find_dataset, find_member, find_officer
 from contracts.shipped import load_shipped
+from contracts.words import Language
 from ledger.registry import Contract, PolicySet
 from ledger.state import StateReader
 from tests.builders import ASKER, OWNER, TIME_MS, key_of
@@ -192,6 +193,25 @@ def test_strictest_obligation_wins() -> None:
     assert "Second [draft.b]" in words
     assert "Legal text: L 1" in words
     assert "within 5 hours" in words
+
+
+@pytest.mark.parametrize(
+    ("language", "sentences"),
+    [
+        ("en", ("Review", "[tax-request]", "An approver of the provider decides", "72 hours")),
+        ("zh", ("复核", "税务机关之间可请求涉税信息", "审批人", "72")),
+    ],
+)
+def test_review_says_why_who_is_next_and_by_when(
+    language: Language, sentences: tuple[str, ...]
+) -> None:
+    state = states()
+    held = act(state, dataset=find_dataset(state, "account"), fields=("account-number",),
+               purpose="audit")  # fmt: skip
+    decision = PolicyEngine(load_shipped()).decide_request(state, held, TIME_MS)
+    assert decision.verdict is Verdict.REVIEW
+    words = explain(decision, language)
+    assert all(sentence in words for sentence in sentences), words
 
 
 def test_decision_is_not_a_truth_value() -> None:

@@ -15,8 +15,15 @@ from contracts.lifecycle import STATUSES, STEPS
 from contracts.lookup import find_exchange, read_counters
 from ledger.blocks import RECORDS
 from ledger.events import BODY_TYPES, Event
-from ledger.registry import POLICY_SETS, Contract, Exchange, Freeze
-from ledger.state import POLICY_SET_KEY, apply_changes
+from ledger.registry import (
+    EMPTY_COUNTERS,
+    PAIR_COUNTERS,
+    POLICY_SETS,
+    Contract,
+    Exchange,
+    Freeze,
+)
+from ledger.state import POLICY_SET_KEY, apply_changes, counters_key
 from tests.builders import (
     ASKER,
     HEIGHT,
@@ -105,6 +112,16 @@ def test_counters_of_the_pair() -> None:
     assert (counted.delivered, counted.late, counted.records) == (1, 0, 3)
     audit = read_counters(state, ASKER, OWNER, "audit", 2026)
     assert (audit.asked, audit.reviewed, audit.permitted) == (1, 1, 1)
+
+
+def test_counters_stop_at_the_largest_number() -> None:
+    opened = request()
+    state = state_after(opened)
+    key = counters_key(ASKER, OWNER, "assessment", 2026)
+    full = msgspec.structs.replace(EMPTY_COUNTERS, records=2**63 - 2)
+    state.pairs[key] = PAIR_COUNTERS.encode(full)
+    execution = run(state, deliver(opened))
+    assert read_counters(execution.overlay, ASKER, OWNER, "assessment", 2026).records == 2**63 - 1
 
 
 def test_late_delivery_is_counted_in_the_year_of_its_block() -> None:

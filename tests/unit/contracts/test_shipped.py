@@ -174,6 +174,14 @@ def took_much() -> MapState:
     return state
 
 
+def test_reciprocity_sets_off_what_was_given() -> None:
+    state = took_much()
+    assert outcome(request(), state).decision == "review"
+    given = msgspec.structs.replace(EMPTY_COUNTERS, delivered=1)
+    state.pairs[counters_key(OWNER, ASKER, "assessment", 2026)] = PAIR_COUNTERS.encode(given)
+    assert outcome(request(), state).decision == "permit"
+
+
 def of_kind(kind: str) -> MapState:
     """The asking member is of this kind."""
     ids = sorted(builders.MEMBERS)
