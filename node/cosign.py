@@ -108,7 +108,12 @@ class Cosigner:
         for index, waiting in self._future.items():
             early = waiting.pop(size, None)
             if early is not None:
-                self._count(index, size, early)
+                try:
+                    self._count(index, size, early)
+                except InvalidMessage:
+                    # It could not be judged when it came. Its sender's fault must not stop us:
+                    # the line counts for nothing.
+                    continue
         self._assemble(size)
         self._forget()
         return self._own
