@@ -1,4 +1,7 @@
-"""Errors of `node`: one root. `Invalid*` blames outside bytes; `StartRefused` tells the operator."""
+"""Errors of `node`: one root.
+
+`Invalid*` blames bytes from outside; `StartRefused` tells the operator what to do.
+"""
 
 
 class NodeError(Exception):

@@ -265,9 +265,7 @@ class MemoryService:
         self._wake()
 
 
-def _refused(
-    digest: bytes, code: str, detail: str, *, retry_after_s: int = 0
-) -> EventStatus:
+def _refused(digest: bytes, code: str, detail: str, *, retry_after_s: int = 0) -> EventStatus:
     return EventStatus(
         digest=digest,
         state=EventState.REFUSED,

@@ -211,9 +211,7 @@ def test_a_batch_learns_of_events_that_can_never_be_final(data_dir: Path) -> Non
         (b"", "application/octet-stream", 415, "media-type-unsupported"),
     ],
 )
-def test_bad_batches(
-    data_dir: Path, body: bytes, media_type: str, status: int, code: str
-) -> None:
+def test_bad_batches(data_dir: Path, body: bytes, media_type: str, status: int, code: str) -> None:
     async def story(node: Served) -> None:
         async with node.client.post(
             "/v1/events/batch",
