@@ -84,6 +84,18 @@ def ledger(
         store.close()
 
 
+def cosigned(of: "Ledger") -> Cosigner:
+    """A cosigner that holds the quorum checkpoint of the tip."""
+    mine, *others = (cosigner_of(index) for index in range(4))
+    for each in (mine, *others):
+        each.prepare(TIME_MS // 1_000)
+        line = each.sign(of.log.tree_size, of.log.range.root())
+        if each is not mine:
+            mine.receive(others.index(each) + 1, line)
+    assert mine.checkpoint_size == of.log.tree_size
+    return mine
+
+
 @dataclass(slots=True)
 class Wire:
     """A transport that keeps what was sent; every peer is connected."""

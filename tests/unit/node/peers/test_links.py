@@ -1,0 +1,276 @@
+"""Links on real TLS sockets: who is let in, what is kept apart, what is bounded."""
+
+import asyncio
+import datetime as dt
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from node.config import Address
+from node.errors import StartRefused
+from node.peers.links import CONSENSUS_FRAMES_MAX, PATHS, Channel, Links
+from tools.founding import make_certificate
+from tools.localnet import free_ports
+
+NOW = dt.datetime.now(dt.UTC)
+WAIT_S = 10
+
+
+class Site:
+    """One node's certificate files, address and what it heard."""
+
+    def __init__(self, folder: Path, name: str, port: int, now: dt.datetime = NOW) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        key, certificate = make_certificate(name, now)
+        self.key_file, self.certificate_file = folder / f"{name}.key", folder / f"{name}.pem"
+        self.key_file.write_bytes(key)
+        self.certificate_file.write_bytes(certificate)
+        self.der = x509.load_pem_x509_certificate(certificate).public_bytes(Encoding.DER)
+        self.address = Address("127.0.0.1", port)
+        self.frames: asyncio.Queue[tuple[int, Channel, bytes]] = asyncio.Queue()
+        self.connected: asyncio.Queue[int] = asyncio.Queue()
+
+    def links(self, me: int, *pinned: "Site") -> Links:
+        return Links(
+            me=me,
+            certificates={index: site.der for index, site in enumerate(pinned)},
+            addresses={index: site.address for index, site in enumerate(pinned) if index != me},
+            listen=self.address,
+            certificate_file=str(self.certificate_file),
+            key_file=str(self.key_file),
+            on_frame=lambda *frame: self.frames.put_nowait(frame),
+            on_connected=self.connected.put_nowait,
+        )
+
+
+def sites(folder: Path, count: int = 2, **changed: dt.datetime) -> list[Site]:
+    return [
+        Site(folder, f"n{index}", port, **changed) for index, port in enumerate(free_ports(count))
+    ]
+
+
+@asynccontextmanager
+async def running(*links: Links) -> AsyncIterator[None]:
+    for each in links:
+        await each.listen()
+    tasks = [asyncio.create_task(each.run()) for each in links]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for each in links:
+            await each.close()
+
+
+def run(test: Callable[[], object]) -> None:
+    async def limited() -> None:
+        async with asyncio.timeout(WAIT_S):
+            await test()  # type: ignore[misc]
+
+    asyncio.run(limited())
+
+
+async def knock(site: Site, certificate: Site | None, path: str = PATHS[Channel.BULK]) -> int:
+    """Status that a client with this certificate gets, which trusts the site."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
+    context.load_verify_locations(cadata=site.der)
+    if certificate is not None:
+        context.load_cert_chain(certificate.certificate_file, certificate.key_file)
+    url = f"https://{site.address}{path}"
+    async with aiohttp.ClientSession() as session, session.ws_connect(url, ssl=context):
+        return 101
+
+
+def test_frames_go_both_ways_on_both_channels(tmp_path: Path) -> None:
+    async def test() -> None:
+        a, b = sites(tmp_path)
+        first, second = a.links(0, a, b), b.links(1, a, b)
+        async with running(first, second):
+            assert (await a.connected.get(), await b.connected.get()) == (1, 0)
+            first.send(1, Channel.CONSENSUS, b"vote")
+            second.send(None, Channel.BULK, b"block")
+            assert await b.frames.get() == (0, Channel.CONSENSUS, b"vote")
+            assert await a.frames.get() == (1, Channel.BULK, b"block")
+            assert first.is_connected(1)
+            assert first.silent_ms(1) >= 0
+        assert not first.is_connected(1)
+
+    run(test)
+
+
+def test_a_vote_does_not_wait_behind_bulk(tmp_path: Path) -> None:
+    """48 MB of bulk stand in the queue before the vote; the vote arrives before their end."""
+
+    async def test() -> None:
+        a, b = sites(tmp_path)
+        first, second = a.links(0, a, b), b.links(1, a, b)
+        async with running(first, second):
+            await a.connected.get()
+            for _ in range(6):
+                first.send(1, Channel.BULK, bytes(8_000_000))
+            first.send(1, Channel.CONSENSUS, b"vote")
+            before_vote = 0
+            while (await b.frames.get())[1] is Channel.BULK:
+                before_vote += 1
+            assert before_vote < 6
+            for _ in range(6 - before_vote):
+                assert (await b.frames.get())[1] is Channel.BULK
+
+    run(test)
+
+
+def test_a_lost_peer_is_found_again(tmp_path: Path) -> None:
+    async def test() -> None:
+        a, b = sites(tmp_path)
+        first = a.links(0, a, b)
+        async with running(first):
+            async with running(b.links(1, a, b)):
+                assert await a.connected.get() == 1
+            first.send(1, Channel.CONSENSUS, b"kept while the peer was away")
+            async with running(b.links(1, a, b)):
+                assert await a.connected.get() == 1
+                await b.connected.get()
+                first.send(1, Channel.CONSENSUS, b"later")
+                heard = [(await b.frames.get())[2]]
+                while heard[-1] != b"later":
+                    heard.append((await b.frames.get())[2])
+
+    run(test)
+
+
+@pytest.mark.parametrize("path", PATHS.values())
+def test_a_stranger_is_refused(tmp_path: Path, path: str) -> None:
+    """Without a certificate, and with one of another network."""
+
+    async def test() -> None:
+        a, b = sites(tmp_path)
+        stranger = Site(tmp_path / "other", "n1", 1)
+        async with running(a.links(0, a, b)):
+            assert await knock(a, b, path) == 101
+            for certificate in (None, stranger):
+                with pytest.raises((aiohttp.ClientError, OSError)):
+                    await knock(a, certificate, path)
+        assert a.frames.empty()
+
+    run(test)
+
+
+def test_the_own_certificate_is_no_peer(tmp_path: Path) -> None:
+    async def test() -> None:
+        a, b = sites(tmp_path)
+        async with running(a.links(0, a, b)):
+            with pytest.raises((aiohttp.ClientError, OSError)):
+                await knock(a, a)
+
+    run(test)
+
+
+def test_a_real_expired_certificate_is_refused_though_pinned(tmp_path: Path) -> None:
+    async def test() -> None:
+        a, _ = sites(tmp_path)
+        expired = Site(tmp_path, "old", free_ports(1)[0], NOW - dt.timedelta(days=1_000))
+        fine, old = a.links(0, a, expired), expired.links(1, a, expired)
+        async with running(fine, old):
+            with pytest.raises((aiohttp.ClientError, OSError)):
+                await knock(a, expired)
+            # And nobody dials a server that shows it.
+            with pytest.raises(aiohttp.ClientConnectorCertificateError):
+                await knock(expired, a)
+        assert a.connected.empty()
+        assert a.frames.empty()
+
+    run(test)
+
+
+def test_a_server_with_another_certificate_is_not_spoken_to(tmp_path: Path) -> None:
+    """Somebody took over the address of a peer: no frame reaches it."""
+
+    async def test() -> None:
+        a, b = sites(tmp_path)
+        impostor = Site(tmp_path / "other", "n1", b.address.port)
+        first = a.links(0, a, b)
+        first.send(1, Channel.CONSENSUS, b"secret")
+        async with running(first, impostor.links(1, a, impostor)):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    await a.connected.get()
+        assert impostor.frames.empty()
+
+    run(test)
+
+
+def test_only_tls_1_3_is_spoken(tmp_path: Path) -> None:
+    async def test() -> None:
+        a, b = sites(tmp_path)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        context.load_cert_chain(b.certificate_file, b.key_file)
+        async with running(a.links(0, a, b)):
+            place = (a.address.host, a.address.port)
+            _, writer = await asyncio.open_connection(*place, ssl=context)
+            writer.close()
+            await writer.wait_closed()
+            context.maximum_version = ssl.TLSVersion.TLSv1_2
+            with pytest.raises((ssl.SSLError, ConnectionResetError)):
+                await asyncio.open_connection(*place, ssl=context)
+
+    run(test)
+
+
+def test_a_text_message_ends_the_connection_and_nothing_else(tmp_path: Path) -> None:
+    async def test() -> None:
+        a, b = sites(tmp_path)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        context.load_cert_chain(b.certificate_file, b.key_file)
+        url = f"https://{a.address}{PATHS[Channel.CONSENSUS]}"
+        async with running(a.links(0, a, b)), aiohttp.ClientSession() as session:
+            async with session.ws_connect(url, ssl=context) as socket:
+                await socket.send_str("text")
+                assert (await socket.receive()).type in (
+                    aiohttp.WSMsgType.CLOSE,
+                    aiohttp.WSMsgType.CLOSED,
+                )
+            async with session.ws_connect(url, ssl=context) as socket:
+                await socket.send_bytes(b"frame")
+                assert await a.frames.get() == (1, Channel.CONSENSUS, b"frame")
+
+    run(test)
+
+
+def test_queues_are_bounded_and_count_what_they_drop(tmp_path: Path) -> None:
+    a, b = sites(tmp_path)
+    links = a.links(0, a, b)
+    for number in range(CONSENSUS_FRAMES_MAX + 5):
+        links.send(1, Channel.CONSENSUS, str(number).encode())
+    assert links.dropped_frames() == 5
+    assert links._outgoing[1, Channel.CONSENSUS].frames[0] == b"5"
+    for _ in range(9):
+        links.send(None, Channel.BULK, bytes(8_000_000))
+    assert links.dropped_frames() == 6
+    links.send(7, Channel.BULK, b"nobody")
+    assert links.dropped_frames() == 6
+
+
+def test_a_busy_port_is_named(tmp_path: Path) -> None:
+    async def test() -> None:
+        a, b = sites(tmp_path)
+        first, second = a.links(0, a, b), a.links(0, a, b)
+        async with running(first):
+            with pytest.raises(StartRefused, match=str(a.address.port)):
+                await second.listen()
+            await second.close()
+
+    run(test)

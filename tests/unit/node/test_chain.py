@@ -1,0 +1,262 @@
+"""The chain: building, validating, committing, and what a commit does to what it did not take."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from contracts.engine import ENGINE_VERSION
+from ledger.blocks import HEADERS, hash_header
+from ledger.events import EVENT_SIZE_BYTES_MAX, Event, parse_event
+from ledger.log import Log
+from ledger.state import exchange_key
+from node.chain import Chain
+from node.errors import InvalidHeader
+from node.simplex.types import Block, Verdict
+from tests.builders import deliver, genesis, request
+from tests.unit.node.world import GENESIS, LIMITS, Ledger, ledger
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Ledger]:
+    with ledger(tmp_path / "here") as made:
+        yield made
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Iterator[Ledger]:
+    with ledger(tmp_path / "there", me=1) as made:
+        yield made
+
+
+def give(to: Ledger, *events: Event) -> None:
+    for event in events:
+        to.pool.hold(event)
+
+
+def lie(block: Block, chain: Chain, **changed: object) -> Block:
+    """The block with other header fields."""
+    header = msgspec.structs.replace(HEADERS.decode(block.header), **changed)
+    return chain.parse(HEADERS.encode(header), block.refs)
+
+
+def test_what_one_node_builds_another_finds_valid_and_both_log_the_same(
+    here: Ledger, there: Ledger
+) -> None:
+    asked = request()
+    for events in ((asked,), (deliver(asked), request(label="2")), ()):
+        block = here.build(*events)
+        give(there, *events)
+        parsed = there.chain.parse(block.header, block.refs)
+        assert there.chain.validate(parsed) is Verdict.VALID
+        here.chain.commit([block], {})
+        there.chain.commit([parsed], {})
+    assert here.log.tip == there.log.tip
+    entries = [each.log.read_entries(0, 100) for each in (here, there)]
+    assert entries[0] == entries[1]
+    assert len(entries[0]) == 6
+    assert (len(here.pool), len(there.pool)) == (0, 0)
+
+
+def test_a_block_waits_for_its_parent_and_its_events(here: Ledger, there: Ledger) -> None:
+    first, second = request(), request(label="2")
+    parent = here.build(first)
+    child = here.build(second, parent=parent)
+    give(there, second)
+    assert there.chain.validate(child) is Verdict.MISSING
+    assert there.chain.validate(parent) is Verdict.MISSING
+    assert there.chain.validate(parent, [first]) is Verdict.VALID
+    assert there.chain.validate(child) is Verdict.VALID
+    assert first.digest not in there.pool
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"network": bytes(32)},
+        {"height": 2},
+        {"tree_size": 1},
+        {"tree_root": bytes(32)},
+        {"engine": ENGINE_VERSION + "x"},
+        {"validators_hash": bytes(32)},
+        {"next_validators": bytes(32)},
+        {"records_root": bytes(32)},
+        {"state_digest": bytes(32)},
+        {"time_ms": GENESIS.time_ms},
+        {"time_ms": 2**62},
+    ],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_a_header_that_lies_about_one_field_is_invalid(
+    here: Ledger, there: Ledger, changed: dict[str, object]
+) -> None:
+    event = request()
+    give(there, event)
+    block = here.build(event)
+    assert there.chain.validate(lie(block, there.chain, **changed)) is Verdict.INVALID
+    assert there.chain.validate(block) is Verdict.VALID
+
+
+def test_an_event_that_no_block_may_hold_makes_a_proposal_invalid(
+    here: Ledger, there: Ledger
+) -> None:
+    final = request()
+    there_block = there.build(final)
+    there.chain.commit([there_block], {})
+    here.chain.validate(there_block, [final])
+    here.chain.commit([there_block], {})
+    block = here.build(request(label="2"))
+    replayed = lie(block, there.chain)
+    replayed = there.chain.parse(replayed.header, (final.digest,))
+    assert there.chain.validate(replayed, [final]) is Verdict.INVALID
+
+
+def test_malformed_headers_are_refused(here: Ledger) -> None:
+    block = here.build(request())
+    for header, refs in (
+        (b"", ()),
+        (block.header[:-1], block.refs),
+        (block.header + b"\0", block.refs),
+        (block.header, ()),
+        (block.header, block.refs * 2),
+    ):
+        with pytest.raises(InvalidHeader):
+            here.chain.parse(header, refs)
+    two = lie(here.build(request(label="2"), request(label="3")), here.chain)
+    with pytest.raises(InvalidHeader):
+        here.chain.parse(two.header, (two.refs[0], two.refs[0]))
+
+
+def test_limits_of_the_genesis_bind_proposer_and_validator(tmp_path: Path) -> None:
+    founding = genesis(block_events_max=2)
+    events = [request(label=str(number)) for number in range(3)]
+    with ledger(tmp_path / "a") as loose, ledger(tmp_path / "b", founding=founding) as tight:
+        for event in events:
+            tight.pool.hold(event)
+        assert tight.chain.network != loose.chain.network
+        block = loose.build(*events)
+        fitting = lie(
+            block,
+            tight.chain,
+            network=tight.chain.network,
+            parent_hash=tight.log.tip.block_hash,
+        )
+        assert tight.chain.validate(fitting) is Verdict.INVALID
+
+
+def test_a_commit_prunes_losers_and_keeps_what_builds_on_the_tip(here: Ledger) -> None:
+    first, second, third = (request(label=str(number)) for number in range(3))
+    loser = here.build(first)
+    here.pool.remove([first.digest])
+    lost_child = here.build(third, parent=loser)
+    here.pool.remove([third.digest])
+    winner = here.build(second)
+    child = here.build(deliver(second), parent=winner)
+    here.chain.commit([winner], {})
+    assert [here.chain.holds(each.hash) for each in (loser, lost_child, child, winner)] == [
+        False,
+        False,
+        True,
+        True,
+    ]
+    # The child read through its parent's overlay; now it reads through the log.
+    grandchild = here.build(request(label="x"), parent=child)
+    here.chain.commit([child, grandchild], {})
+    exchange = here.log.get(exchange_key(second.digest))
+    assert exchange is not None
+    assert b"delivered" in exchange
+    assert here.chain._candidates == {}
+
+
+def test_kept_candidates_do_not_read_through_pruned_ones(here: Ledger) -> None:
+    parent = here.build(request())
+    child = here.build(request(label="2"), parent=parent)
+    here.chain.commit([parent], {})
+    overlay = here.chain._candidates[child.hash].execution.overlay
+    assert overlay._parent is here.log
+
+
+def test_extra_meta_is_written_with_the_block(here: Ledger) -> None:
+    here.chain.commit([here.build(request())], {b"name": b"value"})
+    assert here.log.get_meta(b"name") == b"value"
+
+
+def test_waiting_events_count_until_the_branch_holds_them(here: Ledger) -> None:
+    tip = here.log.tip.block_hash
+    assert not here.chain.has_pending(tip)
+    block = here.build(request())
+    assert here.chain.has_pending(tip)
+    assert not here.chain.has_pending(block.hash)
+    here.pool.add(request(label="2"))
+    assert here.chain.has_pending(block.hash)
+
+
+def test_an_event_refused_while_building_is_evicted_and_told_once(here: Ledger) -> None:
+    """Poison: it was admitted, but no block may hold it. It must not stall the others."""
+    expired = request(label="old", expires_height=0)
+    good = request()
+    block = here.build(expired, good)
+    assert block.refs == (good.digest,)
+    assert expired.digest not in here.pool
+    assert here.chain.take_lost() == [(expired, "event-expired")]
+    assert here.chain.take_lost() == []
+    here.chain.commit([block], {})
+    assert not here.chain.has_pending(here.log.tip.block_hash)
+
+
+def test_the_rival_of_a_final_event_is_lost(here: Ledger, there: Ledger) -> None:
+    first, rival = request(label="same", case="a"), request(label="same", case="b")
+    block = here.build(first)
+    there.pool.add(rival)
+    assert there.chain.validate(block, [first]) is Verdict.VALID
+    there.chain.commit([block], {})
+    assert there.chain.take_lost() == [(rival, "nonce-reused")]
+
+
+def test_the_largest_event_fits_into_a_record(here: Ledger) -> None:
+    """Else one admitted event would stop every node."""
+    low, high = 1, 1_000
+    while low < high:
+        middle = (low + high + 1) // 2
+        size = len(request(subject_count=middle).data)
+        low, high = (middle, high) if size <= EVENT_SIZE_BYTES_MAX else (low, middle - 1)
+    event = request(subject_count=low, case="c" * 60)
+    parse_event(event.data)
+    final = here.finalize(event)
+    assert final.records[0].event == event
+
+
+def test_a_synced_block_must_fit_exactly(here: Ledger, there: Ledger) -> None:
+    event, other = request(), request(label="2")
+    block = here.build(event)
+    for header, events in (
+        (block.header, (other,)),
+        (block.header, (event, other)),
+        (block.header, ()),
+        (lie(block, here.chain, state_digest=bytes(32)).header, (event,)),
+        (lie(block, here.chain, parent_hash=bytes(32)).header, (event,)),
+        (b"garbage", (event,)),
+    ):
+        with pytest.raises(InvalidHeader):
+            there.chain.append_synced(header, events)
+    assert there.chain._candidates == {}
+    candidate = there.chain.append_synced(block.header, (event,))
+    assert candidate.block.hash == hash_header(block.header)
+    there.chain.drop([candidate.block.hash])
+    assert not there.chain.holds(candidate.block.hash)
+    assert there.log.tip.height == 0
+
+
+def test_the_log_opens_again_where_it_ended(tmp_path: Path) -> None:
+    event = request()
+    with ledger(tmp_path / "a") as made:
+        made.finalize(event)
+        tip = made.log.tip
+    with ledger(tmp_path / "a") as again:
+        assert isinstance(again.log, Log)
+        assert again.log.tip == tip
+        assert again.chain.block(tip.block_hash) is not None
+        again.finalize(deliver(event))
+        assert again.log.tip.height == 2
+    assert LIMITS.events_max > 0
