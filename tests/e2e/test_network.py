@@ -187,7 +187,7 @@ def check_refused(net: Net, data: bytes, status: int, code: str) -> None:
     assert answer.headers["Content-Type"].startswith("application/problem+json")
     body = answer.body
     assert (body["code"], body["type"]) == (code, f"urn:tallystick:problem:{code}")
-    assert body["title"] and body["detail"] and body["advice"]  # noqa: PT018 - one assertion for one answer
+    assert all(body[name] for name in ("title", "detail", "advice"))
     zh = net.call(
         ASKER, "POST", "/v1/events", data, Content_Type=MSGPACK, Accept_Language="zh"
     ).body
