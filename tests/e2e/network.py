@@ -187,3 +187,14 @@ def running(directory: Path) -> Iterator[Net]:
         yield net
     finally:
         net.local.stop()
+
+
+def flip_byte(path: Path, at: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+def log_files(folder: Path) -> list[Path]:
+    """What makes the log: not the genesis and policy, which a reader has from elsewhere."""
+    return [folder / "checkpoint", *sorted(p for p in (folder / "tile").rglob("*") if p.is_file())]

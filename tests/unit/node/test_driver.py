@@ -300,6 +300,24 @@ def test_a_range_and_a_certificate_of_the_same_block_in_one_round(
     drive(tmp_path, test)
 
 
+def test_the_core_hears_of_a_synced_tip_before_anything_else(tmp_path: Path) -> None:
+    """Else a certificate of that very tip would have it committed a second time."""
+
+    async def test(mine: Bench) -> None:
+        with ledger(tmp_path / "other", me=PEER) as other:
+            event = request()
+            block = other.build(event)
+            other.chain.commit([block], {})
+            answer = good_range(other)
+        received = Received(sender=PEER, message=encode_message(certify(block, mine)))
+        mine.driver.put(lambda: mine.driver._apply_range(PEER, answer, [(event,)]))
+        mine.driver.put(received)
+        await mine.rounds(2)
+        assert [each.header.height for each in mine.finals] == [1]
+
+    drive(tmp_path, test)
+
+
 def test_blocks_asked_for_are_answered_and_unknown_ones_with_the_tip(tmp_path: Path) -> None:
     async def test(mine: Bench) -> None:
         event = request()

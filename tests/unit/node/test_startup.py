@@ -1,0 +1,118 @@
+"""What is checked before a node starts: keys, certificate, data directory; each with an advice."""
+
+import datetime as dt
+import os
+from pathlib import Path
+
+import pytest
+
+from node.config import Config, read_config
+from node.errors import StartRefused
+from node.startup import Identity, lock_data_dir, read_genesis, read_identity
+from tools.founding import read_source
+from tools.localnet import Localnet, create_network, shipped_policy_set
+
+NOW = dt.datetime.now(dt.UTC)
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Localnet:
+    return found(tmp_path / "net", NOW)
+
+
+def found(directory: Path, now: dt.datetime) -> Localnet:
+    return create_network(
+        directory, source=read_source(), nodes=4, policy_set=shipped_policy_set(), now=now
+    )
+
+
+def config_of(local: Localnet, place: int = 0) -> Config:
+    return read_config(local.node_directory(local.members[place]) / "node.toml")
+
+
+def identity(config: Config) -> Identity:
+    return read_identity(config, read_genesis(config))
+
+
+def refused(config: Config) -> StartRefused:
+    with pytest.raises(StartRefused) as caught:
+        identity(config)
+    assert caught.value.advice
+    assert str(caught.value).endswith(caught.value.advice)
+    return caught.value
+
+
+def test_every_node_finds_itself_in_the_genesis(local: Localnet) -> None:
+    assert [identity(config_of(local, place)).me for place in range(4)] == [0, 1, 2, 3]
+
+
+def test_a_member_that_does_not_validate(local: Localnet) -> None:
+    config = config_of(local)
+    config._values["node", "member"] = "de-tax"
+    assert "is not a validator" in refused(config).reason
+
+
+@pytest.mark.parametrize("name", ["consensus", "cosigning", "log"])
+def test_keys_must_be_there_whole_private_and_the_own(local: Localnet, name: str) -> None:
+    config = config_of(local)
+    path = config.path("keys", name)
+    good = path.read_bytes()
+    other = config_of(local, 1).path("keys", "consensus").read_bytes()
+    for content, said in ((b"", "key file"), (good[:-5], "key file"), (other, "expects")):
+        path.write_bytes(content)
+        assert said in refused(config).reason
+    path.write_bytes(good)
+    path.chmod(0o604)
+    assert refused(config).advice == f"Run: chmod 600 {path}"
+    path.unlink()
+    assert "cannot be read" in refused(config).reason
+
+
+def test_no_secret_stands_in_a_refusal(local: Localnet) -> None:
+    config = config_of(local)
+    path = config.path("keys", "consensus")
+    secret = path.read_text().strip()
+    path.write_text(secret + "x\n")
+    assert secret.rpartition(":")[2] not in str(refused(config))
+
+
+def test_a_certificate_is_valid_from_and_until(tmp_path: Path) -> None:
+    for name, now in (("old", NOW - dt.timedelta(days=731)), ("new", NOW + dt.timedelta(days=1))):
+        assert "is valid from" in refused(config_of(found(tmp_path / name, now))).reason
+
+
+def test_a_certificate_that_is_no_pem(local: Localnet) -> None:
+    config = config_of(local)
+    config.path("keys", "tls_certificate").write_bytes(b"garbage")
+    assert "not valid PEM" in refused(config).reason
+
+
+def test_a_tls_key_is_private_and_belongs_to_the_certificate(local: Localnet) -> None:
+    config = config_of(local)
+    path = config.path("keys", "tls_key")
+    path.write_bytes(config_of(local, 1).path("keys", "tls_key").read_bytes())
+    assert "does not belong" in refused(config).reason
+    path.chmod(0o644)
+    assert "can be read by others" in refused(config).reason
+    path.unlink()
+    assert "cannot be read" in refused(config).reason
+
+
+def test_a_genesis_of_another_network(local: Localnet, tmp_path: Path) -> None:
+    other = found(tmp_path / "other", NOW)
+    local.genesis_path.write_bytes(other.genesis_path.read_bytes())
+    assert "the genesis expects" in refused(config_of(local)).reason
+
+
+def test_one_process_holds_a_data_directory(tmp_path: Path) -> None:
+    held = lock_data_dir(tmp_path / "data")
+    with pytest.raises(StartRefused, match="another process uses"):
+        lock_data_dir(tmp_path / "data")
+    os.close(held)
+    os.close(lock_data_dir(tmp_path / "data"))
+
+
+def test_a_data_directory_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StartRefused, match="cannot be used"):
+        lock_data_dir(tmp_path / "file" / "data")
