@@ -18,7 +18,7 @@ import msgspec
 from contracts.decision import Decision, Reason, Verdict
 from contracts.errors import InvalidPolicySet
 from contracts.facts import Act, build_context, entities_json, question
-from ledger.blocks import Obligations
+from ledger.blocks import Obligations, Outcome
 from ledger.events import Identifier
 from ledger.registry import POLICY_SETS, PolicySet
 from ledger.state import POLICY_SET_KEY, StateReader
@@ -182,6 +182,26 @@ class PolicyEngine:
         verdict = Verdict.PERMIT if answer.is_allowed else Verdict.DENY
         return self._decision(verdict, act, answer.policies, answer.errors)
 
+    def recall(self, outcome: Outcome) -> Decision | None:
+        """The decision behind a recorded outcome; None if another policy set made it, or none."""
+        if outcome.policy_set != self.hash or not outcome.decision:
+            return None
+        return Decision(
+            verdict=Verdict(outcome.decision),
+            policies=outcome.policies,
+            policy_set=self.hash,
+            obligations=outcome.obligations,
+            errors=(outcome.code,) if outcome.code == "contract-error" else (),
+            reasons=self._reasons(outcome.policies),
+        )
+
+    def _reasons(self, names: tuple[str, ...]) -> tuple[Reason, ...]:
+        infos = [self.infos[name] for name in names]
+        return tuple(
+            Reason(id=info.id, title_zh=info.title_zh, title_en=info.title_en, basis=info.basis)
+            for info in infos
+        )
+
     def _ask(
         self, state: StateReader, act: Act, actions: tuple[str, ...], time_ms: int
     ) -> list["_Answer"]:
@@ -218,11 +238,7 @@ class PolicyEngine:
             policy_set=self.hash,
             obligations=self._obligations(act, names) if is_open else None,
             errors=errors,
-            reasons=tuple(
-                Reason(id=name, title_zh=info.title_zh, title_en=info.title_en, basis=info.basis)
-                for name in names
-                for info in (self.infos[name],)
-            ),
+            reasons=self._reasons(names),
         )
 
     def _obligations(self, act: Act, policies: tuple[str, ...]) -> Obligations:

@@ -30,7 +30,7 @@ from tools.exits import Denied, InvalidInput, RefusedEvent
 from tools.localnet import Localnet
 from tools.mirror import read_genesis
 from tools.output import WordGroup, common, directory_option, emit, format_table, option, run
-from tools.words import say
+from tools.words import language, say
 
 BLIND_BYTES = 32
 SUBJECT_LINES_MAX = 1_000
@@ -300,7 +300,8 @@ def _act(place: Place, body: Body, as_json: bool) -> None:
     if outcome.decision == "deny":
         if as_json:
             emit(True, _document(record), "")
-        raise Denied(outcome.code or "contract-denied", say("officer.denied", policies=policies))
+        text = say("officer.denied", policies=policies) + _explain(place, outcome)
+        raise Denied(outcome.code or "contract-denied", text)
     if not outcome.applied:
         raise RefusedEvent(outcome.code, say("officer.refused", index=record.index))
     text = say(
@@ -310,7 +311,21 @@ def _act(place: Place, body: Body, as_json: bool) -> None:
         outcome=_describe(outcome),
         policies=policies or "-",
     )
-    emit(as_json, _document(record), text)
+    emit(as_json, _document(record), text + _explain(place, outcome))
+
+
+def _explain(place: Place, outcome: Outcome) -> str:
+    """Why the contracts of the genesis decided so, a sentence a line; empty if nobody was asked."""
+    from contracts.decision import explain
+    from contracts.engine import PolicyEngine
+
+    if not outcome.decision:
+        return ""
+    decision = PolicyEngine(read_genesis(place.genesis).policy_set).recall(outcome)
+    if decision is None:
+        return ""
+    lines = explain(decision, "zh" if language() == "zh" else "en").split("\n")
+    return "".join(f"\n  {line}" for line in lines)
 
 
 def _describe(outcome: Outcome) -> str:

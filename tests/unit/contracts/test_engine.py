@@ -15,12 +15,14 @@ from contracts.engine import (
     validate_policy_set,
 )
 from contracts.errors import InvalidPolicySet
+from contracts.execute import BlockInput, execute
 from contracts.facts import Act, build_context, entities_json, question
 from contracts.lookup import find_dataset, find_member, find_officer
 from contracts.shipped import load_shipped
 from contracts.words import Language
 from ledger.registry import Contract, PolicySet
 from ledger.state import StateReader
+from tests import builders
 from tests.builders import ASKER, OWNER, TIME_MS, key_of
 from tests.unit.contracts.samples import states
 
@@ -247,3 +249,24 @@ def test_engines_follow_the_bytes_of_the_state() -> None:
     first, second = contracts.at(shipped), contracts.at(draft)
     assert first.hash == hash_policy_set(load_shipped()) != second.hash
     assert contracts.at(states()) is first
+
+
+def test_a_recorded_outcome_recalls_its_decision() -> None:
+    world = builders.world()
+    block = BlockInput(
+        network=builders.NETWORK,
+        height=builders.HEIGHT,
+        time_ms=builders.TIME_MS,
+        first_index=1,
+        events=(builders.request(), builders.request(purpose="statistics", case="other")),
+    )
+    contracts = Contracts()
+    engine = contracts.at(world.state)
+    outcomes = execute(world.state, block, contracts).outcomes
+    for outcome in outcomes:
+        decision = engine.recall(outcome)
+        assert decision is not None
+        assert (decision.verdict.value, decision.policies) == (outcome.decision, outcome.policies)
+        assert [reason.id for reason in decision.reasons] == list(outcome.policies)
+    foreign = msgspec.structs.replace(outcomes[0], policy_set=bytes(32))
+    assert engine.recall(foreign) is None
