@@ -16,7 +16,7 @@ from node.peers.links import Channel
 from node.peers.ranges import build_range
 from node.peers.wire import BlockData, FrameType, Range, RangeWanted, decode_content, encode_frame
 from node.simplex.messages import encode_message, signed_vote
-from node.simplex.types import Block, BlockRecord, Certificate, Fetch, Kind, Received, Vote
+from node.simplex.types import Block, BlockRecord, Certificate, Fetch, Kind, Received, Subject, Vote
 from node.simplex.wal import Wal
 from tests.builders import deliver, hash32, request
 from tests.unit.node.simplex.builders import subject_of
@@ -212,10 +212,10 @@ def certify(block: Block, mine: Bench, kind: Kind = Kind.FINALIZE) -> Certificat
     )
 
 
-def sign(subject: object, signer: int, mine: Bench) -> Vote:
+def sign(subject: Subject, signer: int, mine: Bench) -> Vote:
     _, secret = crypto_sign_seed_keypair(hash32(f"{VALIDATORS[signer]}/consensus"))
-    message = signed_vote(mine.ledger.chain.network, subject)  # type: ignore[arg-type]
-    return Vote(subject=subject, signer=signer, signature=crypto_sign(message, secret)[:64])  # type: ignore[arg-type]
+    message = signed_vote(mine.ledger.chain.network, subject)
+    return Vote(subject=subject, signer=signer, signature=crypto_sign(message, secret)[:64])
 
 
 def test_a_block_nobody_asked_for_leaves_no_trace(tmp_path: Path) -> None:

@@ -1,172 +1,163 @@
-"""Admission at a node: what a client is told at once, and what a peer's event is spared."""
+"""Admission at a node: what is kept, what is refused and why, and what peers can do to it."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-import pytest
-
-from ledger.events import Body, Event, ShareDelivered, ShareRequested, sign_event
-from ledger.genesis import hash_genesis
-from ledger.keys import parse_secret_key
-from ledger.storage import open_store
-from node.config import read_config
-from node.daemon import compose
+from ledger.events import Event
+from node.metrics import Metrics
 from node.node import Node
 from node.peers.links import Channel
-from node.peers.wire import EventList, FrameType, encode_frame
-from node.service import EventState
-from node.startup import read_genesis, read_identity
-from tools.founding import read_source
-from tools.localnet import Localnet, create_network, shipped_policy_set
-
-PEER = 1
+from node.peers.wire import EventList, FrameType, decode_content, encode_frame
+from node.pool import PoolLimits
+from node.service import EventState, EventStatus
+from tests.builders import OWNER, request
+from tests.unit.node.world import GENESIS, Bench, bench
 
 
-@pytest.fixture(scope="module")
-def network(tmp_path_factory: pytest.TempPathFactory) -> Localnet:
-    """A founded network of four; nothing runs."""
-    return create_network(
-        tmp_path_factory.mktemp("net"),
-        source=read_source(),
-        nodes=4,
-        policy_set=shipped_policy_set(),
-    )
+class PeerWire:
+    """What the node asks of its links beyond the driver's transport."""
+
+    def __init__(self, mine: Bench) -> None:
+        self.send = mine.wire.send
+        self.is_connected = mine.wire.is_connected
+
+    def silent_ms(self, peer: int) -> int:
+        return peer
 
 
-@contextmanager
-def composed(network: Localnet, data: Path) -> Iterator[Node]:
-    """The parts of the first node, connected but not started, with fresh data."""
-    file = network.node_directory(network.members[0]) / "node.toml"
-    text = file.read_text().replace('data_dir = "data"', f'data_dir = "{data}"')
-    changed = file.with_name("test.toml")
-    changed.write_text(text)
-    config = read_config(changed)
-    genesis = read_genesis(config)
-    store = open_store(data / "store")
-    with ThreadPoolExecutor(1) as workers:
-        identity = read_identity(config, genesis)
-        node, driver, *_ = compose(config, genesis, identity, store, workers)
-        try:
-            yield node
-        finally:
-            driver.close()
-    store.close()
+def with_node(folder: Path, test: Callable[[Node, Bench], Awaitable[None]], **limits: int) -> None:
+    async def run() -> None:
+        with bench(folder) as mine, ThreadPoolExecutor(1) as workers:
+            rate = limits.pop("rate", 1_000)
+            if limits:
+                mine.ledger.pool._limits = PoolLimits(
+                    **{"events_max": 10, "events_per_member_max": 10, **limits}
+                )
+            links: Any = PeerWire(mine)
+            node = Node(
+                genesis=GENESIS,
+                me=0,
+                chain=mine.ledger.chain,
+                driver=mine.driver,
+                links=links,
+                metrics=Metrics(),
+                workers=workers,
+                events_per_second_per_member=rate,
+            )
+            await test(node, mine)
+
+    asyncio.run(run())
 
 
-def signed(network: Localnet, body: Body, *, member: int, role: str, nonce: int = 1) -> Event:
-    """An event of the officer with `role` of a validator."""
-    name = network.members[member]
-    key = parse_secret_key(network.officer_key_path(name, role).read_text())
-    genesis = read_genesis(read_config(network.node_directory(name) / "node.toml"))
-    return sign_event(
-        key,
-        network=hash_genesis(genesis),
-        member=name,
-        nonce=nonce.to_bytes(16, "big"),
-        expires_height=100,
-        body=body,
-    )
+async def submit(node: Node, *events: Event) -> list[EventStatus]:
+    statuses = await node.submit([event.data for event in events], client="test")
+    await asyncio.sleep(0)  # dissemination leaves at the end of the loop's turn
+    return statuses
 
 
-def delivery(network: Localnet, **changed: int) -> Event:
-    """A delivery in an exchange that this node has not seen."""
-    body = ShareDelivered(
-        exchange=bytes(32),
-        commitment=bytes(32),
-        record_count=1,
-        schema_version=1,
-        quality_digest=bytes(32),
-        size_bytes=1,
-        outbox_until_ms=0,
-    )
-    return signed(network, body, member=PEER, role="provider", **changed)
+def codes(statuses: list[EventStatus]) -> list[str]:
+    return [each.code or each.state.value for each in statuses]
 
 
-def request(network: Localnet, *, case: str = "") -> Event:
-    """A request that can be admitted."""
-    body = ShareRequested(
-        provider=network.members[PEER],
-        dataset="registration",
-        purpose="audit",
-        legal_basis="tcal-54",
-        fields=("uscc",),
-        period_from="2026-01-01",
-        period_to="2026-03-31",
-        subjects=(bytes(32),),
-        urgency="normal",
-        retention_days=90,
-        case=case,
-    )
-    return signed(network, body, member=0, role="requester")
+def test_an_admitted_event_is_pending_and_goes_to_all(tmp_path: Path) -> None:
+    async def test(node: Node, mine: Bench) -> None:
+        events = [request(label=str(number)) for number in range(3)]
+        assert codes(await submit(node, *events)) == ["pending"] * 3
+        ((to, content),) = mine.wire.take(FrameType.EVENTS)
+        assert to is None
+        assert decode_content(content, EventList).events == tuple(each.data for each in events)
+        assert codes(await submit(node, events[0])) == ["pending"]
+        assert mine.wire.take(FrameType.EVENTS) == []
+
+    with_node(tmp_path, test)
 
 
-def events_frame(*events: Event) -> bytes:
-    return encode_frame(FrameType.EVENTS, EventList(events=tuple(each.data for each in events)))
-
-
-async def pending_after(node: Node, frame: bytes) -> int:
-    """Pending events after a peer's frame has been judged."""
-    node.on_frame(PEER, Channel.BULK, frame)
-    # One worker thread: a submission that is answered comes after the frame was judged.
-    await node.submit([b"\x00"], client="test")
-    await asyncio.sleep(0)
-    return node.status().pending
-
-
-def test_a_client_is_told_at_once_what_cannot_be_applied(network: Localnet, data_dir: Path) -> None:
-    with composed(network, data_dir) as node:
-        (status,) = asyncio.run(node.submit([delivery(network).data], client="test"))
-        assert (status.state, status.code) == (EventState.REFUSED, "exchange-unknown")
-        assert node.status().pending == 0
-
-
-def test_a_peers_event_may_be_a_block_ahead_of_this_node(network: Localnet, data_dir: Path) -> None:
-    with composed(network, data_dir) as node:
-        assert asyncio.run(pending_after(node, events_frame(delivery(network)))) == 1
-
-
-def test_a_peers_event_that_no_block_may_include_is_dropped(
-    network: Localnet, data_dir: Path
-) -> None:
-    event = delivery(network)
-    forged = event.data[:-1] + bytes([event.data[-1] ^ 1])
-    frame = encode_frame(FrameType.EVENTS, EventList(events=(forged,)))
-    with composed(network, data_dir) as node:
-        assert asyncio.run(pending_after(node, frame)) == 0
-
-
-def test_a_nonce_names_one_event(network: Localnet, data_dir: Path) -> None:
-    first, second = request(network, case="a"), request(network, case="b")
-
-    async def story(node: Node) -> None:
-        statuses = await node.submit([first.data, second.data, first.data], client="test")
-        assert [status.state for status in statuses] == [
-            EventState.PENDING,
-            EventState.REFUSED,
-            EventState.PENDING,
+def test_a_full_pool_is_told_with_a_time_to_come_back(tmp_path: Path) -> None:
+    async def test(node: Node, mine: Bench) -> None:
+        statuses = await submit(node, *(request(label=str(number)) for number in range(4)))
+        assert codes(statuses) == ["pending", "pending", "pool-full", "pool-full"]
+        assert statuses[3].retry_after_s > 0
+        assert codes(await submit(node, request(member=OWNER, provider="cn-3301-tax"))) == [
+            "pending"
         ]
-        assert statuses[1].code == "nonce-reused"
-        assert node.event_by_nonce(first.member, first.nonce).digest == first.digest
 
-    with composed(network, data_dir) as node:
-        asyncio.run(story(node))
+    with_node(tmp_path, test, events_per_member_max=2)
 
 
-def test_waiting_for_a_pending_event_ends_with_the_time(network: Localnet, data_dir: Path) -> None:
-    async def story(node: Node) -> None:
-        await node.submit([request(network).data], client="test")
-        status = await node.wait_final(request(network).digest, 0.01)
-        assert status.state is EventState.PENDING
+def test_a_member_that_sends_too_fast_is_slowed_and_others_are_not(tmp_path: Path) -> None:
+    async def test(node: Node, mine: Bench) -> None:
+        statuses = await submit(node, *(request(label=str(number)) for number in range(5)))
+        assert codes(statuses)[:2] == ["pending", "pending"]
+        assert "rate-limited" in codes(statuses)
+        assert codes(await submit(node, request(member=OWNER, provider="cn-3301-tax"))) == [
+            "pending"
+        ]
 
-    with composed(network, data_dir) as node:
-        asyncio.run(story(node))
+    with_node(tmp_path, test, rate=1)
 
 
-def test_a_node_without_peers_is_not_ready_and_says_why(network: Localnet, data_dir: Path) -> None:
-    with composed(network, data_dir) as node:
-        (reason,) = node.not_ready()
-        assert reason.code == "quorum-unreachable"
-        assert all(member in reason.detail for member in network.members[1:])
+def test_a_second_body_under_a_pending_nonce_is_refused(tmp_path: Path) -> None:
+    async def test(node: Node, mine: Bench) -> None:
+        first, rival = request(label="same", case="a"), request(label="same", case="b")
+        assert codes(await submit(node, first, rival)) == ["pending", "nonce-reused"]
+        assert list(mine.ledger.pool) == [first]
+
+    with_node(tmp_path, test)
+
+
+def test_a_final_event_is_answered_with_its_first_outcome(tmp_path: Path) -> None:
+    async def test(node: Node, mine: Bench) -> None:
+        event = request()
+        final = mine.ledger.finalize(event)
+        (status,) = await submit(node, event)
+        assert (status.state, status.index) == (EventState.FINAL, final.first_index)
+        assert status.outcome == final.records[0].outcome
+
+    with_node(tmp_path, test)
+
+
+def test_an_event_that_waited_too_long_is_told_as_refused(tmp_path: Path) -> None:
+    async def test(node: Node, mine: Bench) -> None:
+        late, good = request(label="late", expires_height=1), request()
+        assert codes(await submit(node, late)) == ["pending"]
+        waiter = asyncio.create_task(node.wait_final(late.digest, 10))
+        await asyncio.sleep(0)
+        mine.ledger.pool.remove([late.digest])
+        block = mine.ledger.build(good)
+        mine.ledger.pool.hold(late)
+        node.on_final(mine.ledger.chain.commit([block], {}))
+        assert (await waiter).code == "event-expired"
+        assert node.event_status(late.digest).code == "event-expired"
+
+    with_node(tmp_path, test)
+
+
+def test_events_of_peers_are_judged_like_any_other(tmp_path: Path) -> None:
+    async def test(node: Node, mine: Bench) -> None:
+        good, alien = request(), request(network=bytes(32), label="alien")
+        forged = good.data[:-1] + bytes([good.data[-1] ^ 1])
+        batch = EventList(events=(forged, alien.data, b"garbage", good.data))
+        node.on_frame(1, Channel.BULK, encode_frame(FrameType.EVENTS, batch))
+        node.on_frame(1, Channel.BULK, bytes([FrameType.EVENTS]) + b"\xff")
+        # The worker is one thread: what it judged before this is delivered before this.
+        await submit(node)
+        await asyncio.sleep(0)
+        assert list(mine.ledger.pool) == [good]
+        assert mine.wire.take(FrameType.EVENTS) == []
+
+    with_node(tmp_path, test)
+
+
+def test_a_peer_that_comes_back_gets_what_waits(tmp_path: Path) -> None:
+    async def test(node: Node, mine: Bench) -> None:
+        event = request()
+        await submit(node, event)
+        mine.wire.sent.clear()
+        node.on_connected(2)
+        ((to, content),) = mine.wire.take(FrameType.EVENTS)
+        assert (to, decode_content(content, EventList).events) == (2, (event.data,))
+
+    with_node(tmp_path, test)

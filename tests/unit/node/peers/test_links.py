@@ -3,7 +3,7 @@
 import asyncio
 import datetime as dt
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -70,10 +70,10 @@ async def running(*links: Links) -> AsyncIterator[None]:
             await each.close()
 
 
-def run(test: Callable[[], object]) -> None:
+def run(test: Callable[[], Awaitable[None]]) -> None:
     async def limited() -> None:
         async with asyncio.timeout(WAIT_S):
-            await test()  # type: ignore[misc]
+            await test()
 
     asyncio.run(limited())
 
