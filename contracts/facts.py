@@ -6,10 +6,11 @@ is that of its time in UTC.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
 from typing import Any
+
+import msgspec
 
 from contracts.lookup import find_legal_basis, read_counters, read_freezes
 from ledger.registry import Dataset, LegalBasis, Member, Officer
@@ -20,8 +21,7 @@ _EPOCH = date(1970, 1, 1)
 _GRADES = ((800, "A"), (600, "B"), (400, "C"), (0, "D"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Act:
+class Act(msgspec.Struct, frozen=True, kw_only=True):
     """One act to be judged: who does what to whose dataset, for what."""
 
     action: str

@@ -14,7 +14,6 @@ the ledger. No identifier, and no hash that could be guessed, stands in a body.
 """
 
 import hashlib
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import msgspec
@@ -160,8 +159,7 @@ _ENVELOPES = Codec(Envelope, size_bytes_max=EVENT_SIZE_BYTES_MAX)
 _SIGNED = Codec(SignedEvent, size_bytes_max=EVENT_SIZE_BYTES_MAX)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(msgspec.Struct, frozen=True, kw_only=True):
     """A parsed event. `parse_event` alone does not check the signature: `verify_event` does."""
 
     digest: bytes
