@@ -12,7 +12,7 @@ Parts, in the order data flows:
 
 import asyncio
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
 from typing import TypeVar
@@ -55,6 +55,7 @@ T = TypeVar("T")
 LOST_EVENTS_MAX = 20_000
 DISSEMINATE_MAX = 200
 RECENT_BLOCKS_MAX = 256
+JUDGING_BYTES_MAX = 64 * 1024 * 1024
 
 
 class SystemClock:
@@ -99,6 +100,7 @@ class Node:
         self._checkpoint_arrived = asyncio.Event()
         self._changed = asyncio.Event()
         self._to_send: list[bytes] = []
+        self._judging_bytes: Counter[int] = Counter()
         self._clock = SystemClock()
 
     # --- submission ---------------------------------------------------------------------------
@@ -169,16 +171,29 @@ class Node:
             except InvalidMessage as error:
                 LOG.warning("bad frame", peer=peer, error=str(error))
                 return
-            fresh = [data for data in content.events if not self._knows(data)]
-            if fresh:
-                future = self._workers.submit(_judge_many, fresh)
-                wrapped = asyncio.wrap_future(future)
-                wrapped.add_done_callback(lambda done: self._admit_from_peer(peer, done.result()))
+            self._judge_from_peer(peer, [data for data in content.events if not self._knows(data)])
             return
         self._driver.on_frame(peer, frame)
 
     def _knows(self, data: bytes) -> bool:
         return hash_event(data) in self._chain.pool
+
+    def _judge_from_peer(self, peer: int, datas: list[bytes]) -> None:
+        """Have events verified on a worker, unless the peer keeps the workers too busy already."""
+        size_bytes = sum(map(len, datas))
+        if not datas or self._judging_bytes[peer] + size_bytes > JUDGING_BYTES_MAX:
+            if datas:
+                # Not lost: the node that was asked keeps them, and blocks are fetched whole.
+                LOG.warning("peer sends events too fast", peer=peer, dropped=len(datas))
+            return
+        self._judging_bytes[peer] += size_bytes
+
+        def judged(done: "asyncio.Future[list[Event | EventStatus]]") -> None:
+            self._judging_bytes[peer] -= size_bytes
+            if not done.cancelled():
+                self._admit_from_peer(peer, done.result())
+
+        asyncio.wrap_future(self._workers.submit(_judge_many, datas)).add_done_callback(judged)
 
     def _admit_from_peer(self, peer: int, judged: list[Event | EventStatus]) -> None:
         for item in judged:

@@ -6,7 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ledger.events import Event
+from node import node as node_module
 from node.metrics import Metrics
 from node.node import Node
 from node.peers.links import Channel
@@ -147,6 +150,27 @@ def test_events_of_peers_are_judged_like_any_other(tmp_path: Path) -> None:
         await asyncio.sleep(0)
         assert list(mine.ledger.pool) == [good]
         assert mine.wire.take(FrameType.EVENTS) == []
+
+    with_node(tmp_path, test)
+
+
+def test_a_peer_cannot_keep_the_workers_busy_without_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test(node: Node, mine: Bench) -> None:
+        events = [request(label=str(number)) for number in range(3)]
+        frames = [encode_frame(FrameType.EVENTS, EventList(events=(each.data,))) for each in events]
+        monkeypatch.setattr(node_module, "JUDGING_BYTES_MAX", len(events[0].data) + 100)
+        for frame in frames[:2]:
+            node.on_frame(1, Channel.BULK, frame)
+        node.on_frame(2, Channel.BULK, frames[2])
+        await submit(node)
+        await asyncio.sleep(0)
+        assert set(mine.ledger.pool) == {events[0], events[2]}
+        node.on_frame(1, Channel.BULK, frames[1])
+        await submit(node)
+        await asyncio.sleep(0)
+        assert len(mine.ledger.pool) == 3
 
     with_node(tmp_path, test)
 
