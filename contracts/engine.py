@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +19,14 @@ import msgspec
 from contracts.decision import Decision, Reason, Verdict
 from contracts.errors import InvalidPolicySet
 from contracts.facts import Act, build_context, entities_json, question
+from contracts.slices import slice_policies
 from ledger.blocks import Obligations, Outcome
 from ledger.events import Identifier
 from ledger.registry import POLICY_SETS, PolicySet
 from ledger.state import POLICY_SET_KEY, StateReader
 
 ENGINE_VERSION = "cedarpy-4.12.2"
+ACTIONS = ("request", "release", "approve", "deliver", "use", "forward")
 POLICY_SET_DOMAIN = b"tallystick/policy-set/v1\0"
 _ENGINES_MAX = 8
 _HANDLES_MAX = 4_096
@@ -113,6 +116,18 @@ def _read_policies(contract: str, text: str) -> list[PolicyInfo]:
     return [_read_policy(contract, policy) for _, policy in sorted(policies.items())]
 
 
+def _policies_by_id(policy_set: PolicySet) -> dict[str, dict[str, Any]]:
+    """Cedar JSON of every policy of a validated set, by its `@id`."""
+    documents = (
+        json.loads(cedarpy.policies_to_json_str(contract.text)) for contract in policy_set.contracts
+    )
+    return {
+        policy["annotations"]["id"]: policy
+        for document in documents
+        for policy in document.get("staticPolicies", {}).values()
+    }
+
+
 def _read_policy(contract: str, policy: dict[str, Any]) -> PolicyInfo:
     notes = {name: value or "" for name, value in policy.get("annotations", {}).items()}
     name = notes.get("id", "")
@@ -161,14 +176,15 @@ class PolicyEngine:
     def __init__(self, policy_set: PolicySet) -> None:
         self.infos = {info.id: info for info in validate_policy_set(policy_set)}
         self.hash = hash_policy_set(policy_set)
-        text = "\n".join(contract.text for contract in policy_set.contracts)
-        self._policies = cedarpy.PolicySet.from_str(text)
+        policies = _policies_by_id(policy_set)
+        self._slices = {name: slice_policies(policies, name, ACTIONS) for name in ACTIONS}
         self._schema = cedarpy.Schema.from_str(policy_set.schema)
         self._entities: OrderedDict[str, cedarpy.Entities] = OrderedDict()
 
     def decide_request(self, state: StateReader, act: Act, time_ms: int) -> Decision:
         """Permit, review or deny a request."""
-        asked, released = self._ask(state, act, ("request", "release"), time_ms)
+        context = build_context(state, act, time_ms)
+        asked, released = (self._ask(act, action, context) for action in ("request", "release"))
         errors = tuple(sorted(frozenset(asked.errors + released.errors)))
         if errors or not asked.is_allowed:
             return self._decision(Verdict.DENY, act, asked.policies, errors)
@@ -178,7 +194,7 @@ class PolicyEngine:
 
     def decide_step(self, state: StateReader, act: Act, time_ms: int) -> Decision:
         """Permit or deny a later act of an exchange (approve, deliver, ...)."""
-        (answer,) = self._ask(state, act, (act.action,), time_ms)
+        answer = self._ask(act, act.action, build_context(state, act, time_ms))
         verdict = Verdict.PERMIT if answer.is_allowed else Verdict.DENY
         return self._decision(verdict, act, answer.policies, answer.errors)
 
@@ -202,20 +218,18 @@ class PolicyEngine:
             for info in infos
         )
 
-    def _ask(
-        self, state: StateReader, act: Act, actions: tuple[str, ...], time_ms: int
-    ) -> list["_Answer"]:
-        # Encoded once for all actions. No schema is passed: the policies are validated against it,
-        # and a test validates what `facts` builds; checking every question would double the cost.
-        context = msgspec.json.encode(build_context(state, act, time_ms)).decode()
-        questions = [question(act, action, context) for action in actions]
+    def _ask(self, act: Act, action: str, context: Mapping[str, Any]) -> "_Answer":
+        # No schema is passed: the policies are validated against it, and a test validates what
+        # `facts` builds; checking every question again would double the cost.
+        part = self._slices[action]
+        facts = msgspec.json.encode(part.pick(context)).decode()
         text = entities_json(act.officer, act.member, act.provider, act.dataset)
         try:
-            entities = self._handle(text)
-            results = cedarpy.is_authorized_batch(questions, self._policies, entities)
+            asked = [question(act, action, facts)]
+            (result,) = cedarpy.is_authorized_batch(asked, part.policies, self._handle(text))
         except ValueError as error:
-            return [_Answer(is_allowed=False, policies=(), errors=(str(error),)) for _ in actions]
-        return [_read_answer(result) for result in results]
+            return _Answer(is_allowed=False, policies=(), errors=(str(error),))
+        return _read_answer(result)
 
     def _handle(self, text: str) -> cedarpy.Entities:
         handle = self._entities.get(text)
@@ -262,9 +276,8 @@ class _Answer:
 
 
 def _read_answer(result: cedarpy.AuthzResult) -> _Answer:
-    names = result.diagnostics.id_annotations_by_reason
     errors = tuple(sorted(result.diagnostics.errors))
-    policies = tuple(names[reason] for reason in result.diagnostics.reasons)
+    policies = tuple(result.diagnostics.reasons)
     is_allowed = result.decision == cedarpy.Decision.Allow and not errors
     return _Answer(is_allowed, policies, errors)
 

@@ -1,0 +1,102 @@
+"""Slices: an action's policies and facts give the answers that the whole set gives."""
+
+import json
+
+import cedarpy
+import msgspec
+import pytest
+
+from contracts.engine import ACTIONS
+from contracts.facts import build_context, entities_json, question
+from contracts.shipped import load_shipped
+from contracts.slices import slice_policies
+from tests.builders import TIME_MS, world
+from tests.unit.contracts.test_engine import act
+
+KNOWN = ("request", "release", "deliver")
+
+
+def policies_of(text: str) -> dict[str, dict[str, object]]:
+    document = json.loads(cedarpy.policies_to_json_str(text))
+    return {policy["annotations"]["id"]: policy for policy in document["staticPolicies"].values()}
+
+
+def facts_of(text: str, action: str = "request") -> frozenset[str] | None:
+    return slice_policies(policies_of(text), action, KNOWN).facts
+
+
+def count_of(text: str, action: str) -> int:
+    return len(slice_policies(policies_of(text), action, KNOWN).policies)
+
+
+@pytest.mark.parametrize(
+    ("scope", "counts"),
+    [
+        ("action", (1, 1, 1)),
+        ('action == Action::"request"', (1, 0, 0)),
+        ('action in [Action::"request", Action::"deliver"]', (1, 0, 1)),
+        ('action in Action::"release"', (0, 1, 0)),
+        # A group that is not known may hold every action.
+        ('action in Action::"everything"', (1, 1, 1)),
+    ],
+)
+def test_only_policies_that_may_concern_the_action_stay(
+    scope: str, counts: tuple[int, int, int]
+) -> None:
+    text = f'@id("a") permit (principal, {scope}, resource);'
+    assert tuple(count_of(text, action) for action in KNOWN) == counts
+
+
+@pytest.mark.parametrize(
+    ("condition", "facts"),
+    [
+        ("context.frozen", {"frozen"}),
+        ("!(context.subjects > 3 && principal.member.grade == context.purpose)",
+         {"subjects", "purpose"}),
+        ("context has balance && context.balance > 0", {"balance"}),
+        ("resource.owner == principal.member", set()),
+        ("context == resource.owner", None),
+        ("[context].contains(principal)", None),
+    ],
+)  # fmt: skip
+def test_the_facts_that_policies_read(condition: str, facts: set[str] | None) -> None:
+    text = f'@id("a") permit (principal, action, resource) when {{ {condition} }};'
+    assert facts_of(text) == (None if facts is None else frozenset(facts))
+
+
+def test_unless_reads_facts_too() -> None:
+    text = '@id("a") forbid (principal, action, resource) unless { context.basisInForce };'
+    assert facts_of(text) == {"basisInForce"}
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        {"subjects": 500},
+        {"purpose": "statistics"},
+        {"purpose": "criminal", "urgency": "critical"},
+        {"legal_basis": "expired"},
+        {"period_days": 5_000, "retention_days": 9_000},
+    ],
+)
+def test_a_slice_answers_as_the_whole_set(action: str, changed: dict[str, object]) -> None:
+    shipped = load_shipped()
+    text = "\n".join(contract.text for contract in shipped.contracts)
+    state = world().state
+    asked = act(state, **{"action": action, **changed})
+    context = build_context(state, asked, TIME_MS)
+    entities = entities_json(asked.officer, asked.member, asked.provider, asked.dataset)
+    part = slice_policies(policies_of(text), action, ACTIONS)
+
+    def ask(policies: cedarpy.PolicySet, facts: dict[str, object]) -> cedarpy.AuthzResult:
+        encoded = msgspec.json.encode(facts).decode()
+        return cedarpy.is_authorized(question(asked, action, encoded), policies, entities)
+
+    whole = ask(cedarpy.PolicySet.from_str(text), context)
+    sliced = ask(part.policies, part.pick(context))
+    assert sliced.decision == whole.decision
+    names = whole.diagnostics.id_annotations_by_reason
+    assert sorted(sliced.diagnostics.reasons) == sorted(names.values())
+    assert (whole.diagnostics.errors, sliced.diagnostics.errors) == ([], [])
