@@ -28,6 +28,7 @@ from node.peers.ranges import build_range
 from node.peers.wire import BlockData, FrameType, Range, RangeWanted, decode_content, encode_frame
 from node.service import FinalBlock
 from node.simplex.core import Simplex
+from node.simplex.errors import CorruptWal
 from node.simplex.guard import GuardedSigner
 from node.simplex.types import (
     Block,
@@ -49,6 +50,7 @@ from node.simplex.wal import Wal
 LOG = structlog.get_logger("driver")
 
 INPUTS_PER_ROUND_MAX = 64
+INPUTS_MAX = 20_000
 STATUS_INTERVAL_MS = 5_000
 WAKE_MIN_MS = 200
 FETCH_DELAY_S = 0.08
@@ -105,6 +107,7 @@ class Driver:
         self.chain = chain
         self.cosigner = cosigner
         self.evidence_count = 0
+        self.dropped_messages = 0
         self._wal = wal
         self._guard = guard
         self._transport = transport
@@ -267,7 +270,7 @@ class Driver:
         content = frame[1:]
         match frame[0]:
             case FrameType.CONSENSUS:
-                self.put(Received(sender=peer, message=content))
+                self._receive(peer, content)
             case FrameType.COSIGNATURE:
                 self._note_peer(peer, content[:8])
                 self.cosigner.receive(peer, Line.decode(content[8:]))
@@ -292,6 +295,15 @@ class Driver:
                 self._spawn(self._take_range(peer, answer))
             case _:
                 raise InvalidMessage(f"unknown frame type {frame[0]}")
+
+    def _receive(self, peer: int, message: bytes) -> None:
+        """Queue a consensus message. What does not fit is repeated by its sender (R10)."""
+        if len(self._inputs) < INPUTS_MAX:
+            self.put(Received(sender=peer, message=message))
+            return
+        if self.dropped_messages == 0:
+            LOG.warning("more consensus messages than this node can take", peer=peer)
+        self.dropped_messages += 1
 
     def _note_peer(self, peer: int, height: bytes) -> None:
         if len(height) != 8:
@@ -463,7 +475,8 @@ class Driver:
         for orphan in sorted(waiting, key=lambda each: each.block.height):
             for event in orphan.events:
                 self.chain.pool.hold(event)
-            self.chain.validate(orphan.block)
+            if self.chain.validate(orphan.block) is Verdict.INVALID:
+                raise CorruptWal(f"block {orphan.block.height} does not execute any more")
 
     def _spawn(self, coroutine: Coroutine[object, object, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)

@@ -418,3 +418,13 @@ def test_an_error_in_a_helper_stops_the_driver(tmp_path: Path) -> None:
             await mine.driver._round()
 
     drive(tmp_path, test)
+
+
+def test_a_flood_of_consensus_messages_is_bounded_and_counted(tmp_path: Path) -> None:
+    async def test(mine: Bench) -> None:
+        frame = encode_frame(FrameType.CONSENSUS, b"\x00")
+        for _ in range(INPUTS_MAX + 5):
+            mine.driver.on_frame(PEER, frame)
+        assert mine.driver.dropped_messages == 5
+
+    drive(tmp_path, test)
