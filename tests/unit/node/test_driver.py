@@ -12,6 +12,7 @@ from nacl.bindings import crypto_sign, crypto_sign_seed_keypair
 from ledger.blocks import HEADERS
 from ledger.events import Event, parse_event
 from ledger.tlog.note import SignedNote
+from node.driver import INPUTS_MAX
 from node.peers.links import Channel
 from node.peers.ranges import build_range
 from node.peers.wire import BlockData, FrameType, Range, RangeWanted, decode_content, encode_frame
