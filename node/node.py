@@ -54,7 +54,7 @@ T = TypeVar("T")
 
 LOST_EVENTS_MAX = 20_000
 DISSEMINATE_MAX = 200
-RECENT_BLOCKS_MAX = 256
+RECENT_RECORDS_MAX = 2_000
 JUDGING_BYTES_MAX = 64 * 1024 * 1024
 
 
@@ -96,6 +96,7 @@ class Node:
         self._lost: OrderedDict[bytes, EventStatus] = OrderedDict()
         self._waiters: dict[bytes, list[asyncio.Future[None]]] = {}
         self._recent: OrderedDict[int, FinalBlock] = OrderedDict()
+        self._recent_records = 0
         self._block_arrived = asyncio.Event()
         self._checkpoint_arrived = asyncio.Event()
         self._changed = asyncio.Event()
@@ -214,8 +215,10 @@ class Node:
         """Final blocks: wake those who wait for their events, and the streams."""
         for block in blocks:
             self._recent[block.header.height] = block
-            while len(self._recent) > RECENT_BLOCKS_MAX:
-                self._recent.popitem(last=False)
+            self._recent_records += 1 + len(block.records)
+            while self._recent_records > RECENT_RECORDS_MAX and len(self._recent) > 1:
+                _, oldest = self._recent.popitem(last=False)
+                self._recent_records -= 1 + len(oldest.records)
             for record in block.records:
                 self._release(record.event.digest)
             self._metrics.on_block(block)
