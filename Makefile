@@ -3,6 +3,7 @@
 PYTHON  ?= python3
 WORKERS ?= 2
 ARGS    ?=
+SEEDS   ?= $(shell seq 1 100)
 
 VENV := .venv
 BIN  := $(VENV)/bin
@@ -17,7 +18,7 @@ PIP        := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo "Variables: PYTHON (3.11 to 3.14), ARGS (passed on), WORKERS (test processes)"
+	@echo "Variables: PYTHON (3.11 to 3.14), ARGS (passed on), SEEDS (of sim), WORKERS (of test)"
 
 setup: $(STAMP) ## install into .venv
 
@@ -34,11 +35,11 @@ lint: $(STAMP_TEST) ## linter and formatter
 types: $(STAMP_TEST) ## type checker
 	$(BIN)/mypy
 
-bench: $(STAMP_TEST) ## measure throughput and latency of a local network
-	@$(BIN)/python -m tests.bench $(ARGS)
+bench: $(STAMP) ## measure throughput and latency of a local network
+	@$(BIN)/tally bench $(ARGS)
 
-sim: $(STAMP_TEST) ## simulate consensus under faults: ARGS="7 8 9" names the seeds, else 1 to 100
-	@$(BIN)/python -m tests.simulation.simulator $(or $(ARGS),$(shell seq 1 100))
+sim: $(STAMP_TEST) ## simulate consensus under faults, one run for each of SEEDS
+	@$(BIN)/python -m tests.simulation.simulator $(SEEDS)
 
 clean: ## remove .venv and all caches
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
