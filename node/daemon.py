@@ -41,7 +41,6 @@ from node.startup import Identity, lock_data_dir, read_genesis, read_identity
 
 LOG = structlog.get_logger("daemon")
 EXIT_FAILED = 1
-EXIT_REFUSED = 2
 
 
 class Late:
@@ -307,7 +306,7 @@ def _refuse_store(config: Config, error: CorruptStore) -> int:
 
 def _refuse(text: str) -> int:
     sys.stderr.write(f"tally node: {text}\n")
-    return EXIT_REFUSED
+    return EXIT_FAILED
 
 
 def _configure_logging(config: Config) -> None:
@@ -333,7 +332,7 @@ def main() -> int:
     """Entry point of `python -m node`."""
     if not __debug__:
         sys.stderr.write("tally node: do not run under python -O: its checks are needed\n")
-        return EXIT_REFUSED
+        return EXIT_FAILED
     parser = argparse.ArgumentParser(prog="python -m node", description="Run a Tallystick node.")
     parser.add_argument("--config", type=Path, required=True, help="path of node.toml")
     return run(parser.parse_args().config)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 from ledger.errors import InvalidGenesis, LedgerError
@@ -113,7 +114,8 @@ def event_map(jobs: int) -> Iterator[MapEvents]:
     if jobs <= 1:
         yield map
         return
-    with ProcessPoolExecutor(jobs) as pool:
+    # Not forked: this process may have threads, whose locks a fork would copy in any state.
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
 
         def apply(
             function: Callable[[EventTask], EventFault | None], tasks: Iterator[EventTask], /

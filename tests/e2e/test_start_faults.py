@@ -41,7 +41,7 @@ def config_of(local: Localnet, member: str = ASKER) -> Path:
     return local.node_directory(member) / "node.toml"
 
 
-def refuse(config: Path, code: int = 2) -> str:
+def refuse(config: Path, code: int = 1) -> str:
     """What the node writes before it ends with `code`."""
     done = subprocess.run(
         [sys.executable, "-m", "node", "--config", str(config)],
