@@ -11,7 +11,7 @@ import re
 import shlex
 import subprocess
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Literal
@@ -26,9 +26,11 @@ from contracts.words import decision_word, kind_word, role_word, status_word
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.note import SignedNote
 from ledger.tlog.receipt import Receipt
+from node import daemon
 from node.api.problems import HTTP_CODES, STATUS, Problem, problem_body, status_of
 from node.api.routes import ROUTES
 from node.config import REQUIRED, SETTINGS
+from node.metrics import Metrics
 from tools import exits
 from tools.cli import main as tally
 from tools.words import catalogue as tool_words
@@ -60,6 +62,13 @@ EXIT_WORDS = {
     "NOT_FOUND": ("所查不存在", "it does not exist"),
     "UNREACHABLE": ("节点没有应答", "no answer from the node"),
 }
+NODE_EXIT_WORDS = {
+    "EXIT_STOPPED": ("按要求停止", "stopped as told"),
+    "EXIT_FAILED": ("未能启动或运行中失败，原因与办法见输出", "did not start, or failed; the output says why"),
+        "拒绝启动，原因与办法见输出",
+        "did not start; the output says why and what to do",
+    ),
+}
 TARGET_WORDS = {
     "help": ("列出全部目标", "list the targets"),
     "setup": ("安装到 .venv", "install into .venv"),
@@ -75,6 +84,25 @@ TARGET_WORDS = {
     "clean": ("删除 .venv 与缓存", "remove .venv and caches"),
 }
 
+METRIC_WORDS = {
+    "tallystick_submissions": "对已提交事件的答复",
+    "tallystick_events": "终局事件，按类型与是否生效",
+    "tallystick_decisions": "合约裁定",
+    "tallystick_policy_decisions": "裁定，按决定性合约",
+    "tallystick_finality_seconds": "从在此提交到在此终局并落盘",
+    "tallystick_blocks": "终局区块",
+    "tallystick_http_responses": "HTTP 应答，按路由与状态",
+    "tallystick_unexpected_errors": "未预见的错误",
+    "tallystick_height": "最新终局区块的高度",
+    "tallystick_view": "当前共识视图",
+    "tallystick_tree_size": "日志的终局条目数",
+    "tallystick_checkpoint_size": "最新法定多数检查点覆盖的条目数",
+    "tallystick_pending_events": "等待排序的事件数",
+    "tallystick_syncing": "追赶期间为 1",
+    "tallystick_peers_connected": "链路正常的其他节点数",
+    "tallystick_peer_height": "其他节点的终局高度",
+}
+
 _SECTION = re.compile(r"<!-- generated: ([a-z-]+) -->\n(.*?)<!-- end -->", re.DOTALL)
 _FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -84,7 +112,7 @@ _TARGET = re.compile(r"^([a-z]+):", re.MULTILINE)
 _MAKE = re.compile(r"\bmake ([a-z]+)\b")
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     lines = [head, ("---",) * len(head), *rows]
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
@@ -242,6 +270,29 @@ def render_exits(language: Language) -> str:
     return _table(tuple(head), rows)
 
 
+def render_node_exits(language: Language) -> str:
+    head = _pick(language, "退出码|含义", "exit code|meaning").split("|")
+    values = {"EXIT_STOPPED": 0, **_constants(daemon, "EXIT_")}
+    rows = [(str(values[name]), _pick(language, *words)) for name, words in NODE_EXIT_WORDS.items()]
+    return _table(tuple(head), rows)
+
+
+def _constants(module: object, prefix: str) -> dict[str, int]:
+    found = vars(module).items()
+    return {key: value for key, value in found if key.startswith(prefix) and type(value) is int}
+
+
+def render_metrics(language: Language) -> str:
+    head = _pick(language, "指标|类型|含义", "figure|type|meaning").split("|")
+    rows = []
+    for family in Metrics().registry.collect():
+        # Counters are served with this ending.
+        name = family.name + ("_total" if family.type == "counter" else "")
+        meaning = _pick(language, METRIC_WORDS[family.name], family.documentation)
+        rows.append((f"`{name}`", family.type, meaning))
+    return _table(tuple(head), rows)
+
+
 def _tool_codes() -> dict[int, set[str]]:
     """Exit code: the codes of the errors of `tools` that end with it, from the source."""
     found: dict[int, set[str]] = {}
@@ -273,6 +324,8 @@ RENDERERS: dict[str, Callable[[Language], str]] = {
     "errors": render_errors,
     "exits": render_exits,
     "lifecycle": render_lifecycle,
+    "metrics": render_metrics,
+    "node-exits": render_node_exits,
     "options": render_options,
     "routes": render_routes,
     "targets": render_targets,
@@ -321,11 +374,12 @@ def test_a_changed_row_is_noticed(language: Language, readme: str) -> None:
     assert render_readme(lost, language) == readme
 
 
-def test_targets_and_exit_codes_are_named_completely() -> None:
+def test_targets_exit_codes_and_figures_are_named_completely() -> None:
     makefile = (ROOT / "Makefile").read_text("utf-8")
     assert set(TARGET_WORDS) == set(_TARGET.findall(makefile))
-    constants = {name for name, value in vars(exits).items() if isinstance(value, int)}
-    assert set(EXIT_WORDS) == constants
+    assert set(EXIT_WORDS) == set(_constants(exits, ""))
+    assert set(NODE_EXIT_WORDS) == {"EXIT_STOPPED", *_constants(daemon, "EXIT_")}
+    assert set(METRIC_WORDS) == {family.name for family in Metrics().registry.collect()}
 
 
 def test_the_sample_configuration_names_every_key() -> None:
