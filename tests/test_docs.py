@@ -64,9 +64,9 @@ EXIT_WORDS = {
 }
 NODE_EXIT_WORDS = {
     "EXIT_STOPPED": ("按要求停止", "stopped as told"),
-    "EXIT_FAILED": ("未能启动或运行中失败，原因与办法见输出", "did not start, or failed; the output says why"),
-        "拒绝启动，原因与办法见输出",
-        "did not start; the output says why and what to do",
+    "EXIT_FAILED": (
+        "未能启动或运行中失败，原因与办法见输出",
+        "did not start, or failed; the output says why",
     ),
 }
 TARGET_WORDS = {
