@@ -388,6 +388,14 @@ def test_the_sample_configuration_names_every_key() -> None:
     assert named == {(setting.section, setting.key) for setting in SETTINGS}
 
 
+def test_every_reason_why_a_node_is_not_ready_is_explained(readme: str) -> None:
+    codes = set()
+    for path in sorted((ROOT / "node").glob("*.py")):
+        codes |= set(re.findall(r'Reason\(\s*code="([a-z-]+)"', path.read_text("utf-8")))
+    line = next(line for line in readme.split("\n") if line.startswith("`/readyz`"))
+    assert {code for code in _CODE.findall(line) if "/" not in code} == codes
+
+
 # What is written by hand.
 
 
