@@ -23,7 +23,7 @@ from typing import Any, Literal
 from ledger.events import Body, ShareDelivered, ShareReceived, ShareRejected, ShareRequested
 from ledger.genesis import Genesis
 from ledger.keys import SecretKey, verify_signature
-from tools.client import Client, StreamAnswer, SubmitStream
+from tools.client import Claim, Client, StreamAnswer, SubmitStream
 from tools.commands.keys import read_secret_key
 from tools.exits import NotYetFinal, RefusedEvent
 from tools.founding import read_source
@@ -218,9 +218,13 @@ async def _send(stream: SubmitStream, chains: list[Chain], under_way: dict[bytes
         await stream.send([chain.events[chain.done] for chain in part])
 
 
+def _refusal(claim: Claim) -> RefusedEvent:
+    return RefusedEvent(claim.code or "not-yet-final", claim.detail or claim.digest)
+
+
 def _pause_s(answer: StreamAnswer) -> float:
     if answer.code not in PAUSES:
-        raise RefusedEvent(answer.code, f"event {answer.digest.hex()}")
+        raise RefusedEvent(answer.code, answer.digest.hex())
     return answer.retry_after_s or 0.1
 
 
@@ -237,7 +241,7 @@ async def _load_batch(client: Client, work: deque[Chain], in_flight: int, tally:
                 now_s = time.monotonic()
                 for chain, claim in zip(group, claims, strict=True):
                     if claim.state != "final":
-                        raise RefusedEvent(claim.code or claim.state, claim.detail)
+                        raise _refusal(claim)
                     tally.count(chain, now_s)
 
     await _run_workers(worker, max(1, in_flight // BATCH))
@@ -251,7 +255,7 @@ async def _load_single(client: Client, work: deque[Chain], in_flight: int, tally
                 chain.sent_s = time.monotonic()
                 claim = await client.submit_raw(data, wait_s=WAIT_S)
                 if claim.state != "final":
-                    raise RefusedEvent(claim.code or claim.state, claim.detail)
+                    raise _refusal(claim)
                 tally.count(chain, time.monotonic())
 
     await _run_workers(worker, in_flight)
@@ -282,7 +286,7 @@ class _Stall:
         try:
             await self._timeout.__aexit__(*error)
         except TimeoutError:
-            raise NotYetFinal("stalled", f"no event final for {STALL_S_MAX} s") from None
+            raise NotYetFinal("stalled", f"{STALL_S_MAX} s") from None
 
 
 async def _measure_lone(client: Client, network: Localnet) -> list[float]:
@@ -293,7 +297,7 @@ async def _measure_lone(client: Client, network: Localnet) -> list[float]:
         claim = await client.submit_raw(chain.events[0], wait_s=WAIT_S)
         took_s.append(time.monotonic() - started_s)
         if claim.state != "final":
-            raise RefusedEvent(claim.code or claim.state, claim.detail)
+            raise _refusal(claim)
     return took_s
 
 

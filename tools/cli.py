@@ -1,5 +1,6 @@
 """`tally`: the root command. Groups are imported when used, so that every start is fast."""
 
+import errno
 import importlib
 import json
 import sys
@@ -8,9 +9,9 @@ from typing import Any, NoReturn
 
 import click
 
-from tools.exits import ERROR, ToolError
+from tools.exits import ERROR, Interrupted, ToolError
 from tools.output import WordGroup
-from tools.words import say, select_language
+from tools.words import describe_error, say, select_language
 
 # Name of the command: module under `tools.commands` that holds it as `command`.
 COMMANDS = {
@@ -43,21 +44,52 @@ class Root(WordGroup):
         return command
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:
-        """Run; every `ToolError` and `LedgerError` becomes a message and its exit code."""
+        """Run; every `ToolError` becomes a message and its exit code."""
         arguments = list(sys.argv[1:] if args is None else args)
         select_language(arguments)
         try:
             return super().main(arguments, *rest, **extra)
         except ToolError as error:
-            _fail(error.code, str(error), error.exit_code, "--json" in arguments)
+            _fail(error, "--json" in arguments)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; Ctrl-C and what the system refuses are errors like all others."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Interrupted("interrupted", "") from None
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise  # the reader of our output is gone: click ends quietly
+            detail = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+            raise ToolError("system-refused", detail) from None
 
 
-def _fail(code: str, text: str, exit_code: int, as_json: bool) -> NoReturn:
+def _fail(error: ToolError, as_json: bool) -> NoReturn:
+    """Say what is wrong and what to do about it, and exit."""
+    title, advice = describe_error(error.code)
+    if not title:
+        # Only the node knows its words for a code of its own.
+        title, advice = error.title or say("word.unknown"), error.advice
     if as_json:
-        document = {"error": {"code": code, "message": text, "exit_code": exit_code}}
-        click.echo(json.dumps(document, ensure_ascii=False))
-    click.echo(f"{say('word.error')}: {text} [{code}]", err=True)
-    sys.exit(exit_code or ERROR)
+        document = {
+            "code": error.code,
+            "title": title,
+            "detail": error.detail,
+            "advice": advice,
+            "exit_code": error.exit_code,
+        }
+        click.echo(json.dumps({"error": document}, ensure_ascii=False))
+    first, *more = _printable(error.detail).split("\n")
+    parts = filter(None, (say("word.error"), _printable(title), first))
+    lines = [f"{say('word.colon').join(parts)} [{_printable(error.code)}]", *more]
+    click.echo("\n".join(filter(None, (*lines, _printable(advice)))), err=True)
+    sys.exit(error.exit_code or ERROR)
+
+
+def _printable(text: str) -> str:
+    """Text without control characters: what a node says must not steer the terminal."""
+    return "".join(char if char.isprintable() or char == "\n" else "?" for char in text)
 
 
 @click.group(cls=Root, help="help.tally", context_settings={"help_option_names": ["-h", "--help"]})
@@ -65,7 +97,7 @@ def _fail(code: str, text: str, exit_code: int, as_json: bool) -> NoReturn:
 def main() -> None:
     """Run `tally`."""
     if not __debug__:
-        raise ToolError("python-optimized", say("error.optimized"))
+        raise ToolError("python-optimized", "-O")
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from tools.exits import (
     ToolError,
     Unreachable,
 )
+from tools.words import language
 
 MSGPACK = {"Content-Type": "application/msgpack"}
 BODY_BYTES_MAX = 33_554_432
@@ -131,6 +132,7 @@ class Client:
         self._open = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=self._tls),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
+            headers={"Accept-Language": language()},
             # A block is one line of the stream; aiohttp bounds a line by twice this.
             read_bufsize=BODY_BYTES_MAX // 2,
         )
@@ -200,7 +202,7 @@ class Client:
         answer = await self._call("POST", "/v1/events/batch", body, _prefer(wait_s), wait_s)
         claims = _decode(_BATCHES.decode, answer).results
         if len(claims) != len(events):
-            raise InvalidAnswer("answer-mismatch", f"{len(claims)} answers, {len(events)} events")
+            raise InvalidAnswer("answer-mismatch", f"{len(claims)} != {len(events)}")
         pairs = zip(events, claims, strict=True)
         return [self._claim_of(hash_event(data), claim) for data, claim in pairs]
 
@@ -214,7 +216,7 @@ class Client:
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Unreachable("unreachable", f"{self.url}: {error}") from None
         try:
-            yield SubmitStream(socket)
+            yield SubmitStream(self.url, socket)
         finally:
             await socket.close()
 
@@ -231,7 +233,7 @@ class Client:
                 raise RefusedEvent(claim.code, claim.detail)
             if claim.state == "final":
                 return claim
-        raise NotYetFinal("not-yet-final", f"event {digest.hex()} is pending after {timeout_s} s")
+        raise NotYetFinal("not-yet-final", f"{digest.hex()} ({timeout_s} s)")
 
     async def execute(self, event: Event, *, timeout_s: float = 30) -> VerifiedRecord:
         """Submit an event and return its verified record."""
@@ -240,7 +242,7 @@ class Client:
             claim = await self.wait_final(event.digest, timeout_s=timeout_s)
         record = await self.fetch_record(claim.index)
         if record.event.digest != event.digest:
-            raise InvalidAnswer("answer-mismatch", f"entry {claim.index} holds another event")
+            raise InvalidAnswer("answer-mismatch", f"#{claim.index}")
         return record
 
     async def fetch_entry(self, index: int) -> tuple[bytes, bytes]:
@@ -253,10 +255,10 @@ class Client:
             entry = bytes.fromhex(document["data"])
             parsed = Receipt.parse(receipt)
             if parsed.index != index:
-                raise InvalidAnswer("answer-mismatch", f"receipt of {parsed.index}, not {index}")
+                raise InvalidAnswer("answer-mismatch", f"#{parsed.index} != #{index}")
             verify_receipt(parsed, entry, self._policy)
         except (LedgerError, ValueError, KeyError, TypeError) as error:
-            raise InvalidAnswer("receipt-invalid", f"entry {index}: {error}") from None
+            raise InvalidAnswer("receipt-invalid", f"#{index}: {error}") from None
         return entry, receipt
 
     async def fetch_record(self, index: int) -> VerifiedRecord:
@@ -266,7 +268,7 @@ class Client:
             record = RECORDS.decode(entry)
             event = parse_event(record.event)
         except LedgerError as error:
-            raise InvalidAnswer("record-invalid", f"entry {index}: {error}") from None
+            raise InvalidAnswer("record-invalid", f"#{index}: {error}") from None
         return VerifiedRecord(
             index=index, event=event, outcome=record.outcome, entry=entry, receipt=receipt
         )
@@ -284,7 +286,7 @@ class Client:
         records = [await self.fetch_record(index) for index in indexes]
         for record in records:
             if record.event.exchange != exchange:
-                raise InvalidAnswer("answer-mismatch", f"entry {record.index} is of another one")
+                raise InvalidAnswer("answer-mismatch", f"#{record.index}")
         return records
 
     async def watch_indexes(
@@ -313,7 +315,7 @@ class Client:
         """An unverified JSON object, for display and for finding one's way."""
         document = _decode(msgspec.json.decode, await self.get_bytes(path))
         if not isinstance(document, dict):
-            raise InvalidAnswer("answer-malformed", f"{path}: not an object")
+            raise InvalidAnswer("answer-malformed", path)
         return document
 
     async def get_bytes(self, path: str, *, wait_s: int = 0) -> bytes:
@@ -322,7 +324,7 @@ class Client:
 
     def _claim_of(self, digest: bytes, claim: Claim) -> Claim:
         if claim.digest != digest.hex():
-            raise InvalidAnswer("answer-mismatch", f"asked for {digest.hex()}, got {claim.digest}")
+            raise InvalidAnswer("answer-mismatch", f"{digest.hex()} != {claim.digest}")
         return claim
 
     async def _call(
@@ -354,7 +356,8 @@ class Client:
 class SubmitStream:
     """Frames of events out, frames of answers in."""
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    def __init__(self, url: str, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._url = url
         self._socket = socket
 
     async def send(self, events: Sequence[bytes]) -> None:
@@ -366,7 +369,7 @@ class SubmitStream:
         message = await self._socket.receive()
         if message.type is not aiohttp.WSMsgType.BINARY:
             reason = f"{self._socket.close_code} {message.extra or ''}"
-            raise Unreachable("stream-closed", f"the node closed the stream: {reason}")
+            raise Unreachable("stream-closed", f"{self._url}: {reason}")
         return _decode(_ANSWERS.decode, message.data)
 
 
@@ -375,7 +378,9 @@ async def fetch_genesis(url: str) -> bytes:
     try:
         timeout = aiohttp.ClientTimeout(total=CALL_MARGIN_S)
         async with (
-            aiohttp.ClientSession(timeout=timeout) as session,
+            aiohttp.ClientSession(
+                timeout=timeout, headers={"Accept-Language": language()}
+            ) as session,
             session.get(f"{url.rstrip('/')}/v1/genesis") as response,
         ):
             data = await _read_bounded(response)
@@ -395,7 +400,7 @@ async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
     async for part in response.content.iter_chunked(1 << 20):
         size_bytes += len(part)
         if size_bytes > BODY_BYTES_MAX:
-            raise InvalidAnswer("answer-too-large", f"more than {BODY_BYTES_MAX} bytes")
+            raise InvalidAnswer("answer-too-large", f"> {BODY_BYTES_MAX} B")
         parts.append(part)
     return b"".join(parts)
 
@@ -412,8 +417,6 @@ def _error_of(status: int, data: bytes) -> ToolError:
         problem = _PROBLEMS.decode(data)
     except (msgspec.DecodeError, RecursionError):
         problem = _Problem(detail=f"HTTP {status}")
-    text = " ".join(filter(None, (problem.detail or problem.title, problem.advice)))
     kinds = {404: NotFound, 503: Unreachable, 429: Unreachable}
-    if status >= 500 and status not in kinds:
-        return ToolError(problem.code, text)
-    return kinds.get(status, RefusedEvent)(problem.code, text)
+    kind = kinds.get(status, ToolError if status >= 500 else RefusedEvent)
+    return kind(problem.code, problem.detail, title=problem.title, advice=problem.advice)

@@ -171,7 +171,7 @@ async def _act(
     if claim.state != "final":
         claim = await client.wait_final(event.digest, timeout_s=2 * WAIT_S)
     if claim.outcome is None or not (claim.outcome.applied or claim.outcome.decision == "deny"):
-        raise RefusedEvent(claim.outcome.code if claim.outcome else claim.code, str(body))
+        raise RefusedEvent(claim.outcome.code if claim.outcome else claim.code, event.digest.hex())
     return event, claim
 
 
@@ -270,7 +270,7 @@ async def _verify_examples(story: Story, client: Client) -> None:
         _, event, claim = next(row for row in story.decided if _decision(row[2]) == decision)
         record = await client.fetch_record(claim.index)
         if record.event.digest != event.digest or record.outcome.decision != decision:
-            raise InvalidAnswer("answer-mismatch", f"entry {claim.index} is not what was claimed")
+            raise InvalidAnswer("answer-mismatch", f"#{claim.index}")
 
 
 async def _mirror(story: Story) -> None:

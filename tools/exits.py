@@ -1,6 +1,7 @@
 """Exit codes of `tally` and the errors that carry them.
 
-One root class, `ToolError`. `code` is stable and for programs; the text is for people.
+One root class, `ToolError`. `code` is stable and for programs; what it is called and what to do
+about it stands in the catalogues of `tools.words`. The text of an error is only what was found.
 """
 
 OK = 0
@@ -13,13 +14,30 @@ UNREACHABLE = 6
 
 
 class ToolError(Exception):
-    """Root of every error raised by `tools`; `exit_code` is what the process returns."""
+    """Root of every error raised by `tools`; `exit_code` is what the process returns.
+
+    `detail` names the path, value or entry in question. `title` and `advice` are a node's own
+    words, shown where the catalogues have none for its code.
+    """
 
     exit_code = ERROR
 
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
+    def __init__(self, code: str, detail: str, *, title: str = "", advice: str = "") -> None:
+        super().__init__(detail)
         self.code = code
+        self.detail = detail
+        self.title = title
+        self.advice = advice
+
+
+class Interrupted(ToolError):
+    """Ctrl-C, or SIGTERM where a command takes it for one, before the work was done."""
+
+
+class InvalidUsage(ToolError):
+    """Options that do not go together, or too few of them."""
+
+    exit_code = USAGE
 
 
 class InvalidInput(ToolError):

@@ -97,7 +97,7 @@ def read_source(path: Path | None = None) -> Source:
         except OSError as error:
             raise InvalidInput("source-unreadable", f"{path}: {error.strerror}") from None
     if len(data) > SOURCE_BYTES_MAX:
-        raise InvalidInput("source-invalid", f"more than {SOURCE_BYTES_MAX} bytes")
+        raise InvalidInput("source-invalid", f"{path or 'network.toml'}: > {SOURCE_BYTES_MAX} B")
     try:
         return msgspec.convert(tomllib.loads(data.decode()), Source)
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
@@ -178,7 +178,7 @@ def write_secret(path: Path, content: bytes) -> None:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        raise InvalidInput("file-exists", f"{path} exists; it is not overwritten") from None
+        raise InvalidInput("file-exists", str(path)) from None
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
 

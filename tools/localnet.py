@@ -84,7 +84,7 @@ def create_network(
 ) -> "Localnet":
     """Make keys, certificates, genesis and one configuration for each node in `directory`."""
     if (directory / "network.toml").exists():
-        raise InvalidInput("network-exists", f"{directory} already holds a network")
+        raise InvalidInput("network-exists", str(directory))
     founding = found_network(
         source, nodes=nodes, policy_set=policy_set, now=now or dt.datetime.now(dt.UTC)
     )
@@ -111,7 +111,7 @@ class Localnet:
         try:
             self.index = msgspec.convert(tomllib.loads(path.read_text("utf-8")), NetworkIndex)
         except FileNotFoundError:
-            raise NotFound("network-not-found", f"{directory} holds no network.toml") from None
+            raise NotFound("network-not-found", str(directory)) from None
         except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
             raise InvalidInput("network-invalid", f"{path}: {error}") from None
         # Children of this process that are not reaped yet.
@@ -132,7 +132,7 @@ class Localnet:
         for node in self.index.nodes:
             if node.member == member:
                 return node
-        raise NotFound("node-not-found", f"{member} runs no node here: {', '.join(self.members)}")
+        raise NotFound("node-not-found", f"{member} ({', '.join(self.members)})")
 
     def node_directory(self, member: str) -> Path:
         """Folder of one node."""
@@ -189,7 +189,7 @@ class Localnet:
         """End one node at once with SIGKILL and wait until it is gone."""
         with _pidfds(self, [member]) as running:
             if not running:
-                raise FailedNode("node-not-running", f"{member} does not run")
+                raise FailedNode("node-not-running", member)
             signal.pidfd_send_signal(running[member], signal.SIGKILL)
             _wait_ended(running, STOP_S_MAX)
             self._forget(member)
@@ -255,9 +255,9 @@ class Localnet:
                 if not _wait_ended(running, CONNECT_RETRY_MS / 1_000):
                     break
         if self.pid(member):
-            raise FailedNode("node-not-ready", f"{member} is not ready: {reason}")
+            raise FailedNode("node-not-ready", f"{member}: {reason}")
         self._forget(member)
-        raise FailedNode("node-ended", f"{member} ended at the start:\n{self.log_tail(member)}")
+        raise FailedNode("node-ended", f"{member}\n{self.log_tail(member)}")
 
     def _node_state(self, node: NodeIndex) -> NodeState:
         pid = self.pid(node.member)
@@ -374,7 +374,7 @@ def free_ports(count: int) -> list[int]:
     choices = random.SystemRandom().sample(FREE_PORTS, len(FREE_PORTS))
     ports = list(itertools.islice(filter(_is_free, choices), count))
     if len(ports) < count:
-        raise FailedNode("ports-exhausted", f"fewer than {count} ports are free on 127.0.0.1")
+        raise FailedNode("ports-exhausted", f"127.0.0.1: < {count}")
     return ports
 
 

@@ -80,7 +80,7 @@ async def mirror_log(
             verify_tiles, _tile_getter(directory), checkpoint.size, checkpoint.root
         )  # 4
     except (LedgerError, OSError) as error:
-        raise InvalidAnswer("tiles-invalid", f"{error}; remove {directory / 'tile'}") from None
+        raise InvalidAnswer("tiles-invalid", f"{directory / 'tile'}: {error}") from None
     _write(directory / "policy", log_policy(genesis).format())
     _write(directory / "checkpoint", note)
     _drop_partial(directory, checkpoint.size)
@@ -96,7 +96,7 @@ async def mirror_log(
 def folder_reader(directory: Path) -> Callable[[str], bytes | None]:
     """Reads named files inside a folder, for `ledger.verify` and `contracts.replay`."""
     if not directory.is_dir():
-        raise InvalidInput("folder-not-found", f"{directory} is not a folder")
+        raise InvalidInput("folder-not-found", str(directory))
 
     def read(name: str) -> bytes | None:
         try:
@@ -136,7 +136,7 @@ async def _choose_genesis(url: str, directory: Path, genesis: Genesis | None) ->
     chosen = genesis or held
     assert chosen is not None, "fetched above when neither was given"
     if held is not None and hash_genesis(held) != hash_genesis(chosen):
-        raise InvalidInput("genesis-mismatch", f"{directory} mirrors another network")
+        raise InvalidInput("genesis-mismatch", str(directory))
     if held is None:
         _write(path, encode_genesis_json(chosen))
     return chosen

@@ -84,11 +84,13 @@ def common(function: F) -> F:
     return option("--json", "as_json", is_flag=True, help="option.json")(function)
 
 
+LOCALNET = Path("localnet")
+
 directory_option = option(
     "--dir",
     "directory",
     type=click.Path(path_type=Path, file_okay=False),
-    default=Path("localnet"),
+    default=LOCALNET,
     show_default=True,
     help="option.dir",
 )

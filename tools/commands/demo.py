@@ -4,7 +4,7 @@ import signal
 import tempfile
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -45,18 +45,19 @@ def command(once: bool, directory: Path | None, as_json: bool) -> None:
             if as_json:
                 emit(True, story.figures, "")
             if not once:
-                # Ends with the signal: nothing else happens here.
                 tell(say("demo.next", directory=directory, url=story.url))
-                threading.Event().wait()
-        except KeyboardInterrupt:
-            if once:
-                raise
-            # Ctrl-C is the ordinary end of a network that stays up.
+                _wait_for_signal()
         finally:
             stopping_s = time.monotonic()
             story.network.stop()
             seconds = round(time.monotonic() - stopping_s, 1)
             tell(say("demo.stopped", seconds=seconds))
+
+
+def _wait_for_signal() -> None:
+    """Ctrl-C is the ordinary end of a network that stays up."""
+    with suppress(KeyboardInterrupt):
+        threading.Event().wait()
 
 
 class _interrupted_by_sigterm:  # noqa: N801 - used like a function

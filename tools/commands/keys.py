@@ -23,7 +23,7 @@ def read_secret_key(path: Path) -> SecretKey:
     """Key of a file that only its owner can read. Raises `InvalidInput`."""
     try:
         if path.stat().st_mode & 0o077:
-            raise InvalidInput("key-readable", say("error.key_mode", path=path))
+            raise InvalidInput("key-readable", str(path))
         with path.open("r", encoding="ascii") as file:
             return parse_secret_key(file.read(KEY_FILE_BYTES_MAX))
     except OSError as error:

@@ -9,7 +9,16 @@ from ledger.errors import InvalidGenesis
 from tools.exits import FailedNode, InvalidInput
 from tools.founding import read_source
 from tools.localnet import Localnet, NodeState, create_network, shipped_policy_set
-from tools.output import Bar, WordGroup, common, directory_option, emit, format_table, option
+from tools.output import (
+    LOCALNET,
+    Bar,
+    WordGroup,
+    common,
+    directory_option,
+    emit,
+    format_table,
+    option,
+)
 from tools.words import say
 
 
@@ -19,7 +28,7 @@ def command() -> None:
 
 
 @command.command("init", help="help.localnet_init")
-@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False), default=LOCALNET)
 @option("--nodes", type=click.IntRange(4, 30), default=4, show_default=True, help="option.nodes")
 @option("--source", type=click.Path(path_type=Path, dir_okay=False), help="option.source")
 @common
@@ -73,7 +82,7 @@ def down(directory: Path, as_json: bool) -> None:
     killed = network.stop()
     emit(as_json, {"stopped": running, "killed": killed}, say("localnet.down", count=len(running)))
     if killed:
-        raise FailedNode("node-killed", say("localnet.killed", members=", ".join(killed)))
+        raise FailedNode("node-killed", ", ".join(killed))
 
 
 @command.command("status", help="help.localnet_status")

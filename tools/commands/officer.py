@@ -6,15 +6,20 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, Literal, cast
 
 import click
 import msgspec
+from msgspec import Meta
 
 from ledger.blocks import Outcome
+from ledger.codec import Value
 from ledger.errors import InvalidEvent
 from ledger.events import (
+    FIELDS_MAX,
     Body,
+    Date,
+    Identifier,
     ShareApproved,
     ShareDelivered,
     ShareReceived,
@@ -26,7 +31,7 @@ from ledger.events import (
 )
 from tools.client import Client, VerifiedRecord
 from tools.commands.keys import read_secret_key
-from tools.exits import Denied, InvalidInput, RefusedEvent
+from tools.exits import Denied, InvalidInput, InvalidUsage, RefusedEvent
 from tools.localnet import Localnet
 from tools.mirror import read_genesis
 from tools.output import WordGroup, common, directory_option, emit, format_table, option, run
@@ -34,6 +39,39 @@ from tools.words import language, say
 
 BLIND_BYTES = 32
 SUBJECT_LINES_MAX = 1_000
+FILE_BYTES_MAX = 262_144
+
+# Fields of a request whose option has another name.
+OPTION_NAMES = {
+    "provider": "--to",
+    "fields": "--field",
+    "period_from": "--from",
+    "period_to": "--until",
+}
+
+
+class Request(Value, frozen=True, kw_only=True):
+    """What `request` asks for, by options or by a JSON file with these fields.
+
+    A line of `config/demo/requests.ndjson` is such a file. `requester` and `subject_count` are
+    checked where they are given; notes and the expected decision are for people.
+    """
+
+    provider: Identifier
+    dataset: Identifier
+    purpose: Identifier
+    legal_basis: Identifier
+    fields: Annotated[tuple[Identifier, ...], Meta(min_length=1, max_length=FIELDS_MAX)]
+    period_from: Date
+    period_to: Date
+    urgency: Urgency = "normal"
+    retention_days: Annotated[int, Meta(ge=1, le=36_500)] = 180
+    case: Annotated[str, Meta(max_length=64)] = ""
+    requester: str = ""
+    subject_count: int | None = None
+    note_zh: str = ""
+    note_en: str = ""
+    expect: Literal["", "permit", "review", "deny"] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +127,7 @@ def _find_place(
     role: str | None,
 ) -> Place:
     if role and not member:
-        raise InvalidInput("member-missing", say("error.member_missing"))
+        raise InvalidInput("member-missing", "--member")
     if url is None or genesis is None or (role and key is None):
         network = Localnet(directory.resolve())
         url = url or network.node(member if member in network.members else network.members[0]).api
@@ -100,13 +138,14 @@ def _find_place(
 
 
 @command.command("request", help="help.officer_request")
-@option("--to", "provider", required=True, help="option.to")
-@option("--dataset", required=True, help="option.dataset")
-@option("--purpose", required=True, help="option.purpose")
-@option("--legal-basis", required=True, help="option.legal_basis")
-@option("--field", "fields", multiple=True, required=True, help="option.field")
-@option("--from", "period_from", required=True, help="option.period_from")
-@option("--until", "period_to", required=True, help="option.period_to")
+@option("--file", type=click.Path(path_type=Path, dir_okay=False), help="option.file")
+@option("--to", "provider", help="option.to")
+@option("--dataset", help="option.dataset")
+@option("--purpose", help="option.purpose")
+@option("--legal-basis", help="option.legal_basis")
+@option("--field", "fields", multiple=True, help="option.field")
+@option("--from", "period_from", help="option.period_from")
+@option("--until", "period_to", help="option.period_to")
 @option(
     "--subjects",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -119,27 +158,40 @@ def _find_place(
 @option(
     "--urgency",
     type=click.Choice(["normal", "urgent", "critical"]),
-    default="normal",
     help="option.urgency",
 )
-@option("--retention-days", type=click.IntRange(1, 36_500), default=180, help="option.retention")
-@option("--case", default="", help="option.case")
+@option("--retention-days", type=click.IntRange(1, 36_500), help="option.retention")
+@option("--case", help="option.case")
 @_place("requester")
-def request(place: Place, subjects: Path, blinds: Path, as_json: bool, **values: Any) -> None:
+def request(
+    place: Place, file: Path | None, subjects: Path, blinds: Path, as_json: bool, **values: Any
+) -> None:
     """Ask for records. Exit code 4 when the contracts deny."""
+    from tools.founding import write_secret
+
+    given = {name: value for name, value in values.items() if value not in (None, ())}
+    wanted = _read_request(file, given) if file else _make_request(given)
+    if wanted.requester not in ("", place.member):
+        raise InvalidInput("request-member", f"{wanted.requester} != {place.member}")
+    names = _read_subjects(subjects)
+    if wanted.subject_count not in (None, len(names)):
+        raise InvalidInput("request-subjects", f"{wanted.subject_count} != {len(names)}")
+    pairs = [(name, os.urandom(BLIND_BYTES)) for name in names]
     body = ShareRequested(
-        provider=values["provider"],
-        dataset=values["dataset"],
-        purpose=values["purpose"],
-        legal_basis=values["legal_basis"],
-        fields=tuple(values["fields"]),
-        period_from=values["period_from"],
-        period_to=values["period_to"],
-        subjects=_commit(subjects, blinds),
-        urgency=cast(Urgency, values["urgency"]),
-        retention_days=values["retention_days"],
-        case=values["case"],
+        provider=wanted.provider,
+        dataset=wanted.dataset,
+        purpose=wanted.purpose,
+        legal_basis=wanted.legal_basis,
+        fields=wanted.fields,
+        period_from=wanted.period_from,
+        period_to=wanted.period_to,
+        subjects=tuple(hmac.digest(blind, name.encode(), hashlib.sha256) for name, blind in pairs),
+        urgency=wanted.urgency,
+        retention_days=wanted.retention_days,
+        case=wanted.case,
     )
+    lines = [msgspec.json.encode({"subject": name, "blind": blind.hex()}) for name, blind in pairs]
+    write_secret(blinds, b"\n".join(lines) + b"\n")
     _act(place, body, as_json)
 
 
@@ -300,8 +352,7 @@ def _act(place: Place, body: Body, as_json: bool) -> None:
     if outcome.decision == "deny":
         if as_json:
             emit(True, _document(record), "")
-        text = say("officer.denied", policies=policies) + _explain(place, outcome)
-        raise Denied(outcome.code or "contract-denied", text)
+        raise Denied(outcome.code or "contract-denied", policies + _explain(place, outcome))
     if not outcome.applied:
         raise RefusedEvent(outcome.code, say("officer.refused", index=record.index))
     text = say(
@@ -324,7 +375,7 @@ def _explain(place: Place, outcome: Outcome) -> str:
     decision = PolicyEngine(read_genesis(place.genesis).policy_set).recall(outcome)
     if decision is None:
         return ""
-    lines = explain(decision, "zh" if language() == "zh" else "en").split("\n")
+    lines = explain(decision, language()).split("\n")
     return "".join(f"\n  {line}" for line in lines)
 
 
@@ -353,22 +404,55 @@ def _hash(text: str) -> bytes:
     except ValueError:
         data = b""
     if len(data) != 32 or text != data.hex():
-        raise InvalidInput("digest-invalid", say("error.digest", text=text))
+        raise InvalidInput("digest-invalid", text)
     return data
 
 
-def _commit(subjects: Path, blinds: Path) -> tuple[bytes, ...]:
-    """Commitments to the identifiers in a file, one a line; the blinds go to a new file 0600."""
-    from tools.founding import write_secret
-
+def _read_request(path: Path, given: dict[str, Any]) -> Request:
+    """The request in a file, which stands alone: no option may say a part of it."""
+    if given:
+        raise InvalidUsage("request-options", ", ".join(map(_option_name, given)))
+    data = _read_file(path)
     try:
-        text = subjects.read_text("utf-8")
-    except OSError as error:
-        raise InvalidInput("file-unreadable", f"{subjects}: {error.strerror}") from None
+        return msgspec.json.decode(data, type=Request)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidInput("request-invalid", f"{path}: {error}") from None
+
+
+def _make_request(given: dict[str, Any]) -> Request:
+    """The request that the options describe."""
+    fields = msgspec.structs.fields(Request)
+    missing = [field.name for field in fields if field.required and field.name not in given]
+    if missing:
+        raise InvalidUsage("request-incomplete", ", ".join(map(_option_name, missing)))
+    try:
+        return msgspec.convert(given, Request)
+    except msgspec.ValidationError as error:
+        raise InvalidInput("event-body-invalid", str(error)) from None
+
+
+def _option_name(name: str) -> str:
+    return OPTION_NAMES.get(name, "--" + name.replace("_", "-"))
+
+
+def _read_subjects(path: Path) -> list[str]:
+    """Different identifiers, one a line."""
+    try:
+        text = _read_file(path).decode()
+    except UnicodeDecodeError:
+        raise InvalidInput("subjects-invalid", f"{path}: UTF-8") from None
     names = [line.strip() for line in text.split("\n") if line.strip()]
     if not 1 <= len(names) <= SUBJECT_LINES_MAX or len(set(names)) != len(names):
-        raise InvalidInput("subjects-invalid", say("error.subjects", path=subjects))
-    pairs = [(name, os.urandom(BLIND_BYTES)) for name in names]
-    lines = [msgspec.json.encode({"subject": name, "blind": blind.hex()}) for name, blind in pairs]
-    write_secret(blinds, b"\n".join(lines) + b"\n")
-    return tuple(hmac.digest(blind, name.encode(), hashlib.sha256) for name, blind in pairs)
+        raise InvalidInput("subjects-invalid", str(path))
+    return names
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(FILE_BYTES_MAX + 1)
+    except OSError as error:
+        raise InvalidInput("file-unreadable", f"{path}: {error.strerror}") from None
+    if len(data) > FILE_BYTES_MAX:
+        raise InvalidInput("file-too-large", f"{path}: > {FILE_BYTES_MAX} B")
+    return data

@@ -1,17 +1,22 @@
-"""Words of the commands in zh-CN and English: `zh.toml` and `en.toml`, with equal keys."""
+"""Words of the commands in zh-CN and English: `zh.toml` and `en.toml`, with equal keys.
+
+Codes of the ledger's rules have their words in `contracts.words`; they are not repeated here.
+"""
 
 import functools
 import os
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
+from typing import Any, Literal
 
-LANGUAGES = ("zh", "en")
+Language = Literal["zh", "en"]
+LANGUAGES: tuple[Language, ...] = ("zh", "en")
 
-_selected = ["en"]
+_selected: list[Language] = ["en"]
 
 
-def select_language(arguments: Sequence[str]) -> str:
+def select_language(arguments: Sequence[str]) -> Language:
     """Choose the language by `--lang` among `arguments`, else by LC_ALL, LC_MESSAGES, LANG."""
     wanted = ""
     for position, argument in enumerate(arguments):
@@ -22,12 +27,12 @@ def select_language(arguments: Sequence[str]) -> str:
     if wanted not in LANGUAGES:
         names = (os.environ.get(name, "") for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
         wanted = "zh" if next(filter(None, names), "").startswith("zh") else "en"
-    _selected[0] = wanted
-    return wanted
+    _selected[0] = "zh" if wanted == "zh" else "en"
+    return _selected[0]
 
 
-def language() -> str:
-    """The chosen language, `zh` or `en`."""
+def language() -> Language:
+    """The chosen language."""
     return _selected[0]
 
 
@@ -40,6 +45,26 @@ def say(key: str, **values: object) -> str:
 def catalogue(name: str) -> dict[str, str]:
     """Every text of one language by its dotted key."""
     source = tomllib.loads((files(__name__) / f"{name}.toml").read_text("utf-8"))
-    return {
-        f"{group}.{key}": text for group, texts in source.items() for key, text in texts.items()
-    }
+    return dict(_flatten("", source))
+
+
+def describe_error(code: str) -> tuple[str, str]:
+    """Title and advice of an error code in the chosen language; both empty if it has no words."""
+    words = catalogue(language())
+    if f"errors.{code}.title" in words:
+        return words[f"errors.{code}.title"], words[f"errors.{code}.advice"]
+    from contracts.words import catalogue as rule_catalogue
+    from contracts.words import describe
+
+    if code not in rule_catalogue(language())["codes"]:
+        return "", ""
+    described = describe(code, language())
+    return described.title, described.advice
+
+
+def _flatten(prefix: str, table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _flatten(f"{prefix}{key}.", value)
+        else:
+            yield prefix + key, value

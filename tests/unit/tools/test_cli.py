@@ -38,7 +38,7 @@ def test_starting_imports_no_command() -> None:
     ("arguments", "exit_code"),
     [
         (["nonsense"], USAGE),
-        (["localnet", "init"], USAGE),
+        (["localnet", "init", "--nodes", "3"], USAGE),
         (["localnet", "status", "--dir", "{tmp}/none"], NOT_FOUND),
         (["audit", "mirror", "http://127.0.0.1:1", "{tmp}/copy"], UNREACHABLE),
         (["audit", "replay", "{tmp}/none"], ERROR),

@@ -52,6 +52,7 @@ def test_certificates_serve_both_ends_of_a_link(tmp_path: Path) -> None:
         names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
         assert [name.value for name in names] == [validator.member]
         uses = certificate.extensions.get_extension_for_oid(ExtensionOID.EXTENDED_KEY_USAGE)
+        assert isinstance(uses.value, x509.ExtendedKeyUsage)
         assert len(list(uses.value)) == 2
         assert certificate.not_valid_after_utc - NOW == dt.timedelta(days=730)
         pem = (network.node_directory(validator.member) / "keys" / "tls.key.pem").read_bytes()
