@@ -22,7 +22,7 @@ import pytest
 from contracts.lifecycle import STATUS_OF_DECISION, STATUSES, STEPS
 from contracts.shipped import TABLE
 from contracts.words import catalogue as rule_words
-from contracts.words import decision_word, kind_word, role_word, status_word
+from contracts.words import decision_word, describe, kind_word, role_word, status_word
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.note import SignedNote
 from ledger.tlog.receipt import Receipt
@@ -257,16 +257,28 @@ def _values_of(option: click.Option) -> str:
 
 
 def render_exits(language: Language) -> str:
-    head = _pick(language, "退出码|含义|错误代码", "exit code|meaning|error codes").split("|")
-    codes = _tool_codes()
+    head = _pick(language, "退出码|含义", "exit code|meaning").split("|")
     rows = [
-        (
-            str(getattr(exits, name)),
-            _pick(language, *words),
-            ", ".join(f"`{code}`" for code in sorted(codes.get(getattr(exits, name), set()))),
-        )
-        for name, words in EXIT_WORDS.items()
+        (str(getattr(exits, name)), _pick(language, *words)) for name, words in EXIT_WORDS.items()
     ]
+    return _table(tuple(head), rows)
+
+
+def render_tool_errors(language: Language) -> str:
+    """Codes of `tally` itself, with the words of its catalogue, or of the rules."""
+    head = _pick(language, "代码|退出码|含义|怎么办", "code|exit code|meaning|what to do").split(
+        "|"
+    )
+    found = _tool_codes()
+    rows = []
+    for code in sorted(set().union(*found.values())):
+        numbers = ", ".join(str(number) for number in sorted(found) if code in found[number])
+        words = tool_words(language)
+        title, advice = (words.get(f"errors.{code}.{part}", "") for part in ("title", "advice"))
+        if not title:
+            described = describe(code, language)
+            title, advice = described.title, described.advice
+        rows.append((f"`{code}`", numbers, title, advice))
     return _table(tuple(head), rows)
 
 
@@ -329,6 +341,7 @@ RENDERERS: dict[str, Callable[[Language], str]] = {
     "options": render_options,
     "routes": render_routes,
     "targets": render_targets,
+    "tool-errors": render_tool_errors,
 }
 
 
