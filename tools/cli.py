@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import click
 
 from tools.exits import ERROR, Interrupted, ToolError
-from tools.output import WordGroup
+from tools.output import WordGroup, WordOption
 from tools.words import describe_error, say, select_language
 
 # Name of the command: module under `tools.commands` that holds it as `command`.
@@ -92,8 +92,8 @@ def _printable(text: str) -> str:
     return "".join(char if char.isprintable() or char == "\n" else "?" for char in text)
 
 
-@click.group(cls=Root, help="help.tally", context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="tallystick")
+@click.group(cls=Root, help="help.tally")
+@click.version_option(package_name="tallystick", cls=WordOption, help="option.version")
 def main() -> None:
     """Run `tally`."""
     if not __debug__:

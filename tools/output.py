@@ -26,13 +26,62 @@ class WordOption(click.Option):
         shown.help = say(self.help) if self.help else None
         return click.Option.get_help_record(shown, ctx)
 
+    def get_help_extra(self, ctx: click.Context) -> click.types.OptionHelpExtra:
+        """What stands in brackets, in the chosen language."""
+        extra = super().get_help_extra(ctx)
+        if "required" in extra:
+            extra["required"] = say("word.required")
+        return extra
 
+
+class WordFormatter(click.HelpFormatter):
+    """Help pages with headings in the chosen language."""
+
+    def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
+        """The usage line."""
+        del prefix
+        super().write_usage(prog, args, say("word.usage"))
+
+    def write_heading(self, heading: str) -> None:
+        """The heading of a section, by click's own word for it."""
+        words = {"Options": "word.options", "Commands": "word.commands"}
+        self.write(f"{'':>{self.current_indent}}{say(words[heading])}\n")
+
+
+class WordContext(click.Context):
+    """Context of commands whose help is in words of the catalogue."""
+
+    formatter_class = WordFormatter
+
+
+def _show_help(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    del parameter
+    if value and not ctx.resilient_parsing:
+        click.echo(ctx.get_help(), color=ctx.color)
+        ctx.exit()
+
+
+_HELP = WordOption(
+    ["--help", "-h"],
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_help,
+    help="option.help",
+)
 # Accepted everywhere; the root command has read it before any command is parsed.
 _LANG = WordOption(["--lang"], type=click.Choice(LANGUAGES), expose_value=False, help="option.lang")
 
 
 class WordCommand(click.Command):
     """A command whose help is a key of the catalogue."""
+
+    context_class = WordContext
+
+    def get_help_option(self, ctx: click.Context) -> click.Option:
+        """`--help` in the chosen language."""
+        del ctx
+        return _HELP
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """The command's own and `--lang`."""
@@ -51,6 +100,12 @@ class WordGroup(click.Group):
     """A group whose help is a key of the catalogue."""
 
     command_class = WordCommand
+    context_class = WordContext
+
+    def get_help_option(self, ctx: click.Context) -> click.Option:
+        """`--help` in the chosen language."""
+        del ctx
+        return _HELP
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """The group's own and `--lang`."""

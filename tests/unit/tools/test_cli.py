@@ -14,6 +14,22 @@ from tools.cli import COMMANDS, main
 from tools.exits import ERROR, NOT_FOUND, OK, UNREACHABLE, UNVERIFIED, USAGE
 
 
+@pytest.mark.parametrize(
+    ("lang", "expected"),
+    [
+        ("en", ["Usage: ", "Options:", "Show this message and exit.", "[required]"]),
+        ("zh", ["用法：", "选项：", "显示本说明并退出。", "[必填]"]),
+    ],
+)
+def test_a_help_page_is_in_one_language(lang: str, expected: list[str]) -> None:
+    for flag in ("--help", "-h"):
+        page = CliRunner().invoke(main, ["officer", "request", "--lang", lang, flag]).output
+        assert all(word in page for word in expected), page
+    group = CliRunner().invoke(main, ["--help", "--lang", lang]).output
+    assert {"en": "Commands:", "zh": "命令："}[lang] in group
+    assert {"en": "Show the version", "zh": "显示版本"}[lang] in group
+
+
 @pytest.mark.parametrize("name", list(COMMANDS))
 @pytest.mark.parametrize(("lang", "sign"), [("zh", "。"), ("en", ".")])
 def test_help_of_every_command_in_both_languages(name: str, lang: str, sign: str) -> None:
