@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import click
 
-from tools.exits import ERROR, Interrupted, ToolError
+from tools.exits import ERROR, Interrupted, InvalidUsage, ToolError
 from tools.output import WordGroup, WordOption
 from tools.words import describe_error, say, select_language
 
@@ -52,10 +52,19 @@ class Root(WordGroup):
         except ToolError as error:
             _fail(error, "--json" in arguments)
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Parse the options before the command."""
+        try:
+            return super().make_context(*args, **extra)
+        except click.UsageError as error:
+            raise _usage(error) from None
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; Ctrl-C and what the system refuses are errors like all others."""
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:
+            raise _usage(error) from None
         except KeyboardInterrupt:
             raise Interrupted("interrupted", "") from None
         except OSError as error:
@@ -63,6 +72,13 @@ class Root(WordGroup):
                 raise  # the reader of our output is gone: click ends quietly
             detail = f"{error.filename}: {error.strerror}" if error.filename else str(error)
             raise ToolError("system-refused", detail) from None
+
+
+def _usage(error: click.UsageError) -> Exception:
+    """The same as one of our errors; a group without a command shows its help instead."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        return error
+    return InvalidUsage("usage-invalid", error.format_message())
 
 
 def _fail(error: ToolError, as_json: bool) -> NoReturn:

@@ -93,6 +93,31 @@ def test_an_error_as_json(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("line", "detail"),
+    [
+        (["nonsense"], "No such command 'nonsense'."),
+        (["--nonsense"], "No such option '--nonsense'."),
+        (["localnet", "init", "--nodes", "3"], "Invalid value for '--nodes'"),
+        (["audit", "replay"], "Missing argument 'WHERE'."),
+    ],
+)
+def test_a_wrong_command_line_is_an_error_like_all_others(line: list[str], detail: str) -> None:
+    result = CliRunner().invoke(main, [*line, "--json", "--lang", "en"])
+    assert result.exit_code == USAGE
+    error = json.loads(result.stdout)["error"]
+    assert error["code"] == "usage-invalid"
+    assert error["detail"].startswith(detail)
+    assert result.stderr.startswith(f"error: Wrong command or option: {detail}")
+
+
+def test_a_group_without_a_command_shows_its_help() -> None:
+    result = CliRunner(env={"LC_ALL": "C"}).invoke(main, ["localnet"])
+    assert result.exit_code == USAGE
+    assert "Commands:" in result.stderr
+    assert "error" not in result.stderr
+
+
 def test_words_of_a_rule_come_from_the_catalogue_of_the_rules(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
