@@ -64,6 +64,7 @@ class LevelStore:
                 create_if_missing=True,
                 paranoid_checks=True,
                 write_buffer_size=32 * 1024 * 1024,
+                max_file_size=32 * 1024 * 1024,
                 lru_cache_size=32 * 1024 * 1024,
                 bloom_filter_bits=10,
                 # Hashes and signatures do not shrink; trying costs a fifth of the throughput.
