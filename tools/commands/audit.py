@@ -69,7 +69,8 @@ def replay(where: str, genesis: Path | None, jobs: int, as_json: bool) -> None:
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tally-")))
             _mirror(where, directory, founding)
         document = replay_folder(directory, genesis=founding, jobs=jobs)
-    emit(as_json, document, say("audit.valid", **document))
+    counts = _decisions(document)
+    emit(as_json, document, say("audit.valid", **{**document, "decisions": counts}))
 
 
 @command.command("receipt", help="help.audit_receipt")
@@ -121,6 +122,13 @@ def verify(receipt_path: Path, entry_path: Path, genesis: Path, as_json: bool) -
     except LedgerError as error:
         raise InvalidAnswer("receipt-invalid", str(error)) from None
     emit(as_json, {"valid": True, "index": proof.index}, say("audit.proven", index=proof.index))
+
+
+def _decisions(document: dict[str, object]) -> str:
+    """Numbers of each decision in words."""
+    counts = document["decisions"]
+    assert isinstance(counts, dict)
+    return " · ".join(f"{say(f'decision.{name}')} {count}" for name, count in counts.items())
 
 
 def replay_folder(directory: Path, *, genesis: Genesis | None, jobs: int) -> dict[str, object]:
