@@ -89,35 +89,19 @@ class WordCommand(click.Command):
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Help in the chosen language."""
-        _in_words(self, lambda: click.Command.format_help_text(self, ctx, formatter))
+        show = super().format_help_text
+        _in_words(self, lambda: show(ctx, formatter))
 
     def get_short_help_str(self, limit: int = 45) -> str:
         """First sentence in the chosen language."""
-        return _in_words(self, lambda: click.Command.get_short_help_str(self, max(limit, 70)))
+        show = super().get_short_help_str
+        return _in_words(self, lambda: show(max(limit, 70)))
 
 
-class WordGroup(click.Group):
+class WordGroup(WordCommand, click.Group):
     """A group whose help is a key of the catalogue."""
 
     command_class = WordCommand
-    context_class = WordContext
-
-    def get_help_option(self, ctx: click.Context) -> click.Option:
-        """`--help` in the chosen language."""
-        del ctx
-        return _HELP
-
-    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """The group's own and `--lang`."""
-        return [_LANG, *super().get_params(ctx)]
-
-    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Help in the chosen language."""
-        _in_words(self, lambda: click.Group.format_help_text(self, ctx, formatter))
-
-    def get_short_help_str(self, limit: int = 45) -> str:
-        """First sentence in the chosen language."""
-        return _in_words(self, lambda: click.Group.get_short_help_str(self, max(limit, 70)))
 
 
 def _in_words(command: click.Command, show: Callable[[], T]) -> T:
