@@ -223,7 +223,8 @@ def _tell_decisions(story: Story) -> None:
         outcome = claim.outcome
         if outcome is None:
             continue
-        rules = ", ".join(titles.get(name, name) for name in outcome.policies) or outcome.code
+        comma = "、" if language() == "zh" else ", "
+        rules = comma.join(titles.get(name, name) for name in outcome.policies) or outcome.code
         if rules in told:
             continue
         told.add(rules)

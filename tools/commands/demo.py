@@ -1,6 +1,9 @@
 """`tally demo`: start a network of four regions and tell its story."""
 
+import os
+import shutil
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -45,7 +48,7 @@ def command(once: bool, directory: Path | None, as_json: bool) -> None:
             if as_json:
                 emit(True, story.figures, "")
             if not once:
-                tell(say("demo.next", directory=directory, url=story.url))
+                tell(say("demo.next", tally=_program(), directory=directory, url=story.url))
                 _wait_for_signal()
         finally:
             stopping_s = time.monotonic()
@@ -58,6 +61,11 @@ def _wait_for_signal() -> None:
     """Ctrl-C is the ordinary end of a network that stays up."""
     with suppress(KeyboardInterrupt):
         threading.Event().wait()
+
+
+def _program() -> str:
+    """How the reader starts this program: its name if it is on the path, else where it is."""
+    return "tally" if shutil.which("tally") else os.path.relpath(sys.argv[0])
 
 
 class _interrupted_by_sigterm:  # noqa: N801 - used like a function
