@@ -104,7 +104,8 @@ class Links:
             (peer, channel): _Outgoing() for peer in self._addresses for channel in Channel
         }
         self._heard_ms: dict[int, int] = {}
-        self._accepted: set[web.WebSocketResponse] = set()
+        self._accepted: dict[tuple[int, Channel], web.WebSocketResponse] = {}
+        self._transports: dict[tuple[int, Channel], asyncio.Transport] = {}
         self._runner: web.AppRunner | None = None
 
     def send(self, peer: int | None, channel: Channel, frame: bytes) -> None:
@@ -157,7 +158,7 @@ class Links:
 
     async def close(self) -> None:
         """Close the listener and all accepted connections."""
-        for socket in tuple(self._accepted):
+        for socket in tuple(self._accepted.values()):
             await socket.close(code=aiohttp.WSCloseCode.GOING_AWAY)
         if self._runner is not None:
             await self._runner.cleanup()
@@ -216,7 +217,7 @@ class Links:
                 max_msg_size=FRAME_BYTES_MAX, heartbeat=HEARTBEAT_S, compress=False
             )
             await socket.prepare(request)
-            self._accepted.add(socket)
+            self._replace((peer, channel), socket, request.transport)
             try:
                 async for message in socket:
                     if message.type is not aiohttp.WSMsgType.BINARY:
@@ -224,10 +225,24 @@ class Links:
                     self._heard_ms[peer] = time.monotonic_ns() // 1_000_000
                     self._on_frame(peer, channel, message.data)
             finally:
-                self._accepted.discard(socket)
+                if self._accepted.get((peer, channel)) is socket:
+                    del self._accepted[peer, channel], self._transports[peer, channel]
             return socket
 
         return accept
+
+    def _replace(
+        self,
+        place: tuple[int, Channel],
+        socket: web.WebSocketResponse,
+        transport: asyncio.Transport | None,
+    ) -> None:
+        """One connection per peer and channel: the newest; an older one is a dead one."""
+        assert transport is not None, "a request that was just answered has its transport"
+        former = self._transports.get(place)
+        self._accepted[place], self._transports[place] = socket, transport
+        if former is not None:
+            former.abort()
 
     def _identify(self, request: web.Request) -> int | None:
         """Validator index of the client's certificate, by exact equality with the pinned one."""

@@ -274,3 +274,25 @@ def test_a_busy_port_is_named(tmp_path: Path) -> None:
             await second.close()
 
     run(test)
+
+
+def test_a_peer_has_one_connection_a_channel_the_newest(tmp_path: Path) -> None:
+    async def test() -> None:
+        a, b = sites(tmp_path)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        context.load_cert_chain(b.certificate_file, b.key_file)
+        url = f"https://{a.address}{PATHS[Channel.BULK]}"
+        async with (
+            running(a.links(0, a, b)),
+            aiohttp.ClientSession() as session,
+            session.ws_connect(url, ssl=context) as older,
+            session.ws_connect(url, ssl=context) as newer,
+        ):
+            ended = await older.receive()
+            assert ended.type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
+            await newer.send_bytes(b"frame")
+            assert await a.frames.get() == (1, Channel.BULK, b"frame")
+
+    run(test)
