@@ -217,6 +217,8 @@ class Links:
                 max_msg_size=FRAME_BYTES_MAX, heartbeat=HEARTBEAT_S, compress=False
             )
             await socket.prepare(request)
+            if request.transport is None:
+                return socket  # gone while it was being answered
             self._replace((peer, channel), socket, request.transport)
             try:
                 async for message in socket:
@@ -235,10 +237,9 @@ class Links:
         self,
         place: tuple[int, Channel],
         socket: web.WebSocketResponse,
-        transport: asyncio.Transport | None,
+        transport: asyncio.Transport,
     ) -> None:
         """One connection per peer and channel: the newest; an older one is a dead one."""
-        assert transport is not None, "a request that was just answered has its transport"
         former = self._transports.get(place)
         self._accepted[place], self._transports[place] = socket, transport
         if former is not None:
