@@ -29,10 +29,6 @@ class InvalidEvent(LedgerError):
         self.code = code
 
 
-class InvalidBlock(LedgerError):
-    """A header or record contradicts its place in the log."""
-
-
 class InvalidGenesis(LedgerError):
     """A genesis document breaks a rule; `faults` lists every one of them."""
 

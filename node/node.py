@@ -141,7 +141,8 @@ class Node:
         try:
             pool.add(event)
         except PoolFull as full:
-            return _refused(event.digest, "pool-full", str(full), retry_after_s=1)
+            code = "quota-pending" if full.scope == "member" else "pool-full"
+            return _refused(event.digest, code, str(full), retry_after_s=1)
         self._driver.put(PendingChanged())
         if client is not None:
             self._disseminate(event)

@@ -30,7 +30,7 @@ from typing import Any
 import msgspec
 
 from ledger.codec import Value
-from ledger.genesis import decode_genesis_json, encode_genesis_json, hash_genesis
+from ledger.genesis import encode_genesis_json, hash_genesis
 from ledger.keys import format_secret_key
 from ledger.registry import PolicySet
 from tools.exits import FailedNode, InvalidInput, NotFound
@@ -453,8 +453,3 @@ def _format_index(index: NetworkIndex) -> str:
         f'peers = "{node.peers}"\nmetrics = "{node.metrics}"\n'
         for node in index.nodes
     )
-
-
-def read_network_id(genesis_path: Path) -> bytes:
-    """Network id of a genesis file, checked."""
-    return hash_genesis(decode_genesis_json(genesis_path.read_bytes()))

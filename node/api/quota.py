@@ -6,7 +6,6 @@ Pure: time is an argument, in milliseconds from any fixed start; arithmetic is i
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 _MILLI = 1_000
@@ -100,46 +99,3 @@ class CountQuota:
             self._held[key] = left
         else:
             self._held.pop(key, None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Denial:
-    """Why a submission must wait: `rate-limited` or `quota-pending`, whose share, how long."""
-
-    code: str
-    key: str
-    wait_ms: int
-
-
-class SubmitQuota:
-    """Rates and pending counts of members and addresses, asked together: all or nothing."""
-
-    def __init__(
-        self, *, rate_per_s: int, burst: int, pending_max: int, keys_max: int = 10_000
-    ) -> None:
-        self._rates = RateQuota(rate_per_s=rate_per_s, burst=burst, keys_max=keys_max)
-        self._pending = CountQuota(per_key_max=pending_max)
-
-    def take(self, *, member: str, address: str, amount: int, now_ms: int) -> Denial | None:
-        """Take a share for `amount` events, or say who must wait and take nothing."""
-        keys = _keys(member, address)
-        for key in keys:
-            if not self._pending.has_room(key, amount):
-                return Denial(code="quota-pending", key=key, wait_ms=_MILLI)
-        for key in keys:
-            wait_ms = self._rates.wait_ms(key, amount, now_ms)
-            if wait_ms:
-                return Denial(code="rate-limited", key=key, wait_ms=wait_ms)
-        for key in keys:
-            self._pending.take(key, amount)
-            self._rates.charge(key, amount, now_ms)
-        return None
-
-    def give_back(self, *, member: str, address: str, amount: int) -> None:
-        """`amount` events are not pending any more; the rate stays charged."""
-        for key in _keys(member, address):
-            self._pending.give_back(key, amount)
-
-
-def _keys(member: str, address: str) -> Sequence[str]:
-    return (f"member {member}", f"address {address}")

@@ -59,6 +59,8 @@ def test_an_exchange_from_request_to_receipt(net: Path, tmp_path: Path) -> None:
     asked = ask(net, tmp_path, legal_basis="tcal-6")
     assert asked["outcome"]["decision"] == "permit"
     exchange, commitment = asked["exchange"], "11" * 32
+    open_ = tally("officer", "status", exchange, "--dir", net)
+    assert (open_["state"], open_["next"]) == ("permitted", ["share.withdrawn", "share.delivered"])
     tally(
         *("officer", "deliver", exchange, "--dir", net, "--member", "cn-3302-tax"),
         *("--commitment", commitment, "--records", 2, "--quality-digest", "22" * 32),
@@ -71,6 +73,7 @@ def test_an_exchange_from_request_to_receipt(net: Path, tmp_path: Path) -> None:
     shown = tally("officer", "status", exchange, "--dir", net)
     kinds = [record["kind"] for record in shown["records"]]
     assert kinds == ["share.requested", "share.delivered", "share.received"]
+    assert (shown["state"], shown["next"]) == ("received", [])
     again = CliRunner().invoke(
         main, ["officer", "withdraw", exchange, "--dir", str(net), "--member", "cn-3301-tax"]
     )

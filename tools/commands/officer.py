@@ -12,6 +12,8 @@ import click
 import msgspec
 from msgspec import Meta
 
+from contracts.lifecycle import STATUS_OF_DECISION, STEPS, Step, next_steps
+from contracts.words import Language, kind_word, role_word, status_word
 from ledger.blocks import Outcome
 from ledger.codec import Value
 from ledger.errors import InvalidEvent
@@ -300,8 +302,40 @@ def status(place: Place, exchange: str, as_json: bool) -> None:
         ]
         for record in records
     ]
-    document = {"exchange": exchange, "records": [_document(record) for record in records]}
-    emit(as_json, document, format_table(head, rows))
+    state = _state_after(records)
+    steps = next_steps(state)
+    document = {
+        "exchange": exchange,
+        "state": state,
+        "next": [step.kind for step in steps],
+        "records": [_document(record) for record in records],
+    }
+    emit(as_json, document, f"{format_table(head, rows)}\n{_outlook(state, steps)}")
+
+
+def _state_after(records: list[VerifiedRecord]) -> str:
+    """State of an exchange after its records, the first of which is the request."""
+    state = ""
+    for record in records:
+        outcome = record.outcome
+        if outcome.decision:
+            state = STATUS_OF_DECISION[outcome.decision]
+        elif outcome.applied:
+            state = STEPS[record.event.kind].after
+    return state
+
+
+def _outlook(state: str, steps: tuple[Step, ...]) -> str:
+    """The state in words, and what may come next by whom."""
+    if not state:
+        return ""
+    lang: Language = "zh" if language() == "zh" else "en"
+    lines = [say("officer.state", state=status_word(state, lang))]
+    lines += [
+        say("officer.next", kind=kind_word(step.kind, lang), role=role_word(step.role, lang))
+        for step in steps
+    ]
+    return "\n".join(lines)
 
 
 @command.command("watch", help="help.officer_watch")

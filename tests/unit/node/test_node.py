@@ -78,10 +78,12 @@ def test_an_admitted_event_is_pending_and_goes_to_all(tmp_path: Path) -> None:
     with_node(tmp_path, test)
 
 
-def test_a_full_pool_is_told_with_a_time_to_come_back(tmp_path: Path) -> None:
+def test_a_used_up_share_is_told_with_a_time_and_leaves_room_to_others(
+    tmp_path: Path,
+) -> None:
     async def test(node: Node, mine: Bench) -> None:
         statuses = await submit(node, *(request(label=str(number)) for number in range(4)))
-        assert codes(statuses) == ["pending", "pending", "pool-full", "pool-full"]
+        assert codes(statuses) == ["pending", "pending", "quota-pending", "quota-pending"]
         assert statuses[3].retry_after_s > 0
         assert codes(await submit(node, request(member=OWNER, provider="cn-3301-tax"))) == [
             "pending"

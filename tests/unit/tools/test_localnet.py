@@ -10,11 +10,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtensionOID, NameOID
 
-from ledger.genesis import decode_genesis_json
+from ledger.genesis import decode_genesis_json, hash_genesis
 from ledger.keys import parse_secret_key
 from tools.exits import FailedNode, InvalidInput, NotFound
 from tools.founding import read_source
-from tools.localnet import Localnet, create_network, read_network_id, shipped_policy_set
+from tools.localnet import Localnet, create_network, shipped_policy_set
 
 NOW = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
 
@@ -73,7 +73,8 @@ def test_every_port_is_used_once_and_every_peer_is_named(tmp_path: Path) -> None
 def test_index_names_the_network_of_the_genesis(tmp_path: Path) -> None:
     network = make(tmp_path / "net")
     assert Localnet(tmp_path / "net").index == network.index
-    assert read_network_id(network.genesis_path).hex() == network.index.network
+    genesis = decode_genesis_json(network.genesis_path.read_bytes())
+    assert hash_genesis(genesis).hex() == network.index.network
 
 
 def test_a_second_init_changes_nothing(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from node.api.quota import CountQuota, RateQuota, SubmitQuota
+from node.api.quota import CountQuota, RateQuota
 
 
 def test_a_bucket_grants_its_burst_and_then_its_rate() -> None:
@@ -50,22 +50,6 @@ def test_counts_are_given_back() -> None:
     assert quota.held("a") == 0
     with pytest.raises(AssertionError):
         quota.give_back("a", 1)
-
-
-def test_a_submission_asks_member_and_address_all_or_nothing() -> None:
-    quota = SubmitQuota(rate_per_s=10, burst=10, pending_max=5)
-    assert quota.take(member="m1", address="x", amount=4, now_ms=0) is None
-    denial = quota.take(member="m2", address="x", amount=4, now_ms=0)
-    assert denial is not None
-    assert (denial.code, denial.key) == ("quota-pending", "address x")
-    # The refusal took nothing of the other member's share.
-    assert quota.take(member="m2", address="y", amount=5, now_ms=0) is None
-    quota.give_back(member="m1", address="x", amount=4)
-    assert quota.take(member="m1", address="x", amount=5, now_ms=0) is None
-    quota.give_back(member="m1", address="x", amount=5)
-    denial = quota.take(member="m1", address="z", amount=5, now_ms=0)
-    assert denial is not None
-    assert (denial.code, denial.wait_ms) == ("rate-limited", 400)
 
 
 @pytest.mark.parametrize("field", ["rate_per_s", "burst", "keys_max"])
