@@ -21,19 +21,17 @@ import structlog
 
 from contracts.admission import check_event
 from contracts.errors import RefusedEvent
-from ledger.blocks import HEADERS, RECORDS, Record
+from ledger.blocks import RECORDS
 from ledger.errors import InvalidEvent
 from ledger.events import Event, hash_event, parse_event, verify_event
 from ledger.genesis import Genesis
 from ledger.log import Log
 from ledger.state import StateReader, nonce_key
-from ledger.tlog.merkle import prove_inclusion
-from ledger.tlog.note import SignedNote
-from ledger.tlog.receipt import Receipt
 from node.api.quota import RateQuota
 from node.chain import Chain
 from node.driver import Driver
 from node.errors import InvalidMessage
+from node.history import make_receipt, read_final_block
 from node.metrics import Metrics
 from node.peers.links import Channel, Links
 from node.peers.wire import EventList, FrameType, decode_content, encode_frame
@@ -42,7 +40,6 @@ from node.service import (
     EventState,
     EventStatus,
     FinalBlock,
-    FinalRecord,
     NodeStatus,
     PeerStatus,
     Reason,
@@ -326,11 +323,7 @@ class Node:
         cosigner = self._driver.cosigner
         if cosigner.checkpoint is None or not 0 <= index < cosigner.checkpoint_size:
             return None
-        return Receipt(
-            index=index,
-            proof=prove_inclusion(self._log, index, cosigner.checkpoint_size),
-            note=SignedNote.parse(cosigner.checkpoint),
-        ).format()
+        return make_receipt(self._log, index, cosigner.checkpoint_size, cosigner.checkpoint)
 
     async def wait_receipt(self, index: int, timeout_s: float) -> bytes | None:
         """Receipt as soon as a quorum checkpoint covers the entry, or None after `timeout_s`."""
@@ -348,7 +341,7 @@ class Node:
         while True:
             arrived = self._block_arrived
             while height <= self._log.tip.height:
-                yield self._recent.get(height) or self._read_final_block(height)
+                yield self._recent.get(height) or read_final_block(self._log, height)
                 height += 1
             if height > self._log.tip.height:
                 await arrived.wait()
@@ -363,24 +356,6 @@ class Node:
                 return value
         except TimeoutError:
             return read()
-
-    def _read_final_block(self, height: int) -> FinalBlock:
-        header_bytes, record_bytes = self._log.read_block(height)
-        first_index = self._log.header_index(height) + 1
-        records: list[Record] = [RECORDS.decode(data) for data in record_bytes]
-        return FinalBlock(
-            header=HEADERS.decode(header_bytes),
-            block_hash=self._log.block_hash_at(height),
-            first_index=first_index,
-            records=tuple(
-                FinalRecord(
-                    index=first_index + position,
-                    event=parse_event(record.event),
-                    outcome=record.outcome,
-                )
-                for position, record in enumerate(records)
-            ),
-        )
 
     # --- reads: health ------------------------------------------------------------------------
 

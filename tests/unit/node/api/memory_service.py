@@ -7,7 +7,7 @@ from pathlib import Path
 from contracts.admission import check_event
 from contracts.engine import Contracts
 from contracts.errors import RefusedEvent
-from ledger.blocks import HEADERS, RECORDS
+from ledger.blocks import RECORDS
 from ledger.errors import InvalidEvent
 from ledger.events import hash_event, parse_event, verify_event
 from ledger.genesis import hash_genesis
@@ -15,17 +15,15 @@ from ledger.log import Log
 from ledger.state import nonce_key
 from ledger.storage import open_store
 from ledger.tlog.checkpoint import Checkpoint, cosign, sign_checkpoint
-from ledger.tlog.merkle import prove_inclusion
 from ledger.tlog.note import COSIGNATURE_ED25519, ED25519, SignedNote, SigningKey
-from ledger.tlog.receipt import Receipt
 from node.chain import Chain
+from node.history import make_receipt, read_final_block
 from node.metrics import Metrics
 from node.pool import Pool, PoolFull, PoolLimits
 from node.service import (
     EventState,
     EventStatus,
     FinalBlock,
-    FinalRecord,
     NodeStatus,
     PeerStatus,
     Reason,
@@ -201,9 +199,7 @@ class MemoryService:
     def receipt(self, index: int) -> bytes | None:
         if self._checkpoint is None or index >= self._checkpoint[0]:
             return None
-        size, note = self._checkpoint
-        proof = prove_inclusion(self.log, index, size)
-        return Receipt(index=index, proof=proof, note=SignedNote.parse(note)).format()
+        return make_receipt(self.log, index, *self._checkpoint)
 
     async def wait_receipt(self, index: int, timeout_s: float) -> bytes | None:
         try:
@@ -222,22 +218,8 @@ class MemoryService:
         while True:
             while height > self.log.tip.height:
                 await self._changed.wait()
-            yield self._block_at(height)
+            yield read_final_block(self.log, height)
             height += 1
-
-    def _block_at(self, height: int) -> FinalBlock:
-        header_bytes, records = self.log.read_block(height)
-        header = HEADERS.decode(header_bytes)
-        first = header.tree_size + 1
-        return FinalBlock(
-            header=header,
-            block_hash=self.log.block_hash_at(height),
-            first_index=first,
-            records=tuple(
-                FinalRecord(index=index, event=parse_event(record.event), outcome=record.outcome)
-                for index, record in enumerate(map(RECORDS.decode, records), start=first)
-            ),
-        )
 
     def status(self) -> NodeStatus:
         peer = PeerStatus(member="cn-3302-tax", connected=True, final_height=0, last_seen_ms_ago=5)
