@@ -171,11 +171,8 @@ class Chain:
         if parent is None or len(events) < len(block.refs):
             return Verdict.MISSING
         try:
-            header = HEADERS.decode(block.header)
-            self._check_header(header, parent)
-            execution = self._execute(parent, header, events)
-            self._accept(block, header, events, execution, parent)
-        except (InvalidHeader, ContractError):
+            self._replay(block, events, parent)
+        except InvalidHeader:
             return Verdict.INVALID
         return Verdict.VALID
 
@@ -202,13 +199,7 @@ class Chain:
         parent = self._parent(block.parent_hash)
         if parent is None:
             raise InvalidHeader(f"block {block.height} does not follow the chain held here")
-        header = HEADERS.decode(header_bytes)
-        try:
-            self._check_header(header, parent)
-            execution = self._execute(parent, header, events)
-        except ContractError as error:
-            raise InvalidHeader(str(error)) from None
-        return self._accept(block, header, events, execution, parent)
+        return self._replay(block, events, parent)
 
     def drop(self, block_hashes: Iterable[bytes]) -> None:
         """Forget candidates that turned out not to be provable."""
@@ -273,6 +264,16 @@ class Chain:
             event.digest for ancestor in self._ancestry(parent_hash) for event in ancestor.events
         )
         return [event for event in self.pool if event.digest not in taken]
+
+    def _replay(self, block: Block, events: tuple[Event, ...], parent: Parent) -> Candidate:
+        """Execute a block made elsewhere. Raises `InvalidHeader` when its header says otherwise."""
+        header = HEADERS.decode(block.header)
+        self._check_header(header, parent)
+        try:
+            execution = self._execute(parent, header, events)
+        except ContractError as error:
+            raise InvalidHeader(str(error)) from None
+        return self._accept(block, header, events, execution, parent)
 
     def _check_header(self, header: Header, parent: Parent) -> None:
         expected = (
