@@ -137,10 +137,6 @@ class Log:
             self._remember(block.changes)
         self.tip, self.range, self._edges = tip, after, edges
 
-    def put_meta(self, values: Mapping[bytes, bytes]) -> None:
-        """Write meta values durably."""
-        self._store.write({b"M" + name: value for name, value in values.items()})
-
     # --- reading ------------------------------------------------------------------------------
 
     def get(self, key: bytes) -> bytes | None:

@@ -217,7 +217,7 @@ def test_extra_values_are_in_the_same_batch(store: Store, chain: ChainBuilder) -
     log.append(chain.blocks[:1], {b"floor": b"7"})
     assert log.get_meta(b"floor") == b"7"
     log.append((), {b"floor": b"8"})
-    log.put_meta({b"vote": b"x"})
+    log.append((), {b"vote": b"x"})
     log = Log(store, chain.genesis)
     assert (log.tip.height, log.get_meta(b"floor"), log.get_meta(b"vote")) == (1, b"8", b"x")
     assert log.get_meta(b"none") is None
