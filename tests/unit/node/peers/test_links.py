@@ -78,6 +78,15 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(limited())
 
 
+def shows(site: Site) -> ssl.SSLContext:
+    """A client that shows the certificate of `site` and believes any server."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.load_cert_chain(site.certificate_file, site.key_file)
+    return context
+
+
 async def knock(site: Site, certificate: Site | None, path: str = PATHS[Channel.BULK]) -> int:
     """Status that a client with this certificate gets, which trusts the site."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -212,10 +221,7 @@ def test_a_server_with_another_certificate_is_not_spoken_to(tmp_path: Path) -> N
 def test_only_tls_1_3_is_spoken(tmp_path: Path) -> None:
     async def test() -> None:
         a, b = sites(tmp_path)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        context.load_cert_chain(b.certificate_file, b.key_file)
+        context = shows(b)
         async with running(a.links(0, a, b)):
             place = (a.address.host, a.address.port)
             _, writer = await asyncio.open_connection(*place, ssl=context)
@@ -231,10 +237,7 @@ def test_only_tls_1_3_is_spoken(tmp_path: Path) -> None:
 def test_a_text_message_ends_the_connection_and_nothing_else(tmp_path: Path) -> None:
     async def test() -> None:
         a, b = sites(tmp_path)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        context.load_cert_chain(b.certificate_file, b.key_file)
+        context = shows(b)
         url = f"https://{a.address}{PATHS[Channel.CONSENSUS]}"
         async with running(a.links(0, a, b)), aiohttp.ClientSession() as session:
             async with session.ws_connect(url, ssl=context) as socket:
@@ -279,10 +282,7 @@ def test_a_busy_port_is_named(tmp_path: Path) -> None:
 def test_a_peer_has_one_connection_a_channel_the_newest(tmp_path: Path) -> None:
     async def test() -> None:
         a, b = sites(tmp_path)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        context.load_cert_chain(b.certificate_file, b.key_file)
+        context = shows(b)
         url = f"https://{a.address}{PATHS[Channel.BULK]}"
         async with (
             running(a.links(0, a, b)),
