@@ -6,6 +6,7 @@ Every fault is a `StartRefused` with what to do; nothing is changed on disk befo
 import fcntl
 import os
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 from ledger.errors import InvalidGenesis, InvalidKey
 from ledger.genesis import Genesis, decode_genesis_json
 from ledger.keys import SecretKey, format_public_key, parse_secret_key
+from ledger.registry import Validator
 from node.config import Config
 from node.errors import StartRefused
 
@@ -28,12 +30,13 @@ KEY_FILE_BYTES_MAX = 4_096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """This node in its network: its index among the validators and its keys."""
+    """This node in its network: its member, its keys and its TLS certificate (DER)."""
 
-    me: int
+    member: str
     consensus: SecretKey
     cosigning: SecretKey
     log: SecretKey
+    certificate: bytes
 
 
 def read_genesis(config: Config) -> Genesis:
@@ -54,26 +57,48 @@ def read_genesis(config: Config) -> Genesis:
 
 
 def read_identity(config: Config, genesis: Genesis) -> Identity:
-    """Keys that match the genesis. Raises `StartRefused`."""
-    member = config["node", "member"]
-    members = [validator.member for validator in genesis.validators]
-    if member not in members:
-        raise StartRefused(
-            f"{member} is not a validator of this network (validators: {', '.join(members)})",
-            "Correct [node] member, or use the genesis file of the right network",
-        )
-    me = members.index(member)
-    validator = genesis.validators[me]
+    """The node's own keys and certificate, each readable, whole and private.
+
+    The log key must be the network's. Whether the others are on the ledger is for `check_listed`.
+    Raises `StartRefused`.
+    """
     keys = {
-        name: _read_key(config.path("keys", name), name, expected)
-        for name, expected in (
-            ("consensus", validator.consensus_key),
-            ("cosigning", validator.cosigning_key),
-            ("log", genesis.log_key),
-        )
+        name: _read_key(config.path("keys", name), name)
+        for name in ("consensus", "cosigning", "log")
     }
-    _check_certificate(config, validator.tls_certificate)
-    return Identity(me=me, **keys)
+    _check_key("log", keys["log"], genesis.log_key)
+    return Identity(member=config["node", "member"], certificate=_read_certificate(config), **keys)
+
+
+def check_listed(identity: Identity, validators: Sequence[Validator]) -> Validator | None:
+    """The entry of this node in lists of validators, or None: it has none (yet, or any more).
+
+    Raises `StartRefused` if the entry has other keys, or if a key of this node is another member's.
+    """
+    own = [each for each in validators if each.member == identity.member]
+    keys = (identity.consensus.public, identity.cosigning.public, identity.certificate)
+    for validator in own:
+        if keys == (
+            validator.consensus_key,
+            validator.cosigning_key,
+            validator.tls_certificate,
+        ):
+            return validator
+    if own:
+        _check_key("consensus", identity.consensus, own[-1].consensus_key)
+        _check_key("cosigning", identity.cosigning, own[-1].cosigning_key)
+        raise StartRefused(
+            "the TLS certificate is not the one pinned on the ledger",
+            "Use the certificate that was made for this member",
+        )
+    for validator in validators:
+        known = (validator.consensus_key, validator.cosigning_key, validator.tls_certificate)
+        if not frozenset(keys).isdisjoint(known):
+            raise StartRefused(
+                f"{identity.member} has no validator, and its keys are those of {validator.member}",
+                f"Correct [node] member, or use the keys of {identity.member}",
+            )
+    return None
 
 
 def lock_data_dir(path: Path) -> int:
@@ -100,7 +125,7 @@ def lock_data_dir(path: Path) -> int:
     return descriptor
 
 
-def _read_key(path: Path, name: str, expected: bytes) -> SecretKey:
+def _read_key(path: Path, name: str) -> SecretKey:
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
         text = path.read_bytes()[:KEY_FILE_BYTES_MAX].decode("ascii", "replace")
@@ -111,16 +136,18 @@ def _read_key(path: Path, name: str, expected: bytes) -> SecretKey:
         ) from None
     _check_private(path, name, mode)
     try:
-        key = parse_secret_key(text)
+        return parse_secret_key(text)
     except InvalidKey as error:
         raise StartRefused(f"the {name} key file {path}: {error}", "Restore the key file") from None
+
+
+def _check_key(name: str, key: SecretKey, expected: bytes) -> None:
     if key.public != expected:
         raise StartRefused(
-            f"the {name} key is {format_public_key(key.public)}, the genesis expects"
+            f"the {name} key is {format_public_key(key.public)}, the ledger expects"
             f" {format_public_key(expected)}",
             f"Use the key that was made for this member, or correct [keys] {name}",
         )
-    return key
 
 
 def _check_private(path: Path, name: str, mode: int) -> None:
@@ -131,7 +158,8 @@ def _check_private(path: Path, name: str, mode: int) -> None:
         )
 
 
-def _check_certificate(config: Config, pinned: bytes) -> None:
+def _read_certificate(config: Config) -> bytes:
+    """DER of the own certificate, which is valid now and belongs to the TLS key."""
     path, key_path = config.path("keys", "tls_certificate"), config.path("keys", "tls_key")
     try:
         _check_private(key_path, "TLS", stat.S_IMODE(key_path.stat().st_mode))
@@ -145,11 +173,6 @@ def _check_certificate(config: Config, pinned: bytes) -> None:
         raise StartRefused(
             f"{path} or {key_path} is not valid PEM: {error}", "Restore the files"
         ) from None
-    if certificate.public_bytes(Encoding.DER) != pinned:
-        raise StartRefused(
-            f"the certificate {path} is not the one pinned in the genesis",
-            "Use the certificate that was made for this member",
-        )
     form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     if key.public_key().public_bytes(*form) != certificate.public_key().public_bytes(*form):
         raise StartRefused(
@@ -162,3 +185,4 @@ def _check_certificate(config: Config, pinned: bytes) -> None:
             f" to {certificate.not_valid_after_utc:%Y-%m-%d}, now is {now:%Y-%m-%d}",
             "Renew the certificate, or correct the clock of this machine",
         )
+    return certificate.public_bytes(Encoding.DER)

@@ -160,13 +160,14 @@ def test_a_wrong_key(local: Localnet) -> None:
     keys, others = (local.node_directory(member) / "keys" for member in (ASKER, OWNER))
     shutil.copy(others / "consensus.key", keys / "consensus.key")
     said = refuse(config_of(local))
-    assert "the genesis expects" in said
+    assert "the ledger expects" in said
 
 
 def test_a_certificate_of_another_node(local: Localnet) -> None:
     keys, others = (local.node_directory(member) / "keys" for member in (ASKER, OWNER))
-    shutil.copy(others / "tls.cert.pem", keys / "tls.cert.pem")
-    assert "not the one pinned in the genesis" in refuse(config_of(local))
+    for name in ("tls.cert.pem", "tls.key.pem"):
+        shutil.copy2(others / name, keys / name)
+    assert "not the one pinned on the ledger" in refuse(config_of(local))
 
 
 def test_a_tls_key_of_another_certificate(local: Localnet) -> None:

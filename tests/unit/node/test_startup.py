@@ -4,11 +4,12 @@ import datetime as dt
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from node.config import Config, read_config
 from node.errors import StartRefused
-from node.startup import Identity, lock_data_dir, read_genesis, read_identity
+from node.startup import Identity, check_listed, lock_data_dir, read_genesis, read_identity
 from tools.founding import read_source
 from tools.localnet import Localnet, create_network, shipped_policy_set
 
@@ -31,7 +32,10 @@ def config_of(local: Localnet, place: int = 0) -> Config:
 
 
 def identity(config: Config) -> Identity:
-    return read_identity(config, read_genesis(config))
+    genesis = read_genesis(config)
+    found = read_identity(config, genesis)
+    check_listed(found, genesis.validators)
+    return found
 
 
 def refused(config: Config) -> StartRefused:
@@ -43,13 +47,38 @@ def refused(config: Config) -> StartRefused:
 
 
 def test_every_node_finds_itself_in_the_genesis(local: Localnet) -> None:
-    assert [identity(config_of(local, place)).me for place in range(4)] == [0, 1, 2, 3]
+    genesis = read_genesis(config_of(local))
+    for place, validator in enumerate(genesis.validators):
+        own = identity(config_of(local, place))
+        assert own.member == validator.member
+        assert check_listed(own, genesis.validators) == validator
 
 
-def test_a_member_that_does_not_validate(local: Localnet) -> None:
+def test_keys_of_another_member(local: Localnet) -> None:
     config = config_of(local)
     config._values["node", "member"] = "de-tax"
-    assert "is not a validator" in refused(config).reason
+    assert f"its keys are those of {local.members[0]}" in refused(config).reason
+
+
+def test_a_member_without_a_validator_has_no_entry(local: Localnet) -> None:
+    genesis = read_genesis(config_of(local))
+    assert check_listed(identity(config_of(local)), genesis.validators[1:]) is None
+
+
+def test_the_former_or_the_next_entry_of_a_member_will_do(local: Localnet) -> None:
+    genesis = read_genesis(config_of(local))
+    former = msgspec.structs.replace(
+        genesis.validators[0], consensus_key=genesis.validators[1].consensus_key
+    )
+    present = identity(config_of(local))
+    assert check_listed(present, (former, *genesis.validators)) == genesis.validators[0]
+
+
+def test_a_certificate_that_is_not_pinned(local: Localnet) -> None:
+    config = config_of(local)
+    for name in ("tls_certificate", "tls_key"):
+        config.path("keys", name).write_bytes(config_of(local, 1).path("keys", name).read_bytes())
+    assert "not the one pinned on the ledger" in refused(config).reason
 
 
 @pytest.mark.parametrize("name", ["consensus", "cosigning", "log"])
@@ -101,7 +130,7 @@ def test_a_tls_key_is_private_and_belongs_to_the_certificate(local: Localnet) ->
 def test_a_genesis_of_another_network(local: Localnet, tmp_path: Path) -> None:
     other = found(tmp_path / "other", NOW)
     local.genesis_path.write_bytes(other.genesis_path.read_bytes())
-    assert "the genesis expects" in refused(config_of(local)).reason
+    assert "the ledger expects" in refused(config_of(local)).reason
 
 
 def test_one_process_holds_a_data_directory(tmp_path: Path) -> None:
