@@ -24,11 +24,12 @@ from node.api.server import Listening, build_app, tls_context
 from node.api.server import run as run_api
 from node.chain import Chain
 from node.config import Config, read_config
-from node.cosign import CHECKPOINT_META, STATE_META, Cosigner
-from node.driver import Driver
+from node.engine.cosign import CHECKPOINT_META, STATE_META, Cosigner
+from node.engine.driver import Driver
+from node.engine.ports import SystemClock, Threads, Workers
 from node.errors import InvalidConfig, NodeError, StartRefused
 from node.metrics import Metrics
-from node.node import Node, SystemClock
+from node.node import Node
 from node.peers.links import Channel, Links
 from node.pool import Pool, PoolLimits
 from node.simplex.core import Simplex
@@ -37,7 +38,7 @@ from node.simplex.guard import GuardedSigner
 from node.simplex.types import Config as CoreConfig
 from node.simplex.types import WalRecord
 from node.simplex.wal import Wal
-from node.startup import Identity, lock_data_dir, read_genesis, read_identity
+from node.startup import Identity, check_listed, lock_data_dir, read_genesis, read_identity
 
 LOG = structlog.get_logger("daemon")
 EXIT_FAILED = 1
@@ -59,7 +60,13 @@ def _unset(*_: object) -> None:
 
 
 def compose(
-    config: Config, genesis: Genesis, identity: Identity, store: Store, workers: ThreadPoolExecutor
+    config: Config,
+    genesis: Genesis,
+    identity: Identity,
+    store: Store,
+    *,
+    workers: Workers,
+    disk: Workers,
 ) -> tuple[Node, Driver, Links, list[WalRecord], Metrics]:
     """All parts of a node, connected, nothing started."""
     log = Log(store, genesis)
@@ -69,13 +76,16 @@ def compose(
             events_per_member_max=config["limits", "pending_per_member_max"],
         )
     )
-    chain = Chain(genesis=genesis, log=log, pool=pool, contracts=Contracts(), me=identity.me)
+    chain = Chain(
+        genesis=genesis, log=log, pool=pool, contracts=Contracts(), me=_index_of(identity, genesis)
+    )
     wal, records = Wal.open(config.path("node", "data_dir") / "wal")
     guard = GuardedSigner(seed=identity.consensus.seed, network_id=chain.network)
     guard.restore(records)
     core = Simplex(config=_core_config(genesis, identity, log), application=chain, signer=guard)
     cosigner = _cosigner(genesis, identity, log)
     on_frame, on_connected, on_final, on_checkpoint = Late(), Late(), Late(), Late()
+    clock = SystemClock()
     links = _links(config, genesis, identity, on_frame, on_connected)
     driver = Driver(
         core=core,
@@ -84,26 +94,36 @@ def compose(
         guard=guard,
         cosigner=cosigner,
         transport=links,
-        clock=SystemClock(),
+        clock=clock,
         workers=workers,
+        disk=disk,
         on_final=on_final,
         on_checkpoint=on_checkpoint,
-        peers=[index for index in range(len(genesis.validators)) if index != identity.me],
+        peers=[
+            index
+            for index, validator in enumerate(genesis.validators)
+            if validator.member != identity.member
+        ],
     )
     metrics = Metrics()
     node = Node(
         genesis=genesis,
-        me=identity.me,
+        me=_index_of(identity, genesis),
         chain=chain,
         driver=driver,
         links=links,
         metrics=metrics,
         workers=workers,
+        clock=clock,
         events_per_second_per_member=config["limits", "events_per_second_per_member"],
     )
     on_frame.call, on_connected.call = node.on_frame, node.on_connected
     on_final.call, on_checkpoint.call = node.on_final, node.on_checkpoint
     return node, driver, links, records, metrics
+
+
+def _index_of(identity: Identity, genesis: Genesis) -> int:
+    return [validator.member for validator in genesis.validators].index(identity.member)
 
 
 def _core_config(genesis: Genesis, identity: Identity, log: Log) -> CoreConfig:
@@ -113,7 +133,7 @@ def _core_config(genesis: Genesis, identity: Identity, log: Log) -> CoreConfig:
         network_id=network,
         epoch=0,
         validators=tuple(validator.consensus_key[1:] for validator in genesis.validators),
-        me=identity.me,
+        me=_index_of(identity, genesis),
         genesis_hash=network,
         rotation=int.from_bytes(network[:8], "big") % count,
         delta_ms=parameters.delta_ms,
@@ -130,7 +150,7 @@ def _cosigner(genesis: Genesis, identity: Identity, log: Log) -> Cosigner:
     time_s = log.get_meta(STATE_META)
     return Cosigner(
         genesis=genesis,
-        me=identity.me,
+        me=_index_of(identity, genesis),
         cosigning_key=identity.cosigning,
         log_key=identity.log,
         time_s=int.from_bytes(time_s, "big") if time_s else 0,
@@ -146,22 +166,21 @@ def _links(
     on_connected: Callable[[int], None],
 ) -> Links:
     members = [validator.member for validator in genesis.validators]
+    me = _index_of(identity, genesis)
     addresses = config["peers", "addresses"]
     unknown = sorted(addresses.keys() - set(members))
-    missing = [name for name in members if name not in addresses and name != members[identity.me]]
+    missing = [name for name in members if name not in addresses and name != identity.member]
     if unknown or missing:
         raise StartRefused(
             f"[peers.addresses] does not fit the genesis: unknown {unknown}, missing {missing}",
             "Give one address for every other validator",
         )
     return Links(
-        me=identity.me,
+        me=_index_of(identity, genesis),
         certificates={
             index: validator.tls_certificate for index, validator in enumerate(genesis.validators)
         },
-        addresses={
-            index: addresses[member] for index, member in enumerate(members) if index != identity.me
-        },
+        addresses={index: addresses[member] for index, member in enumerate(members) if index != me},
         listen=config["peers", "listen"],
         certificate_file=str(config.path("keys", "tls_certificate")),
         key_file=str(config.path("keys", "tls_key")),
@@ -176,8 +195,14 @@ async def serve(config: Config, genesis: Genesis, identity: Identity, store: Sto
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    with ThreadPoolExecutor(2, thread_name_prefix="worker") as workers:
-        node, driver, links, records, metrics = compose(config, genesis, identity, store, workers)
+    with (
+        ThreadPoolExecutor(2, thread_name_prefix="worker") as workers,
+        # Its own: a vote never waits behind signatures of events.
+        ThreadPoolExecutor(1, thread_name_prefix="disk") as disk,
+    ):
+        node, driver, links, records, metrics = compose(
+            config, genesis, identity, store, workers=Threads(workers), disk=Threads(disk)
+        )
         await links.listen()
         try:
             await _first_of(
@@ -252,6 +277,11 @@ def run(config_path: Path) -> int:
     try:
         genesis = read_genesis(config)
         identity = read_identity(config, genesis)
+        if check_listed(identity, genesis.validators) is None:
+            raise StartRefused(
+                f"{identity.member} is not a validator of this network",
+                "Correct [node] member, or use the genesis file of the right network",
+            )
         lock = lock_data_dir(config.path("node", "data_dir"))
         store = open_store(config.path("node", "data_dir") / "store", config["node", "storage"])
     except CorruptStore as error:

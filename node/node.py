@@ -11,10 +11,8 @@ Parts, in the order data flows:
 """
 
 import asyncio
-import time
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import Executor
 from typing import TypeVar
 
 import structlog
@@ -29,7 +27,8 @@ from ledger.log import Log
 from ledger.state import StateReader, nonce_key
 from node.api.quota import RateQuota
 from node.chain import Chain
-from node.driver import Driver
+from node.engine.driver import Driver
+from node.engine.ports import Clock, Workers
 from node.errors import InvalidMessage
 from node.history import make_receipt, read_final_block
 from node.metrics import Metrics
@@ -44,7 +43,7 @@ from node.service import (
     PeerStatus,
     Reason,
 )
-from node.simplex.types import Now, PendingChanged
+from node.simplex.types import PendingChanged
 
 LOG = structlog.get_logger("node")
 T = TypeVar("T")
@@ -53,14 +52,6 @@ LOST_EVENTS_MAX = 20_000
 DISSEMINATE_MAX = 200
 RECENT_RECORDS_MAX = 2_000
 JUDGING_BYTES_MAX = 64 * 1024 * 1024
-
-
-class SystemClock:
-    """The machine's clocks."""
-
-    def now(self) -> Now:
-        """Monotonic and wall time in milliseconds."""
-        return Now(mono_ms=time.monotonic_ns() // 1_000_000, wall_ms=time.time_ns() // 1_000_000)
 
 
 class Node:
@@ -75,7 +66,8 @@ class Node:
         driver: Driver,
         links: Links,
         metrics: Metrics,
-        workers: Executor,
+        workers: Workers,
+        clock: Clock,
         events_per_second_per_member: int,
     ) -> None:
         self.genesis = genesis
@@ -99,14 +91,13 @@ class Node:
         self._changed = asyncio.Event()
         self._to_send: list[bytes] = []
         self._judging_bytes: Counter[int] = Counter()
-        self._clock = SystemClock()
+        self._clock = clock
 
     # --- submission ---------------------------------------------------------------------------
 
     async def submit(self, events: Sequence[bytes], *, client: str) -> list[EventStatus]:
         """Admit signed events, in order. Each answer is pending, final (seen before) or refused."""
-        loop = asyncio.get_running_loop()
-        judged = await loop.run_in_executor(self._workers, _judge_many, list(events))
+        judged = await self._workers.run(_judge_many, list(events))
         statuses = [
             item if isinstance(item, EventStatus) else self._admit(item, client) for item in judged
         ]
@@ -187,14 +178,11 @@ class Node:
             return
         self._judging_bytes[peer] += size_bytes
 
-        def judged(done: "asyncio.Future[list[Event | EventStatus]]") -> None:
-            self._judging_bytes[peer] -= size_bytes
-            if not done.cancelled():
-                self._admit_from_peer(peer, done.result())
+        self._driver.spawn(self._admit_from_peer(peer, datas, size_bytes))
 
-        asyncio.wrap_future(self._workers.submit(_judge_many, datas)).add_done_callback(judged)
-
-    def _admit_from_peer(self, peer: int, judged: list[Event | EventStatus]) -> None:
+    async def _admit_from_peer(self, peer: int, datas: list[bytes], size_bytes: int) -> None:
+        judged = await self._workers.run(_judge_many, datas)
+        self._judging_bytes[peer] -= size_bytes
         for item in judged:
             if isinstance(item, EventStatus):
                 LOG.warning("peer sent a bad event", peer=peer, code=item.code)
@@ -361,7 +349,7 @@ class Node:
 
     def status(self) -> NodeStatus:
         """Present state of the node."""
-        tip, catchup = self._log.tip, self._driver.catchup
+        tip, catchup = self._log.tip, self._driver.sync.catchup
         return NodeStatus(
             member=self.genesis.validators[self._me].member,
             network=self.network,
@@ -400,7 +388,7 @@ class Node:
                 )
             )
         if status.syncing:
-            highest = max(self._driver.catchup.heights.values(), default=0)
+            highest = max(self._driver.sync.catchup.heights.values(), default=0)
             reasons.append(
                 Reason(
                     code="catching-up",

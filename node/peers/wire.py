@@ -2,7 +2,7 @@
 
     consensus channel
       1  consensus message          bytes of `node.simplex.messages`
-      2  cosignature line           final height u64 | `node.cosign.Line`
+      2  cosignature line           final height u64 | `node.engine.cosign.Line`
       3  tip                        final height u64
     bulk channel (content: MessagePack, strict by type)
       16 events                     [event bytes, ...]

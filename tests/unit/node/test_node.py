@@ -10,6 +10,7 @@ import pytest
 
 from ledger.events import Event
 from node import node as node_module
+from node.engine.ports import Threads
 from node.metrics import Metrics
 from node.node import Node
 from node.peers.links import Channel
@@ -47,7 +48,8 @@ def with_node(folder: Path, test: Callable[[Node, Bench], Awaitable[None]], **li
                 driver=mine.driver,
                 links=links,
                 metrics=Metrics(),
-                workers=workers,
+                workers=Threads(workers),
+                clock=mine.clock,
                 events_per_second_per_member=rate,
             )
             await test(node, mine)
@@ -147,9 +149,7 @@ def test_events_of_peers_are_judged_like_any_other(tmp_path: Path) -> None:
         batch = EventList(events=(forged, alien.data, b"garbage", good.data))
         node.on_frame(1, Channel.BULK, encode_frame(FrameType.EVENTS, batch))
         node.on_frame(1, Channel.BULK, bytes([FrameType.EVENTS]) + b"\xff")
-        # The worker is one thread: what it judged before this is delivered before this.
-        await submit(node)
-        await asyncio.sleep(0)
+        await mine.helpers()
         assert list(mine.ledger.pool) == [good]
         assert mine.wire.take(FrameType.EVENTS) == []
 
@@ -166,12 +166,10 @@ def test_a_peer_cannot_keep_the_workers_busy_without_bound(
         for frame in frames[:2]:
             node.on_frame(1, Channel.BULK, frame)
         node.on_frame(2, Channel.BULK, frames[2])
-        await submit(node)
-        await asyncio.sleep(0)
+        await mine.helpers()
         assert set(mine.ledger.pool) == {events[0], events[2]}
         node.on_frame(1, Channel.BULK, frames[1])
-        await submit(node)
-        await asyncio.sleep(0)
+        await mine.helpers()
         assert len(mine.ledger.pool) == 3
 
     with_node(tmp_path, test)

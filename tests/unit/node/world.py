@@ -14,8 +14,9 @@ from ledger.keys import SecretKey
 from ledger.log import Log
 from ledger.storage import open_store
 from node.chain import Chain
-from node.cosign import Cosigner
-from node.driver import Driver
+from node.engine.cosign import Cosigner
+from node.engine.driver import Driver
+from node.engine.ports import Threads
 from node.peers.links import Channel
 from node.pool import Pool, PoolLimits
 from node.service import FinalBlock
@@ -140,9 +141,13 @@ class Bench:
         """Work through what waits, without sleeping."""
         for _ in range(count):
             await self.driver._round()
-            for task in list(self.driver._tasks):
-                await task
+            await self.helpers()
         await self.driver._round()
+
+    async def helpers(self) -> None:
+        """Wait for what runs beside the driver's task."""
+        for task in list(self.driver._tasks):
+            await task
 
 
 @contextmanager
@@ -163,7 +168,8 @@ def bench(folder: Path, *, me: int = 0) -> Iterator[Bench]:
             cosigner=cosigner_of(me),
             transport=wire,
             clock=clock,
-            workers=workers,
+            workers=Threads(workers),
+            disk=Threads(workers),
             on_final=finals.extend,
             on_checkpoint=lambda: None,
             peers=[index for index in range(4) if index != me],

@@ -7,7 +7,7 @@ import pytest
 from ledger.errors import LedgerError
 from ledger.genesis import log_policy
 from ledger.tlog.note import SignedNote
-from node.cosign import FUTURE_LINES_MAX, STATE_META, Cosigner, Line
+from node.engine.cosign import FUTURE_LINES_MAX, STATE_META, Cosigner, Line
 from node.errors import InvalidMessage
 from tests.builders import hash32
 from tests.unit.node.world import GENESIS, cosigner_of

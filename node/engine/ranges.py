@@ -5,7 +5,7 @@ from ledger.log import Log
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.merkle import prove_consistency
 from ledger.tlog.note import SignedNote
-from node.cosign import Cosigner
+from node.engine.cosign import Cosigner
 from node.peers.wire import RANGE_BYTES_MAX, BlockData, Range
 
 

@@ -1,6 +1,6 @@
 """Whom a lagging node asks, and that one liar neither stalls nor misleads it."""
 
-from node.peers.fetch import (
+from node.engine.fetch import (
     ANSWER_TIMEOUT_MS,
     GAP_AT_ONCE,
     GAP_PATIENCE_MS,

@@ -8,24 +8,21 @@ either a broken invariant or a disk that failed.
 """
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import Executor
-from typing import Protocol
 
 import structlog
 
-from ledger.blocks import hash_header
-from ledger.errors import InvalidEvent, LedgerError
-from ledger.events import Event, hash_event, parse_event, verify_event
-from ledger.tlog.merkle import verify_consistency
+from ledger.errors import LedgerError
+from ledger.events import parse_event
 from node.chain import Chain
-from node.cosign import CHECKPOINT_META, Cosigner, Line
-from node.errors import InvalidHeader, InvalidMessage
-from node.peers.fetch import Catchup, Orphan, Orphans
+from node.engine.cosign import CHECKPOINT_META, Cosigner, Line
+from node.engine.fetch import Orphan
+from node.engine.ports import Clock, Transport, Workers
+from node.engine.sync import Job, Sync
+from node.errors import InvalidMessage
 from node.peers.links import Channel
-from node.peers.ranges import build_range
-from node.peers.wire import BlockData, FrameType, Range, RangeWanted, decode_content, encode_frame
+from node.peers.wire import FrameType, encode_frame
 from node.service import FinalBlock
 from node.simplex.core import Simplex
 from node.simplex.errors import CorruptWal
@@ -34,9 +31,7 @@ from node.simplex.types import (
     Block,
     BlockRecord,
     Connected,
-    DataArrived,
     Effects,
-    Fetch,
     Input,
     Now,
     Received,
@@ -53,36 +48,7 @@ INPUTS_PER_ROUND_MAX = 64
 INPUTS_MAX = 20_000
 STATUS_INTERVAL_MS = 5_000
 WAKE_MIN_MS = 200
-FETCH_DELAY_S = 0.08
-WANTED_MAX = 256
 WAL_ROTATE_BYTES = 64 * 1024 * 1024
-
-Job = Callable[[], None]
-
-
-class Transport(Protocol):
-    """Sends frames; `node.peers.links.Links` in a node."""
-
-    def send(self, peer: int | None, channel: Channel, frame: bytes) -> None:
-        """Queue a frame for one peer or for all."""
-
-    def is_connected(self, peer: int) -> bool:
-        """Whether the peer can be reached."""
-
-
-class Clock(Protocol):
-    """The two clocks."""
-
-    def now(self) -> Now:
-        """Monotonic and wall time in milliseconds."""
-
-
-def verify_events(datas: Sequence[bytes]) -> list[Event]:
-    """Events of signed bytes, every signature checked. Raises `InvalidEvent`."""
-    events = [parse_event(data) for data in datas]
-    for event in events:
-        verify_event(event)
-    return events
 
 
 class Driver:
@@ -98,7 +64,8 @@ class Driver:
         cosigner: Cosigner,
         transport: Transport,
         clock: Clock,
-        workers: Executor,
+        workers: Workers,
+        disk: Workers,
         on_final: Callable[[tuple[FinalBlock, ...]], None],
         on_checkpoint: Callable[[], None],
         peers: Sequence[int],
@@ -112,19 +79,16 @@ class Driver:
         self._guard = guard
         self._transport = transport
         self._clock = clock
-        self._workers = workers
+        self._disk = disk
         self._on_final = on_final
         self._on_checkpoint = on_checkpoint
-        self._peers = tuple(peers)
+        self.peers = tuple(peers)
         self._inputs: deque[Input | Job] = deque()
         self._woken = asyncio.Event()
-        self._orphans = Orphans()
-        self.catchup = Catchup(height=chain.log.tip.height, faulty_max=len(self._peers) // 3)
         self._wake_ms: int | None = None
         self._status_due_ms = 0
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._fetching: set[bytes] = set()
-        self._wanted: OrderedDict[bytes, set[int]] = OrderedDict()
+        self._tasks: dict[asyncio.Task[None], None] = {}  # in order of their start
+        self.sync = Sync(host=self, transport=transport, workers=workers)
 
     # --- from outside, in the event loop ------------------------------------------------------
 
@@ -136,7 +100,7 @@ class Driver:
     def on_connected(self, peer: int) -> None:
         """A link came up: exchange where we stand."""
         self.put(Connected(peer=peer))
-        self._send_tip(peer)
+        self.send_tip(peer)
         if self.cosigner.own_line is not None:
             self._send_line(peer, self.cosigner.own_line)
 
@@ -157,7 +121,7 @@ class Driver:
                 await self._wait()
                 await self._round()
         finally:
-            for task in self._tasks:
+            for task in tuple(self._tasks):
                 task.cancel()
 
     def close(self) -> None:
@@ -171,7 +135,7 @@ class Driver:
         wakes = [self._status_due_ms]
         if self._wake_ms is not None:
             wakes.append(self._wake_ms)
-        catchup_ms = self.catchup.wake_ms()
+        catchup_ms = self.sync.catchup.wake_ms()
         if catchup_ms is not None:
             wakes.append(max(catchup_ms, now_ms + WAKE_MIN_MS))
         if not self._inputs:
@@ -198,7 +162,7 @@ class Driver:
             effects.append(self.core.step(Tick(), now))
         await self._perform(effects)
         self._send_status(now)
-        self._ask_range(now)
+        self.sync.ask(now)
 
     async def _perform(self, effects: Sequence[Effects]) -> None:
         """Persist, sync, send, commit, fetch: in this order, for all steps of a round."""
@@ -207,8 +171,7 @@ class Driver:
         for effect in effects:
             self._wal.append([self._with_events(record) for record in effect.persist])
         if any(effect.sync for effect in effects):
-            # Not on the workers: a vote never waits behind signatures of events.
-            await asyncio.to_thread(self._wal.sync)
+            await self._disk.run(self._wal.sync)
         for effect in effects:
             for send in effect.send:
                 frame = encode_frame(FrameType.CONSENSUS, send.message)
@@ -218,7 +181,7 @@ class Driver:
             self._commit(blocks)
         for effect in effects:
             for fetch in effect.fetch:
-                self._start_fetch(fetch)
+                self.sync.fetch(fetch)
             for evidence in effect.evidence:
                 self.evidence_count += 1
                 LOG.error("two contradictory votes", signer=evidence.first.signer)
@@ -247,10 +210,19 @@ class Driver:
             self._guard.check_rotation(live)
             self._wal.rotate(live)
 
+    def commit_synced(self, blocks: Sequence[Block], note: bytes | None) -> None:
+        """Write proven final blocks that did not come through the core; `note`: their tip's."""
+        now = self._clock.now()
+        final = self.chain.commit(blocks, self.cosigner.prepare(now.wall_ms // 1000))
+        tip, log = self.chain.log.tip, self.chain.log
+        if note is not None:
+            self.cosigner.adopt(note, log.tree_size, log.range.root())
+        # Before any other input: the core must not decide below the new tip.
+        self._inputs.appendleft(Synced(view=tip.view, height=tip.height, block_hash=tip.block_hash))
+        self._after_final(final, now)
+
     def _after_final(self, final: tuple[FinalBlock, ...], now: Now) -> None:
-        height = self.chain.log.tip.height
-        self.catchup.note_progress(height, now.mono_ms)
-        self._orphans.forget_below(height)
+        self.sync.note_final(now)
         self._on_final(final)
         self._cosign_tip()
 
@@ -277,24 +249,8 @@ class Driver:
                 self._on_checkpoint()
             case FrameType.TIP:
                 self._note_peer(peer, content)
-            case FrameType.BLOCK_WANTED:
-                self._answer_block(peer, content)
-            case FrameType.BLOCK:
-                data = decode_content(content, BlockData)
-                asked = self._wanted.get(hash_header(data.header), set())
-                if peer not in asked:
-                    raise InvalidMessage("nobody asked for this block")
-                asked.discard(peer)
-                self._spawn(self._take_block(data))
-            case FrameType.RANGE_WANTED:
-                self._answer_range(peer, decode_content(content, RangeWanted))
-            case FrameType.RANGE:
-                answer = decode_content(content, Range)
-                if not self.catchup.take_answer(peer):
-                    raise InvalidMessage("nobody asked for this range")
-                self._spawn(self._take_range(peer, answer))
-            case _:
-                raise InvalidMessage(f"unknown frame type {frame[0]}")
+            case frame_type:
+                self.sync.receive(peer, frame_type, content)
 
     def _receive(self, peer: int, message: bytes) -> None:
         """Queue a consensus message. What does not fit is repeated by its sender (R10)."""
@@ -308,11 +264,12 @@ class Driver:
     def _note_peer(self, peer: int, height: bytes) -> None:
         if len(height) != 8:
             raise InvalidMessage("a height has 8 bytes")
-        self.catchup.note_peer(peer, int.from_bytes(height, "big"))
-        if self.catchup.is_behind:
+        self.sync.catchup.note_peer(peer, int.from_bytes(height, "big"))
+        if self.sync.catchup.is_behind:
             self._woken.set()
 
-    def _send_tip(self, peer: int | None) -> None:
+    def send_tip(self, peer: int | None) -> None:
+        """Tell a peer, or all, where our final tip is."""
         height = self.chain.log.tip.height.to_bytes(8, "big")
         self._transport.send(peer, Channel.CONSENSUS, encode_frame(FrameType.TIP, height))
 
@@ -327,139 +284,7 @@ class Driver:
         self._status_due_ms = now.mono_ms + STATUS_INTERVAL_MS
         frame = encode_frame(FrameType.CONSENSUS, self.core.status(now))
         self._transport.send(None, Channel.CONSENSUS, frame)
-        self._send_tip(None)
-
-    # --- single blocks ------------------------------------------------------------------------
-
-    def _start_fetch(self, fetch: Fetch) -> None:
-        if fetch.block_hash not in self._fetching and not self.catchup.is_behind:
-            self._fetching.add(fetch.block_hash)
-            self._spawn(self._fetch(fetch))
-
-    async def _fetch(self, fetch: Fetch) -> None:
-        """Ask for a block; events on their way usually arrive within the delay by themselves."""
-        await asyncio.sleep(FETCH_DELAY_S)
-        self._fetching.discard(fetch.block_hash)
-        if self.chain.holds(fetch.block_hash):
-            return
-        reachable = [
-            peer for peer in fetch.ask or self._peers if self._transport.is_connected(peer)
-        ]
-        frame = encode_frame(FrameType.BLOCK_WANTED, fetch.block_hash)
-        self._wanted[fetch.block_hash] = set(reachable[:2])
-        if len(self._wanted) > WANTED_MAX:
-            self._wanted.popitem(last=False)
-        for peer in reachable[:2]:
-            self._transport.send(peer, Channel.BULK, frame)
-
-    def _answer_block(self, peer: int, block_hash: bytes) -> None:
-        block = self.chain.block(block_hash)
-        events = self.chain.block_events(block_hash)
-        if block is None or events is None:
-            self._send_tip(peer)
-            return
-        data = BlockData(header=block.header, events=events)
-        self._transport.send(peer, Channel.BULK, encode_frame(FrameType.BLOCK, data))
-
-    async def _take_block(self, data: BlockData) -> None:
-        try:
-            events = await self._verified(data.events)
-            block = self.chain.parse(data.header, tuple(event.digest for event in events))
-        except (InvalidEvent, InvalidHeader) as error:
-            LOG.warning("bad block", error=str(error))
-            return
-        self.put(lambda: self._adopt(Orphan(block=block, events=events)))
-
-    async def _verified(self, datas: Sequence[bytes]) -> tuple[Event, ...]:
-        """Events of signed bytes; those in the pool were verified when they came."""
-        known = {data: self.chain.pool.get(hash_event(data)) for data in datas}
-        fresh = [data for data, event in known.items() if event is None]
-        loop = asyncio.get_running_loop()
-        verified = await loop.run_in_executor(self._workers, verify_events, fresh)
-        fresh_events = dict(zip(fresh, verified, strict=True))
-        return tuple(known[data] or fresh_events[data] for data in datas)
-
-    def _adopt(self, orphan: Orphan) -> None:
-        """Execute a received block, or let it wait for its parent; then those that wait for it."""
-        block = orphan.block
-        if block.height <= self.chain.log.tip.height:
-            return
-        verdict = self.chain.validate(block, orphan.events)
-        if verdict is Verdict.MISSING:
-            self._orphans.add(orphan)
-            self._start_fetch(Fetch(block_hash=block.parent_hash, ask=()))
-        elif verdict is Verdict.VALID:
-            for event in orphan.events:
-                self.chain.pool.hold(event)
-            self.put(DataArrived(block_hash=block.hash))
-            for child in self._orphans.take_children(block.hash):
-                self._adopt(child)
-
-    # --- final ranges -------------------------------------------------------------------------
-
-    def _ask_range(self, now: Now) -> None:
-        connected = [peer for peer in self._peers if self._transport.is_connected(peer)]
-        peer = self.catchup.choose(now.mono_ms, connected)
-        if peer is not None:
-            wanted = RangeWanted(from_height=self.chain.log.tip.height + 1)
-            frame = encode_frame(FrameType.RANGE_WANTED, wanted)
-            self._transport.send(peer, Channel.BULK, frame)
-
-    def _answer_range(self, peer: int, wanted: RangeWanted) -> None:
-        answer = build_range(self.chain.log, self.cosigner, wanted.from_height)
-        self._transport.send(peer, Channel.BULK, encode_frame(FrameType.RANGE, answer))
-
-    async def _take_range(self, peer: int, answer: Range) -> None:
-        try:
-            loop = asyncio.get_running_loop()
-            events = [
-                tuple(await loop.run_in_executor(self._workers, verify_events, block.events))
-                for block in answer.blocks
-            ]
-        except InvalidEvent as error:
-            LOG.warning("bad range", peer=peer, error=str(error))
-            self.catchup.answered(peer, is_good=False)
-            return
-        self.put(lambda: self._apply_range(peer, answer, events))
-
-    def _apply_range(self, peer: int, answer: Range, events: list[tuple[Event, ...]]) -> None:
-        """Execute final blocks from a peer, prove them under its checkpoint, then write them."""
-        if not answer.blocks or answer.from_height != self.chain.log.tip.height + 1:
-            self.catchup.gave_nothing(peer, answer.final_height)
-            return
-        blocks: list[Block] = []
-        fresh: list[bytes] = []
-        head = self.chain.log.range
-        try:
-            for data, block_events in zip(answer.blocks, events, strict=True):
-                is_held = self.chain.holds(hash_header(data.header))
-                candidate = self.chain.append_synced(data.header, block_events)
-                if not is_held:
-                    fresh.append(candidate.block.hash)
-                blocks.append(candidate.block)
-                head = candidate.range
-            checkpoint = self.cosigner.verify(answer.checkpoint)
-            verify_consistency(
-                head.size,
-                head.root(),
-                checkpoint.size,
-                checkpoint.root,
-                answer.consistency,
-            )
-        except (InvalidHeader, LedgerError) as error:
-            LOG.warning("range refused", peer=peer, error=str(error))
-            self.chain.drop(fresh)
-            self.catchup.answered(peer, is_good=False)
-            return
-        self.catchup.answered(peer, is_good=True)
-        now = self._clock.now()
-        final = self.chain.commit(blocks, self.cosigner.prepare(now.wall_ms // 1000))
-        tip = self.chain.log.tip
-        if checkpoint.size == self.chain.log.tree_size:
-            self.cosigner.adopt(answer.checkpoint, checkpoint.size, checkpoint.root)
-        # Before any other input: the core must not decide below the new tip.
-        self._inputs.appendleft(Synced(view=tip.view, height=tip.height, block_hash=tip.block_hash))
-        self._after_final(final, now)
+        self.send_tip(None)
 
     # --- start --------------------------------------------------------------------------------
 
@@ -478,14 +303,15 @@ class Driver:
             if self.chain.validate(orphan.block) is Verdict.INVALID:
                 raise CorruptWal(f"block {orphan.block.height} does not execute any more")
 
-    def _spawn(self, coroutine: Coroutine[object, object, None]) -> None:
+    def spawn(self, coroutine: Coroutine[object, object, None]) -> None:
+        """Run beside this task; a failure stops the driver."""
         task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(self._finished)
 
     def _finished(self, task: "asyncio.Task[None]") -> None:
         """No death is swallowed: a failed helper task stops the driver."""
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
 
             def fail() -> None:

@@ -2,7 +2,7 @@
 
 `Orphans` keeps received blocks whose parent is not here yet. `Catchup` decides when this node is so
 far behind that it asks for final ranges instead of single blocks, and from whom. Both are without
-input and output; `node.driver` sends and executes.
+input and output; `node.engine.driver` sends and executes.
 """
 
 from collections.abc import Iterable

@@ -8,8 +8,8 @@ import pytest
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.merkle import CompactRange, verify_consistency
 from ledger.tlog.note import SignedNote
-from node.peers import ranges
-from node.peers.ranges import build_range
+from node.engine import ranges
+from node.engine.ranges import build_range
 from tests.builders import request
 from tests.unit.node.world import Ledger, cosigned, cosigner_of, ledger
 

@@ -12,9 +12,9 @@ from nacl.bindings import crypto_sign, crypto_sign_seed_keypair
 from ledger.blocks import HEADERS
 from ledger.events import Event, parse_event
 from ledger.tlog.note import SignedNote
-from node.driver import INPUTS_MAX
+from node.engine.driver import INPUTS_MAX
+from node.engine.ranges import build_range
 from node.peers.links import Channel
-from node.peers.ranges import build_range
 from node.peers.wire import BlockData, FrameType, Range, RangeWanted, decode_content, encode_frame
 from node.simplex.messages import encode_message, signed_vote
 from node.simplex.types import Block, BlockRecord, Certificate, Fetch, Kind, Received, Subject, Vote
@@ -290,7 +290,7 @@ def test_a_range_and_a_certificate_of_the_same_block_in_one_round(
         events = [tuple(map(parse_event, block.events)) for block in answer.blocks]
         block = mine.ledger.chain.append_synced(answer.blocks[0].header, events[0]).block
         received = Received(sender=PEER, message=encode_message(certify(block, mine)))
-        items = [received, lambda: mine.driver._apply_range(PEER, answer, events)]
+        items = [received, lambda: mine.driver.sync._apply_range(PEER, answer, events)]
         for item in reversed(items) if is_range_first else items:
             mine.driver.put(item)
         await mine.rounds(2)
@@ -311,7 +311,7 @@ def test_the_core_hears_of_a_synced_tip_before_anything_else(tmp_path: Path) -> 
             other.chain.commit([block], {})
             answer = good_range(other)
         received = Received(sender=PEER, message=encode_message(certify(block, mine)))
-        mine.driver.put(lambda: mine.driver._apply_range(PEER, answer, [(event,)]))
+        mine.driver.put(lambda: mine.driver.sync._apply_range(PEER, answer, [(event,)]))
         mine.driver.put(received)
         await mine.rounds(2)
         assert [each.header.height for each in mine.finals] == [1]
@@ -367,8 +367,8 @@ def test_malformed_frames_change_nothing(tmp_path: Path, source: Ledger) -> None
         assert mine.driver.evidence_count == 0
         # And it still works.
         mine.driver.on_frame(PEER, tip_frame(12))
-        mine.driver.catchup.heights.pop(1, None)
-        mine.driver.catchup.asked = None
+        mine.driver.sync.catchup.heights.pop(1, None)
+        mine.driver.sync.catchup.asked = None
         await mine.rounds()
         assert PEER in asked_peers(mine)
 
@@ -379,7 +379,7 @@ def test_votes_leave_on_the_consensus_channel_and_data_on_the_other(tmp_path: Pa
     async def test(mine: Bench) -> None:
         mine.driver.on_connected(1)
         await mine.rounds()
-        mine.driver.put(lambda: mine.driver._start_fetch(Fetch(block_hash=hash32("b"), ask=())))
+        mine.driver.put(lambda: mine.driver.sync.fetch(Fetch(block_hash=hash32("b"), ask=())))
         await mine.rounds(2)
         channels = {frame[0]: channel for _, channel, frame in mine.wire.sent}
         assert channels[FrameType.CONSENSUS] is Channel.CONSENSUS
@@ -412,7 +412,7 @@ def test_an_error_in_a_helper_stops_the_driver(tmp_path: Path) -> None:
         async def die() -> None:
             raise OSError("no space left")
 
-        mine.driver._spawn(die())
+        mine.driver.spawn(die())
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         with pytest.raises(OSError, match="no space left"):

@@ -1,0 +1,1 @@
+"""What turns the consensus core into a node: driver, catch-up, cosigning, epochs."""

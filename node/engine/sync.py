@@ -1,0 +1,235 @@
+"""Blocks from peers: single ones that the core wants, and final ranges when this node is behind.
+
+The driver hands over the frames and does what must be done in its own task (`Host`): received
+blocks are verified on workers, then executed in a job between two steps of the core. A final range
+counts only under a quorum checkpoint; its blocks are executed, proven, and then written.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Protocol
+
+import structlog
+
+from ledger.blocks import hash_header
+from ledger.errors import InvalidEvent, LedgerError
+from ledger.events import Event, hash_event, parse_event, verify_event
+from ledger.tlog.merkle import verify_consistency
+from node.chain import Chain
+from node.engine.cosign import Cosigner
+from node.engine.fetch import Catchup, Orphan, Orphans
+from node.engine.ports import Transport, Workers
+from node.engine.ranges import build_range
+from node.errors import InvalidHeader, InvalidMessage
+from node.peers.links import Channel
+from node.peers.wire import BlockData, FrameType, Range, RangeWanted, decode_content, encode_frame
+from node.simplex.types import Block, DataArrived, Fetch, Input, Now, Verdict
+
+LOG = structlog.get_logger("sync")
+
+FETCH_DELAY_S = 0.08
+WANTED_MAX = 256
+
+Job = Callable[[], None]
+
+
+class Host(Protocol):
+    """What fetching needs of the driver."""
+
+    chain: Chain
+    cosigner: Cosigner
+    peers: tuple[int, ...]
+
+    def put(self, item: Input | Job) -> None:
+        """Queue an input of the core, or a job for the driver's own task."""
+
+    def spawn(self, coroutine: Coroutine[object, object, None]) -> None:
+        """Run beside the driver's task; a failure stops the driver."""
+
+    def commit_synced(self, blocks: Sequence[Block], note: bytes | None) -> None:
+        """Write proven final blocks that did not come through the core, and tell the core.
+
+        `note` is the quorum checkpoint of exactly the tree after them, if there is one.
+        """
+
+    def send_tip(self, peer: int | None) -> None:
+        """Tell where our final tip is."""
+
+
+def verify_events(datas: Sequence[bytes]) -> list[Event]:
+    """Events of signed bytes, every signature checked. Raises `InvalidEvent`."""
+    events = [parse_event(data) for data in datas]
+    for event in events:
+        verify_event(event)
+    return events
+
+
+class Sync:
+    """Asks peers for blocks, answers theirs, and executes what comes."""
+
+    def __init__(self, *, host: Host, transport: Transport, workers: Workers) -> None:
+        self._host = host
+        self._chain = host.chain
+        self._transport = transport
+        self._workers = workers
+        self._orphans = Orphans()
+        self._fetching: set[bytes] = set()
+        self._wanted: OrderedDict[bytes, list[int]] = OrderedDict()
+        self.catchup = Catchup(height=host.chain.log.tip.height, faulty_max=len(host.peers) // 3)
+
+    # --- from the driver ----------------------------------------------------------------------
+
+    def receive(self, peer: int, frame_type: int, content: bytes) -> None:
+        """A frame about blocks. Raises `InvalidMessage` when it is malformed or unasked."""
+        match frame_type:
+            case FrameType.BLOCK_WANTED:
+                self._answer_block(peer, content)
+            case FrameType.BLOCK:
+                data = decode_content(content, BlockData)
+                asked = self._wanted.get(hash_header(data.header), [])
+                if peer not in asked:
+                    raise InvalidMessage("nobody asked for this block")
+                asked.remove(peer)
+                self._host.spawn(self._take_block(data))
+            case FrameType.RANGE_WANTED:
+                self._answer_range(peer, decode_content(content, RangeWanted))
+            case FrameType.RANGE:
+                answer = decode_content(content, Range)
+                if not self.catchup.take_answer(peer):
+                    raise InvalidMessage("nobody asked for this range")
+                self._host.spawn(self._take_range(peer, answer))
+            case _:
+                raise InvalidMessage(f"unknown frame type {frame_type}")
+
+    def note_final(self, now: Now) -> None:
+        """Our final tip moved."""
+        height = self._chain.log.tip.height
+        self.catchup.note_progress(height, now.mono_ms)
+        self._orphans.forget_below(height)
+
+    # --- single blocks ------------------------------------------------------------------------
+
+    def fetch(self, fetch: Fetch) -> None:
+        """Get a block that the core wants, unless ranges will bring it anyway."""
+        if fetch.block_hash not in self._fetching and not self.catchup.is_behind:
+            self._fetching.add(fetch.block_hash)
+            self._host.spawn(self._fetch(fetch))
+
+    async def _fetch(self, fetch: Fetch) -> None:
+        """Ask for a block; events on their way usually arrive within the delay by themselves."""
+        await asyncio.sleep(FETCH_DELAY_S)
+        self._fetching.discard(fetch.block_hash)
+        if self._chain.holds(fetch.block_hash):
+            return
+        candidates = fetch.ask or self._host.peers
+        reachable = [peer for peer in candidates if self._transport.is_connected(peer)][:2]
+        frame = encode_frame(FrameType.BLOCK_WANTED, fetch.block_hash)
+        self._wanted[fetch.block_hash] = reachable.copy()
+        if len(self._wanted) > WANTED_MAX:
+            self._wanted.popitem(last=False)
+        for peer in reachable:
+            self._transport.send(peer, Channel.BULK, frame)
+
+    def _answer_block(self, peer: int, block_hash: bytes) -> None:
+        block = self._chain.block(block_hash)
+        events = self._chain.block_events(block_hash)
+        if block is None or events is None:
+            self._host.send_tip(peer)
+            return
+        data = BlockData(header=block.header, events=events)
+        self._transport.send(peer, Channel.BULK, encode_frame(FrameType.BLOCK, data))
+
+    async def _take_block(self, data: BlockData) -> None:
+        try:
+            events = await self._verified(data.events)
+            block = self._chain.parse(data.header, tuple(event.digest for event in events))
+        except (InvalidEvent, InvalidHeader) as error:
+            LOG.warning("bad block", error=str(error))
+            return
+        self._host.put(lambda: self._adopt(Orphan(block=block, events=events)))
+
+    async def _verified(self, datas: Sequence[bytes]) -> tuple[Event, ...]:
+        """Events of signed bytes; those in the pool were verified when they came."""
+        known = {data: self._chain.pool.get(hash_event(data)) for data in datas}
+        fresh = [data for data, event in known.items() if event is None]
+        verified = await self._workers.run(verify_events, fresh)
+        fresh_events = dict(zip(fresh, verified, strict=True))
+        return tuple(known[data] or fresh_events[data] for data in datas)
+
+    def _adopt(self, orphan: Orphan) -> None:
+        """Execute a received block, or let it wait for its parent; then those that wait for it."""
+        block = orphan.block
+        if block.height <= self._chain.log.tip.height:
+            return
+        verdict = self._chain.validate(block, orphan.events)
+        if verdict is Verdict.MISSING:
+            self._orphans.add(orphan)
+            self.fetch(Fetch(block_hash=block.parent_hash, ask=()))
+        elif verdict is Verdict.VALID:
+            for event in orphan.events:
+                self._chain.pool.hold(event)
+            self._host.put(DataArrived(block_hash=block.hash))
+            for child in self._orphans.take_children(block.hash):
+                self._adopt(child)
+
+    # --- final ranges -------------------------------------------------------------------------
+
+    def ask(self, now: Now) -> None:
+        """Ask a peer for final blocks, if this node is behind and awaits none."""
+        connected = [peer for peer in self._host.peers if self._transport.is_connected(peer)]
+        peer = self.catchup.choose(now.mono_ms, connected)
+        if peer is not None:
+            wanted = RangeWanted(from_height=self._chain.log.tip.height + 1)
+            frame = encode_frame(FrameType.RANGE_WANTED, wanted)
+            self._transport.send(peer, Channel.BULK, frame)
+
+    def _answer_range(self, peer: int, wanted: RangeWanted) -> None:
+        answer = build_range(self._chain.log, self._host.cosigner, wanted.from_height)
+        self._transport.send(peer, Channel.BULK, encode_frame(FrameType.RANGE, answer))
+
+    async def _take_range(self, peer: int, answer: Range) -> None:
+        try:
+            events = [
+                tuple(await self._workers.run(verify_events, block.events))
+                for block in answer.blocks
+            ]
+        except InvalidEvent as error:
+            LOG.warning("bad range", peer=peer, error=str(error))
+            self.catchup.answered(peer, is_good=False)
+            return
+        self._host.put(lambda: self._apply_range(peer, answer, events))
+
+    def _apply_range(self, peer: int, answer: Range, events: list[tuple[Event, ...]]) -> None:
+        """Execute final blocks from a peer, prove them under its checkpoint, then write them."""
+        if not answer.blocks or answer.from_height != self._chain.log.tip.height + 1:
+            self.catchup.gave_nothing(peer, answer.final_height)
+            return
+        cosigner = self._host.cosigner
+        blocks: list[Block] = []
+        fresh: list[bytes] = []
+        head = self._chain.log.range
+        try:
+            for data, block_events in zip(answer.blocks, events, strict=True):
+                is_held = self._chain.holds(hash_header(data.header))
+                candidate = self._chain.append_synced(data.header, block_events)
+                if not is_held:
+                    fresh.append(candidate.block.hash)
+                blocks.append(candidate.block)
+                head = candidate.range
+            checkpoint = cosigner.verify(answer.checkpoint)
+            verify_consistency(
+                head.size,
+                head.root(),
+                checkpoint.size,
+                checkpoint.root,
+                answer.consistency,
+            )
+        except (InvalidHeader, LedgerError) as error:
+            LOG.warning("range refused", peer=peer, error=str(error))
+            self._chain.drop(fresh)
+            self.catchup.answered(peer, is_good=False)
+            return
+        self.catchup.answered(peer, is_good=True)
+        is_tip = checkpoint.size == head.size
+        self._host.commit_synced(blocks, answer.checkpoint if is_tip else None)
