@@ -18,7 +18,7 @@ from node.api.context import (
 )
 from node.api.finality import Watch
 from node.api.problems import Problem
-from node.api.schemas import BatchBody, SubmitBatch, SubmitEvent, status_body
+from node.api.schemas.log import BatchBody, SubmitBatch, SubmitEvent, status_body
 from node.service import EventState, EventStatus
 
 MSGPACK = "application/msgpack"

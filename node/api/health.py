@@ -13,7 +13,7 @@ from node.api.context import (
     wait_parameter,
 )
 from node.api.problems import Problem
-from node.api.schemas import HealthBody, node_body, reason_bodies
+from node.api.schemas.nodes import HealthBody, node_body, reason_bodies
 from node.metrics import CONTENT_TYPE
 
 OPENAPI = web.AppKey("openapi", bytes)

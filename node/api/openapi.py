@@ -13,7 +13,8 @@ import msgspec
 from aiohttp import web
 
 from node.api.problems import CONTENT_TYPE as PROBLEM
-from node.api.schemas import Body, ProblemBody
+from node.api.schemas.base import Body
+from node.api.schemas.nodes import ProblemBody
 
 JSON = "application/json"
 _REF = "#/components/schemas/{name}"

@@ -13,7 +13,7 @@ import msgspec
 from aiohttp import web
 
 from contracts.words import Language, describe
-from node.api.schemas import ProblemBody, ReasonBody
+from node.api.schemas.nodes import ProblemBody, ReasonBody
 
 CONTENT_TYPE = "application/problem+json"
 ACCEPT_CHARS_MAX = 200

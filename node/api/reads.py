@@ -15,7 +15,6 @@ from ledger.genesis import encode_genesis_json
 from ledger.state import PARAMETERS_KEY, POLICY_SET_KEY, VALIDATORS_KEY, exchange_key
 from ledger.tlog.merkle import hash_leaf
 from ledger.tlog.tiles import TilePath
-from node.api import schemas
 from node.api.context import (
     DIGEST_HEX_CHARS,
     conditional_response,
@@ -28,6 +27,7 @@ from node.api.context import (
     wait_parameter,
 )
 from node.api.problems import Problem
+from node.api.schemas import base, log, nodes, values
 from node.service import Service
 
 PAGE_ITEMS_DEFAULT = 100
@@ -49,7 +49,7 @@ async def read_entry(request: web.Request) -> web.Response:
     index = _entry_index(request, service)
     data = service.read_entries(index, 1)[0]
     entry = decode_entry(data)
-    body = schemas.entry_body(
+    body = log.entry_body(
         index=index,
         height=service.block_height_of(index),
         data=data,
@@ -58,7 +58,7 @@ async def read_entry(request: web.Request) -> web.Response:
         event=parse_event(entry.event) if isinstance(entry, Record) else None,
     )
     return immutable_response(
-        request, schemas.encode_json(body), content_type=_JSON, etag=body.leaf_hash
+        request, base.encode_json(body), content_type=_JSON, etag=body.leaf_hash
     )
 
 
@@ -91,9 +91,9 @@ async def read_request(request: web.Request) -> web.Response:
         assert isinstance(record, Record), "an exchange index names a record"
         height = service.block_height_of(index)
         event = parse_event(record.event)
-        history.append(schemas.record_body(index, height, event, record.outcome))
-    state = schemas.exchange_body(exchange, registry.EXCHANGES.decode(value))
-    return json_response(schemas.RequestBody(state=state, history=history))
+        history.append(log.record_body(index, height, event, record.outcome))
+    state = log.exchange_body(exchange, registry.EXCHANGES.decode(value))
+    return json_response(log.RequestBody(state=state, history=history))
 
 
 async def list_requests(request: web.Request) -> web.Response:
@@ -106,7 +106,7 @@ async def list_requests(request: web.Request) -> web.Response:
     query = query_parameters(request, "member", "status", "cursor", "limit")
     member, status = query.get("member", ""), query.get("status", "")
     limit, start = _page(query, b"x/")
-    items: list[schemas.ExchangeBody] = []
+    items: list[log.ExchangeBody] = []
     pairs = service.scan_state(b"x/", start, SCAN_PAIRS_MAX)
     for place, (key, value) in enumerate(pairs):
         exchange = registry.EXCHANGES.decode(value)
@@ -116,12 +116,12 @@ async def list_requests(request: web.Request) -> web.Response:
         if is_wanted and len(items) == limit:
             return _request_page(items, pairs[place - 1][0])
         if is_wanted:
-            items.append(schemas.exchange_body(key[2:], exchange))
+            items.append(log.exchange_body(key[2:], exchange))
     return _request_page(items, pairs[-1][0] if len(pairs) == SCAN_PAIRS_MAX else b"")
 
 
-def _request_page(items: list[schemas.ExchangeBody], last: bytes) -> web.Response:
-    return json_response(schemas.RequestPage(items=items, next=_cursor_after(last)))
+def _request_page(items: list[log.ExchangeBody], last: bytes) -> web.Response:
+    return json_response(log.RequestPage(items=items, next=_cursor_after(last)))
 
 
 def list_registry(
@@ -145,10 +145,10 @@ async def read_contracts(request: web.Request) -> web.Response:
     service = context_of(request).service
     value = _required(service, POLICY_SET_KEY)
     policies = registry.POLICY_SETS.decode(value)
-    body = schemas.contracts_body(policies)
+    body = values.contracts_body(policies)
     headers = {"ETag": f'"{body.hash}"', "Cache-Control": "no-cache"}
     return conditional_response(
-        request, schemas.encode_json(body), content_type=_JSON, headers=headers
+        request, base.encode_json(body), content_type=_JSON, headers=headers
     )
 
 
@@ -158,7 +158,7 @@ async def read_network(request: web.Request) -> web.Response:
     validators = registry.VALIDATOR_LISTS.decode(_required(service, VALIDATORS_KEY))
     parameters = registry.PARAMETERS.decode(_required(service, PARAMETERS_KEY))
     return json_response(
-        schemas.network_body(service.genesis, service.network, validators, parameters)
+        nodes.network_body(service.genesis, service.network, validators, parameters)
     )
 
 

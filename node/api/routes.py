@@ -1,8 +1,9 @@
 """The table of every route: one row registers it and documents it."""
 
 from ledger import registry
-from node.api import events, health, reads, schemas, stream
+from node.api import events, health, reads, stream
 from node.api.openapi import Media, Parameter, Route, json_of
+from node.api.schemas import base, log, nodes, values
 
 MSGPACK = events.MSGPACK
 _WAIT = Parameter(
@@ -37,7 +38,7 @@ _TEXT = Media(content_type="text/plain")
 
 
 def _registry_route(
-    path: str, name: str, zh: str, en: str, handler: reads.Handler, page: type[schemas.Body]
+    path: str, name: str, zh: str, en: str, handler: reads.Handler, page: type[base.Body]
 ) -> Route:
     return Route(
         method="GET",
@@ -63,11 +64,11 @@ _EVENT_ROUTES = (
         parameters=(_PREFER,),
         takes=(
             Media(content_type=MSGPACK, text="the signed event's bytes"),
-            Media(content_type="application/json", struct=schemas.SubmitEvent),
+            Media(content_type="application/json", struct=log.SubmitEvent),
         ),
         answers={
-            200: json_of(schemas.StatusBody, "终局 final"),
-            202: json_of(schemas.StatusBody, "待定 pending"),
+            200: json_of(log.StatusBody, "终局 final"),
+            202: json_of(log.StatusBody, "待定 pending"),
         },
         problems=(400, 401, 403, 408, 409, 413, 415, 422, 429, 503),
     ),
@@ -81,11 +82,11 @@ _EVENT_ROUTES = (
         parameters=(_PREFER,),
         takes=(
             Media(content_type=MSGPACK, text="array of byte strings"),
-            Media(content_type="application/json", struct=schemas.SubmitBatch),
+            Media(content_type="application/json", struct=log.SubmitBatch),
         ),
         answers={
-            200: json_of(schemas.BatchBody, "没有待定 none pending"),
-            202: json_of(schemas.BatchBody, "有待定 some pending"),
+            200: json_of(log.BatchBody, "没有待定 none pending"),
+            202: json_of(log.BatchBody, "有待定 some pending"),
         },
         problems=(400, 408, 413, 415, 429, 503),
     ),
@@ -97,7 +98,7 @@ _EVENT_ROUTES = (
         zh="按摘要查询事件状态。",
         en="Status of an event by its digest.",
         parameters=(_WAIT,),
-        answers={200: json_of(schemas.StatusBody)},
+        answers={200: json_of(log.StatusBody)},
         problems=(400, 404),
     ),
     Route(
@@ -108,7 +109,7 @@ _EVENT_ROUTES = (
         zh="按成员与 nonce 查询事件状态。",
         en="Status of an event by member and nonce.",
         parameters=(_WAIT,),
-        answers={200: json_of(schemas.StatusBody)},
+        answers={200: json_of(log.StatusBody)},
         problems=(400, 404),
     ),
     Route(
@@ -118,7 +119,7 @@ _EVENT_ROUTES = (
         name="submitStream",
         zh="WebSocket 流式提交：帧为 MessagePack 事件数组，答复为数组。",
         en="Submission by WebSocket: frames are MessagePack arrays of events, then of answers.",
-        answers={101: None, 200: Media(content_type=MSGPACK, struct=schemas.StreamAnswer)},
+        answers={101: None, 200: Media(content_type=MSGPACK, struct=log.StreamAnswer)},
         problems=(426,),
         is_streaming=True,
     ),
@@ -139,7 +140,7 @@ _EVENT_ROUTES = (
                 en="Last height received.",
             ),
         ),
-        answers={200: Media(content_type="text/event-stream", struct=schemas.BlockBody)},
+        answers={200: Media(content_type="text/event-stream", struct=log.BlockBody)},
         problems=(400,),
         is_streaming=True,
     ),
@@ -154,7 +155,7 @@ _LOG_ROUTES = (
         zh="日志条目及其原始字节。",
         en="A log entry with its exact bytes.",
         parameters=(_IF_NONE_MATCH,),
-        answers={200: json_of(schemas.EntryBody), 304: None},
+        answers={200: json_of(log.EntryBody), 304: None},
         problems=(400, 404),
     ),
     Route(
@@ -202,7 +203,7 @@ _LOG_ROUTES = (
             _CURSOR,
             _LIMIT,
         ),
-        answers={200: json_of(schemas.RequestPage)},
+        answers={200: json_of(log.RequestPage)},
         problems=(400,),
     ),
     Route(
@@ -212,7 +213,7 @@ _LOG_ROUTES = (
         name="readRequest",
         zh="共享请求的状态与记录。",
         en="State and records of a share request.",
-        answers={200: json_of(schemas.RequestBody)},
+        answers={200: json_of(log.RequestBody)},
         problems=(400, 404),
     ),
 )
@@ -224,17 +225,17 @@ _REGISTRY_ROUTES = (
         "成员单位。",
         "Members.",
         reads.list_registry(
-            b"m/", registry.MEMBERS, schemas.shape_of(schemas.MemberBody), schemas.MemberPage
+            b"m/", registry.MEMBERS, base.shape_of(values.MemberBody), values.MemberPage
         ),
-        schemas.MemberPage,
+        values.MemberPage,
     ),
     _registry_route(
         "/v1/officers",
         "listOfficers",
         "经办人密钥与角色。",
         "Officer keys and roles.",
-        reads.list_registry(b"o/", registry.OFFICERS, schemas.officer_body, schemas.OfficerPage),
-        schemas.OfficerPage,
+        reads.list_registry(b"o/", registry.OFFICERS, values.officer_body, values.OfficerPage),
+        values.OfficerPage,
     ),
     _registry_route(
         "/v1/datasets",
@@ -242,9 +243,9 @@ _REGISTRY_ROUTES = (
         "数据集。",
         "Datasets.",
         reads.list_registry(
-            b"d/", registry.DATASETS, schemas.shape_of(schemas.DatasetBody), schemas.DatasetPage
+            b"d/", registry.DATASETS, base.shape_of(values.DatasetBody), values.DatasetPage
         ),
-        schemas.DatasetPage,
+        values.DatasetPage,
     ),
     _registry_route(
         "/v1/legal-bases",
@@ -254,10 +255,10 @@ _REGISTRY_ROUTES = (
         reads.list_registry(
             b"l/",
             registry.LEGAL_BASES,
-            schemas.shape_of(schemas.LegalBasisBody),
-            schemas.LegalBasisPage,
+            base.shape_of(values.LegalBasisBody),
+            values.LegalBasisPage,
         ),
-        schemas.LegalBasisPage,
+        values.LegalBasisPage,
     ),
     _registry_route(
         "/v1/purposes",
@@ -265,9 +266,9 @@ _REGISTRY_ROUTES = (
         "用途。",
         "Purposes.",
         reads.list_registry(
-            b"u/", registry.PURPOSES, schemas.shape_of(schemas.PurposeBody), schemas.PurposePage
+            b"u/", registry.PURPOSES, base.shape_of(values.PurposeBody), values.PurposePage
         ),
-        schemas.PurposePage,
+        values.PurposePage,
     ),
     Route(
         method="GET",
@@ -277,7 +278,7 @@ _REGISTRY_ROUTES = (
         zh="现行合约全文。",
         en="The contracts in force, with their texts.",
         parameters=(_IF_NONE_MATCH,),
-        answers={200: json_of(schemas.ContractsBody), 304: None},
+        answers={200: json_of(values.ContractsBody), 304: None},
     ),
     Route(
         method="GET",
@@ -286,7 +287,7 @@ _REGISTRY_ROUTES = (
         name="readNetwork",
         zh="网络标识、验证者与参数。",
         en="Network identity, validators and parameters.",
-        answers={200: json_of(schemas.NetworkBody)},
+        answers={200: json_of(nodes.NetworkBody)},
     ),
     Route(
         method="GET",
@@ -308,7 +309,7 @@ _NODE_ROUTES = (
         name="readStatus",
         zh="节点状态。",
         en="State of the node.",
-        answers={200: json_of(schemas.NodeBody)},
+        answers={200: json_of(nodes.NodeBody)},
     ),
     Route(
         method="GET",
@@ -317,7 +318,7 @@ _NODE_ROUTES = (
         name="readHealth",
         zh="进程存活。",
         en="The process is alive.",
-        answers={200: json_of(schemas.HealthBody)},
+        answers={200: json_of(nodes.HealthBody)},
     ),
     Route(
         method="GET",
@@ -327,7 +328,7 @@ _NODE_ROUTES = (
         zh="节点就绪，否则给出原因。",
         en="The node is ready, or the reasons why not.",
         parameters=(_WAIT,),
-        answers={200: json_of(schemas.HealthBody)},
+        answers={200: json_of(nodes.HealthBody)},
         problems=(400, 503),
     ),
     Route(

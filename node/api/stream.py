@@ -18,7 +18,7 @@ from node.api.context import (
 )
 from node.api.finality import Watch
 from node.api.problems import Problem, unexpected
-from node.api.schemas import StreamAnswer, block_body
+from node.api.schemas.log import StreamAnswer, block_body
 from node.service import EventState, EventStatus, FinalBlock, Service
 
 ANSWERS_PER_FRAME_MAX = 1_000

@@ -1,0 +1,1 @@
+"""Typed bodies of the API, and how the node's values become them."""

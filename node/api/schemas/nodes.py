@@ -1,0 +1,138 @@
+"""Bodies about the network, its nodes, and what is wrong: problems and reasons."""
+
+from typing import Literal
+
+import msgspec
+
+from ledger import registry
+from ledger.genesis import Genesis
+from ledger.keys import format_public_key
+from node.api.schemas.base import Body, fields_of
+from node.service import NodeStatus, Reason
+
+
+class ValidatorBody(Body, frozen=True, kw_only=True):
+    """A voting node."""
+
+    member: str
+    consensus_key: str
+    cosigning_key: str
+    tls_certificate: str
+
+
+class NetworkBody(Body, frozen=True, kw_only=True):
+    """Identity of the network and the parameters in force."""
+
+    network: str
+    name: str
+    origin: str
+    log_key: str
+    time_ms: int
+    validators: tuple[ValidatorBody, ...]
+    parameters: dict[str, int]
+
+
+class PeerBody(Body, frozen=True, kw_only=True):
+    """A peer as this node sees it."""
+
+    member: str
+    connected: bool
+    final_height: int
+    last_seen_ms_ago: int
+
+
+class NodeBody(Body, frozen=True, kw_only=True):
+    """Present state of the node."""
+
+    member: str
+    network: str
+    height: int
+    view: int
+    leader: str
+    tree_size: int
+    checkpoint_size: int
+    pending: int
+    syncing: bool
+    peers: tuple[PeerBody, ...]
+
+
+class HealthBody(Body, frozen=True, kw_only=True):
+    """The process answers."""
+
+    status: Literal["alive", "ready"]
+
+
+class ReasonBody(Body, frozen=True, kw_only=True):
+    """One reason why the node is not ready."""
+
+    code: str
+    detail: str
+    advice: str
+
+
+class ProblemBody(Body, frozen=True, kw_only=True, omit_defaults=True):
+    """RFC 9457 problem; `code` is stable, the texts follow `Accept-Language`."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    advice: str
+    instance: str
+    digest: str = ""
+    error_id: str = ""
+    retry_after_s: int = 0
+    reasons: tuple[ReasonBody, ...] = ()
+
+
+def validator_body(validator: registry.Validator) -> ValidatorBody:
+    """JSON shape of a validator."""
+    return ValidatorBody(
+        member=validator.member,
+        consensus_key=format_public_key(validator.consensus_key),
+        cosigning_key=format_public_key(validator.cosigning_key),
+        tls_certificate=validator.tls_certificate.hex(),
+    )
+
+
+def node_body(status: NodeStatus) -> NodeBody:
+    """JSON shape of the node's state."""
+    return NodeBody(
+        member=status.member,
+        network=status.network.hex(),
+        height=status.height,
+        view=status.view,
+        leader=status.leader,
+        tree_size=status.tree_size,
+        checkpoint_size=status.checkpoint_size,
+        pending=status.pending,
+        syncing=status.syncing,
+        peers=msgspec.convert(status.peers, tuple[PeerBody, ...], from_attributes=True),
+    )
+
+
+def network_body(
+    genesis: Genesis,
+    network: bytes,
+    validators: tuple[registry.Validator, ...],
+    parameters: registry.Parameters,
+) -> NetworkBody:
+    """JSON shape of the network's identity and parameters."""
+    return NetworkBody(
+        network=network.hex(),
+        name=genesis.name,
+        origin=genesis.origin,
+        log_key=format_public_key(genesis.log_key),
+        time_ms=genesis.time_ms,
+        validators=tuple(validator_body(validator) for validator in validators),
+        parameters=fields_of(parameters),
+    )
+
+
+def reason_bodies(reasons: tuple[Reason, ...]) -> tuple[ReasonBody, ...]:
+    """JSON shapes of the reasons why a node is not ready."""
+    return tuple(
+        ReasonBody(code=reason.code, detail=reason.detail, advice=reason.advice)
+        for reason in reasons
+    )
