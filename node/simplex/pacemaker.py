@@ -40,6 +40,7 @@ class Pacemaker:
         self._demand_ms: int | None = None
         self._may_propose_ms: int | None = None
         self._heard_ms: dict[int, int] = {}
+        self._missed_ms: dict[int, int] = {}
 
     @property
     def has_demand(self) -> bool:
@@ -63,6 +64,16 @@ class Pacemaker:
         """A well-formed message of a validator's link."""
         if peer in self._heard_ms:
             self._heard_ms[peer] = self.now.mono_ms
+
+    def note_timeout(self) -> None:
+        """The timer of the current view ran out: since demand began its leader had the chance."""
+        timeout_ms = self._timeout_ms()
+        if (
+            timeout_ms is not None
+            and self._demand_ms is not None
+            and self.now.mono_ms >= timeout_ms
+        ):
+            self._missed_ms[self.leader(self.view)] = self._demand_ms
 
     def leader(self, view: int) -> int:
         """Index of a view's leader."""
@@ -201,13 +212,18 @@ class Pacemaker:
         return self._demand_ms + rules.scale_ms(base_ms, self._growth(), self._config.cap_ms)
 
     def _is_silent(self, leader: int) -> bool:
-        """R8: not heard for long while a quorum was; fails open when fewer are active."""
-        silent_since_ms = self.now.mono_ms - self._config.silent_leader_ms
+        """R8: not heard while a quorum was; fails open when fewer are active.
+
+        Not heard: for long, or since it let the timer of an earlier view of its own run out. So a
+        dead validator costs one timeout, and then nothing until it is heard again.
+        """
+        long_ago_ms = self.now.mono_ms - self._config.silent_leader_ms
+        silent_since_ms = max(long_ago_ms, self._missed_ms.get(leader, long_ago_ms))
         if leader == self._config.me or self._heard_ms[leader] > silent_since_ms:
             return False
         active = [
             peer
             for peer, heard_ms in self._heard_ms.items()
-            if peer == self._config.me or heard_ms > silent_since_ms
+            if peer == self._config.me or heard_ms > long_ago_ms
         ]
         return len(active) >= self._quorum

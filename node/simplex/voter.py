@@ -290,6 +290,7 @@ class Voter:
         has_nullified = self._own.has(Kind.NULLIFY, self._pace.view)
         if self.config.me is None or has_nullified or not self._pace.has_expired():
             return False
+        self._pace.note_timeout()
         return self._nullify()
 
     def _nullify(self) -> bool:

@@ -134,6 +134,27 @@ def test_r7_a_silent_leader_is_skipped_only_while_a_quorum_is_active() -> None:
         assert bench.own_votes() == expected
 
 
+def test_r7_a_dead_leader_costs_one_timeout_until_it_is_heard_again() -> None:
+    bench = Bench(me=2)
+    bench.submit()
+    bench.tick(600)
+    assert bench.own_votes() == [(X, 1)]
+    hello = Frontier(epoch=1, certificates=(), votes=())
+    for view in (1, 2, 3, 4):
+        for peer in (1, 3):
+            bench.receive(hello, peer)
+        bench.receive(certify(subject_of(X, view=view), signers=(1, 2, 3)), 1)
+    assert (X, 5) in bench.own_votes(), "no second timeout for the dead leader of view 1"
+    for view in (5, 6, 7, 8):
+        bench.receive(certify(subject_of(X, view=view), signers=(1, 2, 3)), 1)
+        bench.receive(hello, 0)
+    assert (X, 9) not in bench.own_votes(), "it was heard again: it gets its time"
+    bench.tick(600 + bench.time_ms)
+    assert (X, 9) not in bench.own_votes(), "growth makes the timer of view 9 longer"
+    bench.tick(bench.time_ms + 60_000)
+    assert (X, 9) in bench.own_votes()
+
+
 def test_r5_an_invalid_proposal_is_nullified_and_an_untimely_one_waits() -> None:
     bench = Bench(me=1)
     bench.receive(bench.propose(make_block(view=1, proposer=0, data_root=bytes(32))))
