@@ -5,6 +5,7 @@ The first failure of any part ends the process with a non-zero code; nothing goe
 
 import argparse
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -17,8 +18,10 @@ import structlog
 from contracts.engine import Contracts
 from ledger.errors import CorruptStore, LedgerError, StoreFailed
 from ledger.genesis import Genesis, hash_genesis
+from ledger.keys import format_public_key
 from ledger.log import Log
 from ledger.storage import Store, open_store
+from node.activation import STORE, WAL, activate, is_untouched, verify_activation
 from node.api.context import Limits
 from node.api.server import Listening, build_app, tls_context
 from node.api.server import run as run_api
@@ -79,7 +82,7 @@ def compose(
     chain = Chain(
         genesis=genesis, log=log, pool=pool, contracts=Contracts(), me=_index_of(identity, genesis)
     )
-    wal, records = Wal.open(config.path("node", "data_dir") / "wal")
+    wal, records = Wal.open(config.path("node", "data_dir") / WAL)
     guard = GuardedSigner(seed=identity.consensus.seed, network_id=chain.network)
     guard.restore(records)
     core = Simplex(config=_core_config(genesis, identity, log), application=chain, signer=guard)
@@ -267,8 +270,30 @@ async def _first_of(tasks: "list[asyncio.Task[None]]") -> None:
             raise result
 
 
-def run(config_path: Path) -> int:
-    """Start a node and return its exit code."""
+def activate_key(config_path: Path) -> int:
+    """Bind the consensus key to this machine; prints one JSON document. Returns the exit code."""
+    try:
+        config = read_config(config_path)
+        genesis = read_genesis(config)
+        identity = read_identity(config, genesis)
+        data_dir, key = config.path("node", "data_dir"), identity.consensus.public
+        lock = lock_data_dir(data_dir)
+        outcome = activate(data_dir, network=hash_genesis(genesis), consensus_key=key)
+        os.close(lock)
+    except (InvalidConfig, NodeError, SimplexError, OSError) as error:
+        return _refuse(str(error))
+    document = {
+        "outcome": outcome,
+        "member": identity.member,
+        "network": hash_genesis(genesis).hex(),
+        "consensus_key": format_public_key(key),
+    }
+    sys.stdout.write(json.dumps(document) + "\n")
+    return 0
+
+
+def run(config_path: Path, *, is_first_start: bool = False) -> int:
+    """Start a node and return its exit code. A first start activates the key by itself."""
     try:
         config = read_config(config_path)
     except InvalidConfig as error:
@@ -282,11 +307,16 @@ def run(config_path: Path) -> int:
                 f"{identity.member} is not a validator of this network",
                 "Correct [node] member, or use the genesis file of the right network",
             )
-        lock = lock_data_dir(config.path("node", "data_dir"))
-        store = open_store(config.path("node", "data_dir") / "store", config["node", "storage"])
+        data_dir = config.path("node", "data_dir")
+        lock = lock_data_dir(data_dir)
+        place = {"network": hash_genesis(genesis), "consensus_key": identity.consensus.public}
+        if is_first_start and is_untouched(data_dir):
+            activate(data_dir, **place)
+        verify_activation(data_dir, **place)
+        store = open_store(data_dir / STORE, config["node", "storage"])
     except CorruptStore as error:
         return _refuse_store(config, error)
-    except (NodeError, LedgerError) as error:
+    except (NodeError, LedgerError, SimplexError) as error:
         return _refuse(str(error))
     try:
         _run_loop(serve(config, genesis, identity, store))
@@ -365,4 +395,14 @@ def main() -> int:
         return EXIT_FAILED
     parser = argparse.ArgumentParser(prog="python -m node", description="Run a Tallystick node.")
     parser.add_argument("--config", type=Path, required=True, help="path of node.toml")
-    return run(parser.parse_args().config)
+    step = parser.add_mutually_exclusive_group()
+    step.add_argument("--activate", action="store_true", help="activate the consensus key and end")
+    step.add_argument(
+        "--first-start",
+        action="store_true",
+        help="activate the key if the data directory is untouched: for networks on one machine",
+    )
+    arguments = parser.parse_args()
+    if arguments.activate:
+        return activate_key(arguments.config)
+    return run(arguments.config, is_first_start=arguments.first_start)

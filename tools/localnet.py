@@ -208,13 +208,19 @@ class Localnet:
         except FileNotFoundError:
             return ""
 
-    def _spawn(self, member: str) -> None:
+    def command(self, member: str) -> list[str]:
+        """How a node is started; on this machine's own network the first start activates its key."""
         directory = self.node_directory(member)
         command = [sys.executable, "-m", "node", "--config", str(directory / "node.toml")]
+        is_active = (directory / "data" / "activation.json").exists()
+        return command if is_active else [*command, "--first-start"]
+
+    def _spawn(self, member: str) -> None:
+        directory = self.node_directory(member)
         log = str(directory / "node.log")
         pid = os.posix_spawn(
             sys.executable,
-            command,
+            self.command(member),
             os.environ,
             file_actions=(
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
