@@ -103,6 +103,9 @@ def test_a_node_gets_the_log_again_after_its_damaged_store_was_removed(local: Lo
 def test_a_store_of_another_network(local: Localnet, tmp_path: Path) -> None:
     other = Net(tmp_path / "other").local
     shutil.copytree(data_dir(local), data_dir(other))
+    assert "is activated for the key" in refuse(config_of(other))
+    command = [sys.executable, "-m", "node", "--config", str(config_of(other)), "--activate"]
+    subprocess.run(command, check=True, capture_output=True)
     said = refuse(config_of(other))
     assert "belongs to network" in said
     assert "right data directory" in said
