@@ -49,6 +49,10 @@ class StoreFailed(LedgerError):
     """The storage engine could not write or read (disk full, input/output error): stop."""
 
 
+class SnapshotGone(LedgerError):
+    """A snapshot of the store was closed, by its owner or because the store had to grow."""
+
+
 class CorruptStore(LedgerError):
     """The store contradicts itself or belongs to another network: refuse to start."""
 

@@ -9,16 +9,19 @@ when `write` has returned it is on the disk. Keys and values are byte strings, o
 | lmdb    | lmdb    | one transaction, synced commit  | default on Python 3.13+       |
 
 A store is opened again by the engine that made it: the file `ENGINE` beside the data names it.
+`get`, `scan` and `write` may be called from several threads.
 """
 
 import fcntl
 import os
+import threading
+import weakref
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from ledger.errors import CorruptStore, StoreFailed
+from ledger.errors import CorruptStore, SnapshotGone, StoreFailed
 
 ENGINES = ("leveldb", "lmdb")
 _MARKER = "ENGINE"
@@ -26,6 +29,16 @@ _MODULES = {"leveldb": "plyvel", "lmdb": "lmdb"}
 _LMDB_MAP_START_BYTES = 256 * 1024 * 1024
 _RUN_PAIRS = 256
 _FAILED_BEFORE = "an earlier write failed; what is on the disk is known again after a restart"
+
+
+class Snapshot(Protocol):
+    """The store as it was when the snapshot was taken. `close` it: it keeps old data alive."""
+
+    def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Pairs with `start <= key < end`, in key order. Raises `SnapshotGone`, `StoreFailed`."""
+
+    def close(self) -> None:
+        """Let go of the old data; may be called twice."""
 
 
 class Store(Protocol):
@@ -44,6 +57,9 @@ class Store(Protocol):
 
     def write(self, changes: Mapping[bytes, bytes | None]) -> None:
         """Set (or, for None, delete) all keys in one atomic, durable batch."""
+
+    def snapshot(self) -> Snapshot:
+        """The present content, to be read while others write."""
 
     def close(self) -> None:
         """Release the files."""
@@ -124,6 +140,13 @@ class LevelStore:
             self._failed = True
             raise self._failure(error) from None
 
+    def snapshot(self) -> Snapshot:
+        """See `Store`."""
+        try:
+            return _LevelSnapshot(self, self._db.snapshot())
+        except self._errors as error:
+            raise self._failure(error) from None
+
     def close(self) -> None:
         """See `Store`."""
         self._db.close()
@@ -131,6 +154,25 @@ class LevelStore:
     def _failure(self, error: Exception) -> StoreFailed | CorruptStore:
         kind = CorruptStore if isinstance(error, self._corrupt) else StoreFailed
         return kind(f"LevelDB: {error}")
+
+
+class _LevelSnapshot:
+    def __init__(self, store: LevelStore, taken: Any) -> None:
+        self._store = store
+        self._taken = taken
+
+    def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+        if self._taken is None:
+            raise SnapshotGone("the snapshot is closed")
+        try:
+            yield from self._taken.iterator(start=start, stop=end)
+        except self._store._errors as error:
+            raise self._store._failure(error) from None
+
+    def close(self) -> None:
+        if self._taken is not None:
+            self._taken.close()
+            self._taken = None
 
 
 class LmdbStore:
@@ -141,6 +183,10 @@ class LmdbStore:
 
         self._lmdb: Any = lmdb
         self._failed = False
+        # The map may only grow while nobody reads or writes: these locks see to it.
+        self._reading = threading.Lock()
+        self._writing = threading.Lock()
+        self._snapshots: weakref.WeakSet[_LmdbSnapshot] = weakref.WeakSet()
         try:
             path.mkdir(parents=True, exist_ok=True)
             self._held = _hold(path / "HELD")
@@ -157,7 +203,7 @@ class LmdbStore:
     def get(self, key: bytes) -> bytes | None:
         """See `Store`."""
         try:
-            with self._env.begin() as reading:
+            with self._reading, self._env.begin() as reading:
                 value: bytes | None = reading.get(key)
         except self._lmdb.Error as error:
             raise self._failure(error) from None
@@ -171,7 +217,7 @@ class LmdbStore:
         # the caller may write while it walks.
         while start < end:
             try:
-                with self._env.begin() as reading, reading.cursor() as cursor:
+                with self._reading, self._env.begin() as reading, reading.cursor() as cursor:
                     run = _read_run(cursor, start, end, reverse)
             except self._lmdb.Error as error:
                 raise self._failure(error) from None
@@ -185,8 +231,9 @@ class LmdbStore:
         if self._failed:
             raise StoreFailed(_FAILED_BEFORE)
         try:
-            while not self._is_written(changes):
-                self._env.set_mapsize(2 * self._env.info()["map_size"])
+            with self._writing:
+                while not self._is_written(changes):
+                    self._grow()
         except (self._lmdb.Error, OSError) as error:
             self._failed = True
             raise self._failure(error) from None
@@ -204,8 +251,27 @@ class LmdbStore:
             return False
         return True
 
+    def _grow(self) -> None:
+        """Double the map. Snapshots read from the old one, so they end here."""
+        with self._reading:
+            for snapshot in tuple(self._snapshots):
+                snapshot.drop()
+            self._env.set_mapsize(2 * self._env.info()["map_size"])
+
+    def snapshot(self) -> Snapshot:
+        """See `Store`. It is gone (`SnapshotGone`) as soon as the map has to grow."""
+        try:
+            with self._reading:
+                taken = _LmdbSnapshot(self, self._env.begin())
+        except self._lmdb.Error as error:
+            raise self._failure(error) from None
+        self._snapshots.add(taken)
+        return taken
+
     def close(self) -> None:
         """See `Store`."""
+        for snapshot in tuple(self._snapshots):
+            snapshot.close()
         self._env.close()
         self._held.close()
 
@@ -214,6 +280,37 @@ class LmdbStore:
         damage = (lmdb.InvalidError, lmdb.CorruptedError, lmdb.PageNotFoundError)
         kind = CorruptStore if isinstance(error, damage) else StoreFailed
         return kind(f"LMDB: {error}")
+
+
+class _LmdbSnapshot:
+    def __init__(self, store: LmdbStore, reading: Any) -> None:
+        self._store = store
+        self._taken = reading
+
+    def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+        while start < end:
+            try:
+                with self._store._reading:
+                    if self._taken is None:
+                        raise SnapshotGone("the snapshot is closed, or the store has grown")
+                    with self._taken.cursor() as cursor:
+                        run = _read_run(cursor, start, end, reverse=False)
+            except self._store._lmdb.Error as error:
+                raise self._store._failure(error) from None
+            yield from run
+            if len(run) < _RUN_PAIRS:
+                return
+            start = run[-1][0] + b"\0"
+
+    def close(self) -> None:
+        with self._store._reading:
+            self.drop()
+
+    def drop(self) -> None:
+        """Close it; the caller holds the lock of the readers."""
+        if self._taken is not None:
+            self._taken.abort()
+            self._taken = None
 
 
 def _read_run(cursor: Any, start: bytes, end: bytes, reverse: bool) -> list[tuple[bytes, bytes]]:

@@ -6,16 +6,18 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger.errors import CorruptStore, StoreFailed
+from ledger.errors import CorruptStore, SnapshotGone, StoreFailed
 from ledger.storage import (
     LevelStore,
     LmdbStore,
+    Snapshot,
     Store,
     installed_engines,
     open_store,
@@ -273,3 +275,68 @@ def test_damaged_leveldb_is_corrupt(tmp_path: Path) -> None:
         manifest.write_bytes(b"\x17" * 200)
     with pytest.raises(CorruptStore):
         LevelStore(tmp_path)
+
+
+def keys_of(snapshot: Snapshot) -> list[bytes]:
+    return [key for key, _ in snapshot.scan(b"", b"\xff")]
+
+
+@pytest.mark.parametrize("count", [1, 256, 257, 700])
+def test_a_snapshot_does_not_change(store: Store, count: int) -> None:
+    store.write({b"%04d" % number: b"old" for number in range(count)})
+    snapshot = store.snapshot()
+    store.write({b"%04d" % number: b"new" for number in range(count)} | {b"z": b"", b"0000": None})
+    expected = [(b"%04d" % number, b"old") for number in range(count)]
+    assert list(snapshot.scan(b"", b"\xff")) == expected
+    assert list(snapshot.scan(b"%04d" % (count // 2), b"%04d" % count)) == expected[count // 2 :]
+    assert store.get(b"0000") is None
+    snapshot.close()
+    snapshot.close()
+    with pytest.raises(SnapshotGone):
+        keys_of(snapshot)
+
+
+def test_a_store_closes_with_its_snapshots(engine: str, tmp_path: Path) -> None:
+    store = open_store(tmp_path, engine)
+    store.write({b"a": b"1"})
+    left = store.snapshot()
+    store.close()
+    left.close()
+    store = open_store(tmp_path)
+    assert keys_of(store.snapshot()) == [b"a"]
+    store.close()
+
+
+def test_snapshots_of_lmdb_make_way_when_the_map_grows(tmp_path: Path) -> None:
+    """The map may not grow under an open reader."""
+    store = LmdbStore(tmp_path, map_size_bytes=1 << 20)
+    store.write({b"a": b"1"})
+    snapshot = store.snapshot()
+    walk = snapshot.scan(b"", b"\xff")
+    for number in range(8):
+        store.write({b"%d-%03d" % (number, key): b"x" * 10_000 for key in range(100)})
+    with pytest.raises(SnapshotGone):
+        next(walk)
+    assert len(keys_of(store.snapshot())) == 801
+    store.close()
+
+
+def test_threads_read_while_one_writes(engine: str, tmp_path: Path) -> None:
+    store = (
+        LmdbStore(tmp_path, map_size_bytes=1 << 18) if engine == "lmdb" else LevelStore(tmp_path)
+    )
+    store.write({b"%06d" % number: b"" for number in range(300)})
+    with ThreadPoolExecutor(4) as threads:
+
+        def write(turn: int) -> None:
+            store.write({b"%06d" % (300 * turn + at): bytes(500) for at in range(300)})
+
+        def read() -> int:
+            return sum(1 for _ in store.scan(b"", b"\xff")) + len(store.get(b"000299") or b"")
+
+        writes = [threads.submit(write, turn) for turn in range(1, 30)]
+        reads = [threads.submit(read) for _ in range(100)]
+        for done in (*writes, *reads):
+            done.result()
+    assert len(keys_of(store.snapshot())) == 30 * 300
+    store.close()
