@@ -9,187 +9,31 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import structlog
 
-from contracts.engine import Contracts
 from ledger.errors import CorruptStore, LedgerError, StoreFailed
 from ledger.genesis import Genesis, hash_genesis
 from ledger.keys import format_public_key
-from ledger.log import Log
 from ledger.storage import Store, open_store
 from node.activation import STORE, WAL, activate, is_untouched, verify_activation
 from node.api.context import Limits
 from node.api.server import Listening, build_app, tls_context
 from node.api.server import run as run_api
-from node.chain import Chain
 from node.config import Config, read_config
-from node.engine.cosign import CHECKPOINT_META, STATE_META, Cosigner
-from node.engine.driver import Driver
-from node.engine.ports import SystemClock, Threads, Workers
+from node.engine.compose import compose
+from node.engine.ports import Threads
 from node.errors import InvalidConfig, NodeError, StartRefused
 from node.metrics import Metrics
 from node.node import Node
-from node.peers.links import Channel, Links
-from node.pool import Pool, PoolLimits
-from node.simplex.core import Simplex
 from node.simplex.errors import CorruptWal, SimplexError, WalFailed
-from node.simplex.guard import GuardedSigner
-from node.simplex.types import Config as CoreConfig
-from node.simplex.types import WalRecord
-from node.simplex.wal import Wal
 from node.startup import Identity, check_listed, lock_data_dir, read_genesis, read_identity
 
 LOG = structlog.get_logger("daemon")
 EXIT_FAILED = 1
-
-
-class Late:
-    """A callback that is set after the parts that call it were made."""
-
-    def __init__(self) -> None:
-        self.call: Callable[..., None] = _unset
-
-    def __call__(self, *values: object) -> None:
-        """Call what was connected."""
-        self.call(*values)
-
-
-def _unset(*_: object) -> None:
-    raise AssertionError("a part was used before it was connected")
-
-
-def compose(
-    config: Config,
-    genesis: Genesis,
-    identity: Identity,
-    store: Store,
-    *,
-    workers: Workers,
-    disk: Workers,
-) -> tuple[Node, Driver, Links, list[WalRecord], Metrics]:
-    """All parts of a node, connected, nothing started."""
-    log = Log(store, genesis)
-    pool = Pool(
-        PoolLimits(
-            events_max=config["limits", "pending_events_max"],
-            events_per_member_max=config["limits", "pending_per_member_max"],
-        )
-    )
-    chain = Chain(
-        genesis=genesis, log=log, pool=pool, contracts=Contracts(), me=_index_of(identity, genesis)
-    )
-    wal, records = Wal.open(config.path("node", "data_dir") / WAL)
-    guard = GuardedSigner(seed=identity.consensus.seed, network_id=chain.network)
-    guard.restore(records)
-    core = Simplex(config=_core_config(genesis, identity, log), application=chain, signer=guard)
-    cosigner = _cosigner(genesis, identity, log)
-    on_frame, on_connected, on_final, on_checkpoint = Late(), Late(), Late(), Late()
-    clock = SystemClock()
-    links = _links(config, genesis, identity, on_frame, on_connected)
-    driver = Driver(
-        core=core,
-        chain=chain,
-        wal=wal,
-        guard=guard,
-        cosigner=cosigner,
-        transport=links,
-        clock=clock,
-        workers=workers,
-        disk=disk,
-        on_final=on_final,
-        on_checkpoint=on_checkpoint,
-        peers=[
-            index
-            for index, validator in enumerate(genesis.validators)
-            if validator.member != identity.member
-        ],
-    )
-    metrics = Metrics()
-    node = Node(
-        genesis=genesis,
-        me=_index_of(identity, genesis),
-        chain=chain,
-        driver=driver,
-        links=links,
-        metrics=metrics,
-        workers=workers,
-        clock=clock,
-        events_per_second_per_member=config["limits", "events_per_second_per_member"],
-    )
-    on_frame.call, on_connected.call = node.on_frame, node.on_connected
-    on_final.call, on_checkpoint.call = node.on_final, node.on_checkpoint
-    return node, driver, links, records, metrics
-
-
-def _index_of(identity: Identity, genesis: Genesis) -> int:
-    return [validator.member for validator in genesis.validators].index(identity.member)
-
-
-def _core_config(genesis: Genesis, identity: Identity, log: Log) -> CoreConfig:
-    network, parameters = hash_genesis(genesis), genesis.parameters
-    count = len(genesis.validators)
-    return CoreConfig(
-        network_id=network,
-        epoch=0,
-        validators=tuple(validator.consensus_key[1:] for validator in genesis.validators),
-        me=_index_of(identity, genesis),
-        genesis_hash=network,
-        rotation=int.from_bytes(network[:8], "big") % count,
-        delta_ms=parameters.delta_ms,
-        precision_ms=parameters.precision_ms,
-        message_delay_ms=parameters.message_delay_ms,
-        heartbeat_ms=parameters.heartbeat_ms,
-        final_view=log.tip.view,
-        final_height=log.tip.height,
-        final_hash=log.tip.block_hash,
-    )
-
-
-def _cosigner(genesis: Genesis, identity: Identity, log: Log) -> Cosigner:
-    time_s = log.get_meta(STATE_META)
-    return Cosigner(
-        genesis=genesis,
-        me=_index_of(identity, genesis),
-        cosigning_key=identity.cosigning,
-        log_key=identity.log,
-        time_s=int.from_bytes(time_s, "big") if time_s else 0,
-        checkpoint=log.get_meta(CHECKPOINT_META),
-    )
-
-
-def _links(
-    config: Config,
-    genesis: Genesis,
-    identity: Identity,
-    on_frame: Callable[[int, Channel, bytes], None],
-    on_connected: Callable[[int], None],
-) -> Links:
-    members = [validator.member for validator in genesis.validators]
-    me = _index_of(identity, genesis)
-    addresses = config["peers", "addresses"]
-    unknown = sorted(addresses.keys() - set(members))
-    missing = [name for name in members if name not in addresses and name != identity.member]
-    if unknown or missing:
-        raise StartRefused(
-            f"[peers.addresses] does not fit the genesis: unknown {unknown}, missing {missing}",
-            "Give one address for every other validator",
-        )
-    return Links(
-        me=_index_of(identity, genesis),
-        certificates={
-            index: validator.tls_certificate for index, validator in enumerate(genesis.validators)
-        },
-        addresses={index: addresses[member] for index, member in enumerate(members) if index != me},
-        listen=config["peers", "listen"],
-        certificate_file=str(config.path("keys", "tls_certificate")),
-        key_file=str(config.path("keys", "tls_key")),
-        on_frame=on_frame,
-        on_connected=on_connected,
-    )
 
 
 async def serve(config: Config, genesis: Genesis, identity: Identity, store: Store) -> None:
@@ -203,16 +47,23 @@ async def serve(config: Config, genesis: Genesis, identity: Identity, store: Sto
         # Its own: a vote never waits behind signatures of events.
         ThreadPoolExecutor(1, thread_name_prefix="disk") as disk,
     ):
-        node, driver, links, records, metrics = compose(
-            config, genesis, identity, store, workers=Threads(workers), disk=Threads(disk)
+        parts = compose(
+            config,
+            genesis,
+            identity,
+            store,
+            wal_dir=config.path("node", "data_dir") / WAL,
+            workers=Threads(workers),
+            disk=Threads(disk),
         )
+        node, driver, links = parts.node, parts.driver, parts.links
         await links.listen()
         try:
             await _first_of(
                 [
-                    asyncio.create_task(driver.run(records), name="driver"),
+                    asyncio.create_task(driver.run(parts.records), name="driver"),
                     asyncio.create_task(links.run(), name="links"),
-                    asyncio.create_task(_serve_api(config, node, metrics), name="api"),
+                    asyncio.create_task(_serve_api(config, node, parts.metrics), name="api"),
                     asyncio.create_task(_until(stop), name="stop"),
                 ]
             )

@@ -61,7 +61,6 @@ class Node:
         self,
         *,
         genesis: Genesis,
-        me: int,
         chain: Chain,
         driver: Driver,
         links: Links,
@@ -72,7 +71,6 @@ class Node:
     ) -> None:
         self.genesis = genesis
         self.network = chain.network
-        self._me = me
         self._chain = chain
         self._log: Log = chain.log
         self._driver = driver
@@ -90,7 +88,7 @@ class Node:
         self._checkpoint_arrived = asyncio.Event()
         self._changed = asyncio.Event()
         self._to_send: list[bytes] = []
-        self._judging_bytes: Counter[int] = Counter()
+        self._judging_bytes: Counter[str] = Counter()
         self._clock = clock
 
     # --- submission ---------------------------------------------------------------------------
@@ -146,14 +144,14 @@ class Node:
         datas, self._to_send = self._to_send, []
         self._send_events(None, datas)
 
-    def _send_events(self, peer: int | None, datas: Sequence[bytes]) -> None:
+    def _send_events(self, peer: str | None, datas: Sequence[bytes]) -> None:
         for start in range(0, len(datas), DISSEMINATE_MAX):
             content = EventList(events=tuple(datas[start : start + DISSEMINATE_MAX]))
             self._links.send(peer, Channel.BULK, encode_frame(FrameType.EVENTS, content))
 
     # --- from peers ---------------------------------------------------------------------------
 
-    def on_frame(self, peer: int, channel: Channel, frame: bytes) -> None:
+    def on_frame(self, peer: str, channel: Channel, frame: bytes) -> None:
         """A frame of a peer: events are admitted here, the rest is the driver's."""
         if channel is Channel.BULK and frame[:1] == bytes([FrameType.EVENTS]):
             try:
@@ -168,7 +166,7 @@ class Node:
     def _knows(self, data: bytes) -> bool:
         return hash_event(data) in self._chain.pool
 
-    def _judge_from_peer(self, peer: int, datas: list[bytes]) -> None:
+    def _judge_from_peer(self, peer: str, datas: list[bytes]) -> None:
         """Have events verified on a worker, unless the peer keeps the workers too busy already."""
         size_bytes = sum(map(len, datas))
         if not datas or self._judging_bytes[peer] + size_bytes > JUDGING_BYTES_MAX:
@@ -180,7 +178,7 @@ class Node:
 
         self._driver.spawn(self._admit_from_peer(peer, datas, size_bytes))
 
-    async def _admit_from_peer(self, peer: int, datas: list[bytes], size_bytes: int) -> None:
+    async def _admit_from_peer(self, peer: str, datas: list[bytes], size_bytes: int) -> None:
         judged = await self._workers.run(_judge_many, datas)
         self._judging_bytes[peer] -= size_bytes
         for item in judged:
@@ -189,7 +187,7 @@ class Node:
             else:
                 self._admit(item, None)
 
-    def on_connected(self, peer: int) -> None:
+    def on_connected(self, peer: str) -> None:
         """A peer came (back): it may have missed what waits here."""
         self._send_events(peer, [event.data for event in self._chain.pool])
         self._driver.on_connected(peer)
@@ -351,24 +349,23 @@ class Node:
         """Present state of the node."""
         tip, catchup = self._log.tip, self._driver.sync.catchup
         return NodeStatus(
-            member=self.genesis.validators[self._me].member,
+            member=self._driver.epochs.member,
             network=self.network,
             height=tip.height,
             view=self._driver.core.current_view,
-            leader=self.genesis.validators[self._driver.core.leader].member,
+            leader=self._driver.epochs.current.members[self._driver.core.leader],
             tree_size=self._log.tree_size,
             checkpoint_size=self._driver.cosigner.checkpoint_size,
             pending=len(self._chain.pool),
             syncing=catchup.is_behind,
             peers=tuple(
                 PeerStatus(
-                    member=validator.member,
-                    connected=self._links.is_connected(index),
-                    final_height=catchup.heights.get(index, 0),
-                    last_seen_ms_ago=self._links.silent_ms(index),
+                    member=member,
+                    connected=self._links.is_connected(member),
+                    final_height=catchup.heights.get(member, 0),
+                    last_seen_ms_ago=self._links.silent_ms(member),
                 )
-                for index, validator in enumerate(self.genesis.validators)
-                if index != self._me
+                for member in self._links.members
             ),
         )
 
@@ -376,10 +373,9 @@ class Node:
         """Empty when the node can take events and make progress."""
         status = self.status()
         reasons: list[Reason] = []
-        count = len(self.genesis.validators)
-        faulty_max = (count - 1) // 3
-        missing = [peer.member for peer in status.peers if not peer.connected]
-        if len(missing) > faulty_max:
+        epochs = self._driver.epochs
+        missing = [member for member in epochs.others if not self._links.is_connected(member)]
+        if len(missing) > epochs.current.faulty_max:
             reasons.append(
                 Reason(
                     code="quorum-unreachable",

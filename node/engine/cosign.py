@@ -9,7 +9,6 @@ What is durable before a line leaves: the block and the time of the line (`state
 own batch. Time never goes backwards, whatever the clock does.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ledger.blocks import quorum_of
@@ -66,26 +65,25 @@ class Cosigner:
         self,
         *,
         genesis: Genesis,
-        me: int,
+        member: str,
         cosigning_key: SecretKey,
         log_key: SecretKey,
         time_s: int = 0,
         checkpoint: bytes | None = None,
     ) -> None:
-        self._keys = cosigner_keys(genesis)
-        self._me = me
+        members = [validator.member for validator in genesis.validators]
+        self._keys = dict(zip(members, cosigner_keys(genesis), strict=True))
+        self._me = member
         self._origin = genesis.origin
         self._quorum = quorum_of(len(self._keys))
-        name = self._keys[me].name
+        name = self._keys[member].name
         self._key = SigningKey(name=name, kind=COSIGNATURE_ED25519, seed=cosigning_key.seed)
         self._log_key = SigningKey(name=genesis.origin, kind=ED25519, seed=log_key.seed)
         self._policy = log_policy(genesis)
         self._time_s = time_s
         self._trees: dict[int, Checkpoint] = {}
-        self._lines: dict[int, dict[int, Signature]] = {}
-        self._future: dict[int, dict[int, Signature]] = {
-            index: {} for index in range(len(self._keys))
-        }
+        self._lines: dict[int, dict[str, Signature]] = {}
+        self._future: dict[str, dict[int, Signature]] = {member: {} for member in self._keys}
         self._own: Line | None = None
         self.checkpoint: bytes | None = None
         self.checkpoint_size = 0
@@ -105,11 +103,11 @@ class Cosigner:
         self._own = Line(size=size, line=signature.format())
         lines = self._lines.setdefault(size, {})
         lines[self._me] = signature
-        for index, waiting in self._future.items():
+        for sender, waiting in self._future.items():
             early = waiting.pop(size, None)
             if early is not None:
                 try:
-                    self._count(index, size, early)
+                    self._count(sender, size, early)
                 except InvalidMessage:
                     # It could not be judged when it came. Its sender's fault must not stop us:
                     # the line counts for nothing.
@@ -123,7 +121,7 @@ class Cosigner:
         """The newest own line, to be sent again to a peer that reconnects."""
         return self._own
 
-    def receive(self, sender: int, line: Line) -> None:
+    def receive(self, sender: str, line: Line) -> None:
         """Count a peer's line. Raises `InvalidMessage` when it is malformed or badly signed."""
         try:
             signature = Signature.parse(line.line.removesuffix(b"\n"))
@@ -135,7 +133,9 @@ class Cosigner:
             self._count(sender, line.size, signature)
             self._assemble(line.size)
             return
-        waiting = self._future[sender]
+        waiting = self._future.get(sender)
+        if waiting is None:
+            raise InvalidMessage(f"{sender} is no validator")
         waiting[line.size] = signature
         if len(waiting) > FUTURE_LINES_MAX:
             del waiting[min(waiting)]
@@ -155,7 +155,7 @@ class Cosigner:
         """Checkpoint of a note that a quorum cosigned. Raises `LedgerError`."""
         return self._policy.verify(SignedNote.parse(note_bytes))
 
-    def _count(self, sender: int, size: int, signature: Signature) -> None:
+    def _count(self, sender: str, size: int, signature: Signature) -> None:
         lines = self._lines.setdefault(size, {})
         if sender in lines:
             return
@@ -170,8 +170,8 @@ class Cosigner:
         if size <= self.checkpoint_size or len(lines) < self._quorum:
             return
         note = sign_checkpoint(self._trees[size], self._log_key)
-        signatures: Sequence[Signature] = [lines[index] for index in sorted(lines)]
-        self._install(SignedNote(text=note.text, signatures=(*note.signatures, *signatures)))
+        added = tuple(lines[member] for member in self._keys if member in lines)
+        self._install(SignedNote(text=note.text, signatures=(*note.signatures, *added)))
 
     def _install(self, note: SignedNote) -> None:
         self.checkpoint = note.format()

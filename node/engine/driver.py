@@ -17,6 +17,7 @@ from ledger.errors import LedgerError
 from ledger.events import parse_event
 from node.chain import Chain
 from node.engine.cosign import CHECKPOINT_META, Cosigner, Line
+from node.engine.epochs import Epochs
 from node.engine.fetch import Orphan
 from node.engine.ports import Clock, Transport, Workers
 from node.engine.sync import Job, Sync
@@ -24,7 +25,6 @@ from node.errors import InvalidMessage
 from node.peers.links import Channel
 from node.peers.wire import FrameType, encode_frame
 from node.service import FinalBlock
-from node.simplex.core import Simplex
 from node.simplex.errors import CorruptWal
 from node.simplex.guard import GuardedSigner
 from node.simplex.types import (
@@ -57,7 +57,7 @@ class Driver:
     def __init__(
         self,
         *,
-        core: Simplex,
+        epochs: Epochs,
         chain: Chain,
         wal: Wal,
         guard: GuardedSigner,
@@ -68,9 +68,9 @@ class Driver:
         disk: Workers,
         on_final: Callable[[tuple[FinalBlock, ...]], None],
         on_checkpoint: Callable[[], None],
-        peers: Sequence[int],
     ) -> None:
-        self.core = core
+        self.epochs = epochs
+        self.core = epochs.make_core()
         self.chain = chain
         self.cosigner = cosigner
         self.evidence_count = 0
@@ -82,13 +82,17 @@ class Driver:
         self._disk = disk
         self._on_final = on_final
         self._on_checkpoint = on_checkpoint
-        self.peers = tuple(peers)
         self._inputs: deque[Input | Job] = deque()
         self._woken = asyncio.Event()
         self._wake_ms: int | None = None
         self._status_due_ms = 0
         self._tasks: dict[asyncio.Task[None], None] = {}  # in order of their start
         self.sync = Sync(host=self, transport=transport, workers=workers)
+
+    @property
+    def peers(self) -> tuple[str, ...]:
+        """Members of the other validators, whom to ask for blocks."""
+        return self.epochs.others
 
     # --- from outside, in the event loop ------------------------------------------------------
 
@@ -97,14 +101,14 @@ class Driver:
         self._inputs.append(item)
         self._woken.set()
 
-    def on_connected(self, peer: int) -> None:
+    def on_connected(self, peer: str) -> None:
         """A link came up: exchange where we stand."""
-        self.put(Connected(peer=peer))
+        self.put(Connected(peer=self.epochs.seats.index_of(peer)))
         self.send_tip(peer)
         if self.cosigner.own_line is not None:
             self._send_line(peer, self.cosigner.own_line)
 
-    def on_frame(self, peer: int, frame: bytes) -> None:
+    def on_frame(self, peer: str, frame: bytes) -> None:
         """A frame of a peer. Malformed ones are logged with the peer and dropped."""
         try:
             self._dispatch(peer, frame)
@@ -174,19 +178,23 @@ class Driver:
             await self._disk.run(self._wal.sync)
         for effect in effects:
             for send in effect.send:
+                to = None if send.to is None else self.epochs.seats.member_at(send.to)
                 frame = encode_frame(FrameType.CONSENSUS, send.message)
-                self._transport.send(send.to, Channel.CONSENSUS, frame)
+                self._transport.send(to, Channel.CONSENSUS, frame)
         blocks = [block for effect in effects for block in effect.commit]
         if blocks:
             self._commit(blocks)
         for effect in effects:
             for fetch in effect.fetch:
-                self.sync.fetch(fetch)
+                ask = [self.epochs.seats.member_at(index) for index in fetch.ask]
+                self.sync.fetch(fetch.block_hash, ask)
             for evidence in effect.evidence:
                 self.evidence_count += 1
-                LOG.error("two contradictory votes", signer=evidence.first.signer)
+                member = self.epochs.seats.member_at(evidence.first.signer)
+                LOG.error("two contradictory votes", member=member)
             for rejected in effect.rejected:
-                LOG.debug("refused", peer=rejected.sender, reason=rejected.reason)
+                peer = self.epochs.seats.member_at(rejected.sender)
+                LOG.debug("refused", peer=peer, reason=rejected.reason)
         self._wake_ms = effects[-1].wake_ms
 
     def _with_events(self, record: WalRecord) -> WalRecord:
@@ -236,7 +244,7 @@ class Driver:
 
     # --- frames -------------------------------------------------------------------------------
 
-    def _dispatch(self, peer: int, frame: bytes) -> None:
+    def _dispatch(self, peer: str, frame: bytes) -> None:
         if not frame:
             raise InvalidMessage("empty frame")
         content = frame[1:]
@@ -252,28 +260,28 @@ class Driver:
             case frame_type:
                 self.sync.receive(peer, frame_type, content)
 
-    def _receive(self, peer: int, message: bytes) -> None:
+    def _receive(self, peer: str, message: bytes) -> None:
         """Queue a consensus message. What does not fit is repeated by its sender (R10)."""
         if len(self._inputs) < INPUTS_MAX:
-            self.put(Received(sender=peer, message=message))
+            self.put(Received(sender=self.epochs.seats.index_of(peer), message=message))
             return
         if self.dropped_messages == 0:
             LOG.warning("more consensus messages than this node can take", peer=peer)
         self.dropped_messages += 1
 
-    def _note_peer(self, peer: int, height: bytes) -> None:
+    def _note_peer(self, peer: str, height: bytes) -> None:
         if len(height) != 8:
             raise InvalidMessage("a height has 8 bytes")
         self.sync.catchup.note_peer(peer, int.from_bytes(height, "big"))
         if self.sync.catchup.is_behind:
             self._woken.set()
 
-    def send_tip(self, peer: int | None) -> None:
+    def send_tip(self, peer: str | None) -> None:
         """Tell a peer, or all, where our final tip is."""
         height = self.chain.log.tip.height.to_bytes(8, "big")
         self._transport.send(peer, Channel.CONSENSUS, encode_frame(FrameType.TIP, height))
 
-    def _send_line(self, peer: int | None, line: Line) -> None:
+    def _send_line(self, peer: str | None, line: Line) -> None:
         height = self.chain.log.tip.height.to_bytes(8, "big")
         frame = encode_frame(FrameType.COSIGNATURE, height + line.encode())
         self._transport.send(peer, Channel.CONSENSUS, frame)
@@ -282,8 +290,9 @@ class Driver:
         if now.mono_ms < self._status_due_ms:
             return
         self._status_due_ms = now.mono_ms + STATUS_INTERVAL_MS
-        frame = encode_frame(FrameType.CONSENSUS, self.core.status(now))
-        self._transport.send(None, Channel.CONSENSUS, frame)
+        if self.core.config.me is not None:
+            frame = encode_frame(FrameType.CONSENSUS, self.core.status(now))
+            self._transport.send(None, Channel.CONSENSUS, frame)
         self.send_tip(None)
 
     # --- start --------------------------------------------------------------------------------

@@ -71,14 +71,14 @@ class Catchup:
     height: int
     faulty_max: int = 0
     progress_ms: int = 0
-    asked: int | None = None
+    asked: str | None = None
     asked_ms: int = 0
-    heights: dict[int, int] = field(default_factory=dict)
-    distrusted: set[int] = field(default_factory=set)
-    fruitless: set[int] = field(default_factory=set)
+    heights: dict[str, int] = field(default_factory=dict)
+    distrusted: set[str] = field(default_factory=set)
+    fruitless: set[str] = field(default_factory=set)
     is_answering: bool = False
 
-    def note_peer(self, peer: int, height: int) -> None:
+    def note_peer(self, peer: str, height: int) -> None:
         """A peer says where its final tip is."""
         self.heights[peer] = max(height, self.heights.get(peer, 0))
 
@@ -87,19 +87,19 @@ class Catchup:
         self.height, self.progress_ms = height, now_ms
         self.fruitless.clear()
 
-    def take_answer(self, peer: int) -> bool:
+    def take_answer(self, peer: str) -> bool:
         """Whether an answer of this peer is awaited; True once for each question."""
         is_awaited = self.asked == peer and not self.is_answering
         self.is_answering = self.is_answering or is_awaited
         return is_awaited
 
-    def gave_nothing(self, peer: int, height: int) -> None:
+    def gave_nothing(self, peer: str, height: int) -> None:
         """The peer has no blocks for us, wherever it claims to be: others are asked first."""
         self.answered(peer, is_good=True)
         self.heights[peer] = height
         self.fruitless.add(peer)
 
-    def answered(self, peer: int, *, is_good: bool) -> None:
+    def answered(self, peer: str, *, is_good: bool) -> None:
         """The peer's answer was executed (`is_good`) or refused."""
         if self.asked == peer:
             self.asked = None
@@ -113,7 +113,7 @@ class Catchup:
         claims = sorted(self._trusted_heights(), reverse=True)[self.faulty_max :]
         return bool(claims) and claims[0] >= self.height + GAP_AT_ONCE
 
-    def choose(self, now_ms: int, connected: Iterable[int]) -> int | None:
+    def choose(self, now_ms: int, connected: Iterable[str]) -> str | None:
         """Peer to ask now, or None: nothing to ask, or an answer is awaited."""
         if self.asked is not None:
             if now_ms - self.asked_ms < ANSWER_TIMEOUT_MS:
@@ -131,7 +131,7 @@ class Catchup:
         gap = max(ahead.values()) - self.height
         if gap < GAP_AT_ONCE and now_ms - self.progress_ms < GAP_PATIENCE_MS:
             return None
-        best = max(ahead, key=lambda peer: (peer not in self.fruitless, ahead[peer], -peer))
+        best = min(ahead, key=lambda peer: (peer in self.fruitless, -ahead[peer], peer))
         self.asked, self.asked_ms, self.is_answering = best, now_ms, False
         return best
 

@@ -20,10 +20,10 @@ Ts = TypeVarTuple("Ts")
 class Transport(Protocol):
     """Sends frames; `node.peers.links.Links` in a node."""
 
-    def send(self, peer: int | None, channel: Channel, frame: bytes) -> None:
-        """Queue a frame for one peer or for all."""
+    def send(self, peer: str | None, channel: Channel, frame: bytes) -> None:
+        """Queue a frame for one peer, named by its member, or for all."""
 
-    def is_connected(self, peer: int) -> bool:
+    def is_connected(self, peer: str) -> bool:
         """Whether the peer can be reached."""
 
 

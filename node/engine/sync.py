@@ -24,7 +24,7 @@ from node.engine.ranges import build_range
 from node.errors import InvalidHeader, InvalidMessage
 from node.peers.links import Channel
 from node.peers.wire import BlockData, FrameType, Range, RangeWanted, decode_content, encode_frame
-from node.simplex.types import Block, DataArrived, Fetch, Input, Now, Verdict
+from node.simplex.types import Block, DataArrived, Input, Now, Verdict
 
 LOG = structlog.get_logger("sync")
 
@@ -39,7 +39,10 @@ class Host(Protocol):
 
     chain: Chain
     cosigner: Cosigner
-    peers: tuple[int, ...]
+
+    @property
+    def peers(self) -> tuple[str, ...]:
+        """Members of the other validators, whom to ask."""
 
     def put(self, item: Input | Job) -> None:
         """Queue an input of the core, or a job for the driver's own task."""
@@ -53,7 +56,7 @@ class Host(Protocol):
         `note` is the quorum checkpoint of exactly the tree after them, if there is one.
         """
 
-    def send_tip(self, peer: int | None) -> None:
+    def send_tip(self, peer: str | None) -> None:
         """Tell where our final tip is."""
 
 
@@ -75,12 +78,12 @@ class Sync:
         self._workers = workers
         self._orphans = Orphans()
         self._fetching: set[bytes] = set()
-        self._wanted: OrderedDict[bytes, list[int]] = OrderedDict()
+        self._wanted: OrderedDict[bytes, list[str]] = OrderedDict()
         self.catchup = Catchup(height=host.chain.log.tip.height, faulty_max=len(host.peers) // 3)
 
     # --- from the driver ----------------------------------------------------------------------
 
-    def receive(self, peer: int, frame_type: int, content: bytes) -> None:
+    def receive(self, peer: str, frame_type: int, content: bytes) -> None:
         """A frame about blocks. Raises `InvalidMessage` when it is malformed or unasked."""
         match frame_type:
             case FrameType.BLOCK_WANTED:
@@ -110,28 +113,28 @@ class Sync:
 
     # --- single blocks ------------------------------------------------------------------------
 
-    def fetch(self, fetch: Fetch) -> None:
+    def fetch(self, block_hash: bytes, ask: Sequence[str] = ()) -> None:
         """Get a block that the core wants, unless ranges will bring it anyway."""
-        if fetch.block_hash not in self._fetching and not self.catchup.is_behind:
-            self._fetching.add(fetch.block_hash)
-            self._host.spawn(self._fetch(fetch))
+        if block_hash not in self._fetching and not self.catchup.is_behind:
+            self._fetching.add(block_hash)
+            self._host.spawn(self._fetch(block_hash, ask))
 
-    async def _fetch(self, fetch: Fetch) -> None:
+    async def _fetch(self, block_hash: bytes, ask: Sequence[str]) -> None:
         """Ask for a block; events on their way usually arrive within the delay by themselves."""
         await asyncio.sleep(FETCH_DELAY_S)
-        self._fetching.discard(fetch.block_hash)
-        if self._chain.holds(fetch.block_hash):
+        self._fetching.discard(block_hash)
+        if self._chain.holds(block_hash):
             return
-        candidates = fetch.ask or self._host.peers
+        candidates = ask or self._host.peers
         reachable = [peer for peer in candidates if self._transport.is_connected(peer)][:2]
-        frame = encode_frame(FrameType.BLOCK_WANTED, fetch.block_hash)
-        self._wanted[fetch.block_hash] = reachable.copy()
+        frame = encode_frame(FrameType.BLOCK_WANTED, block_hash)
+        self._wanted[block_hash] = reachable.copy()
         if len(self._wanted) > WANTED_MAX:
             self._wanted.popitem(last=False)
         for peer in reachable:
             self._transport.send(peer, Channel.BULK, frame)
 
-    def _answer_block(self, peer: int, block_hash: bytes) -> None:
+    def _answer_block(self, peer: str, block_hash: bytes) -> None:
         block = self._chain.block(block_hash)
         events = self._chain.block_events(block_hash)
         if block is None or events is None:
@@ -165,7 +168,7 @@ class Sync:
         verdict = self._chain.validate(block, orphan.events)
         if verdict is Verdict.MISSING:
             self._orphans.add(orphan)
-            self.fetch(Fetch(block_hash=block.parent_hash, ask=()))
+            self.fetch(block.parent_hash)
         elif verdict is Verdict.VALID:
             for event in orphan.events:
                 self._chain.pool.hold(event)
@@ -184,11 +187,11 @@ class Sync:
             frame = encode_frame(FrameType.RANGE_WANTED, wanted)
             self._transport.send(peer, Channel.BULK, frame)
 
-    def _answer_range(self, peer: int, wanted: RangeWanted) -> None:
+    def _answer_range(self, peer: str, wanted: RangeWanted) -> None:
         answer = build_range(self._chain.log, self._host.cosigner, wanted.from_height)
         self._transport.send(peer, Channel.BULK, encode_frame(FrameType.RANGE, answer))
 
-    async def _take_range(self, peer: int, answer: Range) -> None:
+    async def _take_range(self, peer: str, answer: Range) -> None:
         try:
             events = [
                 tuple(await self._workers.run(verify_events, block.events))
@@ -200,7 +203,7 @@ class Sync:
             return
         self._host.put(lambda: self._apply_range(peer, answer, events))
 
-    def _apply_range(self, peer: int, answer: Range, events: list[tuple[Event, ...]]) -> None:
+    def _apply_range(self, peer: str, answer: Range, events: list[tuple[Event, ...]]) -> None:
         """Execute final blocks from a peer, prove them under its checkpoint, then write them."""
         if not answer.blocks or answer.from_height != self._chain.log.tip.height + 1:
             self.catchup.gave_nothing(peer, answer.final_height)

@@ -1,4 +1,4 @@
-"""Links between nodes: WebSockets over TLS 1.3, both ends with certificates pinned in genesis.
+"""Links between nodes: WebSockets over TLS 1.3, both ends with certificates pinned on the ledger.
 
 Each node dials every other node twice: one connection for consensus (votes, certificates,
 cosignatures), one for bulk (events, blocks, catch-up), so a vote never waits behind a large
@@ -14,7 +14,7 @@ import asyncio
 import ssl
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -40,6 +40,15 @@ class Channel(IntEnum):
 
     CONSENSUS = 0
     BULK = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """Another node: its member, pinned certificates (DER), and where to dial it, if known."""
+
+    member: str
+    certificates: tuple[bytes, ...]
+    address: Address | None
 
 
 PATHS = {Channel.CONSENSUS: "/v1/link/consensus", Channel.BULK: "/v1/link/bulk"}
@@ -74,7 +83,7 @@ class _Outgoing:
 
 
 class Links:
-    """All links of one node. Peers are validator indexes.
+    """All links of one node. A peer is named by its member id.
 
     `on_frame(peer, channel, frame)` and `on_connected(peer)` are called in the event loop.
     """
@@ -82,52 +91,97 @@ class Links:
     def __init__(
         self,
         *,
-        me: int,
-        certificates: Mapping[int, bytes],
-        addresses: Mapping[int, Address],
+        peers: Iterable[Peer],
         listen: Address,
         certificate_file: str,
         key_file: str,
-        on_frame: Callable[[int, Channel, bytes], None],
-        on_connected: Callable[[int], None],
+        on_frame: Callable[[str, Channel, bytes], None],
+        on_connected: Callable[[str], None],
     ) -> None:
-        self._me = me
-        self._certificates = dict(certificates)
-        self._peer_of = {der: index for index, der in certificates.items() if index != me}
-        self._addresses = dict(addresses)
         self._listen = listen
         self._certificate_file = certificate_file
         self._key_file = key_file
         self._on_frame = on_frame
         self._on_connected = on_connected
-        self._outgoing = {
-            (peer, channel): _Outgoing() for peer in self._addresses for channel in Channel
-        }
-        self._heard_ms: dict[int, int] = {}
-        self._accepted: dict[tuple[int, Channel], web.WebSocketResponse] = {}
-        self._transports: dict[tuple[int, Channel], asyncio.Transport] = {}
+        self._peers: dict[str, Peer] = {}
+        self._member_of: dict[bytes, str] = {}
+        self._outgoing: dict[tuple[str, Channel], _Outgoing] = {}
+        self._dialling: dict[tuple[str, Channel], asyncio.Task[None]] = {}
+        self._heard_ms: dict[str, int] = {}
+        self._accepted: dict[tuple[str, Channel], web.WebSocketResponse] = {}
+        self._transports: dict[tuple[str, Channel], asyncio.Transport] = {}
         self._runner: web.AppRunner | None = None
+        self._session: aiohttp.ClientSession | None = None
+        self._failed: asyncio.Future[None] | None = None
+        self._dropped_before = 0
+        self._server_tls = self._context(ssl.PROTOCOL_TLS_SERVER)
+        self.set_peers(peers)
 
-    def send(self, peer: int | None, channel: Channel, frame: bytes) -> None:
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Members of all peers, in order."""
+        return tuple(self._peers)
+
+    def set_peers(self, peers: Iterable[Peer]) -> None:
+        """Speak with exactly these peers from now on.
+
+        Connections of others are cut; a peer whose certificates or address changed is dialled anew.
+        """
+        wanted = {peer.member: peer for peer in sorted(peers, key=lambda each: each.member)}
+        for member, peer in self._peers.items():
+            if wanted.get(member) != peer:
+                self._remove(peer, is_gone=member not in wanted)
+        added = [peer for member, peer in wanted.items() if self._peers.get(member) != peer]
+        self._peers = wanted
+        self._member_of = {
+            certificate: peer.member
+            for peer in wanted.values()
+            for certificate in peer.certificates
+        }
+        for peer in added:
+            for certificate in peer.certificates:
+                # Who was trusted once stays in the TLS context; `_identify` decides who is a peer.
+                self._server_tls.load_verify_locations(cadata=certificate)
+            for channel in Channel:
+                if peer.address is not None:
+                    self._outgoing.setdefault((peer.member, channel), _Outgoing())
+                    self._dial(peer, channel)
+
+    def _remove(self, peer: Peer, *, is_gone: bool) -> None:
+        for channel in Channel:
+            place = (peer.member, channel)
+            dialling = self._dialling.pop(place, None)
+            if dialling is not None:
+                dialling.cancel()
+            transport = self._transports.get(place)
+            if transport is not None:
+                transport.abort()
+            if is_gone and place in self._outgoing:
+                self._dropped_before += self._outgoing.pop(place).dropped
+        if is_gone:
+            self._heard_ms.pop(peer.member, None)
+
+    def send(self, peer: str | None, channel: Channel, frame: bytes) -> None:
         """Queue a frame for one peer, or for all (`peer` None). Never blocks."""
-        peers = self._addresses if peer is None else (peer,)
-        for index in peers:
-            outgoing = self._outgoing.get((index, channel))
+        members = self._peers if peer is None else (peer,)
+        for member in members:
+            outgoing = self._outgoing.get((member, channel))
             if outgoing is not None:
                 outgoing.push(frame, channel)
 
-    def is_connected(self, peer: int) -> bool:
+    def is_connected(self, peer: str) -> bool:
         """Whether both connections to the peer are up."""
-        return all(self._outgoing[peer, channel].is_connected for channel in Channel)
+        both = (self._outgoing.get((peer, channel)) for channel in Channel)
+        return all(outgoing is not None and outgoing.is_connected for outgoing in both)
 
-    def silent_ms(self, peer: int) -> int:
+    def silent_ms(self, peer: str) -> int:
         """Milliseconds since the last frame of the peer; -1 when none came yet."""
         heard_ms = self._heard_ms.get(peer)
         return -1 if heard_ms is None else time.monotonic_ns() // 1_000_000 - heard_ms
 
     def dropped_frames(self) -> int:
         """Frames dropped since start because a peer was too slow."""
-        return sum(outgoing.dropped for outgoing in self._outgoing.values())
+        return self._dropped_before + sum(each.dropped for each in self._outgoing.values())
 
     async def listen(self) -> None:
         """Start accepting peers. Raises `StartRefused` when the port is taken."""
@@ -140,7 +194,7 @@ class Links:
             self._runner,
             self._listen.host,
             self._listen.port,
-            ssl_context=self._server_context(),
+            ssl_context=self._server_tls,
         )
         try:
             await site.start()
@@ -152,9 +206,34 @@ class Links:
 
     async def run(self) -> None:
         """Dial every peer and keep the connections up until cancelled."""
-        async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as group:
-            for peer, channel in self._outgoing:
-                group.create_task(self._keep(session, peer, channel))
+        self._failed = asyncio.get_running_loop().create_future()
+        async with aiohttp.ClientSession() as session:
+            self._session = session
+            try:
+                for member, channel in self._outgoing:
+                    self._dial(self._peers[member], channel)
+                await self._failed
+            finally:
+                self._session = None
+                dialling, self._dialling = tuple(self._dialling.values()), {}
+                for task in dialling:
+                    task.cancel()
+                await asyncio.gather(*dialling, return_exceptions=True)
+
+    def _dial(self, peer: Peer, channel: Channel) -> None:
+        """Keep one connection up from now on; before `run` there is nothing to do."""
+        if self._session is None:
+            return
+        task = asyncio.get_running_loop().create_task(self._keep(self._session, peer, channel))
+        self._dialling[peer.member, channel] = task
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        """No death is swallowed: what ends a connection for good ends `run`."""
+        if task.cancelled() or self._failed is None or self._failed.done():
+            return
+        if (error := task.exception()) is not None:
+            self._failed.set_exception(error)
 
     async def close(self) -> None:
         """Close the listener and all accepted connections."""
@@ -163,10 +242,11 @@ class Links:
         if self._runner is not None:
             await self._runner.cleanup()
 
-    async def _keep(self, session: aiohttp.ClientSession, peer: int, channel: Channel) -> None:
+    async def _keep(self, session: aiohttp.ClientSession, peer: Peer, channel: Channel) -> None:
         """Dial one connection for ever, with growing pauses between failures."""
-        outgoing = self._outgoing[peer, channel]
-        address = self._addresses[peer]
+        outgoing = self._outgoing[peer.member, channel]
+        address = peer.address
+        assert address is not None, "only peers with an address are dialled"
         context = self._client_context(peer)
         pause_s = RECONNECT_MIN_S
         while True:
@@ -180,16 +260,16 @@ class Links:
                     timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
                 ) as socket:
                     pause_s = RECONNECT_MIN_S
-                    await self._talk(socket, outgoing, peer)
+                    await self._talk(socket, outgoing, peer.member)
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                LOG.debug("peer unreachable", peer=peer, channel=channel.name, error=str(error))
-            finally:
-                outgoing.is_connected = False
+                LOG.debug(
+                    "peer unreachable", peer=peer.member, channel=channel.name, error=str(error)
+                )
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, RECONNECT_MAX_S)
 
     async def _talk(
-        self, socket: aiohttp.ClientWebSocketResponse, outgoing: _Outgoing, peer: int
+        self, socket: aiohttp.ClientWebSocketResponse, outgoing: _Outgoing, peer: str
     ) -> None:
         """Write queued frames until the connection ends."""
         outgoing.is_connected = True
@@ -206,6 +286,7 @@ class Links:
                 await asyncio.wait((reader, waiter), return_when=asyncio.FIRST_COMPLETED)
                 waiter.cancel()
         finally:
+            outgoing.is_connected = False
             reader.cancel()
 
     def _acceptor(self, channel: Channel) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
@@ -235,7 +316,7 @@ class Links:
 
     def _replace(
         self,
-        place: tuple[int, Channel],
+        place: tuple[str, Channel],
         socket: web.WebSocketResponse,
         transport: asyncio.Transport,
     ) -> None:
@@ -245,23 +326,17 @@ class Links:
         if former is not None:
             former.abort()
 
-    def _identify(self, request: web.Request) -> int | None:
-        """Validator index of the client's certificate, by exact equality with the pinned one."""
+    def _identify(self, request: web.Request) -> str | None:
+        """Member of the client's certificate, by exact equality with the pinned one."""
         transport = request.transport
         tls = transport.get_extra_info("ssl_object") if transport is not None else None
         certificate = tls.getpeercert(binary_form=True) if tls is not None else None
-        return self._peer_of.get(certificate) if certificate is not None else None
+        return self._member_of.get(certificate) if certificate is not None else None
 
-    def _server_context(self) -> ssl.SSLContext:
-        context = self._context(ssl.PROTOCOL_TLS_SERVER)
-        for index, der in sorted(self._certificates.items()):
-            if index != self._me:
-                context.load_verify_locations(cadata=der)
-        return context
-
-    def _client_context(self, peer: int) -> ssl.SSLContext:
+    def _client_context(self, peer: Peer) -> ssl.SSLContext:
         context = self._context(ssl.PROTOCOL_TLS_CLIENT)
-        context.load_verify_locations(cadata=self._certificates[peer])
+        for certificate in peer.certificates:
+            context.load_verify_locations(cadata=certificate)
         return context
 
     def _context(self, protocol: "ssl._SSLMethod") -> ssl.SSLContext:

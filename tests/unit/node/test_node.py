@@ -18,7 +18,7 @@ from node.peers.wire import EventList, FrameType, decode_content, encode_frame
 from node.pool import PoolLimits
 from node.service import EventState, EventStatus
 from tests.builders import OWNER, request
-from tests.unit.node.world import GENESIS, Bench, bench
+from tests.unit.node.world import GENESIS, VALIDATORS, Bench, bench
 
 
 class PeerWire:
@@ -28,8 +28,8 @@ class PeerWire:
         self.send = mine.wire.send
         self.is_connected = mine.wire.is_connected
 
-    def silent_ms(self, peer: int) -> int:
-        return peer
+    def silent_ms(self, peer: str) -> int:
+        return len(peer)
 
 
 def with_node(folder: Path, test: Callable[[Node, Bench], Awaitable[None]], **limits: int) -> None:
@@ -43,7 +43,6 @@ def with_node(folder: Path, test: Callable[[Node, Bench], Awaitable[None]], **li
             links: Any = PeerWire(mine)
             node = Node(
                 genesis=GENESIS,
-                me=0,
                 chain=mine.ledger.chain,
                 driver=mine.driver,
                 links=links,
@@ -147,8 +146,8 @@ def test_events_of_peers_are_judged_like_any_other(tmp_path: Path) -> None:
         good, alien = request(), request(network=bytes(32), label="alien")
         forged = good.data[:-1] + bytes([good.data[-1] ^ 1])
         batch = EventList(events=(forged, alien.data, b"garbage", good.data))
-        node.on_frame(1, Channel.BULK, encode_frame(FrameType.EVENTS, batch))
-        node.on_frame(1, Channel.BULK, bytes([FrameType.EVENTS]) + b"\xff")
+        node.on_frame(VALIDATORS[1], Channel.BULK, encode_frame(FrameType.EVENTS, batch))
+        node.on_frame(VALIDATORS[1], Channel.BULK, bytes([FrameType.EVENTS]) + b"\xff")
         await mine.helpers()
         assert list(mine.ledger.pool) == [good]
         assert mine.wire.take(FrameType.EVENTS) == []
@@ -164,11 +163,11 @@ def test_a_peer_cannot_keep_the_workers_busy_without_bound(
         frames = [encode_frame(FrameType.EVENTS, EventList(events=(each.data,))) for each in events]
         monkeypatch.setattr(node_module, "JUDGING_BYTES_MAX", len(events[0].data) + 100)
         for frame in frames[:2]:
-            node.on_frame(1, Channel.BULK, frame)
-        node.on_frame(2, Channel.BULK, frames[2])
+            node.on_frame(VALIDATORS[1], Channel.BULK, frame)
+        node.on_frame(VALIDATORS[2], Channel.BULK, frames[2])
         await mine.helpers()
         assert set(mine.ledger.pool) == {events[0], events[2]}
-        node.on_frame(1, Channel.BULK, frames[1])
+        node.on_frame(VALIDATORS[1], Channel.BULK, frames[1])
         await mine.helpers()
         assert len(mine.ledger.pool) == 3
 
@@ -180,8 +179,8 @@ def test_a_peer_that_comes_back_gets_what_waits(tmp_path: Path) -> None:
         event = request()
         await submit(node, event)
         mine.wire.sent.clear()
-        node.on_connected(2)
+        node.on_connected(VALIDATORS[2])
         ((to, content),) = mine.wire.take(FrameType.EVENTS)
-        assert (to, decode_content(content, EventList).events) == (2, (event.data,))
+        assert (to, decode_content(content, EventList).events) == (VALIDATORS[2], (event.data,))
 
     with_node(tmp_path, test)

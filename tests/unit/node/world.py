@@ -9,20 +9,20 @@ from typing import Any
 
 from contracts.engine import Contracts
 from ledger.events import Event
-from ledger.genesis import Genesis, hash_genesis
+from ledger.genesis import Genesis
 from ledger.keys import SecretKey
 from ledger.log import Log
 from ledger.storage import open_store
 from node.chain import Chain
 from node.engine.cosign import Cosigner
 from node.engine.driver import Driver
+from node.engine.epochs import Epochs
 from node.engine.ports import Threads
 from node.peers.links import Channel
 from node.pool import Pool, PoolLimits
 from node.service import FinalBlock
-from node.simplex.core import Simplex
 from node.simplex.guard import GuardedSigner
-from node.simplex.types import Block, Config, Now
+from node.simplex.types import Block, Now
 from node.simplex.wal import Wal
 from tests.builders import MEMBERS, TIME_MS, genesis, hash32
 
@@ -34,7 +34,7 @@ LIMITS = PoolLimits(events_max=10_000, events_per_member_max=10_000)
 def cosigner_of(me: int, **changed: Any) -> Cosigner:
     base: dict[str, Any] = {
         "genesis": GENESIS,
-        "me": me,
+        "member": VALIDATORS[me],
         "cosigning_key": SecretKey(hash32(f"{VALIDATORS[me]}/cosigning")),
         "log_key": SecretKey(hash32("log")),
     }
@@ -92,7 +92,7 @@ def cosigned(of: "Ledger") -> Cosigner:
         each.prepare(TIME_MS // 1_000)
         line = each.sign(of.log.tree_size, of.log.range.root())
         if each is not mine:
-            mine.receive(others.index(each) + 1, line)
+            mine.receive(VALIDATORS[others.index(each) + 1], line)
     assert mine.checkpoint_size == of.log.tree_size
     return mine
 
@@ -101,15 +101,15 @@ def cosigned(of: "Ledger") -> Cosigner:
 class Wire:
     """A transport that keeps what was sent; every peer is connected."""
 
-    sent: list[tuple[int | None, Channel, bytes]] = field(default_factory=list)
+    sent: list[tuple[str | None, Channel, bytes]] = field(default_factory=list)
 
-    def send(self, peer: int | None, channel: Channel, frame: bytes) -> None:
+    def send(self, peer: str | None, channel: Channel, frame: bytes) -> None:
         self.sent.append((peer, channel, frame))
 
-    def is_connected(self, peer: int) -> bool:
+    def is_connected(self, peer: str) -> bool:
         return True
 
-    def take(self, frame_type: int) -> list[tuple[int | None, bytes]]:
+    def take(self, frame_type: int) -> list[tuple[str | None, bytes]]:
         """Contents of the frames of one type, which are removed."""
         found = [(to, data[1:]) for to, _, data in self.sent if data[0] == frame_type]
         self.sent = [each for each in self.sent if each[2][0] != frame_type]
@@ -159,9 +159,15 @@ def bench(folder: Path, *, me: int = 0) -> Iterator[Bench]:
         wal, records = Wal.open(folder / "wal")
         guard.restore(records)
         wire, clock, finals = Wire(), HandClock(), []
-        core = Simplex(config=core_config(opened.log, me), application=opened.chain, signer=guard)
+        epochs = Epochs(
+            genesis=GENESIS,
+            chain=opened.chain,
+            member=VALIDATORS[me],
+            consensus_key=secret.public,
+            signer=guard,
+        )
         driver = Driver(
-            core=core,
+            epochs=epochs,
             chain=opened.chain,
             wal=wal,
             guard=guard,
@@ -172,32 +178,12 @@ def bench(folder: Path, *, me: int = 0) -> Iterator[Bench]:
             disk=Threads(workers),
             on_final=finals.extend,
             on_checkpoint=lambda: None,
-            peers=[index for index in range(4) if index != me],
         )
         driver._revive(records)
-        core.restore(records, clock.now())
+        driver.core.restore(records, clock.now())
         try:
             yield Bench(
                 driver=driver, ledger=opened, wire=wire, clock=clock, wal=wal, finals=finals
             )
         finally:
             wal.close()
-
-
-def core_config(log: Log, me: int) -> Config:
-    network, parameters = hash_genesis(GENESIS), GENESIS.parameters
-    return Config(
-        network_id=network,
-        epoch=0,
-        validators=tuple(validator.consensus_key[1:] for validator in GENESIS.validators),
-        me=me,
-        genesis_hash=network,
-        rotation=int.from_bytes(network[:8], "big") % 4,
-        delta_ms=parameters.delta_ms,
-        precision_ms=parameters.precision_ms,
-        message_delay_ms=parameters.message_delay_ms,
-        heartbeat_ms=parameters.heartbeat_ms,
-        final_view=log.tip.view,
-        final_height=log.tip.height,
-        final_hash=log.tip.block_hash,
-    )

@@ -17,19 +17,21 @@ from node.engine.ranges import build_range
 from node.peers.links import Channel
 from node.peers.wire import BlockData, FrameType, Range, RangeWanted, decode_content, encode_frame
 from node.simplex.messages import encode_message, signed_vote
-from node.simplex.types import Block, BlockRecord, Certificate, Fetch, Kind, Received, Subject, Vote
+from node.simplex.types import Block, BlockRecord, Certificate, Kind, Received, Subject, Vote
 from node.simplex.wal import Wal
 from tests.builders import deliver, hash32, request
 from tests.unit.node.simplex.builders import subject_of
 from tests.unit.node.world import VALIDATORS, Bench, Ledger, bench, cosigned, ledger
 
-PEER = 2
+PLACE = 2
+PEER = VALIDATORS[PLACE]
+FIRST, LAST = VALIDATORS[1], VALIDATORS[3]
 
 
 @pytest.fixture
 def source(tmp_path: Path) -> Iterator[Ledger]:
     """A peer's ledger with twelve final blocks."""
-    with ledger(tmp_path / "source", me=PEER) as made:
+    with ledger(tmp_path / "source", me=PLACE) as made:
         for number in range(12):
             made.finalize(request(label=str(number)))
         yield made
@@ -53,7 +55,7 @@ def foreign_candidates(mine: Bench) -> list[bytes]:
     return [block_hash for block_hash, each in candidates if each.header.proposer != 0]
 
 
-def asked_peers(mine: Bench) -> list[int | None]:
+def asked_peers(mine: Bench) -> list[str | None]:
     return [to for to, _ in mine.wire.take(FrameType.RANGE_WANTED)]
 
 
@@ -127,7 +129,7 @@ def test_a_lying_peer_is_refused_and_another_is_asked(
 ) -> None:
     async def test(mine: Bench) -> None:
         mine.driver.on_frame(PEER, tip_frame(1_000))
-        mine.driver.on_frame(3, tip_frame(12))
+        mine.driver.on_frame(LAST, tip_frame(12))
         await mine.rounds()
         assert asked_peers(mine) == [PEER]
         mine.driver.on_frame(PEER, encode_frame(FrameType.RANGE, lie(good_range(source))))
@@ -135,8 +137,8 @@ def test_a_lying_peer_is_refused_and_another_is_asked(
         assert mine.ledger.log.tip.height == 0
         assert foreign_candidates(mine) == []
         assert (len(mine.ledger.pool), mine.finals) == (0, [])
-        assert asked_peers(mine) == [3]
-        mine.driver.on_frame(3, encode_frame(FrameType.RANGE, good_range(source)))
+        assert asked_peers(mine) == [LAST]
+        mine.driver.on_frame(LAST, encode_frame(FrameType.RANGE, good_range(source)))
         await mine.rounds(2)
         assert mine.ledger.log.tip == source.log.tip
 
@@ -150,12 +152,12 @@ def test_a_peer_that_claims_much_and_gives_nothing_is_passed_over(
         far = 2**62
         empty = Range(from_height=1, final_height=far, blocks=(), checkpoint=b"", consistency=())
         mine.driver.on_frame(PEER, tip_frame(far))
-        mine.driver.on_frame(3, tip_frame(12))
+        mine.driver.on_frame(LAST, tip_frame(12))
         await mine.rounds()
         mine.driver.on_frame(PEER, encode_frame(FrameType.RANGE, empty))
         mine.driver.on_frame(PEER, tip_frame(far))
         await mine.rounds(2)
-        assert asked_peers(mine) == [PEER, 3]
+        assert asked_peers(mine) == [PEER, LAST]
 
     drive(tmp_path, test)
 
@@ -166,9 +168,9 @@ def test_a_range_nobody_asked_for_is_not_even_executed(tmp_path: Path, source: L
         mine.driver.on_frame(PEER, frame)
         await mine.rounds(2)
         assert mine.ledger.log.tip.height == 0
-        mine.driver.on_frame(3, tip_frame(12))
+        mine.driver.on_frame(LAST, tip_frame(12))
         await mine.rounds()
-        assert asked_peers(mine) == [3]
+        assert asked_peers(mine) == [LAST]
         mine.driver.on_frame(PEER, frame)
         await mine.rounds(2)
         assert mine.ledger.log.tip.height == 0
@@ -221,7 +223,7 @@ def sign(subject: Subject, signer: int, mine: Bench) -> Vote:
 
 def test_a_block_nobody_asked_for_leaves_no_trace(tmp_path: Path) -> None:
     async def test(mine: Bench) -> None:
-        with ledger(tmp_path / "other", me=PEER) as other:
+        with ledger(tmp_path / "other", me=PLACE) as other:
             event = request()
             block = other.build(event)
         mine.driver.on_frame(PEER, block_data(block, event))
@@ -234,10 +236,10 @@ def test_a_block_nobody_asked_for_leaves_no_trace(tmp_path: Path) -> None:
 
 def test_a_final_block_is_fetched_and_committed(tmp_path: Path) -> None:
     async def test(mine: Bench) -> None:
-        with ledger(tmp_path / "other", me=PEER) as other:
+        with ledger(tmp_path / "other", me=PLACE) as other:
             event = request()
             block = other.build(event)
-        mine.driver.put(Received(sender=PEER, message=encode_message(certify(block, mine))))
+        mine.driver.put(Received(sender=PLACE, message=encode_message(certify(block, mine))))
         await mine.rounds()
         wanted = mine.wire.take(FrameType.BLOCK_WANTED)
         assert [content for _, content in wanted] == [block.hash] * 2
@@ -263,18 +265,18 @@ def test_a_final_block_is_fetched_and_committed(tmp_path: Path) -> None:
 
 def test_children_wait_for_their_parents(tmp_path: Path) -> None:
     async def test(mine: Bench) -> None:
-        with ledger(tmp_path / "other", me=PEER) as other:
+        with ledger(tmp_path / "other", me=PLACE) as other:
             asked = request()
             parent = other.build(asked)
             delivered = deliver(asked)
             child = other.build(delivered, parent=parent)
-        mine.driver.put(Received(sender=PEER, message=encode_message(certify(child, mine))))
+        mine.driver.put(Received(sender=PLACE, message=encode_message(certify(child, mine))))
         await mine.rounds()
-        mine.driver.on_frame(1, block_data(child, delivered))
+        mine.driver.on_frame(FIRST, block_data(child, delivered))
         await mine.rounds(3)
         assert mine.ledger.log.tip.height == 0
-        assert (1, parent.hash) in mine.wire.take(FrameType.BLOCK_WANTED)
-        mine.driver.on_frame(1, block_data(parent, asked))
+        assert (FIRST, parent.hash) in mine.wire.take(FrameType.BLOCK_WANTED)
+        mine.driver.on_frame(FIRST, block_data(parent, asked))
         await mine.rounds(3)
         assert mine.ledger.log.tip.block_hash == child.hash
 
@@ -289,7 +291,7 @@ def test_a_range_and_a_certificate_of_the_same_block_in_one_round(
         answer = good_range(source)
         events = [tuple(map(parse_event, block.events)) for block in answer.blocks]
         block = mine.ledger.chain.append_synced(answer.blocks[0].header, events[0]).block
-        received = Received(sender=PEER, message=encode_message(certify(block, mine)))
+        received = Received(sender=PLACE, message=encode_message(certify(block, mine)))
         items = [received, lambda: mine.driver.sync._apply_range(PEER, answer, events)]
         for item in reversed(items) if is_range_first else items:
             mine.driver.put(item)
@@ -305,12 +307,12 @@ def test_the_core_hears_of_a_synced_tip_before_anything_else(tmp_path: Path) -> 
     """Else a certificate of that very tip would have it committed a second time."""
 
     async def test(mine: Bench) -> None:
-        with ledger(tmp_path / "other", me=PEER) as other:
+        with ledger(tmp_path / "other", me=PLACE) as other:
             event = request()
             block = other.build(event)
             other.chain.commit([block], {})
             answer = good_range(other)
-        received = Received(sender=PEER, message=encode_message(certify(block, mine)))
+        received = Received(sender=PLACE, message=encode_message(certify(block, mine)))
         mine.driver.put(lambda: mine.driver.sync._apply_range(PEER, answer, [(event,)]))
         mine.driver.put(received)
         await mine.rounds(2)
@@ -323,15 +325,15 @@ def test_blocks_asked_for_are_answered_and_unknown_ones_with_the_tip(tmp_path: P
     async def test(mine: Bench) -> None:
         event = request()
         block = mine.ledger.build(event)
-        mine.driver.on_frame(1, encode_frame(FrameType.BLOCK_WANTED, block.hash))
+        mine.driver.on_frame(FIRST, encode_frame(FrameType.BLOCK_WANTED, block.hash))
         ((to, content),) = mine.wire.take(FrameType.BLOCK)
-        assert to == 1
+        assert to == FIRST
         assert decode_content(content, BlockData).events == (event.data,)
-        mine.driver.on_frame(1, encode_frame(FrameType.BLOCK_WANTED, hash32("x")))
-        assert mine.wire.take(FrameType.TIP) == [(1, bytes(8))]
-        mine.driver.on_frame(3, encode_frame(FrameType.RANGE_WANTED, RangeWanted(from_height=1)))
+        mine.driver.on_frame(FIRST, encode_frame(FrameType.BLOCK_WANTED, hash32("x")))
+        assert mine.wire.take(FrameType.TIP) == [(FIRST, bytes(8))]
+        mine.driver.on_frame(LAST, encode_frame(FrameType.RANGE_WANTED, RangeWanted(from_height=1)))
         ((to, content),) = mine.wire.take(FrameType.RANGE)
-        assert (to, decode_content(content, Range).final_height) == (3, 0)
+        assert (to, decode_content(content, Range).final_height) == (LAST, 0)
 
     drive(tmp_path, test)
 
@@ -351,15 +353,15 @@ def test_malformed_frames_change_nothing(tmp_path: Path, source: Ledger) -> None
             tip_frame(3),
             encode_frame(FrameType.RANGE_WANTED, RangeWanted(from_height=1)),
         ]
-        mine.driver.on_frame(1, b"")
+        mine.driver.on_frame(FIRST, b"")
         for number in range(256):
-            mine.driver.on_frame(1, bytes([number]))
-            mine.driver.on_frame(1, bytes([number]) + b"\xff" * 40)
+            mine.driver.on_frame(FIRST, bytes([number]))
+            mine.driver.on_frame(FIRST, bytes([number]) + b"\xff" * 40)
         for _ in range(600):
             frame = bytearray(chance.choice(samples))
             for _ in range(chance.randrange(1, 4)):
                 frame[chance.randrange(1, len(frame))] = chance.randrange(256)
-            mine.driver.on_frame(1, bytes(frame[: chance.randrange(1, len(frame) + 1)]))
+            mine.driver.on_frame(FIRST, bytes(frame[: chance.randrange(1, len(frame) + 1)]))
         for _ in range(30):
             await mine.rounds()
         assert mine.ledger.log.tip.height == 0
@@ -367,7 +369,7 @@ def test_malformed_frames_change_nothing(tmp_path: Path, source: Ledger) -> None
         assert mine.driver.evidence_count == 0
         # And it still works.
         mine.driver.on_frame(PEER, tip_frame(12))
-        mine.driver.sync.catchup.heights.pop(1, None)
+        mine.driver.sync.catchup.heights.pop(FIRST, None)
         mine.driver.sync.catchup.asked = None
         await mine.rounds()
         assert PEER in asked_peers(mine)
@@ -377,9 +379,9 @@ def test_malformed_frames_change_nothing(tmp_path: Path, source: Ledger) -> None
 
 def test_votes_leave_on_the_consensus_channel_and_data_on_the_other(tmp_path: Path) -> None:
     async def test(mine: Bench) -> None:
-        mine.driver.on_connected(1)
+        mine.driver.on_connected(FIRST)
         await mine.rounds()
-        mine.driver.put(lambda: mine.driver.sync.fetch(Fetch(block_hash=hash32("b"), ask=())))
+        mine.driver.put(lambda: mine.driver.sync.fetch(hash32("b")))
         await mine.rounds(2)
         channels = {frame[0]: channel for _, channel, frame in mine.wire.sent}
         assert channels[FrameType.CONSENSUS] is Channel.CONSENSUS
@@ -391,7 +393,7 @@ def test_votes_leave_on_the_consensus_channel_and_data_on_the_other(tmp_path: Pa
 
 def test_blocks_of_the_write_ahead_log_are_held_again_after_a_restart(tmp_path: Path) -> None:
     event = request()
-    with ledger(tmp_path / "other", me=PEER) as other:
+    with ledger(tmp_path / "other", me=PLACE) as other:
         block = other.build(event)
     wal, _ = Wal.open(tmp_path / "mine" / "wal")
     wal.append(

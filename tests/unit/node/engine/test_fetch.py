@@ -12,14 +12,14 @@ from node.engine.fetch import (
 from node.simplex.types import Block
 from tests.builders import hash32
 
-PEERS = (1, 2, 3)
+PEERS = ("p1", "p2", "p3")
 FAR = 2**62
 
 
 def catchup(height: int = 10, **heights: int) -> Catchup:
     made = Catchup(height=height, faulty_max=1)
     for peer, claimed in heights.items():
-        made.note_peer(int(peer[1:]), claimed)
+        made.note_peer(peer, claimed)
     return made
 
 
@@ -41,17 +41,17 @@ def test_nobody_is_asked_without_a_gap() -> None:
 
 
 def test_a_wide_gap_is_asked_for_at_once_and_a_small_one_with_patience() -> None:
-    assert catchup(p1=10 + GAP_AT_ONCE).choose(0, PEERS) == 1
+    assert catchup(p1=10 + GAP_AT_ONCE).choose(0, PEERS) == "p1"
     made = catchup(p1=11)
     made.note_progress(10, 1_000)
     assert made.choose(1_000 + GAP_PATIENCE_MS - 1, PEERS) is None
     assert made.wake_ms() == 1_000 + GAP_PATIENCE_MS
-    assert made.choose(1_000 + GAP_PATIENCE_MS, PEERS) == 1
+    assert made.choose(1_000 + GAP_PATIENCE_MS, PEERS) == "p1"
 
 
 def test_only_connected_peers_are_asked_one_at_a_time() -> None:
     made = catchup(p1=100, p2=90)
-    assert made.choose(0, (2, 3)) == 2
+    assert made.choose(0, PEERS[1:]) == "p2"
     assert made.choose(1, PEERS) is None
     assert made.wake_ms() == ANSWER_TIMEOUT_MS
 
@@ -59,55 +59,55 @@ def test_only_connected_peers_are_asked_one_at_a_time() -> None:
 def test_the_claim_of_one_peer_does_not_make_a_node_behind() -> None:
     made = catchup(p1=FAR, p2=11, p3=10)
     assert not made.is_behind
-    made.note_peer(2, 10 + GAP_AT_ONCE)
+    made.note_peer("p2", 10 + GAP_AT_ONCE)
     assert made.is_behind
 
 
 def test_a_refused_answer_makes_the_next_peer_the_one_to_ask() -> None:
     made = catchup(p1=FAR, p2=50, p3=40)
-    assert made.choose(0, PEERS) == 1
-    made.answered(1, is_good=False)
-    made.note_peer(1, FAR)
-    assert made.choose(0, PEERS) == 2
-    made.answered(2, is_good=True)
-    assert made.choose(0, PEERS) == 2
+    assert made.choose(0, PEERS) == "p1"
+    made.answered("p1", is_good=False)
+    made.note_peer("p1", FAR)
+    assert made.choose(0, PEERS) == "p2"
+    made.answered("p2", is_good=True)
+    assert made.choose(0, PEERS) == "p2"
 
 
 def test_a_peer_that_gives_nothing_waits_until_the_others_were_asked() -> None:
     made = catchup(p1=FAR, p2=50)
-    assert made.choose(0, PEERS) == 1
-    made.gave_nothing(1, FAR)
-    made.note_peer(1, FAR)
-    assert made.choose(0, PEERS) == 2
-    made.gave_nothing(2, 50)
-    assert made.choose(0, PEERS) == 1
+    assert made.choose(0, PEERS) == "p1"
+    made.gave_nothing("p1", FAR)
+    made.note_peer("p1", FAR)
+    assert made.choose(0, PEERS) == "p2"
+    made.gave_nothing("p2", 50)
+    assert made.choose(0, PEERS) == "p1"
 
 
 def test_a_silent_peer_is_left_for_another() -> None:
     made = catchup(p1=FAR, p2=50)
-    assert made.choose(0, PEERS) == 1
+    assert made.choose(0, PEERS) == "p1"
     assert made.choose(ANSWER_TIMEOUT_MS - 1, PEERS) is None
-    made.note_peer(1, FAR)
-    assert made.choose(ANSWER_TIMEOUT_MS, PEERS) == 2
+    made.note_peer("p1", FAR)
+    assert made.choose(ANSWER_TIMEOUT_MS, PEERS) == "p2"
 
 
 def test_only_an_awaited_answer_is_taken_and_only_once() -> None:
     made = catchup(p1=50, p2=50)
-    assert not made.take_answer(1)
-    assert made.choose(0, PEERS) == 1
-    assert not made.take_answer(2)
-    assert made.take_answer(1)
-    assert not made.take_answer(1)
-    made.answered(1, is_good=True)
-    assert made.choose(0, PEERS) == 1
-    assert made.take_answer(1)
+    assert not made.take_answer("p1")
+    assert made.choose(0, PEERS) == "p1"
+    assert not made.take_answer("p2")
+    assert made.take_answer("p1")
+    assert not made.take_answer("p1")
+    made.answered("p1", is_good=True)
+    assert made.choose(0, PEERS) == "p1"
+    assert made.take_answer("p1")
 
 
 def test_distrusted_peers_keep_nobody_awake() -> None:
     made = catchup(p1=FAR)
     made.choose(0, PEERS)
-    made.answered(1, is_good=False)
-    made.note_peer(1, FAR)
+    made.answered("p1", is_good=False)
+    made.note_peer("p1", FAR)
     assert made.choose(0, PEERS) is None
     assert made.wake_ms() is None
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from node.config import Address
 from node.errors import StartRefused
-from node.peers.links import CONSENSUS_FRAMES_MAX, PATHS, Channel, Links
+from node.peers.links import CONSENSUS_FRAMES_MAX, PATHS, Channel, Links, Peer
 from tools.founding import make_certificate
 from tools.localnet import free_ports
 
@@ -33,14 +33,13 @@ class Site:
         self.certificate_file.write_bytes(certificate)
         self.der = x509.load_pem_x509_certificate(certificate).public_bytes(Encoding.DER)
         self.address = Address("127.0.0.1", port)
-        self.frames: asyncio.Queue[tuple[int, Channel, bytes]] = asyncio.Queue()
-        self.connected: asyncio.Queue[int] = asyncio.Queue()
+        self.peer = Peer(member=name, certificates=(self.der,), address=self.address)
+        self.frames: asyncio.Queue[tuple[str, Channel, bytes]] = asyncio.Queue()
+        self.connected: asyncio.Queue[str] = asyncio.Queue()
 
-    def links(self, me: int, *pinned: "Site") -> Links:
+    def links(self, *pinned: "Site") -> Links:
         return Links(
-            me=me,
-            certificates={index: site.der for index, site in enumerate(pinned)},
-            addresses={index: site.address for index, site in enumerate(pinned) if index != me},
+            peers=[site.peer for site in pinned],
             listen=self.address,
             certificate_file=str(self.certificate_file),
             key_file=str(self.key_file),
@@ -51,7 +50,8 @@ class Site:
 
 def sites(folder: Path, count: int = 2, **changed: dt.datetime) -> list[Site]:
     return [
-        Site(folder, f"n{index}", port, **changed) for index, port in enumerate(free_ports(count))
+        Site(folder, name, port, **changed)
+        for name, port in zip("ab", free_ports(count), strict=True)
     ]
 
 
@@ -103,16 +103,16 @@ async def knock(site: Site, certificate: Site | None, path: str = PATHS[Channel.
 def test_frames_go_both_ways_on_both_channels(tmp_path: Path) -> None:
     async def test() -> None:
         a, b = sites(tmp_path)
-        first, second = a.links(0, a, b), b.links(1, a, b)
+        first, second = a.links(b), b.links(a)
         async with running(first, second):
-            assert (await a.connected.get(), await b.connected.get()) == (1, 0)
-            first.send(1, Channel.CONSENSUS, b"vote")
+            assert (await a.connected.get(), await b.connected.get()) == ("b", "a")
+            first.send("b", Channel.CONSENSUS, b"vote")
             second.send(None, Channel.BULK, b"block")
-            assert await b.frames.get() == (0, Channel.CONSENSUS, b"vote")
-            assert await a.frames.get() == (1, Channel.BULK, b"block")
-            assert first.is_connected(1)
-            assert first.silent_ms(1) >= 0
-        assert not first.is_connected(1)
+            assert await b.frames.get() == ("a", Channel.CONSENSUS, b"vote")
+            assert await a.frames.get() == ("b", Channel.BULK, b"block")
+            assert first.is_connected("b")
+            assert first.silent_ms("b") >= 0
+        assert not first.is_connected("b")
 
     run(test)
 
@@ -122,12 +122,12 @@ def test_a_vote_does_not_wait_behind_bulk(tmp_path: Path) -> None:
 
     async def test() -> None:
         a, b = sites(tmp_path)
-        first, second = a.links(0, a, b), b.links(1, a, b)
+        first, second = a.links(b), b.links(a)
         async with running(first, second):
             await a.connected.get()
             for _ in range(6):
-                first.send(1, Channel.BULK, bytes(8_000_000))
-            first.send(1, Channel.CONSENSUS, b"vote")
+                first.send("b", Channel.BULK, bytes(8_000_000))
+            first.send("b", Channel.CONSENSUS, b"vote")
             before_vote = 0
             while (await b.frames.get())[1] is Channel.BULK:
                 before_vote += 1
@@ -141,15 +141,15 @@ def test_a_vote_does_not_wait_behind_bulk(tmp_path: Path) -> None:
 def test_a_lost_peer_is_found_again(tmp_path: Path) -> None:
     async def test() -> None:
         a, b = sites(tmp_path)
-        first = a.links(0, a, b)
+        first = a.links(b)
         async with running(first):
-            async with running(b.links(1, a, b)):
-                assert await a.connected.get() == 1
-            first.send(1, Channel.CONSENSUS, b"kept while the peer was away")
-            async with running(b.links(1, a, b)):
-                assert await a.connected.get() == 1
+            async with running(b.links(a)):
+                assert await a.connected.get() == "b"
+            first.send("b", Channel.CONSENSUS, b"kept while the peer was away")
+            async with running(b.links(a)):
+                assert await a.connected.get() == "b"
                 await b.connected.get()
-                first.send(1, Channel.CONSENSUS, b"later")
+                first.send("b", Channel.CONSENSUS, b"later")
                 heard = [(await b.frames.get())[2]]
                 while heard[-1] != b"later":
                     heard.append((await b.frames.get())[2])
@@ -163,8 +163,8 @@ def test_a_stranger_is_refused(tmp_path: Path, path: str) -> None:
 
     async def test() -> None:
         a, b = sites(tmp_path)
-        stranger = Site(tmp_path / "other", "n1", 1)
-        async with running(a.links(0, a, b)):
+        stranger = Site(tmp_path / "other", "b", 1)
+        async with running(a.links(b)):
             assert await knock(a, b, path) == 101
             for certificate in (None, stranger):
                 with pytest.raises((aiohttp.ClientError, OSError)):
@@ -177,7 +177,7 @@ def test_a_stranger_is_refused(tmp_path: Path, path: str) -> None:
 def test_the_own_certificate_is_no_peer(tmp_path: Path) -> None:
     async def test() -> None:
         a, b = sites(tmp_path)
-        async with running(a.links(0, a, b)):
+        async with running(a.links(b)):
             with pytest.raises((aiohttp.ClientError, OSError)):
                 await knock(a, a)
 
@@ -188,7 +188,7 @@ def test_a_real_expired_certificate_is_refused_though_pinned(tmp_path: Path) -> 
     async def test() -> None:
         a, _ = sites(tmp_path)
         expired = Site(tmp_path, "old", free_ports(1)[0], NOW - dt.timedelta(days=1_000))
-        fine, old = a.links(0, a, expired), expired.links(1, a, expired)
+        fine, old = a.links(expired), expired.links(a)
         async with running(fine, old):
             with pytest.raises((aiohttp.ClientError, OSError)):
                 await knock(a, expired)
@@ -206,10 +206,10 @@ def test_a_server_with_another_certificate_is_not_spoken_to(tmp_path: Path) -> N
 
     async def test() -> None:
         a, b = sites(tmp_path)
-        impostor = Site(tmp_path / "other", "n1", b.address.port)
-        first = a.links(0, a, b)
-        first.send(1, Channel.CONSENSUS, b"secret")
-        async with running(first, impostor.links(1, a, impostor)):
+        impostor = Site(tmp_path / "other", "b", b.address.port)
+        first = a.links(b)
+        first.send("b", Channel.CONSENSUS, b"secret")
+        async with running(first, impostor.links(a)):
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.5):
                     await a.connected.get()
@@ -222,7 +222,7 @@ def test_only_tls_1_3_is_spoken(tmp_path: Path) -> None:
     async def test() -> None:
         a, b = sites(tmp_path)
         context = shows(b)
-        async with running(a.links(0, a, b)):
+        async with running(a.links(b)):
             place = (a.address.host, a.address.port)
             _, writer = await asyncio.open_connection(*place, ssl=context)
             writer.close()
@@ -239,7 +239,7 @@ def test_a_text_message_ends_the_connection_and_nothing_else(tmp_path: Path) -> 
         a, b = sites(tmp_path)
         context = shows(b)
         url = f"https://{a.address}{PATHS[Channel.CONSENSUS]}"
-        async with running(a.links(0, a, b)), aiohttp.ClientSession() as session:
+        async with running(a.links(b)), aiohttp.ClientSession() as session:
             async with session.ws_connect(url, ssl=context) as socket:
                 await socket.send_str("text")
                 assert (await socket.receive()).type in (
@@ -248,29 +248,29 @@ def test_a_text_message_ends_the_connection_and_nothing_else(tmp_path: Path) -> 
                 )
             async with session.ws_connect(url, ssl=context) as socket:
                 await socket.send_bytes(b"frame")
-                assert await a.frames.get() == (1, Channel.CONSENSUS, b"frame")
+                assert await a.frames.get() == ("b", Channel.CONSENSUS, b"frame")
 
     run(test)
 
 
 def test_queues_are_bounded_and_count_what_they_drop(tmp_path: Path) -> None:
     a, b = sites(tmp_path)
-    links = a.links(0, a, b)
+    links = a.links(b)
     for number in range(CONSENSUS_FRAMES_MAX + 5):
-        links.send(1, Channel.CONSENSUS, str(number).encode())
+        links.send("b", Channel.CONSENSUS, str(number).encode())
     assert links.dropped_frames() == 5
-    assert links._outgoing[1, Channel.CONSENSUS].frames[0] == b"5"
+    assert links._outgoing["b", Channel.CONSENSUS].frames[0] == b"5"
     for _ in range(9):
         links.send(None, Channel.BULK, bytes(8_000_000))
     assert links.dropped_frames() == 6
-    links.send(7, Channel.BULK, b"nobody")
+    links.send("nobody", Channel.BULK, b"nobody")
     assert links.dropped_frames() == 6
 
 
 def test_a_busy_port_is_named(tmp_path: Path) -> None:
     async def test() -> None:
         a, b = sites(tmp_path)
-        first, second = a.links(0, a, b), a.links(0, a, b)
+        first, second = a.links(b), a.links(b)
         async with running(first):
             with pytest.raises(StartRefused, match=str(a.address.port)):
                 await second.listen()
@@ -285,7 +285,7 @@ def test_a_peer_has_one_connection_a_channel_the_newest(tmp_path: Path) -> None:
         context = shows(b)
         url = f"https://{a.address}{PATHS[Channel.BULK]}"
         async with (
-            running(a.links(0, a, b)),
+            running(a.links(b)),
             aiohttp.ClientSession() as session,
             session.ws_connect(url, ssl=context) as older,
             session.ws_connect(url, ssl=context) as newer,
@@ -293,6 +293,6 @@ def test_a_peer_has_one_connection_a_channel_the_newest(tmp_path: Path) -> None:
             ended = await older.receive()
             assert ended.type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
             await newer.send_bytes(b"frame")
-            assert await a.frames.get() == (1, Channel.BULK, b"frame")
+            assert await a.frames.get() == ("b", Channel.BULK, b"frame")
 
     run(test)

@@ -1,0 +1,197 @@
+"""How the parts of a node are made and connected. Nothing is started here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from contracts.engine import Contracts
+from ledger.genesis import Genesis
+from ledger.log import Log
+from ledger.storage import Store
+from node.chain import Chain
+from node.config import Config
+from node.engine.cosign import CHECKPOINT_META, STATE_META, Cosigner
+from node.engine.driver import Driver
+from node.engine.epochs import CoreFactory, Epochs, make_simplex
+from node.engine.ports import Clock, SystemClock, Transport, Workers
+from node.errors import StartRefused
+from node.metrics import Metrics
+from node.node import Node
+from node.peers.links import Channel, Links, Peer
+from node.pool import Pool, PoolLimits
+from node.service import FinalBlock
+from node.simplex.guard import GuardedSigner
+from node.simplex.types import WalRecord
+from node.simplex.wal import Wal
+from node.startup import Identity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What the engine reaches outside itself through: the real machine, or a simulated one."""
+
+    transport: Transport
+    clock: Clock
+    workers: Workers
+    disk: Workers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """A composed node; `driver.run(records)` starts its engine."""
+
+    node: Node
+    driver: Driver
+    links: Links
+    records: list[WalRecord]
+    metrics: Metrics
+
+
+class Late:
+    """A callback that is set after the parts that call it were made."""
+
+    def __init__(self) -> None:
+        self.call: Callable[..., None] = _unset
+
+    def __call__(self, *values: object) -> None:
+        """Call what was connected."""
+        self.call(*values)
+
+
+def _unset(*_: object) -> None:
+    raise AssertionError("a part was used before it was connected")
+
+
+def make_driver(
+    *,
+    genesis: Genesis,
+    identity: Identity,
+    store: Store,
+    wal_dir: Path,
+    limits: PoolLimits,
+    contracts: Contracts,
+    around: Surroundings,
+    on_final: Callable[[tuple[FinalBlock, ...]], None],
+    on_checkpoint: Callable[[], None],
+    make_core: CoreFactory = make_simplex,
+) -> tuple[Driver, list[WalRecord]]:
+    """An engine on a store and a write-ahead log, and the records found in the latter.
+
+    Raises `CorruptStore`, `CorruptWal` or `WalFailed`.
+    """
+    log = Log(store, genesis)
+    members = [validator.member for validator in genesis.validators]
+    me = members.index(identity.member)
+    chain = Chain(genesis=genesis, log=log, pool=Pool(limits), contracts=contracts, me=me)
+    wal, records = Wal.open(wal_dir)
+    guard = GuardedSigner(seed=identity.consensus.seed, network_id=chain.network)
+    guard.restore(records)
+    time_s = log.get_meta(STATE_META)
+    cosigner = Cosigner(
+        genesis=genesis,
+        member=identity.member,
+        cosigning_key=identity.cosigning,
+        log_key=identity.log,
+        time_s=int.from_bytes(time_s, "big") if time_s else 0,
+        checkpoint=log.get_meta(CHECKPOINT_META),
+    )
+    epochs = Epochs(
+        genesis=genesis,
+        chain=chain,
+        member=identity.member,
+        consensus_key=identity.consensus.public,
+        signer=guard,
+        make_core=make_core,
+    )
+    driver = Driver(
+        epochs=epochs,
+        chain=chain,
+        wal=wal,
+        guard=guard,
+        cosigner=cosigner,
+        transport=around.transport,
+        clock=around.clock,
+        workers=around.workers,
+        disk=around.disk,
+        on_final=on_final,
+        on_checkpoint=on_checkpoint,
+    )
+    return driver, records
+
+
+def compose(
+    config: Config,
+    genesis: Genesis,
+    identity: Identity,
+    store: Store,
+    *,
+    wal_dir: Path,
+    workers: Workers,
+    disk: Workers,
+) -> Parts:
+    """All parts of a node, connected, nothing started. Raises like `make_driver`."""
+    on_frame, on_connected, on_final, on_checkpoint = Late(), Late(), Late(), Late()
+    clock = SystemClock()
+    links = _make_links(config, genesis, identity, on_frame, on_connected)
+    driver, records = make_driver(
+        genesis=genesis,
+        identity=identity,
+        store=store,
+        wal_dir=wal_dir,
+        limits=PoolLimits(
+            events_max=config["limits", "pending_events_max"],
+            events_per_member_max=config["limits", "pending_per_member_max"],
+        ),
+        contracts=Contracts(),
+        around=Surroundings(transport=links, clock=clock, workers=workers, disk=disk),
+        on_final=on_final,
+        on_checkpoint=on_checkpoint,
+    )
+    metrics = Metrics()
+    node = Node(
+        genesis=genesis,
+        chain=driver.chain,
+        driver=driver,
+        links=links,
+        metrics=metrics,
+        workers=workers,
+        clock=clock,
+        events_per_second_per_member=config["limits", "events_per_second_per_member"],
+    )
+    on_frame.call, on_connected.call = node.on_frame, node.on_connected
+    on_final.call, on_checkpoint.call = node.on_final, node.on_checkpoint
+    return Parts(node=node, driver=driver, links=links, records=records, metrics=metrics)
+
+
+def _make_links(
+    config: Config,
+    genesis: Genesis,
+    identity: Identity,
+    on_frame: Callable[[str, Channel, bytes], None],
+    on_connected: Callable[[str], None],
+) -> Links:
+    members = [validator.member for validator in genesis.validators]
+    addresses = config["peers", "addresses"]
+    unknown = sorted(addresses.keys() - set(members))
+    missing = [name for name in members if name not in addresses and name != identity.member]
+    if unknown or missing:
+        raise StartRefused(
+            f"[peers.addresses] does not fit the genesis: unknown {unknown}, missing {missing}",
+            "Give one address for every other validator",
+        )
+    return Links(
+        peers=[
+            Peer(
+                member=validator.member,
+                certificates=(validator.tls_certificate,),
+                address=addresses[validator.member],
+            )
+            for validator in genesis.validators
+            if validator.member != identity.member
+        ],
+        listen=config["peers", "listen"],
+        certificate_file=str(config.path("keys", "tls_certificate")),
+        key_file=str(config.path("keys", "tls_key")),
+        on_frame=on_frame,
+        on_connected=on_connected,
+    )

@@ -1,0 +1,123 @@
+"""Epochs: who votes now, under which number, and how the consensus core of an epoch is made.
+
+Everything here follows from the final log and its state, so a node that was stopped between any two
+instructions starts in the right epoch. Outside the core a node is named by its member; the core
+knows validators by their index in the epoch's list, and other peers by indexes from n up (`Seats`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ledger.genesis import Genesis, hash_genesis
+from ledger.registry import Validator
+from node.chain import Chain
+from node.simplex.core import Simplex
+from node.simplex.types import Config, Signer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Epoch:
+    """One epoch: its ordered validators, and the hash of view 0 (the seal block before it)."""
+
+    number: int
+    validators: tuple[Validator, ...]
+    genesis_hash: bytes
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Members of the validators, in list order."""
+        return tuple(validator.member for validator in self.validators)
+
+    @property
+    def faulty_max(self) -> int:
+        """f, the number of faulty validators that do no harm."""
+        return (len(self.validators) - 1) // 3
+
+
+class Seats:
+    """Indexes that the core of one epoch has for peers: validators first, then others as met."""
+
+    def __init__(self, members: tuple[str, ...]) -> None:
+        self._members = list(members)
+        self._indexes = {member: index for index, member in enumerate(members)}
+
+    def index_of(self, member: str) -> int:
+        """Index of a member; one that has none gets the next."""
+        if member not in self._indexes:
+            self._indexes[member] = len(self._members)
+            self._members.append(member)
+        return self._indexes[member]
+
+    def member_at(self, index: int) -> str:
+        """Member of an index."""
+        return self._members[index]
+
+
+CoreFactory = Callable[[Config, Chain, Signer | None], Simplex]
+
+
+def make_simplex(config: Config, chain: Chain, signer: Signer | None) -> Simplex:
+    """The core that a node runs."""
+    return Simplex(config=config, application=chain, signer=signer)
+
+
+class Epochs:
+    """The present epoch as the node takes part in it: as validator `me`, or as observer (None)."""
+
+    def __init__(
+        self,
+        *,
+        genesis: Genesis,
+        chain: Chain,
+        member: str,
+        consensus_key: bytes,
+        signer: Signer,
+        make_core: CoreFactory = make_simplex,
+    ) -> None:
+        self.member = member
+        self._genesis = genesis
+        self._network = hash_genesis(genesis)
+        self._chain = chain
+        self._consensus_key = consensus_key
+        self._signer = signer
+        self._make_core = make_core
+        self.enter()
+
+    def enter(self) -> None:
+        """Be in the epoch of the block after the log's tip."""
+        self.current = Epoch(
+            number=0, validators=self._genesis.validators, genesis_hash=self._network
+        )
+        self.seats = Seats(self.current.members)
+        self.me = self._find_me()
+
+    def _find_me(self) -> int | None:
+        for index, validator in enumerate(self.current.validators):
+            if (validator.member, validator.consensus_key) == (self.member, self._consensus_key):
+                return index
+        return None
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """Members of the other validators."""
+        return tuple(member for member in self.current.members if member != self.member)
+
+    def make_core(self) -> Simplex:
+        """A core of the present epoch that starts from the log's tip."""
+        epoch, tip, parameters = self.current, self._chain.log.tip, self._genesis.parameters
+        config = Config(
+            network_id=self._network,
+            epoch=epoch.number,
+            validators=tuple(each.consensus_key[1:] for each in epoch.validators),
+            me=self.me,
+            genesis_hash=epoch.genesis_hash,
+            rotation=int.from_bytes(epoch.genesis_hash[:8], "big") % len(epoch.validators),
+            delta_ms=parameters.delta_ms,
+            precision_ms=parameters.precision_ms,
+            message_delay_ms=parameters.message_delay_ms,
+            heartbeat_ms=parameters.heartbeat_ms,
+            final_view=tip.view,
+            final_height=tip.height,
+            final_hash=tip.block_hash,
+        )
+        return self._make_core(config, self._chain, None if self.me is None else self._signer)
