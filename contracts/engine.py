@@ -21,8 +21,8 @@ from contracts.errors import InvalidPolicySet
 from contracts.facts import Act, build_context, entities_json, question
 from contracts.slices import slice_policies
 from ledger.blocks import Obligations, Outcome
-from ledger.events import Identifier
 from ledger.registry import POLICY_SETS, PolicySet
+from ledger.scalars import Identifier
 from ledger.state import POLICY_SET_KEY, StateReader
 
 ENGINE_VERSION = "cedarpy-4.12.2"

@@ -18,7 +18,7 @@ from msgspec import Meta
 
 from ledger.codec import Codec, Value
 from ledger.errors import InvalidEncoding
-from ledger.events import Hash32, Uint
+from ledger.scalars import Hash32, Uint
 
 ENTRY_SIZE_BYTES_MAX = 65_535
 BLOCK_EVENTS_MAX = 1_000

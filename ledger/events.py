@@ -1,4 +1,4 @@
-"""Signed exchange events: the envelope, the bodies, and the signature.
+"""Signed events: the envelope, the bodies of exchanges, and the signature.
 
 A signed event is the canonical map `{payload, signature}`: `payload` is the canonical encoding of
 `Envelope`, `signature` is made by the officer's key over `EVENT_DOMAIN || payload`. The `digest` of
@@ -9,12 +9,15 @@ an event is SHA-256 of the whole signed event: it names the event in proposals, 
 member names one event for ever. `expires_height` bounds how long an event may wait: it is never
 executed in a block above that height, so after it the outcome is known.
 
+Most events are signed by an officer of a member. What a node itself says (`NodeBody`) is signed
+with its consensus key, which then stands in the place of the officer's.
+
 Taxpayers appear only as commitments: HMAC-SHA-256 under a fresh 256-bit blind which never reaches
 the ledger. No identifier, and no hash that could be guessed, stands in a body.
 """
 
 import hashlib
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -22,21 +25,30 @@ from msgspec import Meta
 from ledger.codec import Codec, Value
 from ledger.errors import InvalidEncoding, InvalidEvent, InvalidKey, InvalidSignature
 from ledger.keys import SecretKey, verify_signature
+from ledger.quorum.governance import (
+    EvidenceEquivocation,
+    GovernanceBalloted,
+    GovernanceProposed,
+    GovernanceWithdrawn,
+    ValidatorReady,
+)
+from ledger.scalars import (
+    Count,
+    Date,
+    Hash32,
+    Identifier,
+    Nonce,
+    PublicKeyBytes,
+    SignatureBytes,
+    Text,
+    Uint,
+    Urgency,
+)
 
 EVENT_DOMAIN = b"tallystick/event/v1\0"
 EVENT_SIZE_BYTES_MAX = 60_000
 SUBJECTS_MAX = 1_000
 FIELDS_MAX = 64
-TEXT_CHARS_MAX = 500
-
-Hash32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
-Nonce = Annotated[bytes, Meta(min_length=16, max_length=16)]
-Uint = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-Count = Annotated[int, Meta(ge=0, le=2**40)]
-Identifier = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9._-]*\Z")]
-Text = Annotated[str, Meta(max_length=TEXT_CHARS_MAX)]
-Date = Annotated[str, Meta(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])\Z")]
-Urgency = Literal["normal", "urgent", "critical"]
 
 
 class ShareRequested(Value, frozen=True, kw_only=True):
@@ -109,15 +121,12 @@ class ShareRejected(Value, frozen=True, kw_only=True):
     text: Text
 
 
-Body = (
-    ShareRequested
-    | ShareApproved
-    | ShareRefused
-    | ShareWithdrawn
-    | ShareDelivered
-    | ShareReceived
-    | ShareRejected
+ShareStep: TypeAlias = (
+    ShareApproved | ShareRefused | ShareWithdrawn | ShareDelivered | ShareReceived | ShareRejected
 )
+GovernanceBody: TypeAlias = GovernanceProposed | GovernanceBalloted | GovernanceWithdrawn
+NodeBody: TypeAlias = ValidatorReady | EvidenceEquivocation
+Body: TypeAlias = ShareRequested | ShareStep | GovernanceBody | NodeBody
 
 BODY_TYPES: dict[tuple[str, int], type[Body]] = {
     ("share.requested", 1): ShareRequested,
@@ -127,6 +136,11 @@ BODY_TYPES: dict[tuple[str, int], type[Body]] = {
     ("share.delivered", 1): ShareDelivered,
     ("share.received", 1): ShareReceived,
     ("share.rejected", 1): ShareRejected,
+    ("governance.proposed", 1): GovernanceProposed,
+    ("governance.balloted", 1): GovernanceBalloted,
+    ("governance.withdrawn", 1): GovernanceWithdrawn,
+    ("validator.ready", 1): ValidatorReady,
+    ("evidence.equivocation", 1): EvidenceEquivocation,
 }
 _KIND_OF = {type_: key for key, type_ in BODY_TYPES.items()}
 _BODIES = {
@@ -142,7 +156,7 @@ class Envelope(Value, frozen=True, kw_only=True):
     kind: Annotated[str, Meta(max_length=64)]
     kind_version: Annotated[int, Meta(ge=1, le=255)]
     member: Identifier
-    officer: Annotated[bytes, Meta(min_length=33, max_length=33)]
+    officer: PublicKeyBytes
     nonce: Nonce
     expires_height: Uint
     body: msgspec.Raw
@@ -152,7 +166,7 @@ class SignedEvent(Value, frozen=True, kw_only=True):
     """Payload bytes and the officer's signature over them."""
 
     payload: Annotated[bytes, Meta(max_length=EVENT_SIZE_BYTES_MAX)]
-    signature: Annotated[bytes, Meta(min_length=65, max_length=65)]
+    signature: SignatureBytes
 
 
 _ENVELOPES = Codec(Envelope, size_bytes_max=EVENT_SIZE_BYTES_MAX)
@@ -177,8 +191,22 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def exchange(self) -> bytes:
-        """Digest of the request that opened the exchange this event belongs to."""
-        return self.digest if isinstance(self.body, ShareRequested) else self.body.exchange
+        """Digest of the request that opened the exchange of this event; empty: there is none."""
+        if isinstance(self.body, ShareRequested):
+            return self.digest
+        return self.body.exchange if isinstance(self.body, ShareStep) else b""
+
+    @property
+    def subject(self) -> bytes:
+        """Digest of the event that opened what this one belongs to: an exchange or a proposal.
+
+        Empty where there is none. A log lists events by it.
+        """
+        if isinstance(self.body, GovernanceProposed):
+            return self.digest
+        if isinstance(self.body, GovernanceBalloted | GovernanceWithdrawn):
+            return self.body.proposal
+        return self.exchange
 
 
 def hash_event(data: bytes) -> bytes:

@@ -7,57 +7,62 @@ id as its parent hash; view 0 of epoch 0 is the genesis, notarized and final by 
 """
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
-from ledger.blocks import quorum_of
 from ledger.codec import Codec, Value
 from ledger.errors import InvalidEncoding, InvalidGenesis, InvalidKey
-from ledger.events import Uint
 from ledger.keys import ED25519 as ALGORITHM_ED25519
+from ledger.quorum.lists import cosigner_keys_of, find_list_faults, policy_of_list
 from ledger.registry import (
     DATASETS,
+    EPOCH_RECORDS,
     FREEZES,
     LEGAL_BASES,
     MEMBERS,
     OFFICERS,
     PARAMETERS,
+    PENDINGS,
     POLICY_SETS,
     PURPOSES,
     VALIDATOR_LISTS,
     Dataset,
+    EpochRecord,
     Freeze,
     LegalBasis,
     Member,
     Name,
     Officer,
     Parameters,
+    Pending,
     PolicySet,
-    PublicKeyBytes,
     Purpose,
     Validator,
 )
+from ledger.scalars import PublicKeyBytes, Uint
 from ledger.state import (
+    EPOCH_KEY,
     FREEZES_KEY,
     PARAMETERS_KEY,
+    PENDING_KEY,
     POLICY_SET_KEY,
     REGISTRY_VERSION_KEY,
     VALIDATORS_KEY,
     dataset_key,
+    epoch_key,
     legal_basis_key,
     member_key,
     officer_key,
     purpose_key,
 )
-from ledger.tlog.note import COSIGNATURE_ED25519, ED25519, VerifierKey
+from ledger.tlog.note import ED25519, VerifierKey
 from ledger.tlog.policy import Policy
 
 GENESIS_DOMAIN = b"tallystick/genesis/v1\0"
 GENESIS_SIZE_BYTES_MAX = 16_777_216
-VALIDATORS_MIN = 4
 
 
 class Genesis(Value, frozen=True, kw_only=True):
@@ -157,30 +162,17 @@ def _reference_faults(genesis: Genesis) -> Iterable[str]:
 
 
 def _validator_faults(genesis: Genesis) -> Iterable[str]:
-    count = len(genesis.validators)
-    if not VALIDATORS_MIN <= count <= 30:
-        yield f"validators: {count}, from {VALIDATORS_MIN} to 30 are allowed"
     members = frozenset(member.id for member in genesis.members)
     for validator in genesis.validators:
         if validator.member not in members:
             yield f"validators: member {validator.member} is unknown"
-    kinds: tuple[tuple[str, Callable[[Validator], object]], ...] = (
-        ("member", lambda validator: validator.member),
-        ("consensus_key", lambda validator: validator.consensus_key),
-        ("cosigning_key", lambda validator: validator.cosigning_key),
-        ("tls_certificate", lambda validator: validator.tls_certificate),
-    )
-    for name, pick in kinds:
-        if len(frozenset(pick(validator) for validator in genesis.validators)) != count:
-            yield f"validators: one {name} stands twice"
+    for fault in find_list_faults(genesis.validators):
+        yield f"validators: {fault}"
 
 
 def _key_faults(genesis: Genesis) -> Iterable[str]:
     keys: list[tuple[str, bytes]] = [("log_key", genesis.log_key)]
     keys += [(f"officers: key of {item.member}", item.key) for item in genesis.officers]
-    for validator in genesis.validators:
-        keys.append((f"consensus_key of {validator.member}", validator.consensus_key))
-        keys.append((f"cosigning_key of {validator.member}", validator.cosigning_key))
     for name, key in keys:
         if key[0] != ALGORITHM_ED25519:
             yield f"{name}: unknown key algorithm {key[0]:#04x}"
@@ -194,7 +186,11 @@ def genesis_state(genesis: Genesis) -> dict[bytes, bytes]:
         VALIDATORS_KEY: VALIDATOR_LISTS.encode(genesis.validators),
         PARAMETERS_KEY: PARAMETERS.encode(genesis.parameters),
         REGISTRY_VERSION_KEY: (0).to_bytes(8, "big"),
+        EPOCH_KEY: (0).to_bytes(8, "big"),
+        PENDING_KEY: PENDINGS.encode(Pending(change=None)),
     }
+    first = EpochRecord(epoch=0, first_height=1, validators=genesis.validators)
+    pairs[epoch_key(0)] = EPOCH_RECORDS.encode(first)
     for member in genesis.members:
         pairs[member_key(member.id)] = MEMBERS.encode(member)
     for officer in genesis.officers:
@@ -214,26 +210,10 @@ def log_verifier_key(genesis: Genesis) -> VerifierKey:
 
 
 def cosigner_keys(genesis: Genesis) -> tuple[VerifierKey, ...]:
-    """The validators' cosigning keys in validator order, named `<origin>/<member>`."""
-    return tuple(
-        VerifierKey(
-            name=f"{genesis.origin}/{validator.member}",
-            kind=COSIGNATURE_ED25519,
-            raw=validator.cosigning_key[1:],
-        )
-        for validator in genesis.validators
-    )
+    """The cosigning keys of epoch 0 in validator order, named `<origin>/<member>`."""
+    return cosigner_keys_of(genesis.origin, genesis.validators)
 
 
 def log_policy(genesis: Genesis) -> Policy:
-    """The tlog-policy under which a checkpoint of this network is believed."""
-    keys = cosigner_keys(genesis)
-    names = [validator.member for validator in genesis.validators]
-    witnesses = (f"witness {name} {key.format()}" for name, key in zip(names, keys, strict=True))
-    lines = [
-        f"log {log_verifier_key(genesis).format()}",
-        *witnesses,
-        f"group validators {quorum_of(len(keys))} {' '.join(names)}",
-        "quorum validators",
-    ]
-    return Policy.parse("".join(line + "\n" for line in lines).encode())
+    """The tlog-policy under which a checkpoint of epoch 0 is believed."""
+    return policy_of_list(genesis.origin, genesis.log_key, genesis.validators)

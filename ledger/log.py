@@ -7,6 +7,8 @@ One `append` is one atomic, durable batch, so the store always holds whole block
     S state key               state value        X exchange(32) index(8)   empty
     D event digest(32)        record index(8)    M name           meta value
 
+An X row lists a record under what it belongs to, an exchange or a proposal, if there is any.
+
 Integers are big-endian. The `Tip` under `M tip` says how far the log goes; whatever contradicts it
 is `CorruptStore`.
 """
@@ -18,8 +20,8 @@ from typing import Literal
 from ledger.blocks import HEADERS, Header, hash_header
 from ledger.codec import Codec, Value
 from ledger.errors import CorruptStore, InvalidEncoding
-from ledger.events import Hash32, Uint
 from ledger.genesis import Genesis, genesis_state, hash_genesis
+from ledger.scalars import Hash32, Uint
 from ledger.state import LANES_BYTES, StateDigest
 from ledger.storage import Store
 from ledger.tlog.merkle import HASH_BYTES, CompactRange, Hash, root_of
@@ -57,8 +59,8 @@ _TIPS = Codec(Tip, size_bytes_max=8_192)
 class FinalizedBlock:
     """A final, executed block.
 
-    `exchanges` has the exchange id of each record, `leaf_hashes` those of header and records;
-    `range` and `accumulator` are those after the block.
+    `exchanges` has what each record belongs to (`Event.subject`), `leaf_hashes` those of header and
+    records; `range` and `accumulator` are those after the block.
     """
 
     header_bytes: bytes
@@ -305,7 +307,8 @@ class Log:
             place = index.to_bytes(8, "big")
             changes[b"E" + place] = record
             changes[b"D" + digest] = place
-            changes[b"X" + exchange + place] = b""
+            if exchange:
+                changes[b"X" + exchange + place] = b""
         for key, value in block.changes.items():
             changes[b"S" + key] = value
 

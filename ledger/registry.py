@@ -9,14 +9,13 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from ledger.codec import Codec, Value
-from ledger.events import Date, Identifier, Text, Uint
+from ledger.scalars import Date, Hash32, Identifier, PeerAddress, PublicKeyBytes, Text, Uint
 
 MemberKind = Literal["tax", "department", "provider", "foreign", "supervisor", "auditor"]
 MemberStatus = Literal["applied", "active", "suspended", "retired"]
 Role = Literal["requester", "approver", "provider", "admin", "auditor", "supervisor"]
 Sensitivity = Literal["public", "internal", "personal", "secret"]
 Name = Annotated[str, Meta(min_length=1, max_length=120)]
-PublicKeyBytes = Annotated[bytes, Meta(min_length=33, max_length=33)]
 
 
 class Member(Value, frozen=True, kw_only=True):
@@ -47,6 +46,43 @@ class Validator(Value, frozen=True, kw_only=True):
     consensus_key: PublicKeyBytes
     cosigning_key: PublicKeyBytes
     tls_certificate: Annotated[bytes, Meta(max_length=2_048)]
+
+
+class EpochRecord(Value, frozen=True, kw_only=True):
+    """An epoch's validators in the order that votes count them, and the height of its first block.
+
+    The list of epoch 0 stands as in genesis; later lists are sorted by member.
+    """
+
+    epoch: Uint
+    first_height: Uint
+    validators: tuple[Validator, ...]
+
+
+class PendingChange(Value, frozen=True, kw_only=True):
+    """A decided change of the validator list that waits for its height and for its validators.
+
+    `set_hash` is that of the whole next list, `ready` the members of it that said so, sorted.
+    """
+
+    proposal: Hash32
+    validators: tuple[Validator, ...]
+    set_hash: Hash32
+    activate_height: Uint
+    ready: tuple[Identifier, ...]
+
+
+class Pending(Value, frozen=True, kw_only=True):
+    """The pending change, if there is one: the state never deletes, so "none" is a value."""
+
+    change: PendingChange | None
+
+
+class Reachable(Value, frozen=True, kw_only=True):
+    """Where the node of a member's validator is reached, as its addition said."""
+
+    member: Identifier
+    address: PeerAddress
 
 
 class DatasetField(Value, frozen=True, kw_only=True):
@@ -172,6 +208,9 @@ class PairCounters(Value, frozen=True, kw_only=True):
 MEMBERS = Codec(Member, size_bytes_max=2_048)
 OFFICERS = Codec(Officer, size_bytes_max=2_048)
 VALIDATOR_LISTS = Codec(tuple[Validator, ...], size_bytes_max=131_072)
+EPOCH_RECORDS = Codec(EpochRecord, size_bytes_max=131_072)
+PENDINGS = Codec(Pending, size_bytes_max=131_072)
+REACHABLES = Codec(Reachable, size_bytes_max=1_024)
 DATASETS = Codec(Dataset, size_bytes_max=65_536)
 LEGAL_BASES = Codec(LegalBasis, size_bytes_max=65_536)
 PURPOSES = Codec(Purpose, size_bytes_max=2_048)

@@ -9,6 +9,9 @@ State is a map of byte keys to canonical values. Keys are a two-byte prefix and 
     u/ purpose id           Purpose           f/                          tuple of Freeze
     p/                      PolicySet         v/                          tuple of Validator
     n/                      Parameters        r/                          registry version (8 bytes)
+    h/                      epoch (8 bytes)   e/ epoch(8)                 EpochRecord
+    q/                      Pending           g/ proposal digest (32)     Proposal
+    a/ member id            Reachable         y/ epoch(8) view(8) member  digest of the event (32)
 
 Digest: LtHash16 with 1,024 lanes (Bellare and Micciancio 1997, "AdHash/LtHash"; parameters as
 analysed by Lewi, Kim, Maykov and Weis, eprint 2019/227). Each pair (key, value) expands by
@@ -179,8 +182,30 @@ def counters_key(requester: str, provider: str, purpose: str, year: int) -> byte
     )
 
 
+def epoch_key(epoch: int) -> bytes:
+    """State key of the record of an epoch."""
+    return b"e/" + epoch.to_bytes(8, "big")
+
+
+def proposal_key(proposal: bytes) -> bytes:
+    """State key of a proposal (digest of the event that proposed it)."""
+    return b"g/" + proposal
+
+
+def evidence_key(epoch: int, view: int, member: str) -> bytes:
+    """State key under which the first evidence about a member in one view stands."""
+    return b"y/" + epoch.to_bytes(8, "big") + view.to_bytes(8, "big") + member.encode()
+
+
+def reachable_key(member: str) -> bytes:
+    """State key of the address of a member's node."""
+    return b"a/" + member.encode()
+
+
 FREEZES_KEY = b"f/"
 POLICY_SET_KEY = b"p/"
 VALIDATORS_KEY = b"v/"
 PARAMETERS_KEY = b"n/"
 REGISTRY_VERSION_KEY = b"r/"
+EPOCH_KEY = b"h/"
+PENDING_KEY = b"q/"

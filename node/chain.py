@@ -415,7 +415,7 @@ def _finalized(candidate: Candidate) -> FinalizedBlock:
         records=candidate.execution.records,
         leaf_hashes=candidate.leaf_hashes,
         digests=tuple(event.digest for event in candidate.events),
-        exchanges=tuple(event.exchange for event in candidate.events),
+        exchanges=tuple(event.subject for event in candidate.events),
         changes=candidate.execution.overlay.changes,
         accumulator=candidate.accumulator,
         range=candidate.range,

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from ledger.codec import Value
-from ledger.events import Date, Identifier, Urgency
+from ledger.scalars import Date, Identifier, Urgency
 
 CASES = 200
 SEED = 20260101

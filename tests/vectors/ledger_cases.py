@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ledger.blocks import HEADERS, RECORDS, Header, Obligations, Record, hash_header
 from ledger.events import (
+    Event,
     ShareApproved,
     ShareDelivered,
     ShareReceived,
@@ -23,8 +24,23 @@ from ledger.genesis import (
     log_policy,
 )
 from ledger.keys import SecretKey
+from ledger.quorum.governance import (
+    PROPOSALS,
+    AddValidator,
+    EvidenceEquivocation,
+    GovernanceBalloted,
+    GovernanceProposed,
+    GovernanceWithdrawn,
+    KeepValidators,
+    Proposal,
+    RemoveValidator,
+    ValidatorReady,
+    prove_possession,
+)
+from ledger.quorum.lists import hash_consensus_keys, hash_validator_list
 from ledger.registry import (
     DATASETS,
+    EPOCH_RECORDS,
     EXCHANGES,
     FREEZES,
     LEGAL_BASES,
@@ -32,25 +48,43 @@ from ledger.registry import (
     OFFICERS,
     PAIR_COUNTERS,
     PARAMETERS,
+    PENDINGS,
     PURPOSES,
+    REACHABLES,
     VALIDATOR_LISTS,
+    EpochRecord,
     Exchange,
     Freeze,
     PairCounters,
+    Pending,
+    PendingChange,
+    Reachable,
 )
-from ledger.state import StateDigest, counters_key, hash_state, nonce_key
+from ledger.state import (
+    StateDigest,
+    counters_key,
+    epoch_key,
+    evidence_key,
+    hash_state,
+    nonce_key,
+    proposal_key,
+    reachable_key,
+)
 from tests.unit.ledger.builders import (
+    consensus_secret,
     make_chain,
     make_event,
     make_genesis,
     make_outcome,
     make_request,
+    make_validator,
     officer_secret,
 )
 
 FOLDER = Path(__file__).parent / "ledger"
 EXCHANGE = b"\x0e" * 32
 COMMITMENT = b"\x0c" * 32
+PROPOSAL = b"\x09" * 32
 
 
 def event_cases() -> dict[str, bytes]:
@@ -80,9 +114,49 @@ def event_cases() -> dict[str, bytes]:
             text="",
         ),
     }
-    cases = {kind: make_event(7, body=body) for kind, body in bodies.items()}
+    cases = {kind: make_event(7, body=body) for kind, body in bodies.items()} | _quorum_events()
     data = {kind: event.data for kind, event in cases.items()}
     return data | {f"{kind} digest": event.digest for kind, event in cases.items()}
+
+
+def _quorum_events() -> dict[str, Event]:
+    """Events of governance and of nodes; the latter are signed with a consensus key."""
+    network = hash_genesis(make_genesis())
+    added = make_validator("center")
+    actions = (
+        AddValidator(
+            validator=added,
+            address="node.center.example:7001",
+            possession=prove_possession(consensus_secret("center"), network, added),
+        ),
+        RemoveValidator(member="west"),
+        KeepValidators(),
+    )
+    bodies = {
+        "governance.proposed": GovernanceProposed(
+            actions=actions, text="换届", activate_height=200, ballots_until_height=100
+        ),
+        "governance.balloted": GovernanceBalloted(proposal=PROPOSAL, approve=True, text=""),
+        "governance.withdrawn": GovernanceWithdrawn(proposal=PROPOSAL),
+    }
+    said = {
+        "validator.ready": ValidatorReady(next_epoch=1, set_hash=b"\x05" * 32, synced_height=99),
+        "evidence.equivocation": EvidenceEquivocation(
+            first=vote_bytes(network, COMMITMENT), second=vote_bytes(network, EXCHANGE)
+        ),
+    }
+    secret = consensus_secret("north")
+    events = {kind: make_event(7, body=body) for kind, body in bodies.items()}
+    return events | {kind: make_event(7, secret=secret, body=body) for kind, body in said.items()}
+
+
+def vote_bytes(network: bytes, block_hash: bytes) -> bytes:
+    """A notarize vote of validator 2 in epoch 0, view 9, spelled out as CONSENSUS 1.1 has it."""
+    numbers = b"".join(number.to_bytes(8, "big") for number in (0, 9, 5, 8))
+    subject = b"\x01" + numbers + block_hash
+    domain = b"tallystick/simplex/v1\0"
+    signature = consensus_secret("south").sign_raw(domain + network + subject)
+    return subject + (2).to_bytes(2, "big") + signature
 
 
 def block_cases() -> dict[str, bytes]:
@@ -160,7 +234,33 @@ def registry_cases() -> dict[str, bytes]:
     counters = PairCounters(
         asked=1, permitted=2, reviewed=3, denied=4, refused=5, delivered=6, late=7, records=2**33
     )
+    validators = genesis.validators
+    change = PendingChange(
+        proposal=PROPOSAL,
+        validators=validators,
+        set_hash=hash_validator_list(validators),
+        activate_height=200,
+        ready=("east", "north"),
+    )
+    proposal = Proposal(
+        status="open",
+        member="north",
+        actions=(RemoveValidator(member="west"),),
+        activate_height=200,
+        ballots_until_height=100,
+        approved=("north", "south"),
+        rejected=("east",),
+    )
     return {
+        "epoch record": EPOCH_RECORDS.encode(
+            EpochRecord(epoch=3, first_height=2**33, validators=validators)
+        ),
+        "pending": PENDINGS.encode(Pending(change=change)),
+        "nothing pending": PENDINGS.encode(Pending(change=None)),
+        "proposal": PROPOSALS.encode(proposal),
+        "reachable": REACHABLES.encode(Reachable(member="north", address="[2001:db8::1]:7001")),
+        "hash of the list": hash_validator_list(validators),
+        "hash of the consensus keys": hash_consensus_keys(validators),
         "member": MEMBERS.encode(genesis.members[0]),
         "officer": OFFICERS.encode(genesis.officers[0]),
         "validators": VALIDATOR_LISTS.encode(genesis.validators),
@@ -180,6 +280,10 @@ def state_cases() -> dict[str, bytes]:
     digest.add(b"k", b"v")
     return {
         "nonce key": nonce_key("north", bytes(range(16))),
+        "epoch key": epoch_key(258),
+        "proposal key": proposal_key(PROPOSAL),
+        "evidence key": evidence_key(1, 258, "north"),
+        "reachable key": reachable_key("north"),
         "counters key": counters_key("north", "south", "audit", 2026),
         "accumulator of k, v": digest.encode(),
         "digest of k, v": digest.digest(),

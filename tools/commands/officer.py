@@ -20,8 +20,6 @@ from ledger.errors import InvalidEvent
 from ledger.events import (
     FIELDS_MAX,
     Body,
-    Date,
-    Identifier,
     ShareApproved,
     ShareDelivered,
     ShareReceived,
@@ -29,8 +27,8 @@ from ledger.events import (
     ShareRejected,
     ShareRequested,
     ShareWithdrawn,
-    Urgency,
 )
+from ledger.scalars import Date, Identifier, Urgency
 from tools.client import Client, VerifiedRecord
 from tools.commands.keys import read_secret_key
 from tools.exits import Denied, InvalidInput, InvalidUsage, RefusedEvent

@@ -73,7 +73,10 @@ def test_every_kind_has_a_frozen_case() -> None:
         event = parse_event(cases[kind])
         verify_event(event)
         assert event.kind == kind
-        assert event.exchange == (event.digest if kind == "share.requested" else b"\x0e" * 32)
+        is_share, is_proposal = kind.startswith("share."), kind.startswith("governance.")
+        opened = event.digest if kind in ("share.requested", "governance.proposed") else None
+        assert event.exchange == ((opened or b"\x0e" * 32) if is_share else b"")
+        assert event.subject == ((opened or b"\x09" * 32) if is_proposal else event.exchange)
 
 
 @given(position=st.integers(0, 2**20), bit=st.integers(0, 7))

@@ -22,9 +22,16 @@ from ledger.genesis import (
     log_verifier_key,
     verify_genesis,
 )
+from ledger.registry import (
+    EPOCH_RECORDS,
+    PENDINGS,
+    VALIDATOR_LISTS,
+    EpochRecord,
+    LegalBasis,
+    Officer,
+)
 from ledger.registry import MEMBERS as MEMBER_CODEC
-from ledger.registry import VALIDATOR_LISTS, LegalBasis, Officer
-from ledger.state import VALIDATORS_KEY, member_key
+from ledger.state import EPOCH_KEY, PENDING_KEY, VALIDATORS_KEY, epoch_key, member_key
 from ledger.tlog.checkpoint import Checkpoint, cosign, sign_checkpoint
 from ledger.tlog.merkle import EMPTY_ROOT
 from ledger.tlog.note import SignedNote
@@ -186,7 +193,7 @@ def test_validator_is_a_member() -> None:
 @pytest.mark.parametrize("field", ["consensus_key", "cosigning_key"])
 def test_keys_are_of_a_known_algorithm(field: str) -> None:
     (fault,) = faults_of(validators_with(**{field: b"\x02" + bytes(32)}))
-    assert fault == f"{field} of east: unknown key algorithm 0x02"
+    assert fault == f"validators: {field} of east: unknown key algorithm 0x02"
 
 
 def test_other_keys_are_of_a_known_algorithm() -> None:
@@ -221,11 +228,15 @@ def test_state_follows_from_genesis() -> None:
     pairs = genesis_state(GENESIS)
     counts = (
         len(GENESIS.members), len(GENESIS.officers), len(GENESIS.datasets),
-        len(GENESIS.legal_bases), len(GENESIS.purposes), 5,
+        len(GENESIS.legal_bases), len(GENESIS.purposes), 8,
     )  # fmt: skip
     assert len(pairs) == sum(counts)
     assert MEMBER_CODEC.decode(pairs[member_key("east")]) == GENESIS.members[0]
     assert VALIDATOR_LISTS.decode(pairs[VALIDATORS_KEY]) == GENESIS.validators
+    first = EpochRecord(epoch=0, first_height=1, validators=GENESIS.validators)
+    assert EPOCH_RECORDS.decode(pairs[epoch_key(0)]) == first
+    assert PENDINGS.decode(pairs[PENDING_KEY]).change is None
+    assert pairs[EPOCH_KEY] == bytes(8)
 
 
 def test_keys_of_checkpoints() -> None:

@@ -1,0 +1,1 @@
+"""What quorums of validators sign and decide: votes, lists of validators, epochs, governance."""
