@@ -1,11 +1,6 @@
 r"""Bytes of votes, certificates and messages. Integers are big-endian and of fixed width.
 
-Signed bytes of a vote (CONSENSUS 1.1):
-
-    "tallystick/simplex/v1\0" | network id 32 | kind u8 | epoch u64 | view u64 | body
-
-where the body of a notarize (1) and a finalize (3) is `height u64 | parent view u64 | hash 32` and
-that of a nullify (2) is empty. Signed bytes of a status:
+Votes and their signed bytes are those of `ledger.quorum.votes`. Signed bytes of a status:
 
     "tallystick/status/v1\0" | network id 32 | epoch u64 | view u64 | final view u64
         | final height u64 | time_ms u64
@@ -27,6 +22,14 @@ nullify of epoch 1, view 2 by validator 3 with the signature 64 times ee:
 
 import struct
 
+from ledger.errors import InvalidEncoding
+from ledger.quorum.votes import (
+    encode_subject,
+    encode_vote,
+    read_subject,
+    signed_vote,
+    size_subject,
+)
 from node.simplex.errors import InvalidMessage
 from node.simplex.types import (
     HASH_BYTES,
@@ -35,7 +38,6 @@ from node.simplex.types import (
     VALIDATORS_MIN,
     Certificate,
     Frontier,
-    Kind,
     Message,
     Proposal,
     Status,
@@ -43,7 +45,8 @@ from node.simplex.types import (
     Vote,
 )
 
-VOTE_DOMAIN = b"tallystick/simplex/v1\0"
+__all__ = ["encode_vote", "signed_vote"]
+
 STATUS_DOMAIN = b"tallystick/status/v1\0"
 
 HEADER_BYTES_MAX = 4_096
@@ -54,33 +57,12 @@ FRONTIER_BYTES_MAX = 65_536
 MESSAGE_BYTES_MAX = HEADER_BYTES_MAX + REFS_MAX * HASH_BYTES + JUSTIFICATION_BYTES_MAX + 1_024
 
 _VOTE, _CERTIFICATE, _PROPOSAL, _FRONTIER, _STATUS = 1, 2, 3, 4, 5
-_SUBJECT = struct.Struct(">BQQ")
-_BODY = struct.Struct(">QQ32s")
-_U64_MAX = 2**64 - 1
-
-
-def signed_vote(network_id: bytes, subject: Subject) -> bytes:
-    """The exact bytes a vote signs."""
-    return VOTE_DOMAIN + network_id + encode_subject(subject)
 
 
 def signed_status(network_id: bytes, status: Status) -> bytes:
     """The exact bytes a status signs."""
     fields = (status.epoch, status.view, status.final_view, status.final_height, status.time_ms)
     return STATUS_DOMAIN + network_id + struct.pack(">5Q", *fields)
-
-
-def encode_subject(subject: Subject) -> bytes:
-    """`kind | epoch | view | body`."""
-    head = _SUBJECT.pack(subject.kind, subject.epoch, subject.view)
-    if subject.kind is Kind.NULLIFY:
-        return head
-    return head + _BODY.pack(subject.height, subject.parent_view, subject.block_hash)
-
-
-def encode_vote(vote: Vote) -> bytes:
-    """Vote bytes without a message frame."""
-    return encode_subject(vote.subject) + vote.signer.to_bytes(2, "big") + vote.signature
 
 
 def encode_certificate(certificate: Certificate) -> bytes:
@@ -93,9 +75,9 @@ def encode_certificate(certificate: Certificate) -> bytes:
 
 def size_certificate(certificate: Certificate) -> int:
     """Number of bytes of `encode_certificate`."""
-    body = 0 if certificate.subject.kind is Kind.NULLIFY else _BODY.size
+    subject_bytes = size_subject(certificate.subject)
     bitmap = (certificate.committee + 7) // 8
-    return _SUBJECT.size + body + 1 + bitmap + SIGNATURE_BYTES * len(certificate.signers)
+    return subject_bytes + 1 + bitmap + SIGNATURE_BYTES * len(certificate.signers)
 
 
 def encode_message(message: Message) -> bytes:
@@ -183,26 +165,13 @@ class Reader:
 
     def subject(self) -> Subject:
         """The next `kind | epoch | view | body`."""
-        kind, epoch, view = _SUBJECT.unpack(self.take(_SUBJECT.size))
-        if kind not in (1, 2, 3):
-            raise InvalidMessage(f"vote kind {kind} is unknown")
-        if self._epoch is not None and epoch != self._epoch:
+        try:
+            subject, self._at = read_subject(self._data, self._at)
+        except InvalidEncoding as error:
+            raise InvalidMessage(str(error)) from None
+        if self._epoch is not None and subject.epoch != self._epoch:
             raise InvalidMessage("a message mixes epochs")
-        if view == 0 or view == _U64_MAX:
-            raise InvalidMessage("a view is out of range")
-        if kind == Kind.NULLIFY:
-            return Subject(kind=Kind.NULLIFY, epoch=epoch, view=view)
-        height, parent_view, block_hash = _BODY.unpack(self.take(_BODY.size))
-        if parent_view >= view:
-            raise InvalidMessage("a parent view is not below its view")
-        return Subject(
-            kind=Kind(kind),
-            epoch=epoch,
-            view=view,
-            height=height,
-            parent_view=parent_view,
-            block_hash=block_hash,
-        )
+        return subject
 
     def vote(self) -> Vote:
         """The next vote."""

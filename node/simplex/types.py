@@ -6,46 +6,21 @@ ordered list.
 """
 
 from collections.abc import Iterable
-from enum import Enum, IntEnum
+from enum import Enum
 from typing import Protocol, TypeAlias
 
 import msgspec
 
-HASH_BYTES = 32
-SIGNATURE_BYTES = 64
+from ledger.quorum.votes import HASH_BYTES, SIGNATURE_BYTES, Kind, Subject, Vote
+
+__all__ = ["HASH_BYTES", "SIGNATURE_BYTES", "Kind", "Subject", "Vote"]
+
 VALIDATORS_MIN = 4
 VALIDATORS_MAX = 30
 
 
 class _Value(msgspec.Struct, frozen=True, kw_only=True):
     """Base of the values here."""
-
-
-class Kind(IntEnum):
-    """What a vote says (CONSENSUS 1.1)."""
-
-    NOTARIZE = 1
-    NULLIFY = 2
-    FINALIZE = 3
-
-
-class Subject(_Value, frozen=True, kw_only=True):
-    """What is voted on. A nullify has height 0, parent view 0 and an empty hash."""
-
-    kind: Kind
-    epoch: int
-    view: int
-    height: int = 0
-    parent_view: int = 0
-    block_hash: bytes = b""
-
-
-class Vote(_Value, frozen=True, kw_only=True):
-    """One validator's signature over a subject."""
-
-    subject: Subject
-    signer: int
-    signature: bytes
 
 
 class Certificate(_Value, frozen=True, kw_only=True):
@@ -90,7 +65,10 @@ Message: TypeAlias = Vote | Certificate | Proposal | Frontier | Status
 
 
 class Block(_Value, frozen=True, kw_only=True):
-    """What the core knows of a block; the application parses it from header and refs."""
+    """What the core knows of a block; the application parses it from header and refs.
+
+    `is_seal`: it names the next epoch's validators and is the last block of its epoch.
+    """
 
     hash: bytes  # SHA-256 of the header
     header: bytes
@@ -102,6 +80,7 @@ class Block(_Value, frozen=True, kw_only=True):
     parent_hash: bytes
     time_ms: int
     proposer: int
+    is_seal: bool = False
 
 
 class Verdict(Enum):

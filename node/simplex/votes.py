@@ -2,9 +2,10 @@
 
 from nacl import bindings, exceptions
 
+from ledger.quorum.votes import encode_vote, is_contradiction, signed_vote
 from node.simplex import rules
 from node.simplex.errors import CorruptQuorum, InvalidEvidence, InvalidMessage
-from node.simplex.messages import encode_certificate, encode_vote, signed_status, signed_vote
+from node.simplex.messages import encode_certificate, signed_status
 from node.simplex.types import HASH_BYTES, Certificate, Evidence, Kind, Status, Subject, Vote
 
 VERIFIED_MAX = 16_384  # remembered signatures, about 300 bytes each
@@ -270,18 +271,6 @@ class Tally:
         return None
 
 
-def is_contradiction(one: Subject, other: Subject) -> bool:
-    """R12: no honest validator signs both. A notarize and a nullify of one view are legal."""
-    if (one.epoch, one.view) != (other.epoch, other.view):
-        return False
-    if one.kind is other.kind:
-        return one != other
-    kinds = {one.kind, other.kind}
-    if kinds == {Kind.NULLIFY, Kind.FINALIZE}:
-        return True
-    return kinds == {Kind.NOTARIZE, Kind.FINALIZE} and _body(one) != _body(other)
-
-
 def verify_evidence(evidence: Evidence, verifier: Verifier) -> None:
     """Both votes are by one validator, contradict each other and verify, or `InvalidEvidence`."""
     first, second = evidence.first, evidence.second
@@ -342,7 +331,3 @@ class OwnVotes:
 def size_vote(vote: Vote) -> int:
     """Number of bytes of `encode_vote`."""
     return len(encode_vote(vote))
-
-
-def _body(subject: Subject) -> tuple[int, int, bytes]:
-    return subject.height, subject.parent_view, subject.block_hash
