@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from node.diagnosis.facts import Facts, Members, PeerFacts, Standing
+from node.diagnosis.facts import DiskFacts, Facts, Members, PeerFacts, Standing
 
 SILENT_MS = 15_000  # three status messages
 UNLINKED_MS = 6_000  # one, where our own connection to the peer is down too
@@ -224,7 +224,11 @@ def check_peer_clocks(facts: Facts) -> Iterator[Finding]:
 
 def check_disk(facts: Facts) -> Iterator[Finding]:
     """Free space, and how long a durable write takes."""
-    disk = facts.disk
+    yield from judge_disk(facts.disk)
+
+
+def judge_disk(disk: DiskFacts) -> Iterator[Finding]:
+    """The same for a node that does not run."""
     values: dict[str, str | int] = {"path": disk.path, "free_mb": disk.free_bytes // MIB}
     few = disk.free_bytes * 100 < disk.total_bytes * DISK_WARNING_PERCENT
     if disk.free_bytes < DISK_FAULT_BYTES:
@@ -236,27 +240,29 @@ def check_disk(facts: Facts) -> Iterator[Finding]:
 
 
 def check_certificates(facts: Facts) -> Iterator[Finding]:
-    """TLS certificates, own and pinned: 60, 30 and 7 days before they end, and after."""
-    ends = [(facts.member, facts.certificate_expires_ms)]
-    ends += [
-        (peer.member, peer.certificate_expires_ms)
-        for peer in facts.peers
-        if peer.certificate_expires_ms is not None
-    ]
-    for member, expires_ms in ends:
-        days = (expires_ms - facts.wall_ms) // DAY_MS
-        whose = "own" if member == facts.member else "peer"
-        if days < 0:
-            yield _fault(f"certificate-expired-{whose}", member=member, days=-days)
-        elif days < CERTIFICATE_NOTICE_DAYS:
-            make = (
-                _fault
-                if days < CERTIFICATE_FAULT_DAYS
-                else _warning
-                if days < CERTIFICATE_WARNING_DAYS
-                else _ok
+    """TLS certificates, own and pinned."""
+    now_ms = facts.wall_ms
+    yield from judge_certificate(facts.member, facts.certificate_expires_ms, now_ms, whose="own")
+    for peer in facts.peers:
+        if peer.certificate_expires_ms is not None:
+            yield from judge_certificate(
+                peer.member, peer.certificate_expires_ms, now_ms, whose="peer"
             )
-            yield make(f"certificate-expires-{whose}", member=member, days=days)
+
+
+def judge_certificate(
+    member: str, expires_ms: int, wall_ms: int, *, whose: str
+) -> Iterator[Finding]:
+    """One certificate: 60, 30 and 7 days before it ends, and after."""
+    days = (expires_ms - wall_ms) // DAY_MS
+    if days < 0:
+        yield _fault(f"certificate-expired-{whose}", member=member, days=-days)
+    elif days < CERTIFICATE_FAULT_DAYS:
+        yield _fault(f"certificate-expires-{whose}", member=member, days=days)
+    elif days < CERTIFICATE_WARNING_DAYS:
+        yield _warning(f"certificate-expires-{whose}", member=member, days=days)
+    elif days < CERTIFICATE_NOTICE_DAYS:
+        yield _ok(f"certificate-expires-{whose}", member=member, days=days)
 
 
 # --- the network's rules ----------------------------------------------------------------------

@@ -1,0 +1,217 @@
+"""Why a node does not start: its configuration, files and addresses, without running it.
+
+Nothing is changed. The order is that of a start; what cannot be judged because something before it
+is wrong is left out:
+
+1. the configuration        2. the genesis file         3. keys and certificate
+4. the disk                 5. the lock: does it run?   6. activation, stored votes, stored log
+7. the list of validators   8. addresses                9. the clock
+"""
+
+import fcntl
+import os
+import socket
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ledger.errors import LedgerError
+from ledger.genesis import Genesis, hash_genesis
+from ledger.log import Log
+from ledger.registry import VALIDATOR_LISTS, Validator
+from ledger.state import VALIDATORS_KEY
+from ledger.storage import open_store
+from node.activation import STORE, WAL, verify_activation
+from node.config import Address, Config, read_config
+from node.diagnosis.machine import read_disk, read_expiry_ms
+from node.diagnosis.rules import Finding, Severity, judge_certificate, judge_disk, worst
+from node.errors import InvalidConfig, StartRefused
+from node.simplex.errors import CorruptWal
+from node.simplex.wal import decode_segment
+from node.startup import Identity, check_listed, read_genesis, read_identity
+
+LOCK = "lock"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """What the stored log says: the validators in force and the time of the tip (0: genesis)."""
+
+    validators: tuple[Validator, ...]
+    tip_time_ms: int
+
+
+def diagnose_offline(config_path: Path, *, wall_ms: int) -> tuple[Finding, ...]:
+    """Findings about a node that need not run, worst first. Never empty."""
+    findings = list(_check(config_path, wall_ms))
+    if worst(tuple(findings)) is Severity.OK:
+        findings.insert(0, Finding(code="ready-to-start", severity=Severity.OK))
+    return tuple(sorted(findings, key=lambda finding: -finding.severity))
+
+
+def _fault(code: str, **values: str | int) -> Finding:
+    return Finding(code=code, severity=Severity.FAULT, values=values)
+
+
+def _check(config_path: Path, wall_ms: int) -> Iterator[Finding]:
+    try:
+        config = read_config(config_path)  # 1
+    except InvalidConfig as error:
+        yield _fault("config-invalid", reason="; ".join(error.faults))
+        return
+    try:
+        genesis = read_genesis(config)  # 2
+    except StartRefused as error:
+        yield _fault("genesis-invalid", reason=error.reason)
+        return
+    identity = None
+    try:
+        identity = read_identity(config, genesis)  # 3
+    except StartRefused as error:
+        yield _fault("keys-invalid", reason=f"{error.reason}. {error.advice}")
+    else:
+        expires_ms = read_expiry_ms(identity.certificate)
+        yield from judge_certificate(identity.member, expires_ms, wall_ms, whose="own")
+    data_dir = config.path("node", "data_dir")
+    stored = None
+    if not data_dir.is_dir():
+        yield Finding(code="data-missing", severity=Severity.OK, values={"path": str(data_dir)})
+    else:
+        yield from judge_disk(read_disk(data_dir, engine="", sync_ms=None))  # 4
+        if is_locked(data_dir / LOCK):  # 5
+            yield Finding(
+                code="node-running", severity=Severity.WARNING, values={"path": str(data_dir)}
+            )
+            return
+        yield from _check_activation(data_dir, genesis, identity)  # 6
+        yield from _check_votes(data_dir / WAL)
+        stored = yield from _check_store(config, data_dir / STORE, genesis)
+    validators = genesis.validators if stored is None else stored.validators
+    if identity is not None:
+        yield from _check_listing(identity, validators)  # 7
+    yield from _check_addresses(config, validators)  # 8
+    yield from judge_clock(genesis, stored, wall_ms)  # 9
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the lock of a data directory."""
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _check_activation(
+    data_dir: Path, genesis: Genesis, identity: Identity | None
+) -> Iterator[Finding]:
+    if identity is None:
+        return
+    network, key = hash_genesis(genesis), identity.consensus.public
+    try:
+        verify_activation(data_dir, network=network, consensus_key=key)
+    except StartRefused as error:
+        yield _fault("not-activated", reason=f"{error.reason}. {error.advice}")
+
+
+def _check_votes(folder: Path) -> Iterator[Finding]:
+    """Read the write-ahead log as opening would, without cutting off a torn end."""
+    paths = sorted(folder.glob("*.wal"))
+    for path in paths:
+        try:
+            decode_segment(path.read_bytes(), is_last=path == paths[-1])
+        except (CorruptWal, OSError) as error:
+            yield _fault("votes-damaged", reason=f"{path}: {error}")
+
+
+def _check_store(
+    config: Config, folder: Path, genesis: Genesis
+) -> Generator[Finding, None, Stored | None]:
+    """Open the store as a start would, if there is one."""
+    if not folder.is_dir():
+        return None
+    try:
+        store = open_store(folder, config["node", "storage"])
+    except LedgerError as error:
+        yield _fault("store-damaged", reason=str(error))
+        return None
+    try:
+        log = Log(store, genesis)
+        value = log.get(VALIDATORS_KEY)
+        validators = genesis.validators if value is None else VALIDATOR_LISTS.decode(value)
+        if log.tree_size:
+            log.read_entry(log.tree_size - 1)
+        return Stored(validators=validators, tip_time_ms=log.tip.time_ms)
+    except LedgerError as error:
+        yield _fault("store-damaged", reason=str(error))
+        return None
+    finally:
+        store.close()
+
+
+def _check_listing(identity: Identity, validators: Sequence[Validator]) -> Iterator[Finding]:
+    try:
+        if check_listed(identity, validators) is None:
+            yield Finding(
+                code="standing-observer",
+                severity=Severity.WARNING,
+                values={"member": identity.member},
+            )
+    except StartRefused as error:
+        yield _fault("listing-invalid", reason=f"{error.reason}. {error.advice}")
+
+
+def _check_addresses(config: Config, validators: Sequence[Validator]) -> Iterator[Finding]:
+    me, addresses = config["node", "member"], config["peers", "addresses"]
+    members = [validator.member for validator in validators]
+    unknown = sorted(addresses.keys() - {*members, me})
+    missing = [member for member in members if member not in addresses and member != me]
+    if unknown or missing:
+        yield _fault(
+            "peers-incomplete",
+            unknown=", ".join(unknown) or "-",
+            missing=", ".join(missing) or "-",
+        )
+    for section in ("peers", "api", "metrics"):
+        address = config[section, "listen"]
+        reason = _why_not_free(address)
+        if reason:
+            yield _fault(
+                "port-taken", setting=f"[{section}] listen", address=str(address), reason=reason
+            )
+
+
+def _why_not_free(address: Address) -> str:
+    """Why nothing can listen there now, or an empty text."""
+    try:
+        found = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        family, kind, protocol, _, place = found[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(place)
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+def judge_clock(genesis: Genesis, stored: Stored | None, wall_ms: int) -> Iterator[Finding]:
+    """A clock that is before what has happened already is wrong."""
+    precision_ms = genesis.parameters.precision_ms
+    now = _date(wall_ms)
+    if wall_ms + precision_ms < genesis.time_ms:
+        yield _fault("clock-before-genesis", now=now, genesis=_date(genesis.time_ms))
+    elif stored is not None and wall_ms + precision_ms < stored.tip_time_ms:
+        yield _fault("clock-before-tip", now=now, tip=_date(stored.tip_time_ms))
+
+
+def _date(time_ms: int) -> str:
+    return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
