@@ -4,6 +4,7 @@ PYTHON  ?= python3
 WORKERS ?= 2
 ARGS    ?=
 SEEDS   ?= $(shell seq 1 100)
+MINUTES ?= 30
 
 VENV := .venv
 BIN  := $(VENV)/bin
@@ -14,11 +15,12 @@ STAMP_TEST := $(VENV)/.installed-test-$(SUM)
 PIP        := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types bench sim clean
+.PHONY: help setup demo test lint types bench sim chaos clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo "Variables: PYTHON (3.11 to 3.14), ARGS (passed on), SEEDS (of sim), WORKERS (of test)"
+	@echo "Variables: PYTHON (3.11 to 3.14), ARGS (passed on), SEEDS (of sim), WORKERS (of test),"
+	@echo "           MINUTES and SEED (of chaos)"
 
 setup: $(STAMP) ## install into .venv
 
@@ -40,6 +42,9 @@ bench: $(STAMP) ## measure throughput and latency of a local network
 
 sim: $(STAMP_TEST) ## simulate consensus under faults, one run for each of SEEDS
 	@$(BIN)/python -m tests.simulation.simulator $(SEEDS)
+
+chaos: $(STAMP_TEST) ## break a network of real nodes for MINUTES; SEED repeats a run
+	@$(BIN)/python -m tests.e2e.chaos.run --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 clean: ## remove .venv and all caches
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -81,6 +81,10 @@ TARGET_WORDS = {
         "故障下的共识仿真，SEEDS 指定种子",
         "simulate consensus under faults; SEEDS names seeds",
     ),
+    "chaos": (
+        "对真实节点反复注入故障；MINUTES 为时长，SEED 可重现",
+        "break a network of real nodes for MINUTES; SEED repeats a run",
+    ),
     "clean": ("删除 .venv 与缓存", "remove .venv and caches"),
 }
 
