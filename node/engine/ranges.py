@@ -6,7 +6,7 @@ from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.merkle import prove_consistency
 from ledger.tlog.note import SignedNote
 from node.engine.cosign import Cosigner
-from node.peers.wire import RANGE_BYTES_MAX, BlockData, Range
+from node.peers.wire import RANGE_BLOCKS_MAX, RANGE_BYTES_MAX, BlockData, Range
 
 
 def build_range(log: Log, cosigner: Cosigner, from_height: int) -> Range:
@@ -18,7 +18,8 @@ def build_range(log: Log, cosigner: Cosigner, from_height: int) -> Range:
     blocks: list[BlockData] = []
     end, size_bytes = 0, 0
     covered = Checkpoint.parse(SignedNote.parse(note).text).size if note is not None else 0
-    for height in range(max(from_height, 1), log.tip.height + 1):
+    first = max(from_height, 1)
+    for height in range(first, min(log.tip.height, first + RANGE_BLOCKS_MAX - 1) + 1):
         header, records = log.read_block(height)
         block_end = log.header_index(height) + 1 + len(records)
         events = tuple(RECORDS.decode(record).event for record in records)

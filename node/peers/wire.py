@@ -12,7 +12,7 @@
       21 range                      Range
 
 Requests are answered on the responder's own bulk connection. A responder never stays silent: it
-answers with what it has, cut to `RANGE_BYTES_MAX`, and says where it stands.
+answers with what it has, cut to `RANGE_BYTES_MAX` and `RANGE_BLOCKS_MAX`, and says where it stands.
 """
 
 from enum import IntEnum
@@ -24,6 +24,9 @@ from msgspec import Meta
 from node.errors import InvalidMessage
 
 RANGE_BYTES_MAX = 4 * 1024 * 1024
+# Blocks of a range are executed on top of each other before any is written: reading the state goes
+# through as many overlays, one call inside the other.
+RANGE_BLOCKS_MAX = 128
 EVENTS_PER_FRAME_MAX = 1_000
 
 Digest = Annotated[bytes, Meta(min_length=32, max_length=32)]
@@ -64,7 +67,7 @@ class Range(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
 
     from_height: Height
     final_height: Height
-    blocks: tuple[BlockData, ...]
+    blocks: Annotated[tuple[BlockData, ...], Meta(max_length=RANGE_BLOCKS_MAX)]
     checkpoint: bytes
     consistency: tuple[Digest, ...]
 

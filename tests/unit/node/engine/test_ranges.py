@@ -64,6 +64,13 @@ def test_one_block_is_sent_however_large(here: Ledger, monkeypatch: pytest.Monke
     assert len(build_range(here.log, cosigned(here), 1).blocks) == 1
 
 
+def test_many_small_blocks_are_cut_too(here: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(here, 5)
+    monkeypatch.setattr(ranges, "RANGE_BLOCKS_MAX", 2)
+    answer = build_range(here.log, cosigned(here), 2)
+    assert len(answer.blocks) == 2
+
+
 def test_heights_beyond_the_log_give_nothing(here: Ledger) -> None:
     fill(here, 1)
     assert build_range(here.log, cosigned(here), 2**62).blocks == ()

@@ -8,6 +8,7 @@ import pytest
 from node.errors import InvalidMessage
 from node.peers.wire import (
     EVENTS_PER_FRAME_MAX,
+    RANGE_BLOCKS_MAX,
     BlockData,
     EventList,
     FrameType,
@@ -81,3 +82,11 @@ def test_counts_and_numbers_are_bounded() -> None:
             decode_content(msgspec.msgpack.encode(content), type(content))
     with pytest.raises(InvalidMessage):
         decode_content(b"\x91" * 100_000, BlockData)
+
+
+def test_no_more_blocks_are_taken_than_can_be_executed_on_top_of_each_other() -> None:
+    most = msgspec.structs.replace(RANGE, blocks=RANGE.blocks * RANGE_BLOCKS_MAX)
+    assert decode_content(encode_frame(FrameType.RANGE, most)[1:], Range) == most
+    more = msgspec.structs.replace(RANGE, blocks=RANGE.blocks * (RANGE_BLOCKS_MAX + 1))
+    with pytest.raises(InvalidMessage):
+        decode_content(encode_frame(FrameType.RANGE, more)[1:], Range)
