@@ -6,7 +6,10 @@ waits is either executed as a refused record (`recordable`) or never included.
 
 from datetime import date
 
-from contracts.errors import RefusedEvent
+from contracts.errors import refused, unfit
+from contracts.governance.evidence import check_evidence
+from contracts.governance.proposals import check_governance
+from contracts.governance.validators import check_ready
 from contracts.lifecycle import STEPS
 from contracts.lookup import (
     find_dataset,
@@ -19,11 +22,13 @@ from contracts.lookup import (
 )
 from ledger.events import (
     Event,
+    GovernanceBody,
     ShareDelivered,
     ShareReceived,
     ShareRejected,
     ShareRequested,
 )
+from ledger.quorum.governance import EvidenceEquivocation, ValidatorReady
 from ledger.registry import Exchange, Officer
 from ledger.state import StateReader, nonce_key
 
@@ -33,46 +38,56 @@ CODE_SETS = ("oecd-crs-sm-2.0", "oecd-crs-sm-3.0", "tallystick-1")
 def check_event(state: StateReader, event: Event, *, network: bytes, height: int) -> None:
     """Check everything but the contracts' decision. Raises `RefusedEvent`.
 
-    1. Network, expiry, nonce. 2. Member and officer. 3. Role, references and lifecycle.
+    1. Network, expiry, nonce. 2. Member and officer, or validator. 3. Role, references, lifecycle.
     """
     _check_envelope(state, event, network=network, height=height)
+    body = event.body
+    if isinstance(body, ValidatorReady):
+        check_ready(state, event, body)
+        return
+    if isinstance(body, EvidenceEquivocation):
+        check_evidence(state, event, body)
+        return
     officer = _check_actor(state, event)
-    if isinstance(event.body, ShareRequested):
-        _check_request(state, event, event.body, officer)
+    if isinstance(body, ShareRequested):
+        _check_request(state, event, body, officer)
+    elif isinstance(body, GovernanceBody):
+        _require_role(officer, "admin")
+        check_governance(state, event, height=height)
     else:
         _check_step(state, event, officer)
 
 
 def _check_envelope(state: StateReader, event: Event, *, network: bytes, height: int) -> None:
     if event.network != network:
-        raise _unfit("wrong-network", f"signed for network {event.network.hex()[:16]}")
+        raise unfit("wrong-network", f"signed for network {event.network.hex()[:16]}")
     if event.expires_height < height:
-        raise _unfit("event-expired", f"expired at height {event.expires_height}, now {height}")
+        raise unfit("event-expired", f"expired at height {event.expires_height}, now {height}")
     furthest = height + read_parameters(state).expiry_blocks_max
     if event.expires_height > furthest:
-        raise _unfit(
+        raise unfit(
             "expiry-too-far", f"expires at height {event.expires_height}, at most {furthest}"
         )
     known = state.get(nonce_key(event.member, event.nonce))
     if known == event.digest:
-        raise _unfit("duplicate", f"event {event.digest.hex()} is recorded already")
+        raise unfit("duplicate", f"event {event.digest.hex()} is recorded already")
     if known is not None:
-        raise _unfit("nonce-reused", f"the nonce names event {known.hex()}")
+        raise unfit("nonce-reused", f"the nonce names event {known.hex()}")
 
 
 def _check_actor(state: StateReader, event: Event) -> Officer:
     member = find_member(state, event.member)
     if member is None:
-        raise _unfit("member-unknown", event.member)
+        raise unfit("member-unknown", event.member)
     if member.status != "active":
-        raise _unfit("member-not-active", f"{event.member} is {member.status}")
+        raise unfit("member-not-active", f"{event.member} is {member.status}")
     officer = find_officer(state, event.officer)
     if officer is None:
-        raise _unfit("officer-unknown", event.officer[1:].hex())
+        raise unfit("officer-unknown", event.officer[1:].hex())
     if officer.member != event.member:
-        raise _unfit("officer-of-other-member", f"the key belongs to {officer.member}")
+        raise unfit("officer-of-other-member", f"the key belongs to {officer.member}")
     if officer.status != "active":
-        raise _unfit("officer-revoked", event.officer[1:].hex())
+        raise unfit("officer-revoked", event.officer[1:].hex())
     return officer
 
 
@@ -82,24 +97,24 @@ def _check_request(
     _require_role(officer, "requester")
     provider = find_member(state, body.provider)
     if provider is None or body.provider == event.member:
-        raise _refused("provider-unknown", body.provider)
+        raise refused("provider-unknown", body.provider)
     if provider.status != "active":
-        raise _refused("provider-not-active", f"{body.provider} is {provider.status}")
+        raise refused("provider-not-active", f"{body.provider} is {provider.status}")
     dataset = find_dataset(state, body.dataset)
     if dataset is None:
-        raise _refused("dataset-unknown", body.dataset)
+        raise refused("dataset-unknown", body.dataset)
     if not is_purpose(state, body.purpose):
-        raise _refused("purpose-unknown", body.purpose)
+        raise refused("purpose-unknown", body.purpose)
     if find_legal_basis(state, body.legal_basis) is None:
-        raise _refused("legal-basis-unknown", body.legal_basis)
+        raise refused("legal-basis-unknown", body.legal_basis)
     known = frozenset(field.id for field in dataset.fields)
     for field in body.fields:
         if field not in known:
-            raise _refused("field-unknown", f"{body.dataset} has no field {field}")
+            raise refused("field-unknown", f"{body.dataset} has no field {field}")
     if len(frozenset(body.fields)) != len(body.fields):
-        raise _refused("field-repeated", body.dataset)
+        raise refused("field-repeated", body.dataset)
     if len(frozenset(body.subjects)) != len(body.subjects):
-        raise _refused("subject-repeated", f"{len(body.subjects)} commitments")
+        raise refused("subject-repeated", f"{len(body.subjects)} commitments")
     period_days(body)
 
 
@@ -108,9 +123,9 @@ def period_days(body: ShareRequested) -> int:
     try:
         start, end = date.fromisoformat(body.period_from), date.fromisoformat(body.period_to)
     except ValueError:
-        raise _refused("period-invalid", f"{body.period_from} to {body.period_to}") from None
+        raise refused("period-invalid", f"{body.period_from} to {body.period_to}") from None
     if end < start:
-        raise _refused("period-invalid", f"{body.period_from} is after {body.period_to}")
+        raise refused("period-invalid", f"{body.period_from} is after {body.period_to}")
     return (end - start).days + 1
 
 
@@ -119,39 +134,31 @@ def _check_step(state: StateReader, event: Event, officer: Officer) -> None:
     _require_role(officer, step.role)
     exchange = find_exchange(state, event.exchange)
     if exchange is None:
-        raise _refused("exchange-unknown", event.exchange.hex())
+        raise refused("exchange-unknown", event.exchange.hex())
     party = exchange.requester if step.side == "requester" else exchange.provider
     if event.member != party:
-        raise _refused("not-a-party", f"only {party} may do {event.kind} here")
+        raise refused("not-a-party", f"only {party} may do {event.kind} here")
     if exchange.status not in step.before:
-        raise _refused("exchange-state", f"{event.kind} while {exchange.status}")
+        raise refused("exchange-state", f"{event.kind} while {exchange.status}")
     if step.role == "approver" and event.officer == exchange.requested_by:
-        raise _refused("same-officer", "the requesting officer cannot decide the review")
+        raise refused("same-officer", "the requesting officer cannot decide the review")
     _check_body(state, event, exchange)
 
 
 def _check_body(state: StateReader, event: Event, exchange: Exchange) -> None:
     body = event.body
     if isinstance(body, ShareReceived | ShareRejected) and body.commitment != exchange.commitment:
-        raise _refused("commitment-mismatch", f"delivered was {exchange.commitment.hex()}")
+        raise refused("commitment-mismatch", f"delivered was {exchange.commitment.hex()}")
     if isinstance(body, ShareRejected) and body.code_set not in CODE_SETS:
-        raise _refused("code-set-unknown", body.code_set)
+        raise refused("code-set-unknown", body.code_set)
     if isinstance(body, ShareDelivered):
         dataset = find_dataset(state, exchange.dataset)
         if dataset is None or body.schema_version > dataset.version:
-            raise _refused(
+            raise refused(
                 "schema-version-unknown", f"{exchange.dataset} version {body.schema_version}"
             )
 
 
 def _require_role(officer: Officer, role: str) -> None:
     if role not in officer.roles:
-        raise _refused("role-missing", role)
-
-
-def _unfit(code: str, detail: str) -> RefusedEvent:
-    return RefusedEvent(code, detail, recordable=False)
-
-
-def _refused(code: str, detail: str) -> RefusedEvent:
-    return RefusedEvent(code, detail, recordable=True)
+        raise refused("role-missing", role)

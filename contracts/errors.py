@@ -26,6 +26,16 @@ class RefusedEvent(ContractError):
         self.recordable = recordable
 
 
+def unfit(code: str, detail: str) -> RefusedEvent:
+    """A refusal that no block may hold: whoever proposes it is wrong, and nobody pays for it."""
+    return RefusedEvent(code, detail, recordable=False)
+
+
+def refused(code: str, detail: str) -> RefusedEvent:
+    """A refusal that is recorded: the event uses up its nonce and changes nothing else."""
+    return RefusedEvent(code, detail, recordable=True)
+
+
 class InvalidInclusion(ContractError):
     """A block includes an event that no honest proposer includes."""
 

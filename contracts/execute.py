@@ -17,6 +17,9 @@ from contracts.decision import Decision, Verdict
 from contracts.engine import Contracts, PolicyEngine
 from contracts.errors import InvalidInclusion, InvalidTime, RefusedEvent
 from contracts.facts import Act, block_date
+from contracts.governance.evidence import apply_evidence
+from contracts.governance.proposals import apply_governance
+from contracts.governance.validators import apply_ready, seal
 from contracts.lifecycle import PERMITTED, STATUS_OF_DECISION, STEPS, Step
 from contracts.lookup import (
     find_dataset,
@@ -26,8 +29,9 @@ from contracts.lookup import (
     read_counters,
 )
 from ledger.blocks import RECORDS, Outcome, Record
-from ledger.events import Event, ShareDelivered, ShareRequested
-from ledger.registry import EXCHANGES, PAIR_COUNTERS, Exchange
+from ledger.events import Event, ShareDelivered, ShareRequested, ShareStep
+from ledger.quorum.governance import EvidenceEquivocation, ValidatorReady
+from ledger.registry import EXCHANGES, PAIR_COUNTERS, Exchange, Validator
 from ledger.state import Overlay, StateReader, counters_key, exchange_key, nonce_key
 
 _HOUR_MS = 3_600_000
@@ -51,11 +55,15 @@ class BlockInput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Execution:
-    """Result: the changes, and for each event its record bytes and outcome, in order."""
+    """Result: the changes, and for each event its record bytes and outcome, in order.
+
+    `next_validators`: this is a seal block, and these are the validators of the next epoch.
+    """
 
     overlay: Overlay
     records: tuple[bytes, ...]
     outcomes: tuple[Outcome, ...]
+    next_validators: tuple[Validator, ...] | None
 
 
 def execute(state: StateReader, block: BlockInput, contracts: Contracts) -> Execution:
@@ -129,18 +137,19 @@ class _Run:
         self._outcomes: list[Outcome] = []
 
     def finish(self) -> Execution:
+        """The result. What no event does but the end of the block, is done here."""
         return Execution(
-            overlay=self._overlay, records=tuple(self._records), outcomes=tuple(self._outcomes)
+            next_validators=seal(self._overlay, self._height),
+            overlay=self._overlay,
+            records=tuple(self._records),
+            outcomes=tuple(self._outcomes),
         )
 
     def apply(self, event: Event) -> None:
         """Execute one event. Raises `RefusedEvent` only if no block may include it."""
         try:
             check_event(self._overlay, event, network=self._network, height=self._height)
-            if isinstance(event.body, ShareRequested):
-                outcome = self._request(event, event.body)
-            else:
-                outcome = self._step(event, STEPS[event.kind])
+            outcome = self._execute(event)
         except RefusedEvent as refused:
             if not refused.recordable:
                 raise
@@ -148,6 +157,20 @@ class _Run:
         self._overlay.put(nonce_key(event.member, event.nonce), event.digest)
         self._records.append(RECORDS.encode(Record(entry=2, event=event.data, outcome=outcome)))
         self._outcomes.append(outcome)
+
+    def _execute(self, event: Event) -> Outcome:
+        body = event.body
+        if isinstance(body, ShareRequested):
+            return self._request(event, body)
+        if isinstance(body, ShareStep):
+            return self._step(event, STEPS[event.kind])
+        if isinstance(body, ValidatorReady):
+            apply_ready(self._overlay, event)
+        elif isinstance(body, EvidenceEquivocation):
+            apply_evidence(self._overlay, event, body)
+        else:
+            apply_governance(self._overlay, event)
+        return _outcome(None, "")
 
     def _request(self, event: Event, body: ShareRequested) -> Outcome:
         requester, provider = event.member, body.provider

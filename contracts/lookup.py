@@ -2,9 +2,11 @@
 
 from functools import lru_cache
 
+from ledger.quorum.governance import PROPOSALS, Proposal
 from ledger.registry import (
     DATASETS,
     EMPTY_COUNTERS,
+    EPOCH_RECORDS,
     EXCHANGES,
     FREEZES,
     LEGAL_BASES,
@@ -12,7 +14,11 @@ from ledger.registry import (
     OFFICERS,
     PAIR_COUNTERS,
     PARAMETERS,
+    PENDINGS,
+    REACHABLES,
+    VALIDATOR_LISTS,
     Dataset,
+    EpochRecord,
     Exchange,
     Freeze,
     LegalBasis,
@@ -20,18 +26,28 @@ from ledger.registry import (
     Officer,
     PairCounters,
     Parameters,
+    PendingChange,
+    Reachable,
+    Validator,
 )
 from ledger.state import (
+    EPOCH_KEY,
     FREEZES_KEY,
     PARAMETERS_KEY,
+    PENDING_KEY,
+    VALIDATORS_KEY,
     StateReader,
     counters_key,
     dataset_key,
+    epoch_key,
+    evidence_key,
     exchange_key,
     legal_basis_key,
     member_key,
     officer_key,
+    proposal_key,
     purpose_key,
+    reachable_key,
 )
 
 _MEMO_ENTRIES_MAX = 4_096
@@ -42,6 +58,9 @@ _decode_dataset = lru_cache(_MEMO_ENTRIES_MAX)(DATASETS.decode)
 _decode_basis = lru_cache(_MEMO_ENTRIES_MAX)(LEGAL_BASES.decode)
 _decode_freezes = lru_cache(16)(FREEZES.decode)
 _decode_parameters = lru_cache(16)(PARAMETERS.decode)
+_decode_validators = lru_cache(16)(VALIDATOR_LISTS.decode)
+_decode_epoch = lru_cache(16)(EPOCH_RECORDS.decode)
+_decode_pending = lru_cache(16)(PENDINGS.decode)
 
 
 def find_member(state: StateReader, member: str) -> Member | None:
@@ -98,3 +117,49 @@ def read_parameters(state: StateReader) -> Parameters:
     data = state.get(PARAMETERS_KEY)
     assert data is not None, "a state without parameters was not made from a genesis"
     return _decode_parameters(data)
+
+
+def read_validators(state: StateReader) -> tuple[Validator, ...]:
+    """Validators of the epoch in force, in the order that votes count them."""
+    data = state.get(VALIDATORS_KEY)
+    assert data is not None, "a state without validators was not made from a genesis"
+    return _decode_validators(data)
+
+
+def read_epoch(state: StateReader) -> EpochRecord:
+    """Record of the epoch in force, which is that of the next block."""
+    data = state.get(EPOCH_KEY)
+    assert data is not None, "a state without an epoch was not made from a genesis"
+    record = find_epoch(state, int.from_bytes(data, "big"))
+    assert record is not None, "every epoch has its record"
+    return record
+
+
+def find_epoch(state: StateReader, epoch: int) -> EpochRecord | None:
+    """Record of an epoch, past or in force, or None."""
+    data = state.get(epoch_key(epoch))
+    return None if data is None else _decode_epoch(data)
+
+
+def read_pending(state: StateReader) -> PendingChange | None:
+    """The decided change of the validator list that waits, or None."""
+    data = state.get(PENDING_KEY)
+    assert data is not None, "a state that says nothing of a change was not made from a genesis"
+    return _decode_pending(data).change
+
+
+def find_proposal(state: StateReader, proposal: bytes) -> Proposal | None:
+    """Proposal by the digest of the event that proposed it, or None."""
+    data = state.get(proposal_key(proposal))
+    return None if data is None else PROPOSALS.decode(data)
+
+
+def find_reachable(state: StateReader, member: str) -> Reachable | None:
+    """Where a member's node is reached; None for those that genesis named."""
+    data = state.get(reachable_key(member))
+    return None if data is None else REACHABLES.decode(data)
+
+
+def find_evidence(state: StateReader, epoch: int, view: int, member: str) -> bytes | None:
+    """Digest of the event that holds evidence about a member in one view, or None."""
+    return state.get(evidence_key(epoch, view, member))

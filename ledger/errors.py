@@ -41,6 +41,10 @@ class InvalidProof(LedgerError):
     """An inclusion or consistency proof does not verify."""
 
 
+class InvalidEvidence(LedgerError):
+    """Two votes do not prove that a validator contradicted itself."""
+
+
 class InvalidCheckpoint(LedgerError):
     """A checkpoint is malformed, unsigned, or lacks a quorum of cosignatures."""
 
@@ -51,6 +55,10 @@ class StoreFailed(LedgerError):
 
 class SnapshotGone(LedgerError):
     """A snapshot of the store was closed, by its owner or because the store had to grow."""
+
+
+class StagingEnded(LedgerError):
+    """The log moved on by itself while entries were being put behind its tip."""
 
 
 class CorruptStore(LedgerError):

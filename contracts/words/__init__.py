@@ -69,6 +69,11 @@ def kind_word(kind: str, language: Language) -> str:
     return str(catalogue(language)["kinds"][kind])
 
 
+def proposal_word(status: str, language: Language) -> str:
+    """Word for the state of a proposal."""
+    return str(catalogue(language)["proposals"][status])
+
+
 def role_word(role: str, language: Language) -> str:
     """Word for an officer's role."""
     return str(catalogue(language)["roles"][role])

@@ -18,12 +18,12 @@ from msgspec import Meta
 
 from ledger.codec import Codec, Value
 from ledger.keys import SecretKey, verify_signature
+from ledger.quorum.votes import VOTE_BYTES_MAX
 from ledger.registry import Validator
 from ledger.scalars import Hash32, Identifier, PeerAddress, SignatureBytes, Text, Uint
 
 POSSESSION_DOMAIN = b"tallystick/possession/v1\0"
 ACTIONS_MAX = 8
-VOTE_BYTES_MAX = 256
 
 VoteBytes = Annotated[bytes, Meta(min_length=1, max_length=VOTE_BYTES_MAX)]
 
@@ -93,14 +93,18 @@ class EvidenceEquivocation(Value, frozen=True, kw_only=True):
     second: VoteBytes
 
 
+ProposalStatus = Literal["open", "enacted", "sealed", "abandoned", "withdrawn"]
+
+
 class Proposal(Value, frozen=True, kw_only=True):
     """State of a proposal; its id is the digest of the event that proposed it.
 
     `approved` and `rejected` are the members that said so, sorted; who of them counts is decided
-    when they are counted. An open proposal whose `ballots_until_height` is past stays as it is.
+    when they are counted. An open proposal whose `ballots_until_height` is past stays as it is. One
+    that was enacted is pending until a seal block puts it in force, or another abandons it.
     """
 
-    status: Literal["open", "enacted", "withdrawn"]
+    status: ProposalStatus
     member: Identifier
     actions: Annotated[tuple[Action, ...], Meta(min_length=1, max_length=ACTIONS_MAX)]
     activate_height: Uint

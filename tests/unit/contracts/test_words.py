@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -12,14 +13,16 @@ from contracts.words import (
     decision_word,
     describe,
     kind_word,
+    proposal_word,
     role_word,
     status_word,
 )
 from ledger.errors import InvalidEvent
 from ledger.events import BODY_TYPES, parse_event
+from ledger.quorum.governance import ProposalStatus
 
 ROOT = Path(__file__).parents[3]
-RAISED = re.compile(r'(?:_unfit|_refused|InvalidEvent)\(\s*"([a-z-]+)"')
+RAISED = re.compile(r'(?:\bunfit|\brefused|InvalidEvent|Fault)\(\s*(?:code=)?"([a-z-]+)"')
 
 
 def flat(tree: object, path: str = "") -> dict[str, str]:
@@ -45,6 +48,8 @@ def test_every_state_role_and_decision_has_a_word() -> None:
         for role in ("requester", "approver", "provider", "admin", "auditor", "supervisor"):
             assert role_word(role, language)
         assert len({kind_word(kind, language) for kind, _ in BODY_TYPES}) == len(BODY_TYPES)
+        states = get_args(ProposalStatus)
+        assert len({proposal_word(state, language) for state in states}) == len(states) == 5
         for verdict in ("permit", "review", "deny"):
             assert decision_word(verdict, language)
 
@@ -68,8 +73,8 @@ def test_ledger_codes_have_words() -> None:
 
 
 def test_every_code_in_the_source_has_words() -> None:
-    places = ("contracts/admission.py", "contracts/execute.py", "ledger/events.py")
-    codes = {code for name in places for code in RAISED.findall((ROOT / name).read_text("utf-8"))}
-    assert len(codes) >= 25
+    places = [path for part in ("contracts", "ledger") for path in (ROOT / part).rglob("*.py")]
+    codes = {code for path in places for code in RAISED.findall(path.read_text("utf-8"))}
+    assert len(codes) >= 54
     for language in LANGUAGES:
         assert codes <= catalogue(language)["codes"].keys()

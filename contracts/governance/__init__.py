@@ -1,0 +1,1 @@
+"""How the members change their list of validators, and what validators report of each other."""
