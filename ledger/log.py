@@ -11,15 +11,41 @@ An X row lists a record under what it belongs to, an exchange or a proposal, if 
 
 Integers are big-endian. The `Tip` under `M tip` says how far the log goes; whatever contradicts it
 is `CorruptStore`.
+
+Catching up by snapshot moves the tip over many blocks at once. What it brings is written beside
+what is read: entries, proven under a checkpoint, with their indexes behind the tip (`Staging`; how
+far they go stands under `M staged`), and the state at the new tip as another generation,
+
+    G generation(4) state key         state value (generation 0 is `S state key`)
+
+The switch is one small batch: tip, and the generation to read under `M generation`. A crash before
+it leaves the old log, and staged entries from which the next attempt goes on; a crash after it the
+new log, and an old state that `clean` removes in steps.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ledger.blocks import HEADERS, Header, hash_header
+from ledger.blocks import HEADERS, hash_header
+from ledger.catchup.staging import (
+    FIRST_STATE,
+    STAGED,
+    STAGES,
+    STATES,
+    ProvenBlock,
+    Staged,
+    Staging,
+    StateSnapshot,
+    add_rows,
+    after_prefix,
+    entry_key,
+    grow_tiles,
+    state_prefix,
+    tile_key,
+)
 from ledger.codec import Codec, Value
-from ledger.errors import CorruptStore, InvalidEncoding
+from ledger.errors import CorruptStore, InvalidEncoding, StagingEnded
 from ledger.genesis import Genesis, genesis_state, hash_genesis
 from ledger.scalars import Hash32, Uint
 from ledger.state import LANES_BYTES, StateDigest
@@ -34,6 +60,7 @@ from ledger.tlog.tiles import (
 )
 
 _TIP = b"Mtip"
+_GENERATION = b"Mgeneration"
 _RECENT_VALUES_MAX = 20_000
 _HASHES_MAX = 32_768
 
@@ -56,20 +83,9 @@ _TIPS = Codec(Tip, size_bytes_max=8_192)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FinalizedBlock:
-    """A final, executed block.
+class FinalizedBlock(ProvenBlock):
+    """A final block executed here; state changes, tree head and accumulator are those after it."""
 
-    `exchanges` has what each record belongs to (`Event.subject`), `leaf_hashes` those of header and
-    records; `range` and `accumulator` are those after the block.
-    """
-
-    header_bytes: bytes
-    header: Header
-    block_hash: bytes
-    records: tuple[bytes, ...]
-    leaf_hashes: tuple[bytes, ...]
-    digests: tuple[bytes, ...]
-    exchanges: tuple[bytes, ...]
     changes: Mapping[bytes, bytes]
     range: CompactRange
     accumulator: bytes
@@ -95,7 +111,13 @@ class Log:
                 f"the store belongs to network {self.tip.network.hex()}, not to"
                 f" {self.network.hex()}"
             )
-        self._edges = self._read_edges()
+        self._generation = int.from_bytes(store.get(_GENERATION) or b"", "big")
+        self._prefix = state_prefix(self._generation)
+        self._filling: int | None = None
+        self._clean_from = b""
+        self._staging: Staging | None = None
+        self._staged = self._read_staged()
+        self._edges = self._read_edges(self.tree_size)
         # A complete subtree never changes; proofs of neighbours share most of theirs.
         self._hashes: dict[tuple[int, int], Hash] = {}
         self._recent: dict[bytes, bytes] = {}
@@ -124,20 +146,138 @@ class Log:
         size = self.range.size
         for block in blocks:
             assert block.header.tree_size == size, "blocks must follow the tip"
-            self._add_entries(changes, block, size)
+            add_rows(changes, block)
+            for key, value in block.changes.items():
+                changes[self._prefix + key] = value
             size += 1 + len(block.records)
         leaves = [leaf for block in blocks for leaf in block.leaf_hashes]
         after, grown = self.range.grow(leaves)
         assert not blocks or after == blocks[-1].range, "tree head differs from the block's"
-        _grow_tiles(changes, edges, self.range.size, grown)
+        grow_tiles(changes, edges, self.range.size, grown)
         for name, value in (extra or {}).items():
             changes[b"M" + name] = value
         tip = self._tip_after(blocks[-1]) if blocks else self.tip
         changes[_TIP] = _TIPS.encode(tip)
+        staged = self._staged
+        if staged is not None and blocks:
+            # Tiles of staged entries may now be narrower than these: none can be built on.
+            staged = Staged(version=1, end=staged.end, head=b"", header_index=0)
+            staged = staged if staged.end > size else None
+            changes[STAGED] = STAGES.encode(staged) if staged is not None else None
+            self._staging = None
         self._store.write(changes)
         for block in blocks:
             self._remember(block.changes)
-        self.tip, self.range, self._edges = tip, after, edges
+        self.tip, self.range, self._edges, self._staged = tip, after, edges, staged
+
+    # --- catching up by snapshot --------------------------------------------------------------
+
+    def stage(self) -> Staging:
+        """Begin to put proven entries behind the tip, after those that stand there already.
+
+        It ends with `switch`, or with the next `append`.
+        """
+        staged = self._staged
+        if staged is not None and staged.head:
+            tree = CompactRange.decode(staged.head)
+            header_bytes = self.read_entry(staged.header_index)
+        else:
+            tree = self.range
+            at = self.header_index(self.tip.height) if self.tip.height else -1
+            header_bytes = self.read_entry(at) if at >= 0 else b""
+        self._staging = Staging(
+            tree=tree,
+            edges=self._read_edges(tree.size),
+            header=HEADERS.decode(header_bytes) if header_bytes else None,
+            block_hash=hash_header(header_bytes) if header_bytes else self.network,
+        )
+        return self._staging
+
+    def write_staged(self, staging: Staging, rows: Mapping[bytes, bytes | None]) -> None:
+        """Write what `staging.add` gave, in one durable batch. Raises `StagingEnded`."""
+        self._check_staging(staging)
+        self._store.write(rows)
+        self._staged = STAGES.decode(rows[STAGED] or b"")
+
+    def open_generation(self) -> int:
+        """Number of a new, empty state beside the one that is read."""
+        newest = self._generation
+        for key, _ in self._store.scan(STATES, after_prefix(STATES), reverse=True):
+            newest = max(newest, int.from_bytes(key[1:5], "big"))
+            break
+        self._filling = newest + 1
+        return self._filling
+
+    def write_state(self, generation: int, pairs: Sequence[tuple[bytes, bytes]]) -> None:
+        """Write pairs of a state that is not read yet, in one durable batch."""
+        assert generation == self._filling, "only the newest generation is filled"
+        prefix = state_prefix(generation)
+        self._store.write({prefix + key: value for key, value in pairs})
+
+    def close_generation(self) -> None:
+        """Give up the state that is being written; `clean` removes it."""
+        self._filling = None
+        self._clean_from = b""
+
+    def switch(
+        self,
+        staging: Staging,
+        generation: int,
+        accumulator: bytes,
+        extra: Mapping[bytes, bytes] | None = None,
+    ) -> None:
+        """Make the last staged block the tip, and the new generation its state: one small batch.
+
+        The caller has proven the entries, and that `accumulator` is that of all pairs of the
+        generation. Raises `StagingEnded`.
+        """
+        self._check_staging(staging)
+        header = staging.header
+        assert header is not None, "nothing is staged"
+        assert generation == self._filling, "another generation is filled"
+        assert StateDigest(accumulator).digest() == header.state_digest, "the state is another one"
+        tip = Tip(
+            version=1,
+            network=self.network,
+            epoch=header.epoch,
+            height=header.height,
+            view=header.view,
+            block_hash=staging.block_hash,
+            time_ms=header.time_ms,
+            range=staging.range.encode(),
+            accumulator=accumulator,
+        )
+        changes: dict[bytes, bytes | None] = {_TIP: _TIPS.encode(tip), STAGED: None}
+        changes[_GENERATION] = generation.to_bytes(4, "big")
+        for name, value in (extra or {}).items():
+            changes[b"M" + name] = value
+        self._store.write(changes)
+        self.tip, self.range, self._edges = tip, staging.range, staging.edges
+        self._generation, self._prefix = generation, state_prefix(generation)
+        self._staging, self._staged = None, None
+        self._recent.clear()
+        self.close_generation()
+
+    def clean(self, rows_max: int) -> bool:
+        """Delete some rows of states that are not read any more; False when none is left."""
+        changes: dict[bytes, bytes | None] = {}
+        for start, end in self._unread_states():
+            for key, _ in self._store.scan(max(start, self._clean_from), end):
+                changes[key] = None
+                if len(changes) == rows_max:
+                    break
+            if len(changes) == rows_max:
+                break
+        if not changes:
+            return False
+        # The scan would walk over all that was deleted before.
+        self._clean_from = max(changes)
+        self._store.write(changes)
+        return True
+
+    def snapshot(self) -> StateSnapshot:
+        """The state after the tip, for a peer."""
+        return StateSnapshot(self._store.snapshot(), self._prefix, self.tip.height, self.tree_size)
 
     # --- reading ------------------------------------------------------------------------------
 
@@ -145,7 +285,7 @@ class Log:
         """State value of `key`, or None."""
         value = self._recent.get(key)
         if value is None:
-            value = self._store.get(b"S" + key)
+            value = self._store.get(self._prefix + key)
             if value is not None:
                 self._remember({key: value})
         return value
@@ -156,17 +296,19 @@ class Log:
 
     def scan_state(self, prefix: bytes, start: bytes, limit: int) -> list[tuple[bytes, bytes]]:
         """Up to `limit` state pairs under `prefix` with keys >= `start`, in key order."""
-        first = b"S" + max(prefix, start)
+        state = self._prefix
         pairs: list[tuple[bytes, bytes]] = []
-        for key, value in self._store.scan(first, _after_prefix(b"S" + prefix)):
+        for key, value in self._store.scan(
+            state + max(prefix, start), after_prefix(state + prefix)
+        ):
             if len(pairs) >= limit:
                 break
-            pairs.append((key[1:], value))
+            pairs.append((key[len(state) :], value))
         return pairs
 
     def read_entry(self, index: int) -> bytes:
         """Entry `index`. Raises `CorruptStore` when it should be there and is not."""
-        entry = self._store.get(_entry_key(index))
+        entry = self._store.get(entry_key(index))
         if entry is None:
             raise CorruptStore(f"entry {index} of {self.tree_size} is missing")
         return entry
@@ -176,7 +318,7 @@ class Log:
         end = min(start + count, self.tree_size)
         if start >= end:
             return []
-        entries = [value for _, value in self._store.scan(_entry_key(start), _entry_key(end))]
+        entries = [value for _, value in self._store.scan(entry_key(start), entry_key(end))]
         if len(entries) != end - start:
             raise CorruptStore(f"of the entries {start} to {end} only {len(entries)} are there")
         return entries
@@ -188,7 +330,7 @@ class Log:
             return known
         tile_level, height = divmod(level, TILE_HEIGHT)
         tile, start = divmod(index << height, TILE_WIDTH)
-        data = self._store.get(_tile_key(tile_level, tile)) or b""
+        data = self._store.get(tile_key(tile_level, tile)) or b""
         end = (start + (1 << height)) * HASH_BYTES
         if end > len(data):
             raise CorruptStore(f"subtree {index} of level {level} is missing")
@@ -212,13 +354,15 @@ class Log:
             return None
         if tile.level == ENTRIES_LEVEL:
             return encode_entries(self.read_entries(first, tile.width))
-        data = self._store.get(_tile_key(tile.level, tile.index)) or b""
+        data = self._store.get(tile_key(tile.level, tile.index)) or b""
         return data[: tile.width * HASH_BYTES]
 
     def index_of_event(self, digest: bytes) -> int | None:
         """Index of the record of an event, or None."""
         value = self._store.get(b"D" + digest)
-        return None if value is None else int.from_bytes(value, "big")
+        index = None if value is None else int.from_bytes(value, "big")
+        # Rows behind the tip belong to staged entries.
+        return None if index is None or index >= self.tree_size else index
 
     def header_index(self, height: int) -> int:
         """Index of the header entry of the block at `height` (from 1)."""
@@ -238,10 +382,8 @@ class Log:
     def exchange_indexes(self, exchange: bytes) -> list[int]:
         """Indexes of the records of an exchange, in order."""
         start = b"X" + exchange
-        return [
-            int.from_bytes(key[-8:], "big")
-            for key, _ in self._store.scan(start, _after_prefix(start))
-        ]
+        end = start + self.tree_size.to_bytes(8, "big")
+        return [int.from_bytes(key[-8:], "big") for key, _ in self._store.scan(start, end)]
 
     def read_block(self, height: int) -> tuple[bytes, list[bytes]]:
         """Header bytes and record bytes of the block at `height`."""
@@ -294,23 +436,30 @@ class Log:
             accumulator=block.accumulator,
         )
 
-    def _add_entries(
-        self, changes: dict[bytes, bytes | None], block: FinalizedBlock, start: int
-    ) -> None:
-        place = start.to_bytes(8, "big")
-        height = block.header.height.to_bytes(8, "big")
-        changes[b"E" + place] = block.header_bytes
-        changes[b"B" + height] = place + block.block_hash
-        changes[b"I" + place] = height
-        rows = zip(block.records, block.digests, block.exchanges, strict=True)
-        for index, (record, digest, exchange) in enumerate(rows, start=start + 1):
-            place = index.to_bytes(8, "big")
-            changes[b"E" + place] = record
-            changes[b"D" + digest] = place
-            if exchange:
-                changes[b"X" + exchange + place] = b""
-        for key, value in block.changes.items():
-            changes[b"S" + key] = value
+    def _check_staging(self, staging: Staging) -> None:
+        if staging is not self._staging:
+            raise StagingEnded("the log went on by itself")
+
+    def _unread_states(self) -> Iterator[tuple[bytes, bytes]]:
+        """Key ranges, in order, of the generations that are neither read nor being written."""
+        start = STATES
+        read = {self._generation, self._filling} - {None, 0}
+        for prefix in sorted(state_prefix(generation) for generation in read if generation):
+            yield start, prefix
+            start = after_prefix(prefix)
+        yield start, after_prefix(STATES)
+        if self._generation:
+            yield FIRST_STATE, after_prefix(FIRST_STATE)
+
+    def _read_staged(self) -> Staged | None:
+        data = self._store.get(STAGED)
+        try:
+            staged = None if data is None else STAGES.decode(data)
+            if staged is not None and staged.head:
+                CompactRange.decode(staged.head)
+        except InvalidEncoding as error:
+            raise CorruptStore(f"the mark of staged entries is damaged: {error}") from None
+        return staged
 
     def _block_row(self, height: int) -> bytes:
         row = self._store.get(b"B" + height.to_bytes(8, "big"))
@@ -318,16 +467,19 @@ class Log:
             raise CorruptStore(f"block {height} of {self.tip.height} is missing")
         return row
 
-    def _read_edges(self) -> dict[int, list[Hash]]:
-        """The hashes of the last, partial tile of each level."""
+    def _read_edges(self, size: int) -> dict[int, list[Hash]]:
+        """The hashes of the last, partial tile of each level in the tree of `size` entries."""
         edges: dict[int, list[Hash]] = {}
-        level, count = 0, self.tree_size
+        level, count = 0, size
         while count:
             width = count % TILE_WIDTH
-            data = self._store.get(_tile_key(level, count // TILE_WIDTH)) if width else b""
-            if data is None or len(data) != width * HASH_BYTES:
+            data = self._store.get(tile_key(level, count // TILE_WIDTH)) if width else b""
+            # Staged entries may have made it wider.
+            is_exact = self._staged is None and width > 0
+            end = width * HASH_BYTES
+            if data is None or len(data) < end or (is_exact and len(data) > end):
                 raise CorruptStore(f"the last tile of level {level} contradicts the tree size")
-            edges[level] = [data[at : at + HASH_BYTES] for at in range(0, len(data), HASH_BYTES)]
+            edges[level] = [data[at : at + HASH_BYTES] for at in range(0, end, HASH_BYTES)]
             level, count = level + 1, count >> TILE_HEIGHT
         return edges
 
@@ -340,8 +492,9 @@ class Log:
         ]
         if tuple(subtrees) != self.range.hashes:
             raise CorruptStore("the tiles contradict the tree head")
-        if self._store.get(_entry_key(self.tree_size)) is not None:
-            raise CorruptStore(f"there is an entry behind the {self.tree_size} of the tip")
+        end = max(self.tree_size, self._staged.end if self._staged is not None else 0)
+        if self._store.get(entry_key(end)) is not None:
+            raise CorruptStore(f"there is an entry behind the {end} that are known")
         if self.tip.height == 0:
             return
         header_bytes = self.read_entry(self.header_index(self.tip.height))
@@ -350,43 +503,3 @@ class Log:
         digest = StateDigest(self.accumulator).digest()
         if HEADERS.decode(header_bytes).state_digest != digest:
             raise CorruptStore("the state accumulator contradicts the last header")
-
-
-def _grow_tiles(
-    changes: dict[bytes, bytes | None],
-    edges: dict[int, list[Hash]],
-    size_before: int,
-    grown: Sequence[Sequence[Hash]],
-) -> None:
-    """Add new hashes to the tiles of each level; `edges` becomes the partial tiles after it."""
-    for level, hashes in _tile_rows(grown):
-        edge = edges.setdefault(level, [])
-        tile = (size_before >> (TILE_HEIGHT * level)) // TILE_WIDTH
-        edge.extend(hashes)
-        while True:
-            width = min(len(edge), TILE_WIDTH)
-            if width:
-                changes[_tile_key(level, tile)] = b"".join(edge[:width])
-            if width < TILE_WIDTH:
-                break
-            del edge[:TILE_WIDTH]
-            tile += 1
-
-
-def _tile_rows(grown: Sequence[Sequence[Hash]]) -> Iterator[tuple[int, Sequence[Hash]]]:
-    for level in range(0, len(grown), TILE_HEIGHT):
-        yield level // TILE_HEIGHT, grown[level]
-
-
-def _after_prefix(prefix: bytes) -> bytes:
-    """The first key behind all keys with this prefix, which does not end with 0xff only."""
-    stem = prefix.rstrip(b"\xff")
-    return stem[:-1] + bytes([stem[-1] + 1])
-
-
-def _entry_key(index: int) -> bytes:
-    return b"E" + index.to_bytes(8, "big")
-
-
-def _tile_key(level: int, tile: int) -> bytes:
-    return b"T" + bytes([level]) + tile.to_bytes(8, "big")

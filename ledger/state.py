@@ -21,7 +21,7 @@ can compute it afresh. `digest` = SHA-256(domain || accumulator).
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from ledger.errors import CorruptStore
@@ -30,6 +30,8 @@ STATE_DOMAIN = b"tallystick/state/v1\0"
 LANES_BYTES = 2_048
 
 _LANE_MASK = int.from_bytes(b"\x00\x00\xff\xff" * 512, "big")
+# Sums of 16-bit lanes in 32-bit fields overflow after this many.
+_PAIRS_PER_SUM = 65_536
 _CARRY = int.from_bytes(b"\x00\x01\x00\x00" * 512, "big")
 
 
@@ -57,6 +59,19 @@ class StateDigest:
         lanes = _expand(key, value)
         self._even = (self._even + (lanes & _LANE_MASK)) & _LANE_MASK
         self._odd = (self._odd + ((lanes >> 16) & _LANE_MASK)) & _LANE_MASK
+
+    def add_all(self, pairs: Sequence[tuple[bytes, bytes]]) -> None:
+        """Count many pairs in, faster than one by one."""
+        for start in range(0, len(pairs), _PAIRS_PER_SUM):
+            total = even = 0
+            for key, value in pairs[start : start + _PAIRS_PER_SUM]:
+                lanes = _expand(key, value)
+                total += lanes
+                even += lanes & _LANE_MASK
+            # What is left of the sum, apart from the even lanes, is that of the odd lanes.
+            odd = (total - even) >> 16
+            self._even = (self._even + (even & _LANE_MASK)) & _LANE_MASK
+            self._odd = (self._odd + (odd & _LANE_MASK)) & _LANE_MASK
 
     def remove(self, key: bytes, value: bytes) -> None:
         """Count the pair out. A lane borrows from the guard bit above it, never from a lane."""
