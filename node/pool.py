@@ -6,7 +6,8 @@ So a pool that is not empty always is a reason to make a block.
 """
 
 import heapq
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from ledger.events import Event
@@ -29,11 +30,17 @@ class PoolFull(Exception):
         self.scope = scope
 
 
-class Pool:
-    """Pending events by digest, in order of arrival."""
+def _mono_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
 
-    def __init__(self, limits: PoolLimits) -> None:
+
+class Pool:
+    """Pending events by digest, in order of arrival. `now_ms` is only for saying how long."""
+
+    def __init__(self, limits: PoolLimits, now_ms: Callable[[], int] = _mono_ms) -> None:
         self._limits = limits
+        self._now_ms = now_ms
+        self._arrived_ms: dict[bytes, int] = {}
         self._events: dict[bytes, Event] = {}
         self._by_nonce: dict[tuple[str, bytes], bytes] = {}
         self._of_member: dict[str, int] = {}
@@ -48,6 +55,16 @@ class Pool:
 
     def __contains__(self, digest: bytes) -> bool:
         return digest in self._events
+
+    @property
+    def events_max(self) -> int:
+        """How many events may wait."""
+        return self._limits.events_max
+
+    def oldest_ms(self) -> int:
+        """How long the event waits that came first; 0 when none waits."""
+        arrived_ms = next(iter(self._arrived_ms.values()), None)
+        return 0 if arrived_ms is None else self._now_ms() - arrived_ms
 
     def get(self, digest: bytes) -> Event | None:
         """The pending event with this digest, or None."""
@@ -78,6 +95,7 @@ class Pool:
         if rival is not None:
             self._remove(rival)
         self._events[event.digest] = event
+        self._arrived_ms[event.digest] = self._now_ms()
         self._by_nonce[event.member, event.nonce] = event.digest
         self._of_member[event.member] = self._of_member.get(event.member, 0) + 1
         self._bytes += len(event.data)
@@ -115,7 +133,7 @@ class Pool:
         event = self._events.pop(digest, None)
         if event is None:
             return
-        del self._by_nonce[event.member, event.nonce]
+        del self._by_nonce[event.member, event.nonce], self._arrived_ms[digest]
         self._bytes -= len(event.data)
         left = self._of_member[event.member] - 1
         if left:

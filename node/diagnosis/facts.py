@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from node.peers.software import Software
+
 Members = tuple[str, ...]
 
 
@@ -17,14 +19,6 @@ class Standing(StrEnum):
     JOINING = "joining"
     REMOVED = "removed"
     OBSERVER = "observer"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Software:
-    """What a node runs; all of a network must decide with one contract engine."""
-
-    version: str
-    engine: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

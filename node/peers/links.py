@@ -24,6 +24,7 @@ from aiohttp import web
 
 from node.config import Address
 from node.errors import StartRefused
+from node.peers.software import Software, own_software, read_software
 
 LOG = structlog.get_logger("links")
 
@@ -62,6 +63,7 @@ class _Outgoing:
     size_bytes: int = 0
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     dropped: int = 0
+    dropped_ms: int = 0
     is_connected: bool = False
 
     def push(self, frame: bytes, channel: Channel) -> None:
@@ -74,6 +76,7 @@ class _Outgoing:
         ):
             self.size_bytes -= len(self.frames.popleft())
             self.dropped += 1
+            self.dropped_ms = time.monotonic_ns() // 1_000_000
         self.ready.set()
 
     def pop(self) -> bytes:
@@ -97,12 +100,15 @@ class Links:
         key_file: str,
         on_frame: Callable[[str, Channel, bytes], None],
         on_connected: Callable[[str], None],
+        software: Software | None = None,
     ) -> None:
         self._listen = listen
         self._certificate_file = certificate_file
         self._key_file = key_file
         self._on_frame = on_frame
         self._on_connected = on_connected
+        self._software = software or own_software()
+        self._software_of: dict[str, Software] = {}
         self._peers: dict[str, Peer] = {}
         self._member_of: dict[bytes, str] = {}
         self._outgoing: dict[tuple[str, Channel], _Outgoing] = {}
@@ -183,6 +189,19 @@ class Links:
         """Frames dropped since start because a peer was too slow."""
         return self._dropped_before + sum(each.dropped for each in self._outgoing.values())
 
+    def last_drop_ms(self) -> int:
+        """Monotonic time of the last dropped frame; 0 when none was."""
+        return max((each.dropped_ms for each in self._outgoing.values()), default=0)
+
+    def software_of(self, peer: str) -> Software | None:
+        """What the peer said that it runs when it connected; None when it said nothing."""
+        return self._software_of.get(peer)
+
+    def address_of(self, peer: str) -> str:
+        """Where the peer is dialled; empty when it has no address here."""
+        known = self._peers.get(peer)
+        return "" if known is None or known.address is None else str(known.address)
+
     async def listen(self) -> None:
         """Start accepting peers. Raises `StartRefused` when the port is taken."""
         app = web.Application(client_max_size=FRAME_BYTES_MAX)
@@ -258,6 +277,7 @@ class Links:
                     max_msg_size=FRAME_BYTES_MAX,
                     compress=0,
                     timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
+                    headers=self._software.headers(),
                 ) as socket:
                     pause_s = RECONNECT_MIN_S
                     await self._talk(socket, outgoing, peer.member)
@@ -294,6 +314,9 @@ class Links:
             peer = self._identify(request)
             if peer is None:
                 return web.Response(status=403, text="certificate is not pinned in this network")
+            software = read_software(request.headers)
+            if software is not None:
+                self._software_of[peer] = software
             socket = web.WebSocketResponse(
                 max_msg_size=FRAME_BYTES_MAX, heartbeat=HEARTBEAT_S, compress=False
             )

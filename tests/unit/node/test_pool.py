@@ -94,3 +94,19 @@ def test_the_expiry_queue_does_not_grow_with_the_events_of_all_time() -> None:
         held.add(event)
         held.settle([event], 1)
     assert len(held._expiry) <= 1_025
+
+
+def test_the_pool_says_how_long_its_oldest_event_waits() -> None:
+    now_ms = [1_000]
+    kept = Pool(PoolLimits(events_max=4, events_per_member_max=3), lambda: now_ms[0])
+    assert kept.oldest_ms() == 0
+    first, second = events(2)
+    kept.add(first)
+    now_ms[0] = 4_000
+    kept.add(second)
+    assert kept.oldest_ms() == 3_000
+    kept.remove([first.digest])
+    now_ms[0] = 4_500
+    assert kept.oldest_ms() == 500
+    kept.remove([second.digest])
+    assert kept.oldest_ms() == 0

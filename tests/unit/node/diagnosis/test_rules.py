@@ -15,13 +15,13 @@ from node.diagnosis.facts import (
     Facts,
     PeerFacts,
     PoolFacts,
-    Software,
     Standing,
     SyncFacts,
     ViewFacts,
 )
 from node.diagnosis.rules import DAY_MS, MIB, Severity, diagnose, worst
 from node.diagnosis.words import catalogue, describe
+from node.peers.software import Software
 
 ME, PEERS = "cn-1-tax", ("cn-2-tax", "cn-3-tax", "cn-4-tax")
 NOW_MS = 1_800_000_000_000
