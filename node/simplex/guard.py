@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 from nacl import bindings
 
+from ledger.events import Event, NodeBody, sign_event
+from ledger.keys import SecretKey
 from node.simplex.errors import ConflictingVote
 from node.simplex.types import FloorRecord, OwnVote, Records
 
@@ -36,10 +38,11 @@ class _Entry:
 
 
 class GuardedSigner:
-    """Signs votes and statuses of one validator on one network with one Ed25519 key."""
+    """Signs votes, statuses and events of one validator on one network with one Ed25519 key."""
 
     def __init__(self, *, seed: bytes, network_id: bytes) -> None:
         self.public_key, self._secret_key = bindings.crypto_sign_seed_keypair(seed)
+        self._event_key = SecretKey(seed)
         self._network_id = network_id
         self._floor = (0, 0)
         self._table: dict[tuple[int, int], _Entry] = {}
@@ -73,6 +76,19 @@ class GuardedSigner:
         if not message.startswith(_STATUS_DOMAIN + self._network_id):
             raise ConflictingVote("not the bytes of a status of this network")
         return bindings.crypto_sign(message, self._secret_key)[:64]
+
+    def sign_event(
+        self, body: NodeBody, *, member: str, nonce: bytes, expires_height: int
+    ) -> Event:
+        """Event of a node, signed with its consensus key under the domain of events."""
+        return sign_event(
+            self._event_key,
+            network=self._network_id,
+            member=member,
+            nonce=nonce,
+            expires_height=expires_height,
+            body=body,
+        )
 
     def advance_floor(self, *, epoch: int, view: int) -> None:
         """Nothing at or below is signed any more; a floor never moves back (I8)."""
