@@ -21,6 +21,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from ledger.codec import Value
 from ledger.genesis import Genesis, verify_genesis
 from ledger.keys import SecretKey
+from ledger.quorum.governance import AddValidator, prove_possession
 from ledger.registry import (
     Dataset,
     Freeze,
@@ -38,6 +39,7 @@ from tools.exits import InvalidInput
 
 CERTIFICATE_DAYS = 730
 SOURCE_BYTES_MAX = 4_194_304
+APPLICATION_BYTES_MAX = 16_384
 
 
 class SourceMember(Value, frozen=True, kw_only=True):
@@ -113,7 +115,7 @@ def found_network(
     """
     members = _with_validators(source.members, nodes)
     voting = [member.id for member in members if member.validator][:nodes]
-    secrets = tuple(_new_node(member, now) for member in voting)
+    secrets = tuple(new_node(member, now) for member in voting)
     log_key = new_secret_key()
     officers = {
         (member.id, str(role)): new_secret_key() for member in members for role in member.officers
@@ -202,7 +204,8 @@ def _with_validators(members: tuple[SourceMember, ...], nodes: int) -> tuple[Sou
     return members + added
 
 
-def _new_node(member: str, now: dt.datetime) -> NodeSecrets:
+def new_node(member: str, now: dt.datetime) -> NodeSecrets:
+    """Fresh keys and a certificate for the node of a member."""
     key_pem, certificate_pem = make_certificate(member, now)
     return NodeSecrets(
         member=member,
@@ -211,6 +214,39 @@ def _new_node(member: str, now: dt.datetime) -> NodeSecrets:
         tls_key_pem=key_pem,
         tls_certificate_pem=certificate_pem,
     )
+
+
+def make_application(node: NodeSecrets, *, network: bytes, address: str) -> AddValidator:
+    """What a member hands to the others so that they can vote its node into the network.
+
+    Public keys, the address for peers, and the proof that the applicant holds the consensus key.
+    """
+    validator = _validator(node)
+    return AddValidator(
+        validator=validator,
+        address=address,
+        possession=prove_possession(node.consensus, network, validator),
+    )
+
+
+def encode_application(application: AddValidator) -> bytes:
+    """The application as a JSON file."""
+    return msgspec.json.format(msgspec.json.encode(application)) + b"\n"
+
+
+def read_application(path: Path) -> AddValidator:
+    """The application in a file. Raises `InvalidInput`."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(APPLICATION_BYTES_MAX + 1)
+    except OSError as error:
+        raise InvalidInput("file-unreadable", f"{path}: {error.strerror}") from None
+    if len(data) > APPLICATION_BYTES_MAX:
+        raise InvalidInput("file-too-large", f"{path}: > {APPLICATION_BYTES_MAX} B")
+    try:
+        return msgspec.json.decode(data, type=AddValidator)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidInput("application-invalid", f"{path}: {error}") from None
 
 
 def _validator(node: NodeSecrets) -> Validator:

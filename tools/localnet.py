@@ -31,10 +31,19 @@ import msgspec
 
 from ledger.codec import Value
 from ledger.genesis import encode_genesis_json, hash_genesis
-from ledger.keys import format_secret_key
+from ledger.keys import SecretKey, format_secret_key, parse_secret_key
 from ledger.registry import PolicySet
 from tools.exits import FailedNode, InvalidInput, NotFound
-from tools.founding import Founding, NodeSecrets, Source, found_network, write_secret
+from tools.founding import (
+    Founding,
+    NodeSecrets,
+    Source,
+    encode_application,
+    found_network,
+    make_application,
+    new_node,
+    write_secret,
+)
 
 FREE_PORTS = range(15_000, 32_000)
 READY_S_MAX = 60.0
@@ -96,7 +105,7 @@ def create_network(
     (directory / "genesis.json").write_bytes(encode_genesis_json(founding.genesis))
     index = _make_index(founding)
     for node, place in zip(founding.nodes, index.nodes, strict=True):
-        _write_node(directory / "nodes" / node.member, node, place, index, founding)
+        _write_node(directory / "nodes" / node.member, node, place, index, founding.log_key)
     # Written last: a folder without it is not a network.
     (directory / "network.toml").write_text(_format_index(index), "utf-8")
     return Localnet(directory)
@@ -116,6 +125,34 @@ class Localnet:
             raise InvalidInput("network-invalid", f"{path}: {error}") from None
         # Children of this process that are not reaped yet.
         self._started: dict[str, int] = {}
+
+    def add_node(self, member: str) -> Path:
+        """Make keys and configuration of one more node, and its application to the others.
+
+        The network is as it was until the members vote the node in. Returns the application's path.
+        """
+        from tools.mirror import read_genesis
+
+        genesis = read_genesis(self.genesis_path)
+        if member in self.members:
+            raise InvalidInput("node-exists", member)
+        if member not in (each.id for each in genesis.members):
+            raise NotFound("member-not-found", member)
+        node = new_node(member, dt.datetime.now(dt.UTC))
+        place = _place_node(member, free_ports(3))
+        index = msgspec.structs.replace(self.index, nodes=(*self.index.nodes, place))
+        directory = self.directory / "nodes" / member
+        # Every node of this network holds the log key.
+        path = self.node_directory(self.members[0]) / "keys" / "log.key"
+        _write_node(directory, node, place, index, parse_secret_key(path.read_text("ascii")))
+        application = make_application(node, network=hash_genesis(genesis), address=place.peers)
+        path = directory / "application.json"
+        path.write_bytes(encode_application(application))
+        temporary = self.directory / "network.tmp"
+        temporary.write_text(_format_index(index), "utf-8")
+        temporary.rename(self.directory / "network.toml")
+        self.index = index
+        return path
 
     @property
     def genesis_path(self) -> Path:
@@ -209,7 +246,7 @@ class Localnet:
             return ""
 
     def command(self, member: str) -> list[str]:
-        """How a node is started; on this machine's own network the first start activates its key."""
+        """How a node is started; on a network of one machine the first start activates its key."""
         directory = self.node_directory(member)
         command = [sys.executable, "-m", "node", "--config", str(directory / "node.toml")]
         is_active = (directory / "data" / "activation.json").exists()
@@ -355,12 +392,7 @@ def _running_pid(directory: Path) -> int:
 def _make_index(founding: Founding) -> NetworkIndex:
     ports = free_ports(3 * len(founding.nodes))
     nodes = tuple(
-        NodeIndex(
-            member=node.member,
-            peers=f"127.0.0.1:{ports[3 * place]}",
-            api=f"http://127.0.0.1:{ports[3 * place + 1]}",
-            metrics=f"127.0.0.1:{ports[3 * place + 2]}",
-        )
+        _place_node(node.member, ports[3 * place : 3 * place + 3])
         for place, node in enumerate(founding.nodes)
     )
     return NetworkIndex(
@@ -368,6 +400,16 @@ def _make_index(founding: Founding) -> NetworkIndex:
         network=hash_genesis(founding.genesis).hex(),
         genesis="genesis.json",
         nodes=nodes,
+    )
+
+
+def _place_node(member: str, ports: list[int]) -> NodeIndex:
+    peers, api, metrics = ports
+    return NodeIndex(
+        member=member,
+        peers=f"127.0.0.1:{peers}",
+        api=f"http://127.0.0.1:{api}",
+        metrics=f"127.0.0.1:{metrics}",
     )
 
 
@@ -394,13 +436,13 @@ def _is_free(port: int) -> bool:
 
 
 def _write_node(
-    directory: Path, node: NodeSecrets, place: NodeIndex, index: NetworkIndex, founding: Founding
+    directory: Path, node: NodeSecrets, place: NodeIndex, index: NetworkIndex, log_key: SecretKey
 ) -> None:
     keys = directory / "keys"
     keys.mkdir(parents=True, mode=0o700)
     write_secret(keys / "consensus.key", format_secret_key(node.consensus).encode())
     write_secret(keys / "cosigning.key", format_secret_key(node.cosigning).encode())
-    write_secret(keys / "log.key", format_secret_key(founding.log_key).encode())
+    write_secret(keys / "log.key", format_secret_key(log_key).encode())
     write_secret(keys / "tls.key.pem", node.tls_key_pem)
     (keys / "tls.cert.pem").write_bytes(node.tls_certificate_pem)
     (directory / "node.toml").write_text(_format_config(place, index), "utf-8")

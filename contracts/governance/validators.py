@@ -122,7 +122,7 @@ def _add_faults(
         yield Fault(code="validator-exists", detail=added.member)
     if not _is_cosigning_key(added.cosigning_key):
         # It would make the policy of every later checkpoint unreadable.
-        yield Fault(code="key-invalid", detail=f"cosigning key of {added.member}")
+        yield Fault(code="validator-key-invalid", detail=f"cosigning key of {added.member}")
     try:
         verify_possession(network, action)
     except (InvalidKey, InvalidSignature) as error:

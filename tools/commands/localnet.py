@@ -44,6 +44,17 @@ def init(directory: Path, nodes: int, source: Path | None, as_json: bool) -> Non
     emit(as_json, document, say("localnet.made", directory=directory, nodes=nodes))
 
 
+@command.command("add", help="help.localnet_add")
+@click.argument("member")
+@directory_option
+@common
+def add(directory: Path, member: str, as_json: bool) -> None:
+    """Make one more node and its application."""
+    path = Localnet(directory.resolve()).add_node(member)
+    text = say("localnet.added", member=member, application=path)
+    emit(as_json, {"member": member, "application": str(path)}, text)
+
+
 @command.command("up", help="help.localnet_up")
 @directory_option
 @common
