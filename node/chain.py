@@ -5,6 +5,10 @@ This is the `Application` that the consensus core asks. It builds and validates 
 digest after its block. `commit` turns final blocks into one atomic, durable write.
 
     pool -> build / validate -> candidates (overlay each) -> commit -> log
+
+Epoch and validators of a block come from the state after its parent, never from elsewhere, so the
+child of a seal block is of the next epoch without anyone telling. A seal block that is proposed
+again keeps its header, so nothing here knows of that.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,17 +17,20 @@ from dataclasses import dataclass
 from contracts.engine import ENGINE_VERSION, Contracts
 from contracts.errors import ContractError
 from contracts.execute import BlockInput, Execution, execute, select
+from contracts.governance.validators import is_seal_due
+from contracts.lookup import read_epoch
 from ledger.blocks import (
     BLOCK_EVENTS_MAX,
     HEADERS,
     Header,
     hash_header,
-    hash_validators,
 )
 from ledger.errors import InvalidEncoding
 from ledger.events import Event
 from ledger.genesis import Genesis, hash_genesis
 from ledger.log import FinalizedBlock, Log
+from ledger.quorum.lists import hash_consensus_keys, hash_validator_list
+from ledger.registry import EpochRecord, Validator
 from ledger.state import StateDigest, StateReader, apply_changes
 from ledger.tlog.merkle import CompactRange, hash_leaf, root_of
 from node.errors import InvalidHeader
@@ -47,21 +54,31 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parent:
-    """What a child block needs of its parent."""
+    """What a child block needs of its parent. `view` is 0 where the child opens an epoch."""
 
     height: int
+    view: int
     hash: bytes
     time_ms: int
     range: CompactRange
     accumulator: bytes
     state: StateReader
 
+    @property
+    def epoch(self) -> EpochRecord:
+        """The child's epoch."""
+        return read_epoch(self.state)
+
 
 class Chain:
-    """Final log, candidates and pool of one node."""
+    """Final log, candidates and pool of one node.
+
+    `me` is the node's index in the list of the present epoch, None while it does not vote; whoever
+    starts an epoch sets it.
+    """
 
     def __init__(
-        self, *, genesis: Genesis, log: Log, pool: Pool, contracts: Contracts, me: int
+        self, *, genesis: Genesis, log: Log, pool: Pool, contracts: Contracts, me: int | None
     ) -> None:
         self.genesis = genesis
         self.network = hash_genesis(genesis)
@@ -71,9 +88,6 @@ class Chain:
         self.contracts = contracts
         self._candidates: dict[bytes, Candidate] = {}
         self._lost: list[tuple[Event, str]] = []
-        self._validators_hash = hash_validators(
-            tuple(validator.consensus_key for validator in genesis.validators)
-        )
 
     # --- what the core asks -------------------------------------------------------------------
 
@@ -90,7 +104,13 @@ class Chain:
         return _block(header, value, refs)
 
     def has_pending(self, parent_hash: bytes) -> bool:
-        """CONSENSUS R9(a): whether events wait that the chain up to the parent does not hold."""
+        """CONSENSUS R9(a): whether events wait that the chain up to the parent does not hold.
+
+        Or whether the next block ends the epoch, which it does without any event.
+        """
+        parent = self._parent(parent_hash)
+        if parent is not None and is_seal_due(parent.state, parent.height + 1):
+            return True
         ancestry = list(self._ancestry(parent_hash))
         if len(self.pool) > sum(len(ancestor.events) for ancestor in ancestry):
             return True
@@ -111,9 +131,12 @@ class Chain:
     def build(
         self, parent_hash: bytes, *, epoch: int, view: int, parent_view: int, wall_ms: int
     ) -> Block | None:
-        """A new block on the parent with as many pending events as fit, already executed."""
+        """A new block on the parent with as many pending events as fit, already executed.
+
+        None: the parent is not here, this node does not vote, or the epoch has ended.
+        """
         parent = self._parent(parent_hash)
-        if parent is None:
+        if parent is None or self.me is None or parent.epoch.epoch != epoch:
             return None
         height, time_ms = parent.height + 1, max(wall_ms, parent.time_ms + 1)
         parameters = self.genesis.parameters
@@ -149,8 +172,8 @@ class Chain:
             records_root=derived.records_root,
             state_digest=derived.state.digest(),
             engine=ENGINE_VERSION,
-            validators_hash=self._validators_hash,
-            next_validators=b"",
+            validators_hash=hash_consensus_keys(parent.epoch.validators),
+            next_validators=_hash_next(execution),
         )
         header_bytes = HEADERS.encode(header)
         block = _block(header_bytes, header, tuple(event.digest for event in events))
@@ -175,6 +198,14 @@ class Chain:
         except InvalidHeader:
             return Verdict.INVALID
         return Verdict.VALID
+
+    def epoch_after(self, block_hash: bytes) -> int:
+        """Epoch of the blocks on this one, which is held. Raises `KeyError` if it is not."""
+        return self._epoch_after(block_hash).epoch
+
+    def validators_after(self, block_hash: bytes) -> tuple[Validator, ...]:
+        """Validators of the epoch after a held block. Raises `KeyError` if it is not held."""
+        return self._epoch_after(block_hash).validators
 
     # --- data of blocks -----------------------------------------------------------------------
 
@@ -213,11 +244,18 @@ class Chain:
 
     # --- inside -------------------------------------------------------------------------------
 
+    def _epoch_after(self, block_hash: bytes) -> EpochRecord:
+        parent = self._parent(block_hash)
+        if parent is None:
+            raise KeyError(block_hash.hex())
+        return parent.epoch
+
     def _parent(self, block_hash: bytes) -> Parent | None:
         tip = self.log.tip
         if block_hash == tip.block_hash:
             return Parent(
                 height=tip.height,
+                view=tip.view if read_epoch(self.log).epoch == tip.epoch else 0,
                 hash=tip.block_hash,
                 time_ms=tip.time_ms,
                 range=self.log.range,
@@ -229,6 +267,7 @@ class Chain:
             return None
         return Parent(
             height=candidate.header.height,
+            view=0 if candidate.block.is_seal else candidate.header.view,
             hash=block_hash,
             time_ms=candidate.header.time_ms,
             range=candidate.range,
@@ -276,19 +315,25 @@ class Chain:
         return self._accept(block, header, events, execution, parent)
 
     def _check_header(self, header: Header, parent: Parent) -> None:
+        epoch = parent.epoch
         expected = (
             ("network", header.network, self.network),
+            ("epoch", header.epoch, epoch.epoch),
             ("height", header.height, parent.height + 1),
+            ("parent_view", header.parent_view, parent.view),
             ("parent_hash", header.parent_hash, parent.hash),
             ("tree_size", header.tree_size, parent.range.size),
             ("tree_root", header.tree_root, parent.range.root()),
             ("engine", header.engine, ENGINE_VERSION),
-            ("validators_hash", header.validators_hash, self._validators_hash),
-            ("next_validators", header.next_validators, b""),
+            ("validators_hash", header.validators_hash, hash_consensus_keys(epoch.validators)),
         )
         for name, found, wanted in expected:
             if found != wanted:
                 raise InvalidHeader(f"{name} is {found!r}, expected {wanted!r}")
+        if header.view <= header.parent_view:
+            raise InvalidHeader(f"view {header.view} is not above {header.parent_view}")
+        if header.proposer >= len(epoch.validators):
+            raise InvalidHeader(f"proposer {header.proposer} of {len(epoch.validators)} validators")
         if header.time_ms <= parent.time_ms:
             raise InvalidHeader(f"time_ms {header.time_ms} is not after {parent.time_ms}")
         if header.record_count > self.genesis.parameters.block_events_max:
@@ -320,6 +365,8 @@ class Chain:
             raise InvalidHeader("records_root differs from the executed records")
         if derived.state.digest() != header.state_digest:
             raise InvalidHeader("state_digest differs from the executed state")
+        if header.next_validators != _hash_next(execution):
+            raise InvalidHeader("next_validators differs from the executed change of the list")
         return self._keep(block, header, events, execution, parent, derived)
 
     def _keep(
@@ -376,6 +423,12 @@ def _derive(parent: Parent, execution: Execution) -> _Derived:
     return _Derived(leaves=leaves, records_root=root_of(leaves), state=state)
 
 
+def _hash_next(execution: Execution) -> bytes:
+    """`next_validators` of a header: empty but in a seal block."""
+    validators = execution.next_validators
+    return b"" if validators is None else hash_validator_list(validators)
+
+
 def final_block(candidate: Candidate) -> FinalBlock:
     """What subscribers are told of a committed candidate."""
     first_index = candidate.header.tree_size + 1
@@ -404,6 +457,7 @@ def _block(header_bytes: bytes, header: Header, refs: tuple[bytes, ...]) -> Bloc
         parent_hash=header.parent_hash,
         time_ms=header.time_ms,
         proposer=header.proposer,
+        is_seal=bool(header.next_validators),
     )
 
 
