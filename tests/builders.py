@@ -1,8 +1,10 @@
 """A small network for tests and events in it; each keyword lies about exactly one field."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import msgspec
 
@@ -21,6 +23,19 @@ from ledger.events import (
 )
 from ledger.genesis import Genesis, genesis_state, hash_genesis
 from ledger.keys import SecretKey
+from ledger.quorum.governance import (
+    Action,
+    AddValidator,
+    EvidenceEquivocation,
+    GovernanceBalloted,
+    GovernanceProposed,
+    GovernanceWithdrawn,
+    RemoveValidator,
+    ValidatorReady,
+    prove_possession,
+)
+from ledger.quorum.lists import hash_validator_list
+from ledger.quorum.votes import Kind, Subject, Vote, encode_vote, signed_vote
 from ledger.registry import (
     Dataset,
     DatasetField,
@@ -39,7 +54,7 @@ from ledger.state import MapState
 TIME_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
 HEIGHT = 7
 OUTBOX_UNTIL_MS = TIME_MS + 30 * 86_400_000
-ROLES: tuple[Role, ...] = ("requester", "approver", "provider")
+ROLES: tuple[Role, ...] = ("requester", "approver", "provider", "admin")
 # id: (region, kind, credit). The first four are validators.
 MEMBERS = {
     "cn-3205-tax": ("320500", "tax", 860),
@@ -142,14 +157,21 @@ PURPOSES = (
 )  # fmt: skip
 
 
-def validator(id_: str) -> Validator:
+def validator(id_: str, **changed: object) -> Validator:
     """A validator; its certificate is a placeholder for tests without links."""
-    return Validator(
+    base = Validator(
         member=id_,
-        consensus_key=SecretKey(hash32(f"{id_}/consensus")).public,
+        consensus_key=consensus_key(id_).public,
         cosigning_key=SecretKey(hash32(f"{id_}/cosigning")).public,
         tls_certificate=hash32(f"{id_}/tls"),
     )
+    return msgspec.structs.replace(base, **changed)
+
+
+@cache
+def consensus_key(id_: str) -> SecretKey:
+    """The known consensus key of a member's validator."""
+    return SecretKey(hash32(f"{id_}/consensus"))
 
 
 def genesis(
@@ -299,4 +321,73 @@ def reject(of: Event, **changed: object) -> Event:
     return _step(body, ASKER, "requester", changed)
 
 
+def add_validator(id_: str, **changed: object) -> AddValidator:
+    """The member's validator joins; its key says so, whatever `changed` claims of the rest."""
+    added = validator(id_)
+    base = AddValidator(
+        validator=added,
+        address=f"{id_}.example:7001",
+        possession=prove_possession(consensus_key(id_), NETWORK, added),
+    )
+    return msgspec.structs.replace(base, **changed)
+
+
+def remove_validator(id_: str) -> RemoveValidator:
+    """The member's validator leaves."""
+    return RemoveValidator(member=id_)
+
+
+def propose(*actions: Action, **changed: object) -> Event:
+    """An administrator of the first member proposes."""
+    body = GovernanceProposed(
+        actions=actions, text="", activate_height=HEIGHT, ballots_until_height=HEIGHT + 100
+    )
+    return _step(body, VALIDATORS[0], "admin", changed)
+
+
+def ballot(of: Event, member: str, **changed: object) -> Event:
+    """An administrator of the member approves the proposal."""
+    body = GovernanceBalloted(proposal=of.digest, approve=True, text="")
+    return _step(body, member, "admin", changed)
+
+
+def take_back(of: Event, **changed: object) -> Event:
+    """The proposing member withdraws."""
+    return _step(GovernanceWithdrawn(proposal=of.digest), VALIDATORS[0], "admin", changed)
+
+
+def carried(*actions: Action, **changed: object) -> tuple[Event, ...]:
+    """A proposal and the ballots that carry it in epoch 0, in order."""
+    proposal = propose(*actions, **changed)
+    return (proposal, *(ballot(proposal, member) for member in VALIDATORS[1:3]))
+
+
+def ready(member: str, following: Iterable[str], **changed: object) -> Event:
+    """The member's node is ready for epoch 1, whose validators are those of `following`."""
+    validators = tuple(validator(id_) for id_ in sorted(following))
+    body = ValidatorReady(
+        next_epoch=1, set_hash=hash_validator_list(validators), synced_height=HEIGHT
+    )
+    return _step(body, member, "node", {"key": consensus_key(member), **changed})
+
+
+def vote(member: str, block: str = "", *, kind: Kind = Kind.NOTARIZE, **changed: int) -> Vote:
+    """A vote of epoch 0 for the block of that name, really signed."""
+    named: dict[str, Any] = {"epoch": 0, "view": 9, **changed}
+    signer = named.pop("signer", VALIDATORS.index(member) if member in VALIDATORS else 0)
+    if kind is not Kind.NULLIFY:
+        named = {"height": 5, "parent_view": 8, "block_hash": hash32(block), **named}
+    subject = Subject(kind=kind, **named)
+    signature = consensus_key(member).sign_raw(signed_vote(NETWORK, subject))
+    return Vote(subject=subject, signer=signer, signature=signature)
+
+
+def accuse(first: Vote, second: Vote, /, **changed: object) -> Event:
+    """The first validator's node hands in evidence."""
+    member = str(changed.pop("member", VALIDATORS[0]))
+    body = EvidenceEquivocation(first=encode_vote(first), second=encode_vote(second))
+    return _step(body, member, "node", {"key": consensus_key(member), **changed})
+
+
+VALIDATORS = sorted(MEMBERS)[:4]
 NETWORK = hash_genesis(genesis())
