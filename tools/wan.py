@@ -98,10 +98,12 @@ class Line:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None, "a server calls this in a task"
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.get_running_loop().create_task(self._forward(reader, writer))
         self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._transports.add(writer.transport)
         there, back = self._ways
         out_writer: asyncio.StreamWriter | None = None
@@ -116,7 +118,6 @@ class Line:
         except* OSError:
             pass  # one side is gone: below, the other notices it too
         finally:
-            self._tasks.discard(task)
             for transport in (writer.transport, out_writer.transport if out_writer else None):
                 if transport is not None:
                     transport.abort()

@@ -5,6 +5,10 @@ cosignatures), one for bulk (events, blocks, catch-up), so a vote never waits be
 message. A node sends on the connections that it dialled and receives on those that it accepted.
 A lost connection is dialled again with growing pauses, at most `RECONNECT_MAX_S`.
 
+TCP alone notices a dead line after minutes, and when the line is back it waits as long again as it
+was dead. So a consensus connection whose pings stay unanswered is given up, the bulk connection to
+that peer with it, and both are dialled anew, each attempt for at most `DIAL_S_MAX`.
+
 Every queue is bounded. When a peer is slower than its queue, the oldest message is dropped and
 counted: consensus repeats itself (CONSENSUS R10) and events are fetched on demand, so nothing is
 lost, only late.
@@ -32,7 +36,12 @@ FRAME_BYTES_MAX = 16 * 1024 * 1024
 CONSENSUS_FRAMES_MAX = 4_096
 BULK_BYTES_MAX = 64 * 1024 * 1024
 RECONNECT_MIN_S = 0.05
-RECONNECT_MAX_S = 2.0
+RECONNECT_MAX_S = 0.5
+# A connection that ends sooner was no success: two nodes with one key cut each other off.
+LASTING_S = 5.0
+# TCP, TLS and HTTP take three round trips, and TCP repeats its first packet after 1 and 3 s.
+DIAL_S_MAX = 4.0
+HANG_UP_S_MAX = 0.5
 HEARTBEAT_S = 15.0
 
 
@@ -52,16 +61,20 @@ class Peer:
     address: Address | None
 
 
+# Consensus messages are few and small: an answer takes a round trip. Bulk may fill a slow line for
+# much longer.
+PING_S = {Channel.CONSENSUS: 3.0, Channel.BULK: HEARTBEAT_S}
 PATHS = {Channel.CONSENSUS: "/v1/link/consensus", Channel.BULK: "/v1/link/bulk"}
 
 
 @dataclass(slots=True)
 class _Outgoing:
-    """Frames that wait for one connection; `ready` wakes its writer."""
+    """Frames that wait for one connection; `ready` wakes its writer, `is_dead` ends it."""
 
     frames: deque[bytes] = field(default_factory=deque)
     size_bytes: int = 0
     ready: asyncio.Event = field(default_factory=asyncio.Event)
+    is_dead: asyncio.Event = field(default_factory=asyncio.Event)
     dropped: int = 0
     dropped_ms: int = 0
     is_connected: bool = False
@@ -83,6 +96,15 @@ class _Outgoing:
         frame = self.frames.popleft()
         self.size_bytes -= len(frame)
         return frame
+
+
+async def _write(socket: aiohttp.ClientWebSocketResponse, outgoing: _Outgoing) -> None:
+    """Send what is queued, for ever. Raises when the connection has ended."""
+    while True:
+        while outgoing.frames:
+            await socket.send_bytes(outgoing.pop())
+        outgoing.ready.clear()
+        await outgoing.ready.wait()
 
 
 class Links:
@@ -263,51 +285,68 @@ class Links:
 
     async def _keep(self, session: aiohttp.ClientSession, peer: Peer, channel: Channel) -> None:
         """Dial one connection for ever, with growing pauses between failures."""
-        outgoing = self._outgoing[peer.member, channel]
         address = peer.address
         assert address is not None, "only peers with an address are dialled"
         context = self._client_context(peer)
+        url = f"https://{address.host}:{address.port}{PATHS[channel]}"
+        loop = asyncio.get_running_loop()
         pause_s = RECONNECT_MIN_S
         while True:
+            started_s = loop.time()
             try:
-                async with session.ws_connect(
-                    f"https://{address.host}:{address.port}{PATHS[channel]}",
-                    ssl=context,
-                    heartbeat=HEARTBEAT_S,
-                    max_msg_size=FRAME_BYTES_MAX,
-                    compress=0,
-                    timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
-                    headers=self._software.headers(),
-                ) as socket:
-                    pause_s = RECONNECT_MIN_S
-                    await self._talk(socket, outgoing, peer.member)
+                async with asyncio.timeout(DIAL_S_MAX):
+                    socket = await session.ws_connect(
+                        url,
+                        ssl=context,
+                        heartbeat=PING_S[channel],
+                        max_msg_size=FRAME_BYTES_MAX,
+                        compress=0,
+                        headers=self._software.headers(),
+                    )
+                await self._talk(socket, peer.member, channel)
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
                 LOG.debug(
                     "peer unreachable", peer=peer.member, channel=channel.name, error=str(error)
                 )
+            has_lasted = loop.time() - started_s > LASTING_S
+            pause_s = RECONNECT_MIN_S if has_lasted else min(pause_s * 2, RECONNECT_MAX_S)
             await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, RECONNECT_MAX_S)
 
     async def _talk(
-        self, socket: aiohttp.ClientWebSocketResponse, outgoing: _Outgoing, peer: str
+        self, socket: aiohttp.ClientWebSocketResponse, peer: str, channel: Channel
     ) -> None:
-        """Write queued frames until the connection ends."""
+        """Write queued frames until the connection ends or is found dead."""
+        outgoing = self._outgoing[peer, channel]
         outgoing.is_connected = True
+        outgoing.is_dead.clear()
         if self.is_connected(peer):
             LOG.info("peer connected", peer=peer)
             self._on_connected(peer)
-        reader = asyncio.create_task(socket.receive())
+        parts = [
+            asyncio.create_task(each)
+            for each in (socket.receive(), _write(socket, outgoing), outgoing.is_dead.wait())
+        ]
         try:
-            while not reader.done():
-                while outgoing.frames:
-                    await socket.send_bytes(outgoing.pop())
-                outgoing.ready.clear()
-                waiter = asyncio.create_task(outgoing.ready.wait())
-                await asyncio.wait((reader, waiter), return_when=asyncio.FIRST_COMPLETED)
-                waiter.cancel()
+            await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
         finally:
             outgoing.is_connected = False
-            reader.cancel()
+            for part in parts:
+                part.cancel()
+            await asyncio.gather(*parts, return_exceptions=True)
+            if isinstance(socket.exception(), aiohttp.ServerTimeoutError):
+                self._give_up(peer)
+            try:
+                async with asyncio.timeout(HANG_UP_S_MAX):
+                    await socket.close()
+            except TimeoutError:
+                pass  # saying goodbye does not wait for a dead line
+
+    def _give_up(self, peer: str) -> None:
+        """End all connections to a peer that answers no more; they are dialled anew."""
+        LOG.info("peer silent", peer=peer)
+        for channel in Channel:
+            if (outgoing := self._outgoing.get((peer, channel))) is not None:
+                outgoing.is_dead.set()
 
     def _acceptor(self, channel: Channel) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def accept(request: web.Request) -> web.StreamResponse:

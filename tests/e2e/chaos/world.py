@@ -152,7 +152,7 @@ class World:
     def ways_between(self, group: Iterable[str], rest: Iterable[str]) -> list[Way]:
         """Everything that carries bytes from a node of `group` to one of `rest`."""
         rest = list(rest)
-        return [way for a in group for b in rest for way in self.ways(a, b)]
+        return [way for a in group for b in rest if a != b for way in self.ways(a, b)]
 
     def wires_of(self, member: str) -> list[Wire]:
         return [wire for pair, wire in self.wires.items() if member in pair]

@@ -1,6 +1,7 @@
 """Links on real TLS sockets: who is let in, what is kept apart, what is bounded."""
 
 import asyncio
+import dataclasses
 import datetime as dt
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,9 +15,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from node.config import Address
 from node.errors import StartRefused
+from node.peers import links as links_module
 from node.peers.links import CONSENSUS_FRAMES_MAX, PATHS, Channel, Links, Peer
 from tools.founding import make_certificate
 from tools.localnet import free_ports
+from tools.wan import Line, Way
 
 NOW = dt.datetime.now(dt.UTC)
 WAIT_S = 10
@@ -153,6 +156,36 @@ def test_a_lost_peer_is_found_again(tmp_path: Path) -> None:
                 heard = [(await b.frames.get())[2]]
                 while heard[-1] != b"later":
                     heard.append((await b.frames.get())[2])
+
+    run(test)
+
+
+def test_a_dead_line_is_given_up_and_dialled_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing says that the line is dead, and what was sent on it would wait far too long."""
+    monkeypatch.setitem(links_module.PING_S, Channel.CONSENSUS, 0.4)
+
+    async def test() -> None:
+        a, b = sites(tmp_path)
+        there, back = Way(), Way()
+        line = Line(b.address.port, there=there, back=back)
+        address = Address("127.0.0.1", await line.listen())
+        b.peer = dataclasses.replace(b.peer, address=address)
+        first = a.links(b)
+        async with running(first, b.links(a)):
+            assert await a.connected.get() == "b"
+            there.cut()
+            while first.is_connected("b"):
+                first.send("b", Channel.BULK, bytes(1_000))
+                await asyncio.sleep(0.01)
+            assert not any(each.is_connected for each in first._outgoing.values())
+            there.heal()
+            assert await a.connected.get() == "b"
+            first.send("b", Channel.CONSENSUS, b"vote")
+            while (await b.frames.get())[2] != b"vote":
+                pass
+        await line.close()
 
     run(test)
 
