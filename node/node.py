@@ -27,6 +27,8 @@ from ledger.log import Log
 from ledger.state import StateReader, nonce_key
 from node.api.quota import RateQuota
 from node.chain import Chain
+from node.diagnosis.facts import Facts
+from node.diagnosis.gather import Gatherer
 from node.engine.driver import Driver
 from node.engine.ports import Clock, Workers
 from node.errors import InvalidMessage
@@ -68,6 +70,7 @@ class Node:
         workers: Workers,
         clock: Clock,
         events_per_second_per_member: int,
+        gatherer: Gatherer,
     ) -> None:
         self.genesis = genesis
         self.network = chain.network
@@ -90,6 +93,7 @@ class Node:
         self._to_send: list[bytes] = []
         self._judging_bytes: Counter[str] = Counter()
         self._clock = clock
+        self._gatherer = gatherer
 
     # --- submission ---------------------------------------------------------------------------
 
@@ -211,12 +215,14 @@ class Node:
             if len(self._lost) > LOST_EVENTS_MAX:
                 self._lost.popitem(last=False)
             self._release(event.digest)
+        self._gatherer.note_final()
         self._block_arrived.set()
         self._block_arrived = asyncio.Event()
         self._tell_change()
 
     def on_checkpoint(self) -> None:
         """A checkpoint may have got its quorum."""
+        self._gatherer.note_checkpoint()
         self._checkpoint_arrived.set()
         self._checkpoint_arrived = asyncio.Event()
 
@@ -368,6 +374,10 @@ class Node:
                 for member in self._links.members
             ),
         )
+
+    async def facts(self) -> Facts:
+        """What a diagnosis of the node looks at."""
+        return await self._gatherer.facts()
 
     def not_ready(self) -> tuple[Reason, ...]:
         """Empty when the node can take events and make progress."""

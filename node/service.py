@@ -9,6 +9,7 @@ from ledger.blocks import Header, Outcome
 from ledger.events import Event
 from ledger.genesis import Genesis
 from ledger.state import StateReader
+from node.diagnosis.facts import Facts
 
 
 class EventState(StrEnum):
@@ -141,6 +142,9 @@ class Service(Protocol):
 
     def status(self) -> NodeStatus:
         """Present state of the node."""
+
+    async def facts(self) -> Facts:
+        """What a diagnosis of the node looks at."""
 
     def not_ready(self) -> tuple[Reason, ...]:
         """Empty when the node can take events and make progress."""

@@ -12,7 +12,8 @@ from node.api.context import (
     query_parameters,
     wait_parameter,
 )
-from node.api.problems import Problem
+from node.api.problems import Problem, choose_language
+from node.api.schemas.diagnosis import diagnosis_body
 from node.api.schemas.nodes import HealthBody, node_body, reason_bodies
 from node.metrics import CONTENT_TYPE
 
@@ -45,6 +46,16 @@ async def read_status(request: web.Request) -> web.Response:
     """GET /v1/status: height, view, peers, pending events."""
     query_parameters(request)
     return json_response(node_body(context_of(request).service.status()))
+
+
+async def read_diagnosis(request: web.Request) -> web.Response:
+    """GET /v1/diagnosis: what is wrong with this node or its network, and what to do."""
+    query_parameters(request)
+    service = context_of(request).service
+    language = choose_language(request.headers.get("Accept-Language", ""))
+    body = diagnosis_body(await service.facts(), service.network, language)
+    headers = {"Content-Language": language, "Cache-Control": "no-store"}
+    return json_response(body, headers=headers)
 
 
 async def read_metrics(request: web.Request) -> web.Response:

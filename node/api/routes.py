@@ -3,7 +3,7 @@
 from ledger import registry
 from node.api import events, health, reads, stream
 from node.api.openapi import Media, Parameter, Route, json_of
-from node.api.schemas import base, log, nodes, values
+from node.api.schemas import base, diagnosis, log, nodes, values
 
 MSGPACK = events.MSGPACK
 _WAIT = Parameter(
@@ -310,6 +310,15 @@ _NODE_ROUTES = (
         zh="节点状态。",
         en="State of the node.",
         answers={200: json_of(nodes.NodeBody)},
+    ),
+    Route(
+        method="GET",
+        path="/v1/diagnosis",
+        handler=health.read_diagnosis,
+        name="readDiagnosis",
+        zh="诊断：哪里不对，怎么办。",
+        en="Diagnosis: what is wrong, and what to do.",
+        answers={200: json_of(diagnosis.DiagnosisBody)},
     ),
     Route(
         method="GET",

@@ -122,14 +122,18 @@ class DropFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """The whole snapshot. `stalled_ms`: how long something waits and nothing became final."""
+    """The whole snapshot. `stalled_ms`: how long something waits and nothing became final.
+
+    `block_hash` (hex) is that of the final tip, `header_index` its place in the log: what other
+    nodes have there must be the same.
+    """
 
     member: str
     standing: Standing
     wall_ms: int
     height: int
     tip_time_ms: int
-    block_hash: bytes
+    block_hash: str
     header_index: int
     stalled_ms: int
     precision_ms: int

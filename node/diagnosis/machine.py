@@ -33,11 +33,15 @@ def read_disk(
     engine: str,
     sync_ms: int | None,
     statvfs: Callable[[Path], FileSystem] = os.statvfs,
+    name: str = "",
 ) -> DiskFacts:
-    """Facts about the disk of a data directory that exists. Raises `OSError`."""
+    """Facts about the disk of a data directory that exists. Raises `OSError`.
+
+    `name` stands for the path where strangers may read it.
+    """
     found = statvfs(data_dir)
     return DiskFacts(
-        path=str(data_dir),
+        path=name or str(data_dir),
         free_bytes=found.f_bavail * found.f_frsize,
         total_bytes=found.f_blocks * found.f_frsize,
         sync_ms=sync_ms,

@@ -5,15 +5,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contracts.engine import Contracts
+from contracts.lookup import read_validators
 from ledger.genesis import Genesis
 from ledger.log import Log
 from ledger.storage import Store
 from node.chain import Chain
 from node.config import Config
-from node.engine.cosign import CHECKPOINT_META, STATE_META, Cosigner
+from node.diagnosis.gather import Gatherer
+from node.diagnosis.machine import read_expiry_ms
+from node.engine.cosign import CHECKPOINT_META, STATE_META, Committee, Cosigner
 from node.engine.driver import Driver
+from node.engine.duties import Duties
 from node.engine.epochs import CoreFactory, Epochs, make_simplex
 from node.engine.ports import Clock, SystemClock, Transport, Workers
+from node.engine.proofs import Archive
 from node.errors import StartRefused
 from node.metrics import Metrics
 from node.node import Node
@@ -80,9 +85,7 @@ def make_driver(
     Raises `CorruptStore`, `CorruptWal` or `WalFailed`.
     """
     log = Log(store, genesis)
-    members = [validator.member for validator in genesis.validators]
-    me = members.index(identity.member)
-    chain = Chain(genesis=genesis, log=log, pool=Pool(limits), contracts=contracts, me=me)
+    chain = Chain(genesis=genesis, log=log, pool=Pool(limits), contracts=contracts, me=0)
     wal, records = Wal.open(wal_dir)
     guard = GuardedSigner(seed=identity.consensus.seed, network_id=chain.network)
     guard.restore(records)
@@ -92,7 +95,8 @@ def make_driver(
         member=identity.member,
         cosigning_key=identity.cosigning,
         log_key=identity.log,
-        time_s=int.from_bytes(time_s, "big") if time_s else 0,
+        committee=Committee.of(genesis, read_validators(log)),
+        time_s=int.from_bytes(time_s or b"", "big"),
         checkpoint=log.get_meta(CHECKPOINT_META),
     )
     epochs = Epochs(
@@ -109,6 +113,13 @@ def make_driver(
         wal=wal,
         guard=guard,
         cosigner=cosigner,
+        duties=Duties(
+            log=log,
+            member=identity.member,
+            consensus_key=identity.consensus.public,
+            guard=guard,
+        ),
+        archive=Archive(genesis=genesis, log=log, cosigner=cosigner),
         transport=around.transport,
         clock=around.clock,
         workers=around.workers,
@@ -148,6 +159,15 @@ def compose(
         on_checkpoint=on_checkpoint,
     )
     metrics = Metrics()
+    gatherer = Gatherer(
+        driver=driver,
+        links=links,
+        clock=clock,
+        workers=workers,
+        data_dir=config.path("node", "data_dir"),
+        engine=config["node", "storage"],
+        certificate_expires_ms=read_expiry_ms(identity.certificate),
+    )
     node = Node(
         genesis=genesis,
         chain=driver.chain,
@@ -157,6 +177,7 @@ def compose(
         workers=workers,
         clock=clock,
         events_per_second_per_member=config["limits", "events_per_second_per_member"],
+        gatherer=gatherer,
     )
     on_frame.call, on_connected.call = node.on_frame, node.on_connected
     on_final.call, on_checkpoint.call = node.on_final, node.on_checkpoint

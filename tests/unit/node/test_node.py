@@ -10,6 +10,7 @@ import pytest
 
 from ledger.events import Event
 from node import node as node_module
+from node.diagnosis.gather import Gatherer
 from node.engine.ports import Threads
 from node.metrics import Metrics
 from node.node import Node
@@ -50,6 +51,15 @@ def with_node(folder: Path, test: Callable[[Node, Bench], Awaitable[None]], **li
                 workers=Threads(workers),
                 clock=mine.clock,
                 events_per_second_per_member=rate,
+                gatherer=Gatherer(
+                    driver=mine.driver,
+                    links=links,
+                    clock=mine.clock,
+                    workers=Threads(workers),
+                    data_dir=folder,
+                    engine="auto",
+                    certificate_expires_ms=2_000_000_000_000,
+                ),
             )
             await test(node, mine)
 

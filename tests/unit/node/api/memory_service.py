@@ -17,6 +17,7 @@ from ledger.storage import open_store
 from ledger.tlog.checkpoint import Checkpoint, cosign, sign_checkpoint
 from ledger.tlog.note import COSIGNATURE_ED25519, ED25519, SignedNote, SigningKey
 from node.chain import Chain
+from node.diagnosis.facts import Facts
 from node.history import make_receipt, read_final_block
 from node.metrics import Metrics
 from node.pool import Pool, PoolFull, PoolLimits
@@ -29,6 +30,7 @@ from node.service import (
     Reason,
 )
 from tests import builders
+from tests.unit.node.diagnosis.test_rules import HEALTHY
 
 
 class MemoryService:
@@ -40,6 +42,7 @@ class MemoryService:
         self.network = hash_genesis(self.genesis)
         self.hold = False
         self.reasons: tuple[Reason, ...] = ()
+        self.seen = HEALTHY
         self.failure: Exception | None = None
         self.clients: list[str] = []
         self._store = open_store(folder / "store")
@@ -235,6 +238,9 @@ class MemoryService:
             syncing=False,
             peers=(peer,),
         )
+
+    async def facts(self) -> Facts:
+        return self.seen
 
     def not_ready(self) -> tuple[Reason, ...]:
         return self.reasons
