@@ -175,6 +175,19 @@ async def _load(
         "retries": tally.retries,
         "seconds": round(took_s, 2),
         "killed": bool(killed_s),
+        **_rates_around(killed_s, tally.final_s, started_s),
+    }
+
+
+def _rates_around(killed_s: list[float], final_s: list[float], started_s: float) -> dict[str, int]:
+    """Events a second with all nodes, and from the kill on with one dead."""
+    if not killed_s:
+        return {}
+    before = sum(each <= killed_s[0] for each in final_s)
+    after_s = final_s[-1] - killed_s[0]
+    return {
+        "before_kill_per_s": round(before / (killed_s[0] - started_s)),
+        "after_kill_per_s": round((len(final_s) - before) / after_s),
     }
 
 
