@@ -30,6 +30,7 @@ _BODY = struct.Struct(">QQ32s")
 _SIGNER_BYTES = 2
 _U64_MAX = 2**64 - 1
 
+BODY_AT = _HEAD.size  # where the body of a notarize or finalize begins in its subject
 SUBJECT_BYTES_MAX = _HEAD.size + _BODY.size
 VOTE_BYTES_MAX = SUBJECT_BYTES_MAX + _SIGNER_BYTES + SIGNATURE_BYTES
 

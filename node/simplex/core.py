@@ -20,10 +20,9 @@ A step that raises is a stop: a broken invariant, the guard, or more than f faul
 
 import msgspec
 
-from node.simplex.catchup import (
-    collect_live_records,
-)
-from node.simplex.errors import CorruptWal, InvalidMessage
+from node.simplex import rules
+from node.simplex.catchup import collect_live_records
+from node.simplex.errors import CorruptChain, CorruptWal, InvalidMessage
 from node.simplex.messages import (
     decode_epoch,
     decode_message,
@@ -37,6 +36,7 @@ from node.simplex.proposals import (
     parse_block,
 )
 from node.simplex.types import (
+    Block,
     BlockRecord,
     Certificate,
     CertificateRecord,
@@ -55,6 +55,8 @@ from node.simplex.types import (
     Received,
     Records,
     Rejected,
+    Sealed,
+    Snapshot,
     Status,
     Synced,
     Tick,
@@ -83,6 +85,47 @@ class Simplex(Voter):
     def finalization(self) -> Certificate | None:
         """Certificate of the final view; None at the genesis or right after a state sync."""
         return self._store.finalization
+
+    def snapshot(self) -> Snapshot:
+        """What a diagnosis asks of the core."""
+        awaited, awaited_view = self._pace.awaited() or (None, self.current_view)
+        newest = self._store.newest
+        return Snapshot(
+            epoch=self.config.epoch,
+            view=self.current_view,
+            leader=self.leader,
+            quorum=rules.count_quorum(len(self.config.validators)),
+            final_view=self.final_view,
+            final_height=self._store.final_height,
+            delivered_height=self._delivery.height,
+            is_over=self.is_over,
+            has_proposal=self._pace.has_proposal(),
+            demand_ms=self._pace.demand_ms,
+            timeout_ms=self._pace.timeout_ms(),
+            awaited=awaited,
+            awaited_view=awaited_view,
+            votes=self._tally.voters(awaited_view),
+            certified=None if newest is None else newest.subject.kind,
+            certified_view=0 if newest is None else newest.subject.view,
+            heard_ms=self._pace.last_heard_ms(),
+            clock_skew_ms=self.clock_skew_ms(),
+        )
+
+    @property
+    def is_over(self) -> bool:
+        """This epoch's seal block is final and delivered: the driver starts the next epoch."""
+        has_delivered = self._delivery.block_hash == self._store.final_hash
+        return has_delivered and self._pace.is_final_seal() is True
+
+    @property
+    def sealed(self) -> Sealed | None:
+        """How this epoch ended, once its seal block is delivered: no vote is cast any more (I5)."""
+        if not self.is_over:
+            return None
+        block = self._application.block(self._store.final_hash)
+        assert block is not None, "the application holds the tip that was delivered to it"
+        proof = self._store.finalization
+        return Sealed(block=block, finalization=b"" if proof is None else encode_message(proof))
 
     def status(self, now: Now) -> bytes:
         """A signed status message, for the driver to send every 5 s and on connect."""
@@ -170,7 +213,7 @@ class Simplex(Voter):
     def _finish(self) -> Effects:
         while True:
             self._pace.update_demand()
-            if not (self._finalize() or self._propose() or self._notarize() or self._expire()):
+            if not (self._pace.may_vote() and self._vote_once()):
                 break
         self._deliver()
         self._retransmit()
@@ -187,10 +230,16 @@ class Simplex(Voter):
             wake_ms=self._wake_ms(),
         )
 
+    def _vote_once(self) -> bool:
+        return self._finalize() or self._propose() or self._notarize() or self._expire()
+
     # Replay (CONSENSUS 1.4)
 
     def _replay(self, records: list[WalRecord]) -> None:
         epoch = self.config.epoch
+        epochs = [each for each in map(_epoch_of, records) if each is not None]
+        if max(epochs, default=epoch) > epoch:
+            raise CorruptWal(f"the log is of epoch {max(epochs)}, the chain stands in {epoch}")
         floors = [each for each in records if isinstance(each, FloorRecord) and each.epoch == epoch]
         for floor in floors:
             self._store.sync(view=floor.view, height=floor.height, block_hash=floor.block_hash)
@@ -268,15 +317,20 @@ class Simplex(Voter):
             return
         block = parse_block(proposal, self._application)
         candidate = Candidate(
-            block_hash=vote.subject.block_hash,
+            subject=vote.subject,
             block=block,
             leader=leader,
-            is_timely=block is not None and self._pace.is_timely(block),
+            is_timely=block is not None and self._is_timely(block, view),
             is_invalid=block is None,
         )
-        self._proposals.add(view, candidate)
+        self._proposals.add(candidate)
         if not self._tally.is_known(vote):
             self._count(vote)
+
+    def _is_timely(self, block: Block, view: int) -> bool:
+        """A seal block that is proposed again was timely once (CONSENSUS 6.5)."""
+        is_again = rules.is_reproposal(view=view, block_view=block.view)
+        return is_again or self._pace.is_timely(block)
 
     def _receive_frontier(self, frontier: Frontier, sender: int) -> None:
         """Each item stands for itself. A sender that is behind gets ours."""
@@ -358,6 +412,9 @@ class Simplex(Voter):
         if missing is not None:
             self._wanted.need(missing, self._store.signers_of(self.final_view))
             return
+        tip = self._application.block(self._delivery.block_hash)
+        if path and any(map(self._pace.is_seal, [*path[1:], tip])):
+            raise CorruptChain("a final block follows the seal block of its epoch")
         self._outbox.commit += self._delivery.deliver(path)
         if path:
             for block in path:
@@ -366,3 +423,16 @@ class Simplex(Voter):
             self._durable = {
                 block_hash: view for block_hash, view in self._durable.items() if view > final_view
             }
+
+
+def _epoch_of(record: WalRecord) -> int | None:
+    """Epoch of a record; blocks are of the chain, not of an epoch's voting."""
+    match record:
+        case OwnVote() | PeerVote():
+            return record.vote.subject.epoch
+        case CertificateRecord():
+            return record.certificate.subject.epoch
+        case FloorRecord():
+            return record.epoch
+        case BlockRecord():
+            return None

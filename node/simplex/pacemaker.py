@@ -39,8 +39,10 @@ class Pacemaker:
         self._entered_ms = 0
         self._demand_ms: int | None = None
         self._may_propose_ms: int | None = None
+        self._started_ms = 0
         self._heard_ms: dict[int, int] = {}
         self._missed_ms: dict[int, int] = {}
+        self._final_seal: tuple[bytes, bool] = (b"", False)  # final hash, and what it is
 
     @property
     def has_demand(self) -> bool:
@@ -51,7 +53,7 @@ class Pacemaker:
         """The process starts: every validator counts as heard just now."""
         self.now = now
         self._entered_ms = now.mono_ms
-        self._heard_ms = dict.fromkeys(range(self._count), now.mono_ms)
+        self._started_ms = now.mono_ms
 
     def enter(self, view: int) -> None:
         """Only `Simplex._enter` (R1) calls this."""
@@ -62,12 +64,12 @@ class Pacemaker:
 
     def hear(self, peer: int) -> None:
         """A well-formed message of a validator's link."""
-        if peer in self._heard_ms:
+        if peer < self._count:
             self._heard_ms[peer] = self.now.mono_ms
 
     def note_timeout(self) -> None:
         """The timer of the current view ran out: since demand began its leader had the chance."""
-        timeout_ms = self._timeout_ms()
+        timeout_ms = self.timeout_ms()
         if (
             timeout_ms is not None
             and self._demand_ms is not None
@@ -128,6 +130,23 @@ class Pacemaker:
             self._may_propose_ms = self.now.mono_ms + wait_ms
         return self.now.mono_ms < self._may_propose_ms
 
+    def last_heard_ms(self) -> tuple[int | None, ...]:
+        """Monotonic time of the last message of each validator; None: nothing since the start."""
+        return tuple(self._heard_ms.get(peer) for peer in range(self._count))
+
+    def awaited(self) -> tuple[Kind, int] | None:
+        """The certificate that this node waits for, and its view; None: it is idle."""
+        if self.is_final_seal() or not self.is_unsettled():
+            return None
+        view = self.view
+        nullified = self._tally.count_nullify(view, self._config.epoch)
+        if self._own.has(Kind.NULLIFY, view) or nullified > self._faulty_max:
+            return Kind.NULLIFY, view
+        tip = max(self._store.notarized)
+        if tip > self._store.final_view and not self.has_proposal():
+            return Kind.FINALIZE, tip
+        return Kind.NOTARIZE, view
+
     def update_demand(self) -> None:
         """Timers start when demand first holds in the view, and stop when it is gone."""
         if not self._is_demanded():
@@ -135,9 +154,31 @@ class Pacemaker:
         elif self._demand_ms is None:
             self._demand_ms = self.now.mono_ms
 
+    def is_seal(self, block: Block | None) -> bool:
+        """The block ends this epoch. The one at view 0 ended the epoch before."""
+        return block is not None and block.is_seal and block.epoch == self._config.epoch
+
+    def is_final_seal(self) -> bool | None:
+        """This epoch is over: its seal block is final. None while the final block is unknown."""
+        final_hash = self._store.final_hash
+        if self._final_seal[0] != final_hash:
+            block = self._application.block(final_hash)
+            if block is None:
+                return None
+            self._final_seal = (final_hash, self.is_seal(block))
+        return self._final_seal[1]
+
+    def may_vote(self) -> bool:
+        """I5 for the epoch: an own vote may be cast at all."""
+        if self._config.me is None:
+            return False
+        return rules.may_vote(is_final_seal=self.is_final_seal())
+
     def wants_block(self) -> bool:
         """R9: (a) pending events, (b) flush, (e) heartbeat: what an own block may be for."""
         tip = self._tip_view()
+        if self._is_seal_waiting():
+            return True
         if self._application.has_pending(self._store.notarized[tip]):
             return True
         times_ms = (self._flush_ms(), self._heartbeat_ms())
@@ -148,20 +189,24 @@ class Pacemaker:
         leader = self.leader(self.view)
         if self._tally.has_voted(Kind.NULLIFY, self.view, leader):
             return True
-        timeout_ms = self._timeout_ms()
+        timeout_ms = self.timeout_ms()
         if timeout_ms is None:
             return False
         return self.now.mono_ms >= timeout_ms or self._is_silent(leader)
 
     def is_unsettled(self) -> bool:
         """R10: demand holds, or a notarized view above the final one is not final."""
+        if self.is_final_seal():
+            return False
         return self.has_demand or max(self._store.notarized) > self._store.final_view
 
     def wake_times_ms(self) -> list[int | None]:
         """When a timer of the current view can next change something."""
         times: list[int | None] = []
+        if not self.may_vote():
+            return times
         if not self._own.has(Kind.NULLIFY, self.view):
-            times.append(self._timeout_ms())
+            times.append(self.timeout_ms())
         if self._demand_ms is None:
             times += [self._flush_ms(), self._heartbeat_ms()]
         elif self._may_propose_ms is not None and self.may_notarize():
@@ -170,14 +215,20 @@ class Pacemaker:
 
     def _is_demanded(self) -> bool:
         """R9: (c) a proposal was received, (d) more than f nullify, or a block is wanted."""
-        if self._config.me is None:
+        if self._config.me is None or self.is_final_seal():
             return False
-        if self._has_proposal():
+        if self.has_proposal():
             return True
         nullified = self._tally.count_nullify(self.view, self._config.epoch)
         return nullified > self._faulty_max or self.wants_block()
 
-    def _has_proposal(self) -> bool:
+    @property
+    def demand_ms(self) -> int | None:
+        """Monotonic time since when demand holds in the current view."""
+        return self._demand_ms
+
+    def has_proposal(self) -> bool:
+        """A proposal of the current view was seen, or made."""
         has_notarized = self._own.has(Kind.NOTARIZE, self.view)
         return has_notarized or self._proposals.first(self.view) is not None
 
@@ -186,10 +237,18 @@ class Pacemaker:
         parent_view = self.parent_view()
         return max(self._store.notarized) if parent_view is None else parent_view
 
+    def _is_seal_waiting(self) -> bool:
+        """The tip is a seal block that is notarized but not final: it is flushed at once."""
+        tip = self._tip_view()
+        is_final = tip == self._store.final_view
+        return not is_final and self.is_seal(self._application.block(self._store.notarized[tip]))
+
     def _flush_ms(self) -> int | None:
         """R9 (b): T_fin = 4 delta after entering, if the tip is notarized but not final."""
         if self._tip_view() == self._store.final_view:
             return None
+        if self._is_seal_waiting():
+            return self._entered_ms
         return self._entered_ms + 4 * self._config.delta_ms
 
     def _heartbeat_ms(self) -> int | None:
@@ -204,11 +263,14 @@ class Pacemaker:
             current=self.view, final_view=self._store.final_view, validators=self._count
         )
 
-    def _timeout_ms(self) -> int | None:
-        """R8: until a proposal is seen 2 delta g, then 3 delta g, from the first demand."""
+    def timeout_ms(self) -> int | None:
+        """R8: when the current view's timer runs out, None: it is not running.
+
+        Until a proposal is seen 2 delta g, then 3 delta g, from the first demand.
+        """
         if self._demand_ms is None:
             return None
-        base_ms = (3 if self._has_proposal() else 2) * self._config.delta_ms
+        base_ms = (3 if self.has_proposal() else 2) * self._config.delta_ms
         return self._demand_ms + rules.scale_ms(base_ms, self._growth(), self._config.cap_ms)
 
     def _is_silent(self, leader: int) -> bool:
@@ -219,11 +281,15 @@ class Pacemaker:
         """
         long_ago_ms = self.now.mono_ms - self._config.silent_leader_ms
         silent_since_ms = max(long_ago_ms, self._missed_ms.get(leader, long_ago_ms))
-        if leader == self._config.me or self._heard_ms[leader] > silent_since_ms:
+        if leader == self._config.me or self._since_ms(leader) > silent_since_ms:
             return False
         active = [
             peer
-            for peer, heard_ms in self._heard_ms.items()
-            if peer == self._config.me or heard_ms > long_ago_ms
+            for peer in range(self._count)
+            if peer == self._config.me or self._since_ms(peer) > long_ago_ms
         ]
         return len(active) >= self._quorum
+
+    def _since_ms(self, peer: int) -> int:
+        """When a validator was last heard, the start of the process at least."""
+        return self._heard_ms.get(peer, self._started_ms)

@@ -14,7 +14,7 @@ from node.simplex.messages import (
     JUSTIFICATION_MAX,
     size_certificate,
 )
-from node.simplex.types import Application, Block, Certificate, Kind, Proposal, Vote
+from node.simplex.types import Application, Block, Certificate, Kind, Proposal, Subject, Vote
 from node.simplex.votes import CertificateStore
 
 PROPOSALS_PER_VIEW_MAX = 2
@@ -23,9 +23,13 @@ VIEWS_KEPT = 8  # below the current view; older blocks are fetched by hash
 
 @dataclass(slots=True, kw_only=True)
 class Candidate:
-    """A proposal and what this node found out about it. `block` None: unreadable header."""
+    """A proposal and what this node found out about it. `block` None: unreadable header.
 
-    block_hash: bytes
+    `subject` is what its leader voted for: a re-proposed seal block has the view of the proposal
+    there, and its own in the header.
+    """
+
+    subject: Subject
     block: Block | None
     leader: int
     is_timely: bool  # judged once, when it came (CONSENSUS 6.5)
@@ -33,6 +37,19 @@ class Candidate:
     is_waiting: bool = False  # something is missing: judge again when anything arrives
     missing_hash: bytes | None = None  # the block whose data is asked for meanwhile
     missing_at: tuple[int, ...] = ()
+
+    @property
+    def is_reproposal(self) -> bool:
+        """A seal block that was notarized in an earlier view."""
+        block_view = self.subject.view if self.block is None else self.block.view
+        return rules.is_reproposal(view=self.subject.view, block_view=block_view)
+
+    @property
+    def parent_hash(self) -> bytes:
+        """Hash that the certificate of the parent view must name (R5)."""
+        if self.block is None or self.is_reproposal:
+            return self.subject.block_hash
+        return self.block.parent_hash
 
     def wait(self, missing_hash: bytes | None = None, ask: tuple[int, ...] = ()) -> None:
         """Do not judge again before more is here."""
@@ -47,10 +64,10 @@ class ProposalBook:
     def __init__(self) -> None:
         self._views: dict[int, list[Candidate]] = {}
 
-    def add(self, view: int, candidate: Candidate) -> bool:
-        """Keep it unless the same block is there or the view is full."""
-        candidates = self._views.setdefault(view, [])
-        is_known = any(each.block_hash == candidate.block_hash for each in candidates)
+    def add(self, candidate: Candidate) -> bool:
+        """Keep it unless the same proposal is there or the view is full."""
+        candidates = self._views.setdefault(candidate.subject.view, [])
+        is_known = any(each.subject == candidate.subject for each in candidates)
         if is_known or len(candidates) >= PROPOSALS_PER_VIEW_MAX:
             return False
         candidates.append(candidate)
@@ -61,11 +78,12 @@ class ProposalBook:
         candidates = self._views.get(view)
         return candidates[0] if candidates else None
 
-    def find(self, view: int, block_hash: bytes) -> Candidate | None:
-        """The proposal of a view with that hash."""
-        for candidate in self._views.get(view, ()):
-            if candidate.block_hash == block_hash:
-                return candidate
+    def find(self, block_hash: bytes) -> Candidate | None:
+        """A kept proposal of that block, in whatever view."""
+        for candidates in self._views.values():
+            for candidate in candidates:
+                if candidate.subject.block_hash == block_hash:
+                    return candidate
         return None
 
     def retry(self) -> None:
@@ -99,18 +117,23 @@ def parse_block(proposal: Proposal, application: Application) -> Block | None:
         block = application.parse(proposal.header, proposal.refs)
     except ValueError:
         return None
-    claimed = (block.epoch, block.view, block.parent_view, block.height, block.proposer)
-    signed = (subject.epoch, subject.view, subject.parent_view, subject.height)
-    is_consistent = claimed == (*signed, proposal.vote.signer)
-    return block if is_consistent and block.hash == subject.block_hash else None
+    always = (block.epoch, block.height, block.hash)
+    if always != (subject.epoch, subject.height, subject.block_hash):
+        return None
+    if rules.is_reproposal(view=subject.view, block_view=block.view):
+        is_consistent = block.is_seal and block.view <= subject.parent_view
+    else:
+        claimed = (block.view, block.parent_view, block.proposer)
+        is_consistent = claimed == (subject.view, subject.parent_view, proposal.vote.signer)
+    return block if is_consistent else None
 
 
-def judge_place(block: Block, store: CertificateStore) -> rules.Place:
-    """R5: the block's place, given the certificates held."""
+def judge_place(candidate: Candidate, store: CertificateStore) -> rules.Place:
+    """R5: the proposal's place, given the certificates held."""
     return rules.judge_place(
-        view=block.view,
-        parent_view=block.parent_view,
-        parent_hash=block.parent_hash,
+        view=candidate.subject.view,
+        parent_view=candidate.subject.parent_view,
+        parent_hash=candidate.parent_hash,
         final_view=store.final_view,
         notarized=store.notarized,
         nullified=store.nullified,
@@ -119,9 +142,10 @@ def judge_place(block: Block, store: CertificateStore) -> rules.Place:
 
 def make_proposal(block: Block, vote: Vote, store: CertificateStore) -> Proposal:
     """R4: stored bytes only, so that it also serves to send the current proposal again."""
-    proof = store.proof_of(block.parent_view)
+    parent_view = vote.subject.parent_view
+    proof = store.proof_of(parent_view)
     certificates = [] if proof is None else [proof]
-    between = range(block.parent_view + 1, block.view)
+    between = range(parent_view + 1, vote.subject.view)
     certificates += [store.nullified[each] for each in between if each in store.nullified]
     size_bytes = 0
     justification: list[Certificate] = []

@@ -63,7 +63,8 @@ def judge_place(
 ) -> Place:
     """R5: parent notarized with that hash, all views between nullified, parent not below vf (I11).
 
-    `notarized` also holds the final view with its hash.
+    `notarized` also holds the final view with its hash. For a re-proposal `parent_hash` is the
+    hash of the seal block itself.
     """
     if not final_view <= parent_view < view:
         return Place.NEVER
@@ -74,6 +75,24 @@ def judge_place(
     if all(between in nullified for between in range(parent_view + 1, view)):
         return Place.JUSTIFIED
     return Place.NOT_YET
+
+
+def is_reproposal(*, view: int, block_view: int) -> bool:
+    """A proposal of `view` that offers a block made in an earlier one."""
+    return block_view < view
+
+
+def may_follow(*, is_parent_seal: bool, is_reproposal: bool) -> bool:
+    """Section 3, step 4: after a notarized seal block only itself again, which nothing else may."""
+    return is_parent_seal == is_reproposal
+
+
+def may_vote(*, is_final_seal: bool | None) -> bool:
+    """I5: none once the epoch's seal block is final, nor while the final block is unknown (None).
+
+    Unknown: its finalization is here, the block is not, and it may be the seal.
+    """
+    return is_final_seal is False
 
 
 def may_notarize(*, view: int, current: int, has_notarized: bool, has_nullified: bool) -> bool:
@@ -96,7 +115,10 @@ def may_finalize(
     has_nullified: bool,
     has_finalized: bool,
 ) -> bool:
-    """R6 without the data condition: notarized (I9), not nullified (I2), not finalized (I3)."""
+    """R6 without the data condition: notarized (I9), not nullified (I2), not finalized (I3).
+
+    The hashes may be whole bodies of votes: a seal block can be voted on with two parent views.
+    """
     if not final_view < view < current or notarized_hash is None:
         return False
     if has_nullified or has_finalized:

@@ -5,7 +5,7 @@ Hashes are 32 bytes, signatures raw Ed25519 (64 bytes), validators are indexes i
 ordered list.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Protocol, TypeAlias
 
@@ -204,6 +204,43 @@ class Synced(_Value, frozen=True, kw_only=True):
 
 
 Input: TypeAlias = Received | Tick | PendingChanged | DataArrived | Connected | Synced
+
+
+class Sealed(_Value, frozen=True, kw_only=True):
+    """The end of an epoch, delivered: its seal block, and the encoded finalization message.
+
+    `finalization` is empty when the block came by state sync.
+    """
+
+    block: Block
+    finalization: bytes
+
+
+class Snapshot(_Value, frozen=True, kw_only=True):
+    """Where a core stands, for people and their tools. Times are monotonic, in milliseconds.
+
+    `awaited` is the kind of certificate that comes next, of `awaited_view`, None: idle; `votes` are
+    the signers seen in that view. `certified` is the certificate of the highest view held.
+    """
+
+    epoch: int
+    view: int
+    leader: int
+    quorum: int
+    final_view: int
+    final_height: int
+    delivered_height: int
+    is_over: bool
+    has_proposal: bool
+    demand_ms: int | None
+    timeout_ms: int | None
+    awaited: Kind | None
+    awaited_view: int
+    votes: Mapping[Kind, tuple[int, ...]]
+    certified: Kind | None
+    certified_view: int
+    heard_ms: tuple[int | None, ...]  # by validator; None: nothing since the start
+    clock_skew_ms: int | None
 
 
 class OwnVote(_Value, frozen=True, kw_only=True):

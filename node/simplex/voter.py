@@ -7,6 +7,8 @@ until none does.
 
 from dataclasses import dataclass, field
 
+import msgspec
+
 from node.simplex import rules
 from node.simplex.catchup import (
     Delivery,
@@ -46,7 +48,7 @@ from node.simplex.types import (
     Vote,
     WalRecord,
 )
-from node.simplex.votes import CertificateStore, OwnVotes, Tally, Verifier, nullify_subject
+from node.simplex.votes import CertificateStore, OwnVotes, Tally, Verifier, body_of, nullify_subject
 
 
 @dataclass(slots=True)
@@ -98,7 +100,7 @@ class Voter:
         self._retransmission = Retransmission(config=config)
         self._wanted = Wanted(me=config.me)
         self._unvoted: set[int] = set()  # notarized views that may still get an own finalize
-        self._durable: dict[bytes, int] = {}  # blocks in the log, with their view
+        self._durable: dict[bytes, int] = {}  # blocks in the log, with the last view voted on
         self._clock_offsets_ms: dict[int, int] = {}
         self._pace = Pacemaker(
             config=config,
@@ -170,6 +172,7 @@ class Voter:
         assert self.config.me is not None, "observers do not vote"
         assert self._signer is not None, "a validator has a signer"
         assert subject.view > self.final_view, "I5: own votes are above the final view"
+        assert self._pace.may_vote(), "I5: the epoch is not over"
         signature = self._signer.sign_vote(signed_vote(self.config.network_id, subject))
         vote = Vote(subject=subject, signer=self.config.me, signature=signature)
         self._own.record(vote)
@@ -184,10 +187,11 @@ class Voter:
         self._count(vote)
         return True
 
-    def _log_block(self, block: Block) -> None:
+    def _log_block(self, block: Block, view: int) -> None:
+        """The block is in the log before a vote on it, in whatever view."""
         if block.hash not in self._durable:
             self._outbox.persist.append(record_block(block))
-            self._durable[block.hash] = block.view
+        self._durable[block.hash] = max(view, self._durable.get(block.hash, view))
 
     def _propose(self) -> bool:
         """R4. Nothing to propose although others want the view: nullify at once."""
@@ -201,7 +205,11 @@ class Voter:
             return False
         parent_hash = self._store.notarized[parent_view]
         parent, _ = self._obtain_chain(parent_view, parent_hash)
-        if parent is None or self._pace.waits_for_clock(parent):
+        if parent is None:
+            return False
+        if self._pace.is_seal(parent):
+            return self._offer(parent, parent_view)
+        if self._pace.waits_for_clock(parent):
             return False
         block = self._application.build(
             parent_hash,
@@ -213,8 +221,21 @@ class Voter:
         if block is None:
             return self._nullify()
         assert (block.view, block.parent_view) == (view, parent_view), "built for another place"
-        self._log_block(block)
-        vote = self._cast(_body_subject(Kind.NOTARIZE, block, parent_view))
+        return self._offer(block, parent_view)
+
+    def _offer(self, block: Block, parent_view: int) -> bool:
+        """Propose a built block, or a notarized seal block again, in the current view."""
+        view = self._pace.view
+        self._log_block(block, view)
+        subject = Subject(
+            kind=Kind.NOTARIZE,
+            epoch=self.config.epoch,
+            view=view,
+            height=block.height,
+            parent_view=parent_view,
+            block_hash=block.hash,
+        )
+        vote = self._cast(subject)
         self._outbox.send_message(make_proposal(block, vote, self._store))
         self._count(vote)
         return True
@@ -222,7 +243,7 @@ class Voter:
     def _notarize(self) -> bool:
         """R5, second half."""
         candidate = self._proposals.first(self._pace.view)
-        if candidate is None or self.config.me is None or not self._pace.may_notarize():
+        if candidate is None or not self._pace.may_notarize():
             return False
         if not candidate.is_invalid and candidate.is_timely and not candidate.is_waiting:
             self._judge(candidate)
@@ -235,22 +256,30 @@ class Voter:
         block = candidate.block
         if block is None or not candidate.is_timely:
             return False
-        self._log_block(block)
-        return self._vote(_body_subject(Kind.NOTARIZE, block, block.parent_view))
+        self._log_block(block, candidate.subject.view)
+        return self._vote(candidate.subject)
 
     def _judge(self, candidate: Candidate) -> None:
         """Make it invalid (objectively), or waiting (certificates or data missing), or neither."""
         block = candidate.block
         assert block is not None, "an unreadable header is invalid from the start"
-        place = judge_place(block, self._store)
+        parent_view = candidate.subject.parent_view
+        place = judge_place(candidate, self._store)
         if place is not rules.Place.JUSTIFIED:
             candidate.is_invalid = place is rules.Place.NEVER
             candidate.wait()
             return
-        parent, missing = self._obtain_chain(block.parent_view, block.parent_hash)
+        parent, missing = self._obtain_chain(parent_view, candidate.parent_hash)
         if parent is None:
-            candidate.wait(missing, self._store.signers_of(block.parent_view))
+            candidate.wait(missing, self._store.signers_of(parent_view))
             return
+        is_reproposal = candidate.is_reproposal
+        is_parent_seal = self._pace.is_seal(parent)
+        if not rules.may_follow(is_parent_seal=is_parent_seal, is_reproposal=is_reproposal):
+            candidate.is_invalid = True
+            return
+        if is_reproposal:
+            return  # the parent is this block, executed when it was obtained
         if block.height != parent.height + 1 or block.time_ms <= parent.time_ms:
             candidate.is_invalid = True
             return
@@ -261,34 +290,31 @@ class Voter:
 
     def _finalize(self) -> bool:
         """R6: for any notarized view, also late; the block is held and logged before the vote."""
-        if self.config.me is None:
-            return False
         for view in sorted(self._unvoted):
-            block_hash = self._store.notarized[view]
+            proof = self._store.notarizations[view].subject
             is_allowed = rules.may_finalize(
                 view=view,
                 current=self._pace.view,
                 final_view=self.final_view,
-                notarized_hash=block_hash,
-                own_notarized_hash=self._own.notarized_hash(view),
+                notarized_hash=body_of(proof),
+                own_notarized_hash=self._own.notarized_body(view),
                 has_nullified=self._own.has(Kind.NULLIFY, view),
                 has_finalized=self._own.has(Kind.FINALIZE, view),
             )
             if not is_allowed:
                 self._unvoted.discard(view)
                 continue
-            block = self._obtain(view, block_hash)
+            block = self._obtain(view, proof.block_hash)
             if block is not None:
                 self._unvoted.discard(view)
-                self._log_block(block)
-                proof = self._store.notarizations[view].subject
-                return self._vote(_body_subject(Kind.FINALIZE, block, proof.parent_view))
+                self._log_block(block, view)
+                return self._vote(msgspec.structs.replace(proof, kind=Kind.FINALIZE))
         return False
 
     def _expire(self) -> bool:
         """R7: the current view is over for this node."""
         has_nullified = self._own.has(Kind.NULLIFY, self._pace.view)
-        if self.config.me is None or has_nullified or not self._pace.has_expired():
+        if has_nullified or not self._pace.has_expired():
             return False
         self._pace.note_timeout()
         return self._nullify()
@@ -321,7 +347,7 @@ class Voter:
         """The notarized block, from the application or a kept proposal; else it is fetched."""
         if self._application.holds(block_hash):
             return self._application.block(block_hash)
-        candidate = self._proposals.find(view, block_hash)
+        candidate = self._proposals.find(block_hash)
         if candidate is not None and candidate.block is not None and not candidate.is_waiting:
             verdict = self._application.validate(candidate.block)
             if verdict is Verdict.VALID:
@@ -331,14 +357,3 @@ class Voter:
             candidate.wait(block_hash, (candidate.leader,))
         self._wanted.need(block_hash, self._store.signers_of(view))
         return None
-
-
-def _body_subject(kind: Kind, block: Block, parent_view: int) -> Subject:
-    return Subject(
-        kind=kind,
-        epoch=block.epoch,
-        view=block.view,
-        height=block.height,
-        parent_view=parent_view,
-        block_hash=block.hash,
-    )

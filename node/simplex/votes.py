@@ -2,7 +2,7 @@
 
 from nacl import bindings, exceptions
 
-from ledger.quorum.votes import encode_vote, is_contradiction, signed_vote
+from ledger.quorum.votes import BODY_AT, encode_subject, encode_vote, is_contradiction, signed_vote
 from node.simplex import rules
 from node.simplex.errors import CorruptQuorum, InvalidEvidence, InvalidMessage
 from node.simplex.messages import encode_certificate, signed_status
@@ -97,21 +97,25 @@ class CertificateStore:
         """The highest view with a certificate (the final view at least)."""
         return max(*self.notarized, *self.nullified, self.final_view)
 
+    @property
+    def newest(self) -> Certificate | None:
+        """The certificate of the highest view."""
+        view = self.view_max
+        return self.nullified.get(view) or self.proof_of(view)
+
     def is_news(self, certificate: Certificate) -> bool:
         """Is it worth verifying? At the final view also: the first finalization, contradictions."""
         subject = certificate.subject
         view = subject.view
         if view < self.final_view:
             return False
-        known = self.notarized.get(view)
-        match subject.kind:
-            case Kind.NULLIFY:
-                return view not in self.nullified
-            case Kind.NOTARIZE:
-                return view != self.final_view if known is None else known != subject.block_hash
-            case Kind.FINALIZE:
-                is_repeated = view == self.final_view and self.finalization is not None
-                return not is_repeated or known != subject.block_hash
+        if subject.kind is Kind.NULLIFY:
+            return view not in self.nullified
+        if view in self.notarized and not self._agrees(subject):
+            return True
+        if subject.kind is Kind.NOTARIZE:
+            return view not in self.notarized
+        return view != self.final_view or self.finalization is None
 
     def add(self, certificate: Certificate) -> None:
         """Store a verified certificate that `is_news`."""
@@ -154,6 +158,13 @@ class CertificateStore:
         held = (self.notarizations.get(view), self.nullified.get(view))
         return [each for each in held if each is not None and view > self.final_view]
 
+    def _agrees(self, subject: Subject) -> bool:
+        """The body is that of the block certified in this view."""
+        proof = self.proof_of(subject.view)
+        if proof is None:
+            return self.notarized[subject.view] == subject.block_hash
+        return body_of(proof.subject) == body_of(subject)
+
     def _prune(self, view: int) -> None:
         self.final_view = view
         for table in (self.notarized, self.notarizations, self.nullified):
@@ -168,7 +179,7 @@ class CertificateStore:
         other: Certificate | None = None
         if subject.kind is Kind.NULLIFY:
             other = finalized
-        elif self.notarized.get(view, subject.block_hash) != subject.block_hash:
+        elif view in self.notarized and not self._agrees(subject):
             other = self.proof_of(view)
             if other is None:
                 raise CorruptQuorum(
@@ -188,6 +199,11 @@ class CertificateStore:
 
 def _cache_key(signer: int, message: bytes, signature: bytes) -> bytes:
     return signer.to_bytes(2, "big") + signature + message
+
+
+def body_of(subject: Subject) -> bytes:
+    """What two votes of one view must share to be about the same proposal."""
+    return encode_subject(subject)[BODY_AT:]
 
 
 def nullify_subject(epoch: int, view: int) -> Subject:
@@ -219,8 +235,14 @@ class Tally:
 
     def count_nullify(self, view: int, epoch: int) -> int:
         """Number of validators whose nullify of the view was seen."""
-        subject = Subject(kind=Kind.NULLIFY, epoch=epoch, view=view)
-        return len(self._counts.get(view, {}).get(subject, ()))
+        return len(self._counts.get(view, {}).get(nullify_subject(epoch, view), ()))
+
+    def voters(self, view: int) -> dict[Kind, tuple[int, ...]]:
+        """Who voted in a view, by kind of vote."""
+        first = self._first.get(view, {})
+        return {
+            kind: tuple(sorted(signer for each, signer in first if each is kind)) for kind in Kind
+        }
 
     def add(self, vote: Vote) -> tuple[bool, Evidence | None]:
         """Count a verified vote. Returns (first of its kind, evidence against its signer)."""
@@ -308,10 +330,10 @@ class OwnVotes:
         """The vote it signed."""
         return self._votes.get(view, {}).get(kind)
 
-    def notarized_hash(self, view: int) -> bytes | None:
-        """Block hash of the own notarize vote (myN)."""
+    def notarized_body(self, view: int) -> bytes | None:
+        """Body of the own notarize vote (myN)."""
         vote = self.vote(Kind.NOTARIZE, view)
-        return None if vote is None else vote.subject.block_hash
+        return None if vote is None else body_of(vote.subject)
 
     def in_view(self, view: int) -> list[Vote]:
         """Own votes of a view, by kind."""

@@ -5,7 +5,7 @@ import struct
 
 from node.simplex.types import Block, BlockRecord, Verdict
 
-_HEADER = struct.Struct(">5Q32sH32s")
+_HEADER = struct.Struct(">5Q32sH?32s")
 GENESIS_TIME_MS = 1_700_000_000_000
 
 
@@ -20,11 +20,12 @@ def make_block(
     proposer: int = 0,
     refs: tuple[bytes, ...] = (),
     data_root: bytes | None = None,
+    is_seal: bool = False,
 ) -> Block:
     """A block of consistent bytes; lie about one field by naming it."""
     root = hashlib.sha256(b"".join(refs)).digest() if data_root is None else data_root
     numbers = (epoch, view, parent_view, height, time_ms)
-    header = _HEADER.pack(*numbers, parent_hash or GENESIS.hash, proposer, root)
+    header = _HEADER.pack(*numbers, parent_hash or GENESIS.hash, proposer, is_seal, root)
     return parse_header(header, refs)
 
 
@@ -32,7 +33,8 @@ def parse_header(header: bytes, refs: tuple[bytes, ...]) -> Block:
     """The block of a header. Raises `ValueError`."""
     if len(header) != _HEADER.size:
         raise ValueError("a toy header has a fixed size")
-    epoch, view, parent_view, height, time_ms, parent_hash, proposer, _ = _HEADER.unpack(header)
+    *numbers, parent_hash, proposer, is_seal, _ = _HEADER.unpack(header)
+    epoch, view, parent_view, height, time_ms = numbers
     return Block(
         hash=hashlib.sha256(header).digest(),
         header=header,
@@ -44,10 +46,11 @@ def parse_header(header: bytes, refs: tuple[bytes, ...]) -> Block:
         parent_hash=parent_hash,
         time_ms=time_ms,
         proposer=proposer,
+        is_seal=is_seal,
     )
 
 
-GENESIS = parse_header(_HEADER.pack(0, 0, 0, 0, GENESIS_TIME_MS, bytes(32), 0, bytes(32)), ())
+GENESIS = parse_header(_HEADER.pack(0, 0, 0, 0, GENESIS_TIME_MS, bytes(32), 0, True, bytes(32)), ())
 
 
 class ToyApplication:
@@ -61,6 +64,7 @@ class ToyApplication:
         self.pool: dict[bytes, None] = {}
         self.final_refs = {ref for block in self.committed for ref in block.refs}
         self.builds = True
+        self.seal_height: int | None = None  # the block of this height ends its epoch
         self.missing_events: set[bytes] = set()
 
     def parse(self, header: bytes, refs: tuple[bytes, ...]) -> Block:
@@ -84,6 +88,7 @@ class ToyApplication:
             time_ms=max(wall_ms, parent.time_ms + 1),
             proposer=self.me,
             refs=tuple(self._pending(parent_hash)[:8]),
+            is_seal=parent.height + 1 == self.seal_height,
         )
         self.blocks[block.hash] = block
         return block

@@ -46,17 +46,22 @@ def keys_of(count: int) -> tuple[bytes, ...]:
 
 
 def subject_of(
-    kind: Kind, block: Block | None = None, *, view: int | None = None, epoch: int = 1
+    kind: Kind,
+    block: Block | None = None,
+    *,
+    view: int | None = None,
+    parent_view: int | None = None,
+    epoch: int = 1,
 ) -> Subject:
     if block is None:
         assert view is not None
         return Subject(kind=kind, epoch=epoch, view=view)
     return Subject(
         kind=kind,
-        epoch=epoch,
+        epoch=block.epoch,
         view=block.view if view is None else view,
         height=block.height,
-        parent_view=block.parent_view,
+        parent_view=block.parent_view if parent_view is None else parent_view,
         block_hash=block.hash,
     )
 
@@ -87,11 +92,13 @@ class Bench:
         count: int = 4,
         records: list[WalRecord] | None = None,
         blocks: list[Block] | None = None,
+        epoch: int = 1,
+        genesis: Block = GENESIS,
     ) -> None:
         self.me = me
         self.time_ms = 0
         self.records: list[WalRecord] = list(records or [])
-        self.application = ToyApplication(me=me or 0)
+        self.application = ToyApplication(me=me or 0, committed=[genesis])
         for block in blocks or []:
             self.application.blocks[block.hash] = block
         self.signer = None if me is None else GuardedSigner(seed=seed_of(me), network_id=NETWORK_ID)
@@ -99,10 +106,11 @@ class Bench:
             self.signer.restore(self.records)
         config = Config(
             network_id=NETWORK_ID,
-            epoch=1,
+            epoch=epoch,
             validators=keys_of(count),
             me=me,
-            genesis_hash=GENESIS.hash,
+            genesis_hash=genesis.hash,
+            final_height=genesis.height,
         )
         assert rules.count_quorum(4) == 3
         self.core = Simplex(config=config, application=self.application, signer=self.signer)
@@ -134,8 +142,15 @@ class Bench:
     def connect(self, peer: int = 1) -> Effects:
         return self.step(Connected(peer=peer))
 
-    def propose(self, block: Block, *justification: Certificate) -> Proposal:
-        vote = sign(subject_of(Kind.NOTARIZE, block), block.proposer)
+    def propose(
+        self, block: Block, *justification: Certificate, again: Subject | None = None
+    ) -> Proposal:
+        """A proposal by the leader of its view; `again` re-proposes the block in another view."""
+        subject = again or subject_of(Kind.NOTARIZE, block)
+        leader = rules.leader_of(
+            subject.view, validators=len(self.core.config.validators), rotation=0
+        )
+        vote = sign(subject, leader)
         return Proposal(
             header=block.header, refs=block.refs, justification=justification, vote=vote
         )
