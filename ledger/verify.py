@@ -1,21 +1,25 @@
 """Verification of a whole copy of a log.
 
-A copy is a set of named files: `genesis.json` (or the genesis given by the caller), `checkpoint`
-and `tile/...` (C2SP tlog-tiles). Nothing else is trusted, and nothing is trusted before it is
-proven; the steps, whose numbers the code carries:
+A copy is a set of named files: `genesis.json` (or the genesis given by the caller), `epochs/0` and
+so on, one for each epoch that has ended, `checkpoint` and `tile/...` (C2SP tlog-tiles). Nothing
+else is trusted, and nothing is trusted before it is proven; the steps, whose numbers the code
+carries:
 
 1. genesis     The document obeys its rules and has the network id that the caller pins, if any.
-2. checkpoint  The log signed it, and a quorum of the validators in genesis cosigned it.
-3. tiles       The hash tiles at the right edge make the checkpoint's root; every full tile has the
+2. epochs      Each proof leads from the validators of one epoch, the first those in genesis, to the
+               next (`ledger.quorum.epochs`), and the log has the proven seal block in that place.
+3. checkpoint  The log signed it, and a quorum of the validators of the epoch of the tree's last
+               block cosigned it.
+4. tiles       The hash tiles at the right edge make the checkpoint's root; every full tile has the
                hash that the tile above names.
-4. entries     Each entry hashes to its leaf in the level-0 tile.
-5. headers     Blocks follow each other: height, parent hash, epoch, views, block time, validators,
+5. entries     Each entry hashes to its leaf in the level-0 tile.
+6. headers     Blocks follow each other: height, parent hash, epoch, views, block time, validators,
                tree size and root before the block.
-6. records     Each block has as many records as its header says, under its records root.
-7. events      Each record is canonical and holds an event of this network, signed by its officer.
+7. records     Each block has as many records as its header says, under its records root.
+8. events      Each record is canonical and holds an event of this network, signed by its officer.
 
-Re-execution (steps 8 and 9) is `contracts.replay`. The copy is read once, in order, in bounded
-memory. The first fault ends the walk as `Divergence`. Step 7, which costs the most, is a pure
+Re-execution (steps 9 and 10) is `contracts.replay`. The copy is read once, in order, in bounded
+memory. The first fault ends the walk as `Divergence`. Step 8, which costs the most, is a pure
 function over a run of records: the caller may pass the `map` of a process pool for it.
 """
 
@@ -24,16 +28,12 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import NoReturn, Protocol
 
-from ledger.blocks import HEADERS, RECORDS, Header, hash_header, hash_validators, is_header
+from ledger.blocks import HEADERS, RECORDS, Header, hash_header, is_header
 from ledger.errors import Divergence, InvalidEncoding, InvalidEvent, InvalidGenesis, LedgerError
 from ledger.events import parse_event, verify_event
-from ledger.genesis import (
-    Genesis,
-    cosigner_keys,
-    decode_genesis_json,
-    hash_genesis,
-    log_policy,
-)
+from ledger.genesis import Genesis, decode_genesis_json, hash_genesis
+from ledger.quorum.epochs import EPOCH_PROOFS, EpochChain, epoch_path
+from ledger.quorum.lists import hash_consensus_keys
 from ledger.tlog.checkpoint import Checkpoint, verify_cosignatures
 from ledger.tlog.merkle import CompactRange, Hash, hash_leaves, root_of
 from ledger.tlog.note import SignedNote
@@ -47,7 +47,7 @@ from ledger.tlog.tiles import (
     split_hashes,
 )
 
-# One task of step 7, and how much of the log is held until its events are verified.
+# One task of step 8, and how much of the log is held until its events are verified.
 TASK_RECORDS = 128
 WINDOW_ENTRIES = 4_096
 WINDOW_BYTES = 16 * 1024 * 1024
@@ -57,17 +57,18 @@ Read = Callable[[str], bytes | None]
 
 
 class Step(IntEnum):
-    """The numbered steps; 8 and 9 are those of `contracts.replay`."""
+    """The numbered steps; 9 and 10 are those of `contracts.replay`."""
 
     GENESIS = 1
-    CHECKPOINT = 2
-    TILES = 3
-    ENTRIES = 4
-    HEADERS = 5
-    RECORDS = 6
-    EVENTS = 7
-    OUTCOMES = 8
-    STATE = 9
+    EPOCHS = 2
+    CHECKPOINT = 3
+    TILES = 4
+    ENTRIES = 5
+    HEADERS = 6
+    RECORDS = 7
+    EVENTS = 8
+    OUTCOMES = 9
+    STATE = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +81,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventTask:
-    """Records for step 7, each with its index."""
+    """Records for step 8, each with its index."""
 
     network: bytes
     records: tuple[tuple[int, bytes], ...]
@@ -106,11 +107,12 @@ class MapEvents(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogCopy:
-    """A copy whose genesis and checkpoint are verified (steps 1 and 2)."""
+    """A copy whose genesis, epochs and checkpoint are verified (steps 1 to 3)."""
 
     read: Read
     genesis: Genesis
     network: bytes
+    epochs: EpochChain
     checkpoint: Checkpoint
     cosigners: tuple[str, ...]
 
@@ -128,9 +130,10 @@ class BlockEntries:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """What steps 1 to 7 have proven."""
+    """What steps 1 to 8 have proven. `epoch` is that of the last block."""
 
     network: bytes
+    epoch: int
     checkpoint: Checkpoint
     cosigners: tuple[str, ...]
     blocks: int
@@ -156,7 +159,7 @@ def verify_log(
     map_events: MapEvents = map,
     on_progress: Callable[[Progress], None] = no_progress,
 ) -> Verified:
-    """Steps 1 to 7 over a whole copy. Raises `Divergence`."""
+    """Steps 1 to 8 over a whole copy. Raises `Divergence`."""
     copy = open_copy(read, genesis=genesis, network=network)
     blocks = events = 0
     last_time_ms = copy.genesis.time_ms
@@ -168,6 +171,7 @@ def verify_log(
         on_progress(Progress(done=done, total=copy.checkpoint.size))
     return Verified(
         network=copy.network,
+        epoch=copy.epochs.epoch_of(copy.checkpoint.size),
         checkpoint=copy.checkpoint,
         cosigners=copy.cosigners,
         blocks=blocks,
@@ -179,36 +183,39 @@ def verify_log(
 def open_copy(
     read: Read, *, genesis: Genesis | None = None, network: bytes | None = None
 ) -> LogCopy:
-    """Steps 1 and 2. Raises `Divergence`."""
+    """Steps 1 to 3. Raises `Divergence`."""
     genesis = _verify_genesis(read("genesis.json"), genesis, network)  # 1
-    note, checkpoint = _verify_checkpoint(read("checkpoint"), genesis)  # 2
+    epochs = _verify_epochs(read, genesis)  # 2
+    note, checkpoint = _verify_checkpoint(read("checkpoint"), epochs)  # 3
+    keys = epochs.cosigner_keys_for(checkpoint.size)
     return LogCopy(
         read=read,
         genesis=genesis,
         network=hash_genesis(genesis),
+        epochs=epochs,
         checkpoint=checkpoint,
-        cosigners=tuple(key.name for key in verify_cosignatures(note, cosigner_keys(genesis))),
+        cosigners=tuple(key.name for key in verify_cosignatures(note, keys)),
     )
 
 
 def read_blocks(copy: LogCopy, map_events: MapEvents = map) -> Iterator[BlockEntries]:
-    """Steps 3 to 7: the blocks of the log, each yielded when it and its events are verified."""
+    """Steps 4 to 8: the blocks of the log, each yielded when it and its events are verified."""
     window: list[BlockEntries] = []
     entries = size_bytes = 0
-    for block in _read_chain(copy):  # 3, 4, 5, 6
+    for block in _read_chain(copy):  # 4, 5, 6, 7
         window.append(block)
         entries += 1 + len(block.records)
         size_bytes += sum(map(len, block.records))
         if entries >= WINDOW_ENTRIES or size_bytes >= WINDOW_BYTES:
-            _verify_window(copy, window, map_events)  # 7
+            _verify_window(copy, window, map_events)  # 8
             yield from window
             window, entries, size_bytes = [], 0, 0
-    _verify_window(copy, window, map_events)  # 7
+    _verify_window(copy, window, map_events)  # 8
     yield from window
 
 
 def find_event_fault(task: EventTask) -> EventFault | None:
-    """Step 7 over a run of records: the first fault, or None. Pure, for process pools."""
+    """Step 8 over a run of records: the first fault, or None. Pure, for process pools."""
     for index, data in task.records:
         expected = "a canonical record"
         try:
@@ -243,19 +250,34 @@ def _verify_genesis(data: bytes | None, genesis: Genesis | None, network: bytes 
     return chosen
 
 
-def _verify_checkpoint(data: bytes | None, genesis: Genesis) -> tuple[SignedNote, Checkpoint]:
-    expected = f"a checkpoint of {genesis.origin} cosigned by a quorum"
+def _verify_epochs(read: Read, genesis: Genesis) -> EpochChain:
+    epochs = EpochChain(genesis)
+    while True:
+        path = epoch_path(epochs.epoch)
+        data = read(path)
+        if data is None:
+            return epochs
+        try:
+            epochs.add(EPOCH_PROOFS.decode(data))
+        except LedgerError as error:
+            diverge(Step.EPOCHS, -1, f"in {path} the end of epoch {epochs.epoch}", str(error))
+
+
+def _verify_checkpoint(data: bytes | None, epochs: EpochChain) -> tuple[SignedNote, Checkpoint]:
+    expected = f"a checkpoint of {epochs.genesis.origin} cosigned by a quorum"
     if data is None:
         diverge(Step.CHECKPOINT, -1, expected, "no such file")
     try:
         note = SignedNote.parse(data)
-        return note, log_policy(genesis).verify(note)
+        size = Checkpoint.parse(note.text).size
+        expected += f" of the validators of epoch {epochs.epoch_of(size)}"
+        return note, epochs.policy_for(size).verify(note)
     except LedgerError as error:
         diverge(Step.CHECKPOINT, -1, expected, str(error))
 
 
 class _Tree:
-    """Step 3: hash tiles, each proven by the tile above it, down from the checkpoint's root.
+    """Step 4: hash tiles, each proven by the tile above it, down from the checkpoint's root.
 
     One tile of each level is kept, so walking the leaves in order reads every tile once.
     """
@@ -314,9 +336,9 @@ class _Tree:
 
 
 def _read_bundles(copy: LogCopy) -> Iterator[tuple[int, list[bytes], list[Hash]]]:
-    """Steps 3 and 4: first index, entries and leaf hashes of each tile of entries."""
+    """Steps 4 and 5: first index, entries and leaf hashes of each tile of entries."""
     size = copy.checkpoint.size
-    tree = _Tree(copy.read, copy.checkpoint)  # 3
+    tree = _Tree(copy.read, copy.checkpoint)  # 4
     for first in range(0, size, TILE_WIDTH):
         tile = TilePath(
             level=ENTRIES_LEVEL, index=first // TILE_WIDTH, width=min(TILE_WIDTH, size - first)
@@ -328,9 +350,9 @@ def _read_bundles(copy: LogCopy) -> Iterator[tuple[int, list[bytes], list[Hash]]
             entries = decode_entries(data, tile.width)
         except InvalidEncoding as error:
             diverge(Step.ENTRIES, first, f"{tile.width} entries in {tile.format()}", str(error))
-        expected = tree.hashes(0, tile.index)  # 3
+        expected = tree.hashes(0, tile.index)  # 4
         leaves = hash_leaves(entries)
-        if leaves != expected:  # 4
+        if leaves != expected:  # 5
             at = next(at for at, leaf in enumerate(leaves) if leaf != expected[at])
             diverge(
                 Step.ENTRIES, first + at, f"leaf {expected[at].hex()}", f"leaf {leaves[at].hex()}"
@@ -339,27 +361,25 @@ def _read_bundles(copy: LogCopy) -> Iterator[tuple[int, list[bytes], list[Hash]]
 
 
 def _read_chain(copy: LogCopy) -> Iterator[BlockEntries]:
-    """Steps 3 to 6: the blocks of the log."""
+    """Steps 4 to 7: the blocks of the log."""
     chain = _Chain(copy)
-    for first, entries, leaves in _read_bundles(copy):  # 3, 4
+    for first, entries, leaves in _read_bundles(copy):  # 4, 5
         rows = zip(entries, leaves, strict=True)
         for index, (entry, leaf) in enumerate(rows, start=first):
-            block = chain.add(index, entry, leaf)  # 5, 6
+            block = chain.add(index, entry, leaf)  # 6, 7
             if block is not None:
                 yield block
-    chain.finish()  # 6
+    chain.finish()  # 7
 
 
 class _Chain:
-    """Steps 5 and 6: fed with entries in order, gives back whole blocks."""
+    """Steps 6 and 7: fed with entries in order, gives back whole blocks."""
 
     def __init__(self, copy: LogCopy) -> None:
         self._network = copy.network
         self._size = copy.checkpoint.size
-        self._validator_count = len(copy.genesis.validators)
-        self._validators_hash = hash_validators(
-            tuple(validator.consensus_key for validator in copy.genesis.validators)
-        )
+        self._epochs = copy.epochs
+        self._epoch = 0
         self._parent: Header | None = None
         self._parent_hash = copy.network
         self._parent_time_ms = copy.genesis.time_ms
@@ -396,7 +416,8 @@ class _Chain:
             header = HEADERS.decode(entry)
         except InvalidEncoding as error:
             diverge(Step.HEADERS, index, "a canonical block header", str(error))
-        for name, expected, found in self._compare(index, header):
+        parent_view = self._enter()  # 2
+        for name, expected, found in self._compare(index, header, parent_view):
             if expected != found:
                 diverge(Step.HEADERS, index, f"{name} {_show(expected)}", _show(found))
         if header.view <= header.parent_view:
@@ -405,34 +426,52 @@ class _Chain:
             diverge(
                 Step.HEADERS, index, f"time_ms above {self._parent_time_ms}", str(header.time_ms)
             )
-        if header.epoch == 0 and header.proposer >= self._validator_count:
-            diverge(
-                Step.HEADERS,
-                index,
-                f"proposer below {self._validator_count}",
-                str(header.proposer),
-            )
+        count = len(self._epochs.validators_of(self._epoch))
+        if header.proposer >= count:
+            diverge(Step.HEADERS, index, f"proposer below {count}", str(header.proposer))
         if len(header.next_validators) not in (0, 32):
             diverge(Step.HEADERS, index, "next_validators of 0 or 32 bytes", "another length")
+        self._verify_seal(index, entry, header)  # 2
         self._start = index
         self._parent = header
         self._parent_hash = hash_header(entry)
         self._parent_time_ms = header.time_ms
 
-    def _compare(self, index: int, header: Header) -> Sequence[tuple[str, object, object]]:
+    def _enter(self) -> int:
+        """Parent view of the next block, which opens an epoch if the last one was a seal block."""
+        parent = self._parent
+        if parent is None:
+            return 0
+        if not parent.next_validators:
+            return parent.view
+        if self._epochs.epoch == self._epoch:
+            expected = f"{epoch_path(self._epoch)}, since the block here is the last of its epoch"
+            diverge(Step.EPOCHS, self._start, expected, "no such file")
+        self._epoch += 1
+        return 0
+
+    def _verify_seal(self, index: int, entry: bytes, header: Header) -> None:
+        """If a proof says where the epoch ends, it ends there, with that block."""
+        if self._epoch == self._epochs.epoch:
+            return
+        proof = self._epochs.proofs[self._epoch]
+        expected = f"the end of epoch {self._epoch} in entry {proof.index}, the proven seal block"
+        if index > proof.index or (index == proof.index and entry != proof.header):
+            diverge(Step.EPOCHS, proof.index, expected, f"another block in entry {index}")
+        if index < proof.index and header.next_validators:
+            diverge(Step.EPOCHS, index, expected, f"a seal block in entry {index}")
+
+    def _compare(
+        self, index: int, header: Header, parent_view: int
+    ) -> Sequence[tuple[str, object, object]]:
         """Name, expected and found value of each field that the blocks before determine."""
         parent = self._parent
-        epoch = 0 if parent is None else parent.epoch
-        parent_view = 0 if parent is None else parent.view
-        validators_hash = self._validators_hash if parent is None else parent.validators_hash
-        # The block after a seal block opens the next epoch, where views begin at 1 again.
-        if parent is not None and parent.next_validators:
-            epoch, parent_view, validators_hash = epoch + 1, 0, parent.next_validators
+        validators_hash = hash_consensus_keys(self._epochs.validators_of(self._epoch))
         return (
             ("network", self._network, header.network),
             ("height", 1 if parent is None else parent.height + 1, header.height),
             ("parent_hash", self._parent_hash, header.parent_hash),
-            ("epoch", epoch, header.epoch),
+            ("epoch", self._epoch, header.epoch),
             ("parent_view", parent_view, header.parent_view),
             ("validators_hash", validators_hash, header.validators_hash),
             ("tree_size", index, header.tree_size),

@@ -111,34 +111,34 @@ def test_forged_outcome_is_named(chain: ChainBuilder) -> None:
 
 def test_forged_state_digest_is_named(chain: ChainBuilder) -> None:
     add_executed(chain, (), state_digest=bytes(32))
-    assert refused_at(chain) == (9, "state", 6)
+    assert refused_at(chain) == (10, "state", 6)
 
 
 def test_other_engine_is_named(chain: ChainBuilder) -> None:
     add_executed(chain, (), engine="cedarpy-0")
-    assert refused_at(chain) == (8, "outcomes", 6)
+    assert refused_at(chain) == (9, "outcomes", 6)
 
 
 def test_event_that_no_block_may_include(chain: ChainBuilder) -> None:
     """The first event of the log once more: its nonce is used."""
     add_executed(chain, (), records=(chain.entries[1],))
-    assert refused_at(chain) == (8, "outcomes", 6)
+    assert refused_at(chain) == (9, "outcomes", 6)
 
 
 def test_limits_of_the_parameters_hold() -> None:
     parameters = msgspec.structs.replace(make_genesis().parameters, block_events_max=1)
     chain = ChainBuilder(make_cedar_genesis(parameters=parameters))
     add_executed(chain, [make_event(at, network=chain.network) for at in range(2)])
-    assert refused_at(chain) == (8, "outcomes", 0)
+    assert refused_at(chain) == (9, "outcomes", 0)
 
 
 def test_earlier_steps_run_too(chain: ChainBuilder) -> None:
     files = make_copy(chain.entries, chain.genesis, cosigners=("north", "south"))
-    with pytest.raises(Divergence, match="step 2 checkpoint"):
+    with pytest.raises(Divergence, match="step 3 checkpoint"):
         replay(files.get)
 
 
 def test_policy_set_that_does_not_load() -> None:
     chain = ChainBuilder()
     chain.add(engine=ENGINE_VERSION)
-    assert refused_at(chain) == (8, "outcomes", 0)
+    assert refused_at(chain) == (9, "outcomes", 0)

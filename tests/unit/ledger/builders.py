@@ -12,12 +12,13 @@ from ledger.blocks import (
     Outcome,
     Record,
     hash_header,
-    hash_validators,
 )
 from ledger.events import Event, ShareRequested, sign_event
 from ledger.genesis import Genesis, encode_genesis_json, genesis_state, hash_genesis
 from ledger.keys import SecretKey
 from ledger.log import FinalizedBlock
+from ledger.quorum.epochs import EPOCH_PROOFS, EpochProof, epoch_path, make_epoch_proof
+from ledger.quorum.lists import hash_consensus_keys, hash_validator_list
 from ledger.registry import (
     Contract,
     Dataset,
@@ -212,9 +213,8 @@ class ChainBuilder:
         self.parent_hash = self.network
         self.epoch = self.view = 0
         self.time_ms = self.genesis.time_ms
-        self.validators_hash = hash_validators(
-            tuple(validator.consensus_key for validator in self.genesis.validators)
-        )
+        self.validators = self.genesis.validators
+        self.proofs: list[EpochProof] = []
 
     def add(
         self,
@@ -228,7 +228,7 @@ class ChainBuilder:
         overlay = Overlay(self.state)
         for event in events:
             overlay.put(nonce_key(event.member, event.nonce), event.digest)
-            overlay.put(exchange_key(event.exchange), b"state of " + event.digest)
+            overlay.put(exchange_key(event.subject), b"state of " + event.digest)
         digest = apply_changes(self.accumulator, overlay)
         leaves = [hash_leaf(body) for body in bodies]
         header = Header(
@@ -248,7 +248,7 @@ class ChainBuilder:
             records_root=root_of(leaves),
             state_digest=digest.digest(),
             engine="toy",
-            validators_hash=self.validators_hash,
+            validators_hash=hash_consensus_keys(self.validators),
             next_validators=b"",
         )
         header = msgspec.structs.replace(header, **lies)
@@ -260,9 +260,6 @@ class ChainBuilder:
         self.entries += (header_bytes, *bodies)
         self.parent_hash = hash_header(header_bytes)
         self.epoch, self.view, self.time_ms = header.epoch, header.view, header.time_ms
-        if header.next_validators:
-            self.epoch, self.view = self.epoch + 1, 0
-            self.validators_hash = header.next_validators
         block = FinalizedBlock(
             header_bytes=header_bytes,
             header=header,
@@ -270,13 +267,62 @@ class ChainBuilder:
             records=tuple(bodies),
             leaf_hashes=tuple(leaves),
             digests=tuple(event.digest for event in events),
-            exchanges=tuple(event.exchange for event in events),
+            exchanges=tuple(event.subject for event in events),
             changes=overlay.changes,
             range=self.range,
             accumulator=self.accumulator,
         )
         self.blocks.append(block)
         return block
+
+    def seal(
+        self,
+        *members: str,
+        events: Sequence[Event] = (),
+        cosigners: Sequence[str] = (),
+        **lies: Any,
+    ) -> FinalizedBlock:
+        """A seal block: the validators of these members follow, sorted. Adds its proof."""
+        following = tuple(make_validator(member) for member in sorted(members))
+        block = self.add(events, **{"next_validators": hash_validator_list(following), **lies})
+        self.enter(following, cosigners=cosigners)
+        return block
+
+    def enter(
+        self, following: tuple[Validator, ...], *, cosigners: Sequence[str] = ()
+    ) -> EpochProof:
+        """Go on in the next epoch after the last block, and prove it."""
+        proof = make_epoch_proof(
+            LeafReader(self.entries),
+            self.blocks[-1].header_bytes,
+            following,
+            self.checkpoint(cosigners),
+        )
+        self.proofs.append(proof)
+        self.epoch, self.view, self.validators = self.epoch + 1, 0, following
+        return proof
+
+    def checkpoint(self, cosigners: Sequence[str] = ()) -> bytes:
+        """Of the whole log, cosigned by the present validators unless others are named."""
+        members = cosigners or [validator.member for validator in self.validators]
+        return make_checkpoint(self.range.size, self.range.root(), cosigners=members)
+
+    def copy(self, **lies: Any) -> dict[str, bytes]:
+        """All files of a copy of the log; `lies` replace files, None removes one."""
+        files: dict[str, bytes] = make_copy(self.entries, self.genesis)
+        files["checkpoint"] = self.checkpoint()
+        files |= {epoch_path(proof.epoch): EPOCH_PROOFS.encode(proof) for proof in self.proofs}
+        return {path: data for path, data in (files | lies).items() if data is not None}
+
+
+class LeafReader:
+    """Hashes of the tree with these entries."""
+
+    def __init__(self, entries: Sequence[bytes]) -> None:
+        self._grown = CompactRange().grow(hash_leaf(entry) for entry in entries)[1]
+
+    def read_hash(self, level: int, index: int) -> bytes:
+        return self._grown[level][index]
 
 
 def make_chain(counts: Sequence[int], genesis: Genesis | None = None) -> ChainBuilder:
