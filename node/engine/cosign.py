@@ -5,16 +5,23 @@ line to all others; whoever holds a quorum of lines for one tree has a checkpoin
 Each validator cosigns every tip it delivers. Two validators may deliver different tips while blocks
 flow, but the last tip is delivered by all, so the newest checkpoint always gets its quorum.
 
+A tree is judged by the epoch of its last block. The tree that ends with a seal block keeps waiting
+for its quorum when newer trees have theirs: its checkpoint proves the next validators
+(`node.engine.proofs`), so its lines are kept, and sent again, until then.
+
 What is durable before a line leaves: the block and the time of the line (`state`), in the block's
 own batch. Time never goes backwards, whatever the clock does.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from ledger.blocks import quorum_of
 from ledger.errors import LedgerError
-from ledger.genesis import Genesis, cosigner_keys, log_policy
+from ledger.genesis import Genesis
 from ledger.keys import SecretKey
+from ledger.quorum.epochs import cosigner_keys_of, policy_of
+from ledger.registry import Validator
 from ledger.tlog.checkpoint import (
     Checkpoint,
     cosign,
@@ -27,7 +34,9 @@ from ledger.tlog.note import (
     Signature,
     SignedNote,
     SigningKey,
+    VerifierKey,
 )
+from ledger.tlog.policy import Policy
 from node.errors import InvalidMessage
 
 STATE_META = b"cosign/time_s"
@@ -55,10 +64,46 @@ class Line:
         return Line(size=int.from_bytes(data[:8], "big"), line=data[8:])
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Committee:
+    """Who cosigns the trees of an epoch: keys by member, in list order."""
+
+    keys: Mapping[str, VerifierKey]
+    quorum: int
+    policy: Policy
+
+    @staticmethod
+    def of(genesis: Genesis, validators: Sequence[Validator]) -> "Committee":
+        """The committee that a list of validators makes."""
+        members = [validator.member for validator in validators]
+        keys = cosigner_keys_of(genesis.origin, validators)
+        return Committee(
+            keys=dict(zip(members, keys, strict=True)),
+            quorum=quorum_of(len(keys)),
+            policy=policy_of(genesis, tuple(validators)),
+        )
+
+    def verify(self, note_bytes: bytes) -> Checkpoint:
+        """Checkpoint of a note that a quorum of it cosigned. Raises `LedgerError`."""
+        return self.policy.verify(SignedNote.parse(note_bytes))
+
+
+@dataclass(slots=True, kw_only=True)
+class _Tree:
+    """A tree of our own whose lines are collected; `note` is set when a quorum has cosigned."""
+
+    checkpoint: Checkpoint
+    committee: Committee
+    lines: dict[str, Signature] = field(default_factory=dict)
+    own: Line | None = None
+    note: bytes | None = None
+
+
 class Cosigner:
     """Makes this validator's lines and collects the others'. No I/O: the driver stores and sends.
 
-    `checkpoint` is the newest note with a quorum, `checkpoint_size` its tree size (0: none yet).
+    `checkpoint` is the newest note with a quorum, `checkpoint_size` its tree size (0: none yet). A
+    node that is not in the committee makes no lines and collects the others' all the same.
     """
 
     def __init__(
@@ -68,58 +113,76 @@ class Cosigner:
         member: str,
         cosigning_key: SecretKey,
         log_key: SecretKey,
+        committee: Committee,
         time_s: int = 0,
         checkpoint: bytes | None = None,
     ) -> None:
-        members = [validator.member for validator in genesis.validators]
-        self._keys = dict(zip(members, cosigner_keys(genesis), strict=True))
-        self._me = member
+        self._committee = committee
+        self._member = member
         self._origin = genesis.origin
-        self._quorum = quorum_of(len(self._keys))
-        name = self._keys[member].name
-        self._key = SigningKey(name=name, kind=COSIGNATURE_ED25519, seed=cosigning_key.seed)
+        self._key = SigningKey(
+            name=f"{genesis.origin}/{member}", kind=COSIGNATURE_ED25519, seed=cosigning_key.seed
+        )
         self._log_key = SigningKey(name=genesis.origin, kind=ED25519, seed=log_key.seed)
-        self._policy = log_policy(genesis)
         self._time_s = time_s
-        self._trees: dict[int, Checkpoint] = {}
-        self._lines: dict[int, dict[str, Signature]] = {}
-        self._future: dict[str, dict[int, Signature]] = {member: {} for member in self._keys}
+        self._trees: dict[int, _Tree] = {}
+        self._seals: dict[int, _Tree] = {}
+        self._future: dict[str, dict[int, Signature]] = {}
         self._own: Line | None = None
         self.checkpoint: bytes | None = None
         self.checkpoint_size = 0
         if checkpoint is not None:
-            self._install(SignedNote.parse(checkpoint))
+            self._install(checkpoint)
 
     def prepare(self, wall_s: int) -> dict[bytes, bytes]:
         """Fix the time of the next line; the returned meta values go into the block's batch."""
         self._time_s = max(self._time_s, wall_s)
-        return {STATE_META: self._time_s.to_bytes(8, "big")}
+        return {STATE_META: encode_time(self._time_s)}
 
-    def sign(self, size: int, root: bytes) -> Line:
+    def sign(self, size: int, root: bytes) -> Line | None:
         """This validator's line for the durable tip; `prepare` and the write came before."""
-        checkpoint = Checkpoint(origin=self._origin, size=size, root=root)
-        signature = cosign(checkpoint, self._key, self._time_s)
-        self._trees[size] = checkpoint
-        self._own = Line(size=size, line=signature.format())
-        lines = self._lines.setdefault(size, {})
-        lines[self._me] = signature
-        for sender, waiting in self._future.items():
-            early = waiting.pop(size, None)
-            if early is not None:
-                try:
-                    self._count(sender, size, early)
-                except InvalidMessage:
-                    # It could not be judged when it came. Its sender's fault must not stop us:
-                    # the line counts for nothing.
-                    continue
-        self._assemble(size)
+        tree = self._make_tree(size, root, self._committee, self._time_s)
+        self._trees[size] = tree
+        self._own = tree.own
+        self._take_early(size, tree)
+        self._assemble(size, tree)
         self._forget()
-        return self._own
+        return tree.own
+
+    def enter(self, committee: Committee) -> None:
+        """An epoch has begun: trees from now on are judged by this committee."""
+        self._committee = committee
+
+    def seal(self, size: int, root: bytes, committee: Committee, time_s: int) -> None:
+        """Collect lines for the tree that ends with a seal block until it has its quorum.
+
+        `committee` is that of the ended epoch, `time_s` the time of our line when the block became
+        final: the line is the same whenever it is made.
+        """
+        tree = self._trees.get(size) or self._make_tree(size, root, committee, time_s)
+        self._seals[size] = tree
+        self._take_early(size, tree)
+        self._assemble(size, tree)
+
+    def seal_note(self, size: int) -> bytes | None:
+        """Quorum checkpoint of a seal tree that is waited for, or None yet."""
+        return self._seals[size].note if size in self._seals else None
+
+    def forget_seal(self, size: int) -> None:
+        """The proof of this seal is stored."""
+        self._seals.pop(size, None)
 
     @property
-    def own_line(self) -> Line | None:
-        """The newest own line, to be sent again to a peer that reconnects."""
-        return self._own
+    def own_lines(self) -> tuple[Line, ...]:
+        """Own lines to be sent again: of open seal trees, and the newest."""
+        seals = [tree.own for tree in self._seals.values() if tree.note is None]
+        return tuple(line for line in (*seals, self._own) if line is not None)
+
+    @property
+    def seal_lines(self) -> tuple[Line, ...]:
+        """Own lines of seal trees that have no quorum yet."""
+        waiting = (tree.own for tree in self._seals.values() if tree.note is None)
+        return tuple(line for line in waiting if line is not None)
 
     def receive(self, sender: str, line: Line) -> None:
         """Count a peer's line. Raises `InvalidMessage` when it is malformed or badly signed."""
@@ -127,15 +190,14 @@ class Cosigner:
             signature = Signature.parse(line.line.removesuffix(b"\n"))
         except LedgerError as error:
             raise InvalidMessage(str(error)) from None
+        tree = self._seals.get(line.size) or self._trees.get(line.size)
+        if tree is not None:
+            _count(tree, sender, signature)
+            self._assemble(line.size, tree)
+            return
         if line.size <= self.checkpoint_size:
             return
-        if line.size in self._trees:
-            self._count(sender, line.size, signature)
-            self._assemble(line.size)
-            return
-        waiting = self._future.get(sender)
-        if waiting is None:
-            raise InvalidMessage(f"{sender} is no validator")
+        waiting = self._future.setdefault(sender, {})
         waiting[line.size] = signature
         if len(waiting) > FUTURE_LINES_MAX:
             del waiting[min(waiting)]
@@ -149,42 +211,70 @@ class Cosigner:
         if (checkpoint.size, checkpoint.root) != (size, root):
             raise InvalidMessage("the checkpoint is of another tree")
         if size > self.checkpoint_size:
-            self._install(SignedNote.parse(note_bytes))
+            self._install(SignedNote.parse(note_bytes).format())
 
     def verify(self, note_bytes: bytes) -> Checkpoint:
-        """Checkpoint of a note that a quorum cosigned. Raises `LedgerError`."""
-        return self._policy.verify(SignedNote.parse(note_bytes))
+        """Checkpoint of a note that a quorum of this epoch cosigned. Raises `LedgerError`."""
+        return self._committee.verify(note_bytes)
 
-    def _count(self, sender: str, size: int, signature: Signature) -> None:
-        lines = self._lines.setdefault(size, {})
-        if sender in lines:
+    def _make_tree(self, size: int, root: bytes, committee: Committee, time_s: int) -> _Tree:
+        tree = _Tree(
+            checkpoint=Checkpoint(origin=self._origin, size=size, root=root), committee=committee
+        )
+        if committee.keys.get(self._member) == self._key.verifier:
+            signature = cosign(tree.checkpoint, self._key, time_s)
+            tree.lines[self._member] = signature
+            tree.own = Line(size=size, line=signature.format())
+        return tree
+
+    def _take_early(self, size: int, tree: _Tree) -> None:
+        for sender, waiting in self._future.items():
+            early = waiting.pop(size, None)
+            if early is not None:
+                try:
+                    _count(tree, sender, early)
+                except InvalidMessage:
+                    # It could not be judged when it came. Its sender's fault must not stop us:
+                    # the line counts for nothing.
+                    continue
+
+    def _assemble(self, size: int, tree: _Tree) -> None:
+        if tree.note is not None or len(tree.lines) < tree.committee.quorum:
             return
-        try:
-            verify_cosignature(signature, self._keys[sender], self._trees[size])
-        except LedgerError as error:
-            raise InvalidMessage(f"cosignature of tree {size}: {error}") from None
-        lines[sender] = signature
+        note = sign_checkpoint(tree.checkpoint, self._log_key)
+        added = tuple(tree.lines[member] for member in tree.committee.keys if member in tree.lines)
+        tree.note = SignedNote(text=note.text, signatures=(*note.signatures, *added)).format()
+        if size > self.checkpoint_size:
+            self._install(tree.note)
 
-    def _assemble(self, size: int) -> None:
-        lines = self._lines.get(size, {})
-        if size <= self.checkpoint_size or len(lines) < self._quorum:
-            return
-        note = sign_checkpoint(self._trees[size], self._log_key)
-        added = tuple(lines[member] for member in self._keys if member in lines)
-        self._install(SignedNote(text=note.text, signatures=(*note.signatures, *added)))
-
-    def _install(self, note: SignedNote) -> None:
-        self.checkpoint = note.format()
-        self.checkpoint_size = Checkpoint.parse(note.text).size
+    def _install(self, note_bytes: bytes) -> None:
+        self.checkpoint = note_bytes
+        self.checkpoint_size = Checkpoint.parse(SignedNote.parse(note_bytes).text).size
         self._forget()
 
     def _forget(self) -> None:
         """Drop trees that a newer quorum covers; keep at most `FUTURE_LINES_MAX` open ones."""
         for size in sorted(self._trees):
-            is_old = size < self.checkpoint_size
-            if is_old or len(self._trees) > FUTURE_LINES_MAX:
+            if size < self.checkpoint_size or len(self._trees) > FUTURE_LINES_MAX:
                 del self._trees[size]
-                self._lines.pop(size, None)
         for waiting in self._future.values():
             for size in [size for size in waiting if size <= self.checkpoint_size]:
                 del waiting[size]
+
+
+def encode_time(time_s: int) -> bytes:
+    """Meta value of a time."""
+    return time_s.to_bytes(8, "big")
+
+
+def _count(tree: _Tree, sender: str, signature: Signature) -> None:
+    if sender in tree.lines:
+        return
+    key = tree.committee.keys.get(sender)
+    if key is None:
+        raise InvalidMessage(f"{sender} does not cosign tree {tree.checkpoint.size}")
+    try:
+        verify_cosignature(signature, key, tree.checkpoint)
+    except LedgerError as error:
+        raise InvalidMessage(f"cosignature of tree {tree.checkpoint.size}: {error}") from None
+    tree.lines[sender] = signature

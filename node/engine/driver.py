@@ -5,35 +5,53 @@ steps the core for each, appends what must be durable, makes one fdatasync, and 
 commits and fetches. A commit is one durable batch; after it the checkpoint of the new tip is
 cosigned and subscribers are told. Whatever raises here stops the node: an error in this loop is
 either a broken invariant or a disk that failed.
+
+A seal block ends the epoch (CONSENSUS 3). Its commit is the one durable step: from then on the log
+says which epoch is next, and whatever of the rest a crash leaves undone (the floor of the guard,
+the new write-ahead log, the new core) is done again at the next start.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
 
 import structlog
 
+from contracts.admission import check_event
+from contracts.errors import RefusedEvent
 from ledger.errors import LedgerError
 from ledger.events import parse_event
 from node.chain import Chain
-from node.engine.cosign import CHECKPOINT_META, Cosigner, Line
-from node.engine.epochs import Epochs
+from node.engine.cosign import CHECKPOINT_META, STATE_META, Committee, Cosigner, Line
+from node.engine.duties import Duties
+from node.engine.epochs import Epochs, sealed_meta
 from node.engine.fetch import Orphan
 from node.engine.ports import Clock, Transport, Workers
+from node.engine.proofs import Archive, seal_time_meta
 from node.engine.sync import Job, Sync
 from node.errors import InvalidMessage
 from node.peers.links import Channel
-from node.peers.wire import FrameType, encode_frame
+from node.peers.wire import EventList, FrameType, encode_frame
+from node.pool import PoolFull
 from node.service import FinalBlock
 from node.simplex.errors import CorruptWal
+from node.simplex.errors import InvalidMessage as InvalidConsensusMessage
 from node.simplex.guard import GuardedSigner
+from node.simplex.messages import decode_epoch, encode_message
 from node.simplex.types import (
     Block,
     BlockRecord,
+    CertificateRecord,
     Connected,
     Effects,
+    FloorRecord,
+    Frontier,
     Input,
     Now,
+    OwnVote,
+    PeerVote,
+    PendingChanged,
     Received,
     Synced,
     Tick,
@@ -49,6 +67,22 @@ INPUTS_MAX = 20_000
 STATUS_INTERVAL_MS = 5_000
 WAKE_MIN_MS = 200
 WAL_ROTATE_BYTES = 64 * 1024 * 1024
+OTHER_EPOCH_REPLY_MS = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """A consensus message of a peer. Its epoch is looked at when its turn comes."""
+
+    peer: str
+    message: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Met:
+    """A link to this peer came up."""
+
+    peer: str
 
 
 class Driver:
@@ -62,6 +96,8 @@ class Driver:
         wal: Wal,
         guard: GuardedSigner,
         cosigner: Cosigner,
+        duties: Duties,
+        archive: Archive,
         transport: Transport,
         clock: Clock,
         workers: Workers,
@@ -73,8 +109,13 @@ class Driver:
         self.core = epochs.make_core()
         self.chain = chain
         self.cosigner = cosigner
+        self.archive = archive
         self.evidence_count = 0
+        self.contradicting: set[str] = set()
         self.dropped_messages = 0
+        self.last_drop_ms = 0
+        self.sync_took_ms: int | None = None
+        self._duties = duties
         self._wal = wal
         self._guard = guard
         self._transport = transport
@@ -82,12 +123,14 @@ class Driver:
         self._disk = disk
         self._on_final = on_final
         self._on_checkpoint = on_checkpoint
-        self._inputs: deque[Input | Job] = deque()
+        self._inputs: deque[Input | Job | Heard | Met] = deque()
         self._woken = asyncio.Event()
         self._wake_ms: int | None = None
         self._status_due_ms = 0
         self._tasks: dict[asyncio.Task[None], None] = {}  # in order of their start
-        self.sync = Sync(host=self, transport=transport, workers=workers)
+        self._replied_ms: dict[str, int] = {}
+        self._asked_proof = 0
+        self.sync = Sync(host=self, transport=transport, clock=clock, workers=workers)
 
     @property
     def peers(self) -> tuple[str, ...]:
@@ -96,17 +139,17 @@ class Driver:
 
     # --- from outside, in the event loop ------------------------------------------------------
 
-    def put(self, item: Input | Job) -> None:
+    def put(self, item: Input | Job | Heard | Met) -> None:
         """Queue an input of the core, or a job for the driver's own task."""
         self._inputs.append(item)
         self._woken.set()
 
     def on_connected(self, peer: str) -> None:
         """A link came up: exchange where we stand."""
-        self.put(Connected(peer=self.epochs.seats.index_of(peer)))
+        self.put(Met(peer=peer))
         self.send_tip(peer)
-        if self.cosigner.own_line is not None:
-            self._send_line(peer, self.cosigner.own_line)
+        for line in self.cosigner.own_lines:
+            self._send_line(peer, line)
 
     def on_frame(self, peer: str, frame: bytes) -> None:
         """A frame of a peer. Malformed ones are logged with the peer and dropped."""
@@ -117,9 +160,7 @@ class Driver:
 
     async def run(self, records: Sequence[WalRecord]) -> None:
         """Restore from the write-ahead log, then work until cancelled."""
-        self._revive(records)
-        await self._perform([self.core.restore(records, self._clock.now())])
-        self._cosign_tip()
+        await self._perform([self.restore(records)])
         try:
             while True:
                 await self._wait()
@@ -159,8 +200,14 @@ class Driver:
                 await self._perform(effects)
                 effects = []
                 item()
-            else:
-                effects.append(self.core.step(item, self._clock.now()))
+                await self._follow_epoch()
+                continue
+            effect = self._step(item)
+            if effect is not None:
+                effects.append(effect)
+                if any(block.is_seal for block in effect.commit):
+                    await self._perform(effects)  # what comes now is for the next epoch's core
+                    effects = []
         now = self._clock.now()
         if self._wake_ms is not None and now.mono_ms >= self._wake_ms:
             effects.append(self.core.step(Tick(), now))
@@ -168,17 +215,35 @@ class Driver:
         self._send_status(now)
         self.sync.ask(now)
 
+    def _step(self, item: Input | Heard | Met) -> Effects | None:
+        """Step the core, unless the input is a message of another epoch."""
+        now = self._clock.now()
+        match item:
+            case Heard():
+                if self._answer_other_epoch(item, now):
+                    return None
+                sender = self.epochs.seats.index_of(item.peer)
+                return self.core.step(Received(sender=sender, message=item.message), now)
+            case Met():
+                return self.core.step(Connected(peer=self.epochs.seats.index_of(item.peer)), now)
+        return self.core.step(item, now)
+
     async def _perform(self, effects: Sequence[Effects]) -> None:
-        """Persist, sync, send, commit, fetch: in this order, for all steps of a round."""
+        """Keep evidence, persist, sync, send, commit, fetch: in this order, for all steps."""
         if not effects:
             return
+        seats = self.epochs.seats
         for effect in effects:
+            for evidence in effect.evidence:
+                self.evidence_count += 1
+                LOG.error("two contradictory votes", member=seats.member_at(evidence.first.signer))
+                self._duties.note_evidence(evidence)
             self._wal.append([self._with_events(record) for record in effect.persist])
         if any(effect.sync for effect in effects):
             await self._disk.run(self._wal.sync)
         for effect in effects:
             for send in effect.send:
-                to = None if send.to is None else self.epochs.seats.member_at(send.to)
+                to = None if send.to is None else seats.member_at(send.to)
                 frame = encode_frame(FrameType.CONSENSUS, send.message)
                 self._transport.send(to, Channel.CONSENSUS, frame)
         blocks = [block for effect in effects for block in effect.commit]
@@ -186,16 +251,15 @@ class Driver:
             self._commit(blocks)
         for effect in effects:
             for fetch in effect.fetch:
-                ask = [self.epochs.seats.member_at(index) for index in fetch.ask]
+                ask = [seats.member_at(index) for index in fetch.ask]
                 self.sync.fetch(fetch.block_hash, ask)
-            for evidence in effect.evidence:
-                self.evidence_count += 1
-                member = self.epochs.seats.member_at(evidence.first.signer)
-                LOG.error("two contradictory votes", member=member)
             for rejected in effect.rejected:
-                peer = self.epochs.seats.member_at(rejected.sender)
+                peer = seats.member_at(rejected.sender)
                 LOG.debug("refused", peer=peer, reason=rejected.reason)
+        if any(effect.evidence for effect in effects):
+            self._offer_duties()
         self._wake_ms = effects[-1].wake_ms
+        await self._follow_epoch()
 
     def _with_events(self, record: WalRecord) -> WalRecord:
         if not isinstance(record, BlockRecord) or record.events:
@@ -208,39 +272,149 @@ class Driver:
 
     def _commit(self, blocks: Sequence[Block]) -> None:
         now = self._clock.now()
-        extra = self.cosigner.prepare(now.wall_ms // 1000)
+        extra = self._prepare(blocks[-1], now)
         if self.cosigner.checkpoint is not None:
             extra[CHECKPOINT_META] = self.cosigner.checkpoint
         final = self.chain.commit(blocks, extra)
         self._after_final(final, now)
         if self._wal.size_bytes > WAL_ROTATE_BYTES:
-            live = [self._with_events(record) for record in self.core.live_records()]
-            self._guard.check_rotation(live)
-            self._wal.rotate(live)
+            self._rotate()
 
     def commit_synced(self, blocks: Sequence[Block], note: bytes | None) -> None:
         """Write proven final blocks that did not come through the core; `note`: their tip's."""
         now = self._clock.now()
-        final = self.chain.commit(blocks, self.cosigner.prepare(now.wall_ms // 1000))
+        final = self.chain.commit(blocks, self._prepare(blocks[-1], now))
         tip, log = self.chain.log.tip, self.chain.log
         if note is not None:
             self.cosigner.adopt(note, log.tree_size, log.range.root())
-        # Before any other input: the core must not decide below the new tip.
-        self._inputs.appendleft(Synced(view=tip.view, height=tip.height, block_hash=tip.block_hash))
+        if not self.epochs.is_over():
+            # Before any other input: the core must not decide below the new tip.
+            synced = Synced(view=tip.view, height=tip.height, block_hash=tip.block_hash)
+            self._inputs.appendleft(synced)
         self._after_final(final, now)
 
+    def _prepare(self, last: Block, now: Now) -> dict[bytes, bytes]:
+        """Meta values that must be durable with blocks: of the next line, and of a seal block."""
+        extra = self.cosigner.prepare(now.wall_ms // 1000)
+        if last.is_seal:
+            extra[seal_time_meta(last.epoch)] = extra[STATE_META]
+            finalization = self.core.finalization
+            if finalization is not None and finalization.subject.block_hash == last.hash:
+                extra[sealed_meta(last.epoch)] = encode_message(finalization)
+        return extra
+
+    def _rotate(self) -> None:
+        live = [self._with_events(record) for record in self.core.live_records()]
+        self._guard.check_rotation(live)
+        self._wal.rotate(live)
+
     def _after_final(self, final: tuple[FinalBlock, ...], now: Now) -> None:
-        self.sync.note_final(now)
+        self.sync.note_final(final, now)
         self._on_final(final)
         self._cosign_tip()
+        self._offer_duties()
 
     def _cosign_tip(self) -> None:
         log = self.chain.log
         if log.tree_size == 0 or log.tree_size <= self.cosigner.checkpoint_size:
             return
         line = self.cosigner.sign(log.tree_size, log.range.root())
-        self._send_line(None, line)
+        if line is not None:
+            self._send_line(None, line)
         self._on_checkpoint()
+
+    # --- epochs -------------------------------------------------------------------------------
+
+    async def _follow_epoch(self) -> None:
+        """If the tip is a seal block, begin the next epoch (CONSENSUS 3, point 5)."""
+        if not self.epochs.is_over():
+            return
+        self._guard.advance_floor(epoch=self.epochs.current.number + 1, view=0)
+        self.epochs.enter()
+        self.core = self.epochs.make_core()
+        effects = self.core.restore((), self._clock.now())
+        self._rotate()
+        self._enter_epoch()
+        LOG.info("epoch begins", epoch=self.epochs.current.number, index=self.epochs.me)
+        await self._perform([effects])
+
+    def _enter_epoch(self) -> None:
+        """What follows from the present epoch, at start and at each switch."""
+        epoch = self.epochs.current
+        self.cosigner.enter(Committee.of(self.chain.genesis, epoch.validators))
+        self.archive.open(epoch.number)
+        self.sync.enter(epoch)
+
+    def _answer_other_epoch(self, heard: Heard, now: Now) -> bool:
+        """Whether a message is of another epoch: who is behind gets what it needs to follow."""
+        try:
+            epoch = decode_epoch(heard.message)
+        except InvalidConsensusMessage:
+            return False  # the core refuses it, and says whom to blame
+        current = self.epochs.current.number
+        if epoch == current:
+            return False
+        replied_ms = self._replied_ms.get(heard.peer)
+        if replied_ms is not None and now.mono_ms < replied_ms + OTHER_EPOCH_REPLY_MS:
+            return True
+        self._replied_ms[heard.peer] = now.mono_ms
+        message = self._own_place(now)
+        if epoch < current:
+            message = self.chain.log.get_meta(sealed_meta(epoch)) or message
+        frame = encode_frame(FrameType.CONSENSUS, message)
+        self._transport.send(heard.peer, Channel.CONSENSUS, frame)
+        self.send_tip(heard.peer)
+        return True
+
+    def _own_place(self, now: Now) -> bytes:
+        """A message that shows in which epoch this node is."""
+        if self.core.config.me is not None:
+            return self.core.status(now)
+        epoch = self.epochs.current.number
+        return encode_message(Frontier(epoch=epoch, certificates=(), votes=()))
+
+    def _mind_proofs(self) -> None:
+        """Send lines of seal trees again, and ask a peer for a proof that this node lacks."""
+        for line in self.cosigner.seal_lines:
+            self._send_line(None, line)
+        reachable = [peer for peer in self.peers if self._transport.is_connected(peer)]
+        if self.archive.missing and reachable:
+            self._asked_proof += 1
+            peer = reachable[self._asked_proof % len(reachable)]
+            content = self.archive.missing[0].to_bytes(8, "big")
+            frame = encode_frame(FrameType.EPOCH_WANTED, content)
+            self._transport.send(peer, Channel.BULK, frame)
+
+    def _answer_proof(self, peer: str, content: bytes) -> None:
+        proof = self.archive.proof(int.from_bytes(content, "big")) if len(content) == 8 else None
+        if proof is None:
+            self.send_tip(peer)
+        else:
+            self._transport.send(peer, Channel.BULK, encode_frame(FrameType.EPOCH, proof))
+
+    # --- own events ---------------------------------------------------------------------------
+
+    def _offer_duties(self) -> None:
+        """Put what this node has to say into the pool, and before the others."""
+        is_synced = self.sync.is_synced
+        is_validator = self.epochs.me is not None
+        for event in self._duties.due(is_validator=is_validator, is_synced=is_synced):
+            if event.digest in self.chain.pool:
+                continue
+            log = self.chain.log
+            try:
+                check_event(log, event, network=log.network, height=log.tip.height + 1)
+                self.chain.pool.add(event)
+            except RefusedEvent as refused:
+                LOG.info("own event refused", kind=event.kind, code=refused.code)
+                continue
+            except PoolFull as full:
+                LOG.warning("own event waits", kind=event.kind, reason=str(full))
+                continue
+            LOG.info("own event", kind=event.kind, digest=event.digest.hex())
+            self.put(PendingChanged())
+            frame = encode_frame(FrameType.EVENTS, EventList(events=(event.data,)))
+            self._transport.send(None, Channel.BULK, frame)
 
     # --- frames -------------------------------------------------------------------------------
 
@@ -254,20 +428,27 @@ class Driver:
             case FrameType.COSIGNATURE:
                 self._note_peer(peer, content[:8])
                 self.cosigner.receive(peer, Line.decode(content[8:]))
+                if self.archive.missing:
+                    self.put(self.archive.collect)
                 self._on_checkpoint()
             case FrameType.TIP:
                 self._note_peer(peer, content)
+            case FrameType.EPOCH_WANTED:
+                self._answer_proof(peer, content)
+            case FrameType.EPOCH:
+                self.archive.take(content)
             case frame_type:
                 self.sync.receive(peer, frame_type, content)
 
     def _receive(self, peer: str, message: bytes) -> None:
         """Queue a consensus message. What does not fit is repeated by its sender (R10)."""
         if len(self._inputs) < INPUTS_MAX:
-            self.put(Received(sender=self.epochs.seats.index_of(peer), message=message))
+            self.put(Heard(peer=peer, message=message))
             return
         if self.dropped_messages == 0:
             LOG.warning("more consensus messages than this node can take", peer=peer)
         self.dropped_messages += 1
+        self.last_drop_ms = self._clock.now().mono_ms
 
     def _note_peer(self, peer: str, height: bytes) -> None:
         if len(height) != 8:
@@ -294,8 +475,23 @@ class Driver:
             frame = encode_frame(FrameType.CONSENSUS, self.core.status(now))
             self._transport.send(None, Channel.CONSENSUS, frame)
         self.send_tip(None)
+        self._mind_proofs()
+        self._offer_duties()
 
     # --- start --------------------------------------------------------------------------------
+
+    def restore(self, records: Sequence[WalRecord]) -> Effects:
+        """Go on where the log and the write-ahead log end. Raises `CorruptWal`."""
+        epoch = self.epochs.current.number
+        self._revive(records)
+        self._guard.advance_floor(epoch=epoch, view=0)
+        effects = self.core.restore(records, self._clock.now())
+        if any(_epoch_of(record) < epoch for record in records):
+            self._rotate()  # the switch of epochs was not completed
+        self._enter_epoch()
+        if self.chain.log.tip.epoch == epoch:
+            self._cosign_tip()
+        return effects
 
     def _revive(self, records: Sequence[WalRecord]) -> None:
         """Execute again the blocks of the write-ahead log that are not final yet."""
@@ -303,7 +499,8 @@ class Driver:
         for record in records:
             if isinstance(record, BlockRecord):
                 block = self.chain.parse(record.header, record.refs)
-                if block.height > self.chain.log.tip.height:
+                is_next = block.epoch == self.epochs.current.number
+                if is_next and block.height > self.chain.log.tip.height:
                     events = tuple(parse_event(data) for data in record.events)
                     waiting.append(Orphan(block=block, events=events))
         for orphan in sorted(waiting, key=lambda each: each.block.height):
@@ -327,3 +524,14 @@ class Driver:
                 raise error
 
             self.put(fail)
+
+
+def _epoch_of(record: WalRecord) -> int:
+    match record:
+        case OwnVote() | PeerVote():
+            return record.vote.subject.epoch
+        case CertificateRecord():
+            return record.certificate.subject.epoch
+        case FloorRecord():
+            return record.epoch
+    return 2**64  # a block: alone it binds nobody

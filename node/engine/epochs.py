@@ -5,12 +5,16 @@ instructions starts in the right epoch. Outside the core a node is named by its 
 knows validators by their index in the epoch's list, and other peers by indexes from n up (`Seats`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from contracts.lookup import find_epoch, find_reachable, read_epoch, read_pending
 from ledger.genesis import Genesis, hash_genesis
+from ledger.log import Log
 from ledger.registry import Validator
 from node.chain import Chain
+from node.config import Address
+from node.peers.links import Peer
 from node.simplex.core import Simplex
 from node.simplex.types import Config, Signer
 
@@ -53,6 +57,48 @@ class Seats:
         return self._members[index]
 
 
+def sealed_meta(epoch: int) -> bytes:
+    """Meta name of the finalization of an epoch's seal block, as a consensus message."""
+    return f"sealed/{epoch}".encode()
+
+
+def pinned_peers(log: Log, member: str, addresses: Mapping[str, Address]) -> list[Peer]:
+    """Whom a node of `member` speaks with: validators in force, decided next, and those before.
+
+    Those before may still need what ended their epoch. An address of the configuration is preferred
+    to the one on the ledger: an operator knows the way from here.
+    """
+    record, pending = read_epoch(log), read_pending(log)
+    before = find_epoch(log, record.epoch - 1) if record.epoch else None
+    certificates: dict[str, list[bytes]] = {}
+    for validators in (
+        record.validators,
+        pending.validators if pending is not None else (),
+        before.validators if before is not None else (),
+    ):
+        for each in validators:
+            known = certificates.setdefault(each.member, [])
+            if each.tls_certificate not in known:
+                known.append(each.tls_certificate)
+    return [
+        Peer(
+            member=name,
+            certificates=tuple(known),
+            address=addresses.get(name) or _ledger_address(log, name),
+        )
+        for name, known in sorted(certificates.items())
+        if name != member
+    ]
+
+
+def _ledger_address(log: Log, member: str) -> Address | None:
+    reachable = find_reachable(log, member)
+    if reachable is None:
+        return None
+    host, _, port = reachable.address.rpartition(":")
+    return Address(host.removeprefix("[").removesuffix("]"), int(port))
+
+
 CoreFactory = Callable[[Config, Chain, Signer | None], Simplex]
 
 
@@ -85,11 +131,22 @@ class Epochs:
 
     def enter(self) -> None:
         """Be in the epoch of the block after the log's tip."""
+        log = self._chain.log
+        record = read_epoch(log)
+        is_first = record.epoch == 0
         self.current = Epoch(
-            number=0, validators=self._genesis.validators, genesis_hash=self._network
+            number=record.epoch,
+            validators=record.validators,
+            genesis_hash=self._network if is_first else log.block_hash_at(record.first_height - 1),
         )
         self.seats = Seats(self.current.members)
         self.me = self._find_me()
+        if self.me is not None:
+            self._chain.me = self.me
+
+    def is_over(self) -> bool:
+        """Whether the log's tip is the seal block of the epoch that this object is in."""
+        return read_epoch(self._chain.log).epoch != self.current.number
 
     def _find_me(self) -> int | None:
         for index, validator in enumerate(self.current.validators):
@@ -116,7 +173,7 @@ class Epochs:
             precision_ms=parameters.precision_ms,
             message_delay_ms=parameters.message_delay_ms,
             heartbeat_ms=parameters.heartbeat_ms,
-            final_view=tip.view,
+            final_view=tip.view if tip.epoch == epoch.number else 0,
             final_height=tip.height,
             final_hash=tip.block_hash,
         )

@@ -15,6 +15,7 @@ ORPHANS_MAX = 64
 GAP_AT_ONCE = 8
 GAP_PATIENCE_MS = 500
 ANSWER_TIMEOUT_MS = 3_000
+DISTRUST_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,22 +66,31 @@ class Catchup:
 
     A gap of `GAP_AT_ONCE` blocks starts at once. A smaller one is normal while blocks flow: it
     starts when this node made no progress for `GAP_PATIENCE_MS`. What a single peer claims moves
-    nobody: with `faulty_max` liars, only the claim after the highest `faulty_max` is believed.
+    nobody: with `faulty_max` liars, only the claim after the highest `faulty_max` is believed. Only
+    `members`, the validators, are heard and asked. A peer whose answer was refused is left alone
+    for `DISTRUST_MS`: it may have been repaired.
     """
 
     height: int
+    members: tuple[str, ...]
     faulty_max: int = 0
     progress_ms: int = 0
     asked: str | None = None
     asked_ms: int = 0
     heights: dict[str, int] = field(default_factory=dict)
-    distrusted: set[str] = field(default_factory=set)
+    distrusted: dict[str, int] = field(default_factory=dict)  # until this monotonic time in ms
     fruitless: set[str] = field(default_factory=set)
     is_answering: bool = False
 
+    def enter(self, members: tuple[str, ...], faulty_max: int) -> None:
+        """Another epoch: these are its validators."""
+        self.members, self.faulty_max = members, faulty_max
+        self.heights = {peer: at for peer, at in self.heights.items() if peer in members}
+
     def note_peer(self, peer: str, height: int) -> None:
         """A peer says where its final tip is."""
-        self.heights[peer] = max(height, self.heights.get(peer, 0))
+        if peer in self.members:
+            self.heights[peer] = max(height, self.heights.get(peer, 0))
 
     def note_progress(self, height: int, now_ms: int) -> None:
         """Our final tip moved."""
@@ -95,17 +105,20 @@ class Catchup:
 
     def gave_nothing(self, peer: str, height: int) -> None:
         """The peer has no blocks for us, wherever it claims to be: others are asked first."""
-        self.answered(peer, is_good=True)
+        self.answered(peer)
         self.heights[peer] = height
         self.fruitless.add(peer)
 
-    def answered(self, peer: str, *, is_good: bool) -> None:
-        """The peer's answer was executed (`is_good`) or refused."""
+    def answered(self, peer: str) -> None:
+        """The peer's answer was executed."""
         if self.asked == peer:
             self.asked = None
-        if not is_good:
-            self.distrusted.add(peer)
-            self.heights.pop(peer, None)
+
+    def refused(self, peer: str, now_ms: int) -> None:
+        """The peer's answer was refused."""
+        self.answered(peer)
+        self.distrusted[peer] = now_ms + DISTRUST_MS
+        self.heights.pop(peer, None)
 
     @property
     def is_behind(self) -> bool:
@@ -115,6 +128,8 @@ class Catchup:
 
     def choose(self, now_ms: int, connected: Iterable[str]) -> str | None:
         """Peer to ask now, or None: nothing to ask, or an answer is awaited."""
+        for peer in [peer for peer, until_ms in self.distrusted.items() if until_ms <= now_ms]:
+            del self.distrusted[peer]
         if self.asked is not None:
             if now_ms - self.asked_ms < ANSWER_TIMEOUT_MS:
                 return None

@@ -12,24 +12,30 @@ from typing import Protocol
 
 import structlog
 
-from ledger.blocks import hash_header
+from ledger.blocks import RECORDS, hash_header
 from ledger.errors import InvalidEvent, LedgerError
 from ledger.events import Event, hash_event, parse_event, verify_event
 from ledger.tlog.merkle import verify_consistency
+from node.api.quota import RateQuota
 from node.chain import Chain
 from node.engine.cosign import Cosigner
+from node.engine.epochs import Epoch, Epochs
 from node.engine.fetch import Catchup, Orphan, Orphans
-from node.engine.ports import Transport, Workers
+from node.engine.ports import Clock, Transport, Workers
+from node.engine.proofs import Archive
 from node.engine.ranges import build_range
 from node.errors import InvalidHeader, InvalidMessage
 from node.peers.links import Channel
 from node.peers.wire import BlockData, FrameType, Range, RangeWanted, decode_content, encode_frame
+from node.service import FinalBlock
 from node.simplex.types import Block, DataArrived, Input, Now, Verdict
 
 LOG = structlog.get_logger("sync")
 
 FETCH_DELAY_S = 0.08
 WANTED_MAX = 256
+RECENT_BLOCKS_MAX = 256
+RANGES_PER_S = 20
 
 Job = Callable[[], None]
 
@@ -39,6 +45,8 @@ class Host(Protocol):
 
     chain: Chain
     cosigner: Cosigner
+    archive: Archive
+    epochs: Epochs
 
     @property
     def peers(self) -> tuple[str, ...]:
@@ -71,15 +79,23 @@ def verify_events(datas: Sequence[bytes]) -> list[Event]:
 class Sync:
     """Asks peers for blocks, answers theirs, and executes what comes."""
 
-    def __init__(self, *, host: Host, transport: Transport, workers: Workers) -> None:
+    def __init__(self, *, host: Host, transport: Transport, clock: Clock, workers: Workers) -> None:
         self._host = host
         self._chain = host.chain
         self._transport = transport
+        self._clock = clock
         self._workers = workers
+        self._recent: OrderedDict[bytes, int] = OrderedDict()  # height of final blocks by hash
+        self._answers = RateQuota(rate_per_s=RANGES_PER_S, burst=2 * RANGES_PER_S)
         self._orphans = Orphans()
         self._fetching: set[bytes] = set()
         self._wanted: OrderedDict[bytes, list[str]] = OrderedDict()
-        self.catchup = Catchup(height=host.chain.log.tip.height, faulty_max=len(host.peers) // 3)
+        epoch = host.epochs.current
+        self.catchup = Catchup(
+            height=host.chain.log.tip.height,
+            members=host.epochs.others,
+            faulty_max=epoch.faulty_max,
+        )
 
     # --- from the driver ----------------------------------------------------------------------
 
@@ -105,11 +121,24 @@ class Sync:
             case _:
                 raise InvalidMessage(f"unknown frame type {frame_type}")
 
-    def note_final(self, now: Now) -> None:
+    def enter(self, epoch: Epoch) -> None:
+        """An epoch begins: ask its validators."""
+        self.catchup.enter(self._host.epochs.others, epoch.faulty_max)
+
+    def note_final(self, blocks: Sequence[FinalBlock], now: Now) -> None:
         """Our final tip moved."""
+        for block in blocks:
+            self._recent[block.block_hash] = block.header.height
+            if len(self._recent) > RECENT_BLOCKS_MAX:
+                self._recent.popitem(last=False)
         height = self._chain.log.tip.height
         self.catchup.note_progress(height, now.mono_ms)
         self._orphans.forget_below(height)
+
+    @property
+    def is_synced(self) -> bool:
+        """Whether validators have told where they are, and this node is not behind them."""
+        return bool(self.catchup.heights) and not self.catchup.is_behind
 
     # --- single blocks ------------------------------------------------------------------------
 
@@ -137,10 +166,17 @@ class Sync:
     def _answer_block(self, peer: str, block_hash: bytes) -> None:
         block = self._chain.block(block_hash)
         events = self._chain.block_events(block_hash)
-        if block is None or events is None:
+        height = self._recent.get(block_hash)
+        if block is not None and events is not None:
+            data = BlockData(header=block.header, events=events)
+        elif height is not None:
+            header, records = self._chain.log.read_block(height)
+            data = BlockData(
+                header=header, events=tuple(RECORDS.decode(record).event for record in records)
+            )
+        else:
             self._host.send_tip(peer)
             return
-        data = BlockData(header=block.header, events=events)
         self._transport.send(peer, Channel.BULK, encode_frame(FrameType.BLOCK, data))
 
     async def _take_block(self, data: BlockData) -> None:
@@ -188,7 +224,19 @@ class Sync:
             self._transport.send(peer, Channel.BULK, frame)
 
     def _answer_range(self, peer: str, wanted: RangeWanted) -> None:
-        answer = build_range(self._chain.log, self._host.cosigner, wanted.from_height)
+        log = self._chain.log
+        if self._answers.take(peer, 1, self._clock.now().mono_ms):
+            # It asks faster than one can execute: it learns where we are, and may ask another.
+            answer = Range(
+                from_height=wanted.from_height,
+                final_height=log.tip.height,
+                blocks=(),
+                checkpoint=b"",
+                consistency=(),
+            )
+        else:
+            host = self._host
+            answer = build_range(log, host.cosigner, host.archive, wanted.from_height)
         self._transport.send(peer, Channel.BULK, encode_frame(FrameType.RANGE, answer))
 
     async def _take_range(self, peer: str, answer: Range) -> None:
@@ -199,7 +247,7 @@ class Sync:
             ]
         except InvalidEvent as error:
             LOG.warning("bad range", peer=peer, error=str(error))
-            self.catchup.answered(peer, is_good=False)
+            self.catchup.refused(peer, self._clock.now().mono_ms)
             return
         self._host.put(lambda: self._apply_range(peer, answer, events))
 
@@ -216,6 +264,8 @@ class Sync:
             for data, block_events in zip(answer.blocks, events, strict=True):
                 is_held = self._chain.holds(hash_header(data.header))
                 candidate = self._chain.append_synced(data.header, block_events)
+                if candidate.header.epoch != self._host.epochs.current.number:
+                    raise InvalidHeader("a range does not go over the end of an epoch")
                 if not is_held:
                     fresh.append(candidate.block.hash)
                 blocks.append(candidate.block)
@@ -231,8 +281,8 @@ class Sync:
         except (InvalidHeader, LedgerError) as error:
             LOG.warning("range refused", peer=peer, error=str(error))
             self._chain.drop(fresh)
-            self.catchup.answered(peer, is_good=False)
+            self.catchup.refused(peer, self._clock.now().mono_ms)
             return
-        self.catchup.answered(peer, is_good=True)
+        self.catchup.answered(peer)
         is_tip = checkpoint.size == head.size
         self._host.commit_synced(blocks, answer.checkpoint if is_tip else None)

@@ -14,10 +14,12 @@ from ledger.keys import SecretKey
 from ledger.log import Log
 from ledger.storage import open_store
 from node.chain import Chain
-from node.engine.cosign import Cosigner
+from node.engine.cosign import Committee, Cosigner
 from node.engine.driver import Driver
+from node.engine.duties import Duties
 from node.engine.epochs import Epochs
 from node.engine.ports import Threads
+from node.engine.proofs import Archive
 from node.peers.links import Channel
 from node.pool import Pool, PoolLimits
 from node.service import FinalBlock
@@ -35,6 +37,7 @@ def cosigner_of(me: int, **changed: Any) -> Cosigner:
     base: dict[str, Any] = {
         "genesis": GENESIS,
         "member": VALIDATORS[me],
+        "committee": Committee.of(GENESIS, GENESIS.validators),
         "cosigning_key": SecretKey(hash32(f"{VALIDATORS[me]}/cosigning")),
         "log_key": SecretKey(hash32("log")),
     }
@@ -166,12 +169,17 @@ def bench(folder: Path, *, me: int = 0) -> Iterator[Bench]:
             consensus_key=secret.public,
             signer=guard,
         )
+        cosigner = cosigner_of(me)
         driver = Driver(
             epochs=epochs,
             chain=opened.chain,
             wal=wal,
             guard=guard,
-            cosigner=cosigner_of(me),
+            cosigner=cosigner,
+            duties=Duties(
+                log=opened.log, member=VALIDATORS[me], consensus_key=secret.public, guard=guard
+            ),
+            archive=Archive(genesis=GENESIS, log=opened.log, cosigner=cosigner),
             transport=wire,
             clock=clock,
             workers=Threads(workers),
@@ -179,8 +187,7 @@ def bench(folder: Path, *, me: int = 0) -> Iterator[Bench]:
             on_final=finals.extend,
             on_checkpoint=lambda: None,
         )
-        driver._revive(records)
-        driver.core.restore(records, clock.now())
+        driver.restore(records)
         try:
             yield Bench(
                 driver=driver, ledger=opened, wire=wire, clock=clock, wal=wal, finals=finals

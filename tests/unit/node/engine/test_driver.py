@@ -13,6 +13,7 @@ from ledger.blocks import HEADERS
 from ledger.events import Event, parse_event
 from ledger.tlog.note import SignedNote
 from node.engine.driver import INPUTS_MAX
+from node.engine.proofs import Archive
 from node.engine.ranges import build_range
 from node.peers.links import Channel
 from node.peers.wire import BlockData, FrameType, Range, RangeWanted, decode_content, encode_frame
@@ -21,7 +22,7 @@ from node.simplex.types import Block, BlockRecord, Certificate, Kind, Received, 
 from node.simplex.wal import Wal
 from tests.builders import deliver, hash32, request
 from tests.unit.node.simplex.builders import subject_of
-from tests.unit.node.world import VALIDATORS, Bench, Ledger, bench, cosigned, ledger
+from tests.unit.node.world import GENESIS, VALIDATORS, Bench, Ledger, bench, cosigned, ledger
 
 PLACE = 2
 PEER = VALIDATORS[PLACE]
@@ -60,7 +61,9 @@ def asked_peers(mine: Bench) -> list[str | None]:
 
 
 def good_range(source: Ledger, from_height: int = 1) -> Range:
-    return build_range(source.log, cosigned(source), from_height)
+    cosigner = cosigned(source)
+    archive = Archive(genesis=GENESIS, log=source.log, cosigner=cosigner)
+    return build_range(source.log, cosigner, archive, from_height)
 
 
 def change(value: Range, **changed: object) -> Range:

@@ -17,7 +17,7 @@ FAR = 2**62
 
 
 def catchup(height: int = 10, **heights: int) -> Catchup:
-    made = Catchup(height=height, faulty_max=1)
+    made = Catchup(height=height, members=PEERS, faulty_max=1)
     for peer, claimed in heights.items():
         made.note_peer(peer, claimed)
     return made
@@ -66,10 +66,10 @@ def test_the_claim_of_one_peer_does_not_make_a_node_behind() -> None:
 def test_a_refused_answer_makes_the_next_peer_the_one_to_ask() -> None:
     made = catchup(p1=FAR, p2=50, p3=40)
     assert made.choose(0, PEERS) == "p1"
-    made.answered("p1", is_good=False)
+    made.refused("p1", 0)
     made.note_peer("p1", FAR)
     assert made.choose(0, PEERS) == "p2"
-    made.answered("p2", is_good=True)
+    made.answered("p2")
     assert made.choose(0, PEERS) == "p2"
 
 
@@ -98,7 +98,7 @@ def test_only_an_awaited_answer_is_taken_and_only_once() -> None:
     assert not made.take_answer("p2")
     assert made.take_answer("p1")
     assert not made.take_answer("p1")
-    made.answered("p1", is_good=True)
+    made.answered("p1")
     assert made.choose(0, PEERS) == "p1"
     assert made.take_answer("p1")
 
@@ -106,7 +106,7 @@ def test_only_an_awaited_answer_is_taken_and_only_once() -> None:
 def test_distrusted_peers_keep_nobody_awake() -> None:
     made = catchup(p1=FAR)
     made.choose(0, PEERS)
-    made.answered("p1", is_good=False)
+    made.refused("p1", 0)
     made.note_peer("p1", FAR)
     assert made.choose(0, PEERS) is None
     assert made.wake_ms() is None
