@@ -10,11 +10,21 @@ from contracts.engine import ENGINE_VERSION
 from ledger.blocks import HEADERS, hash_header
 from ledger.events import EVENT_SIZE_BYTES_MAX, Event, parse_event
 from ledger.log import Log
+from ledger.quorum.lists import hash_consensus_keys, hash_validator_list
 from ledger.state import exchange_key
 from node.chain import Chain
 from node.errors import InvalidHeader
 from node.simplex.types import Block, Verdict
-from tests.builders import deliver, genesis, request
+from tests.builders import (
+    VALIDATORS,
+    add_validator,
+    carried,
+    deliver,
+    genesis,
+    hash32,
+    ready,
+    request,
+)
 from tests.unit.node.world import GENESIS, LIMITS, Ledger, ledger
 
 
@@ -75,7 +85,11 @@ def test_a_block_waits_for_its_parent_and_its_events(here: Ledger, there: Ledger
     "changed",
     [
         {"network": bytes(32)},
+        {"epoch": 1},
         {"height": 2},
+        {"parent_view": 1, "view": 2},
+        {"view": 0},
+        {"proposer": 4},
         {"tree_size": 1},
         {"tree_root": bytes(32)},
         {"engine": ENGINE_VERSION + "x"},
@@ -86,7 +100,7 @@ def test_a_block_waits_for_its_parent_and_its_events(here: Ledger, there: Ledger
         {"time_ms": GENESIS.time_ms},
         {"time_ms": 2**62},
     ],
-    ids=lambda changed: next(iter(changed)),
+    ids="-".join,
 )
 def test_a_header_that_lies_about_one_field_is_invalid(
     here: Ledger, there: Ledger, changed: dict[str, object]
@@ -260,3 +274,135 @@ def test_the_log_opens_again_where_it_ended(tmp_path: Path) -> None:
         again.finalize(deliver(event))
         assert again.log.tip.height == 2
     assert LIMITS.events_max > 0
+
+
+# Epochs.
+
+NEW = "de-tax"
+FIVE = sorted([*VALIDATORS, NEW])
+
+
+def enact(of: Ledger, **changed: object) -> None:
+    """Final blocks after which the addition of a fifth validator is pending."""
+    of.finalize(*carried(add_validator(NEW), **{"activate_height": 1, **changed}))
+
+
+def seal_block(of: Ledger) -> Block:
+    """A seal block on the tip: four of the five are ready."""
+    return of.build(*(ready(member, FIVE) for member in FIVE[:4]))
+
+
+def child(of: Ledger, parent: Block, *, epoch: int, view: int, parent_view: int) -> Block | None:
+    return of.chain.build(
+        parent.hash, epoch=epoch, view=view, parent_view=parent_view, wall_ms=GENESIS.time_ms
+    )
+
+
+def follow(of: Ledger, *blocks: tuple[Block, tuple[Event, ...]]) -> None:
+    """Another node's final blocks."""
+    for block, events in blocks:
+        assert of.chain.validate(of.chain.parse(block.header, block.refs), events) is Verdict.VALID
+        of.chain.commit([block], {})
+
+
+def test_a_seal_block_ends_the_epoch_and_its_child_opens_the_next(
+    here: Ledger, there: Ledger
+) -> None:
+    enact(here)
+    sealed = seal_block(here)
+    header = HEADERS.decode(sealed.header)
+    following = here.chain.validators_after(sealed.hash)
+    assert sealed.is_seal
+    assert [each.member for each in following] == FIVE
+    assert header.next_validators == hash_validator_list(following)
+    assert header.validators_hash == hash_consensus_keys(GENESIS.validators)
+    assert [here.chain.epoch_after(each) for each in (here.log.tip.block_hash, sealed.hash)] == [
+        0,
+        1,
+    ]
+    # Neither epoch 0 nor a view that goes on: only epoch 1, from parent view 0.
+    assert child(here, sealed, epoch=0, view=sealed.view + 1, parent_view=sealed.view) is None
+    opened = child(here, sealed, epoch=1, view=3, parent_view=0)
+    assert opened is not None
+    assert not opened.is_seal
+    assert (opened.epoch, opened.view, opened.parent_view, opened.height) == (1, 3, 0, 3)
+    assert HEADERS.decode(opened.header).validators_hash == hash_consensus_keys(following)
+    ordinary = here.log.read_entry(0)
+    assert not here.chain.parse(ordinary, (bytes(32), b"1" * 32, b"2" * 32)).is_seal
+    events = carried(add_validator(NEW), activate_height=1)
+    first = there.chain.parse(ordinary, tuple(event.digest for event in events))
+    readies = tuple(ready(member, FIVE) for member in FIVE[:4])
+    follow(there, (first, events))
+    for changed in ({"next_validators": b""}, {"next_validators": bytes(32)}):
+        lying = lie(sealed, there.chain, **changed)
+        assert there.chain.validate(lying, readies) is Verdict.INVALID
+    follow(there, (sealed, readies))
+    for changed in (
+        {"epoch": 0},
+        {"parent_view": sealed.view, "view": sealed.view + 1},
+        {"validators_hash": header.validators_hash},
+        {"proposer": 5},
+        {"next_validators": header.next_validators},
+    ):
+        assert there.chain.validate(lie(opened, there.chain, **changed)) is Verdict.INVALID, changed
+    assert there.chain.validate(lie(opened, there.chain, proposer=4)) is Verdict.VALID
+    assert there.chain.validate(opened) is Verdict.VALID
+    here.chain.commit([sealed, opened], {})
+    there.chain.commit([opened], {})
+    assert here.log.tip == there.log.tip
+    assert here.log.tip.epoch == 1
+
+
+def test_a_seal_is_wanted_when_its_height_has_come(here: Ledger) -> None:
+    enact(here, activate_height=4)
+    tip = seal_block(here)
+    assert not tip.is_seal
+    here.chain.commit([tip], {})
+    # Height 3: nothing waits. Height 4 seals without any event, so it is wanted.
+    assert not here.chain.has_pending(tip.hash)
+    empty = here.build(parent=tip)
+    assert not empty.is_seal
+    assert here.chain.has_pending(empty.hash)
+    sealed = here.build(parent=empty)
+    assert sealed.is_seal
+    assert sealed.refs == ()
+    assert not here.chain.has_pending(sealed.hash)
+
+
+def test_a_sealed_log_opens_in_the_next_epoch(tmp_path: Path) -> None:
+    with ledger(tmp_path / "a") as made:
+        enact(made)
+        sealed = seal_block(made)
+        made.chain.commit([sealed], {})
+    with ledger(tmp_path / "a", me=None) as again:
+        tip = again.log.tip
+        found = again.chain.block(tip.block_hash)
+        assert found is not None
+        assert found.is_seal
+        assert (tip.epoch, again.chain.epoch_after(tip.block_hash)) == (0, 1)
+        assert [each.member for each in again.chain.validators_after(tip.block_hash)] == FIVE
+        assert child(again, found, epoch=1, view=1, parent_view=0) is None  # it does not vote
+        again.chain.me = FIVE.index(NEW)
+        opened = child(again, found, epoch=1, view=1, parent_view=0)
+        assert opened is not None
+        assert opened.proposer == FIVE.index(NEW)
+        again.chain.commit([opened], {})
+
+
+def test_blocks_that_are_not_here_have_no_epoch_to_tell(here: Ledger) -> None:
+    with pytest.raises(KeyError):
+        here.chain.epoch_after(bytes(32))
+    with pytest.raises(KeyError):
+        here.chain.validators_after(bytes(32))
+    assert here.chain.validators_after(here.log.tip.block_hash) == GENESIS.validators
+
+
+def test_records_of_a_proposal_are_listed_under_it(here: Ledger) -> None:
+    events = carried(add_validator(NEW))
+    here.finalize(*events[:2])
+    here.finalize(request(), events[2])
+    here.finalize(ready(FIVE[0], FIVE))
+    assert here.log.exchange_indexes(events[0].digest) == [1, 2, 5]
+    assert here.log.exchange_indexes(hash32("no such thing")) == []
+    # The word of a node belongs to nothing: it has no row.
+    assert len(list(here.log._store.scan(b"X", b"Y"))) == 4
