@@ -25,15 +25,17 @@ from ledger.blocks import (
     Header,
     hash_header,
 )
+from ledger.catchup.staging import Staging
 from ledger.errors import InvalidEncoding
 from ledger.events import Event
 from ledger.genesis import Genesis, hash_genesis
 from ledger.log import FinalizedBlock, Log
 from ledger.quorum.lists import hash_consensus_keys, hash_validator_list
 from ledger.registry import EpochRecord, Validator
-from ledger.state import StateDigest, StateReader, apply_changes
+from ledger.state import StateDigest, StateReader, apply_changes, nonce_key
 from ledger.tlog.merkle import CompactRange, hash_leaf, root_of
 from node.errors import InvalidHeader
+from node.history import read_final_block
 from node.pool import Pool
 from node.service import FinalBlock, FinalRecord
 from node.simplex.types import Block, Verdict
@@ -220,6 +222,32 @@ class Chain:
         self.log.append([_finalized(candidate) for candidate in candidates], extra)
         return self._settle(candidates)
 
+    def jump(
+        self, staging: Staging, generation: int, accumulator: bytes, extra: dict[bytes, bytes]
+    ) -> tuple[FinalBlock, ...]:
+        """Make the last staged block the tip, with a state that was not executed here.
+
+        Raises `StagingEnded`. What waited in the pool and stands in the blocks jumped over is
+        settled; those blocks are returned, oldest first.
+        """
+        self.log.switch(staging, generation, accumulator, extra)
+        self._prune()
+        log, heights = self.log, set[int]()
+        for event in tuple(self.pool):
+            index = log.index_of_event(event.digest)
+            if index is not None:
+                heights.add(log.height_of_index(index))
+                self.pool.remove((event.digest,))
+            elif log.get(nonce_key(event.member, event.nonce)) is not None:
+                self._lost.append((event, "nonce-reused"))
+                self.pool.remove((event.digest,))
+        self._lost += self.pool.settle((), log.tip.height)
+        return tuple(read_final_block(log, height) for height in sorted(heights))
+
+    def proven_block(self, header_bytes: bytes) -> Block:
+        """A final block by its header, without its events. Raises `InvalidEncoding`."""
+        return _block(header_bytes, HEADERS.decode(header_bytes), ())
+
     def append_synced(self, header_bytes: bytes, events: tuple[Event, ...]) -> Candidate:
         """Execute a block received in catch-up on its parent. Raises `InvalidHeader`.
 
@@ -393,6 +421,13 @@ class Chain:
 
     def _settle(self, committed: Sequence[Candidate]) -> tuple[FinalBlock, ...]:
         """After the write: prune what lost, re-root what builds on the tip, empty the pool."""
+        self._prune()
+        for candidate in committed:
+            self._lost += self.pool.settle(candidate.events, candidate.header.height)
+        return tuple(final_block(candidate) for candidate in committed)
+
+    def _prune(self) -> None:
+        """Keep only candidates that build on the tip; they read the state through the log."""
         tip = self.log.tip
         kept: dict[bytes, Candidate] = {}
         for block_hash, candidate in sorted(
@@ -405,9 +440,6 @@ class Chain:
                 continue
             kept[block_hash] = candidate
         self._candidates = kept
-        for candidate in committed:
-            self._lost += self.pool.settle(candidate.events, candidate.header.height)
-        return tuple(final_block(candidate) for candidate in committed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

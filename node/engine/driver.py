@@ -280,10 +280,15 @@ class Driver:
         if self._wal.size_bytes > WAL_ROTATE_BYTES:
             self._rotate()
 
-    def commit_synced(self, blocks: Sequence[Block], note: bytes | None) -> None:
+    def commit_synced(
+        self,
+        last: Block,
+        commit: Callable[[dict[bytes, bytes]], tuple[FinalBlock, ...]],
+        note: bytes | None,
+    ) -> None:
         """Write proven final blocks that did not come through the core; `note`: their tip's."""
         now = self._clock.now()
-        final = self.chain.commit(blocks, self._prepare(blocks[-1], now))
+        final = commit(self._prepare(last, now))
         tip, log = self.chain.log.tip, self.chain.log
         if note is not None:
             self.cosigner.adopt(note, log.tree_size, log.range.root())

@@ -19,7 +19,9 @@ from ledger.quorum.epochs import (
     verify_epoch_proof,
 )
 from ledger.registry import Validator
+from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.merkle import CompactRange
+from ledger.tlog.note import SignedNote
 from node.engine.cosign import Committee, Cosigner
 from node.errors import InvalidMessage
 
@@ -122,6 +124,35 @@ class Archive:
         if record is None:
             raise CorruptStore(f"the record of epoch {epoch} is missing")
         return record.validators
+
+
+class EpochWalk:
+    """The way from the validators of one epoch, which are trusted, over proofs to later ones.
+
+    `proofs` has the verified ones by meta name.
+    """
+
+    def __init__(self, genesis: Genesis, epoch: int, validators: tuple[Validator, ...]) -> None:
+        self._genesis = genesis
+        self._epoch = epoch
+        self._validators = validators
+        self._ends: list[tuple[int, Committee]] = []
+        self.proofs: dict[bytes, bytes] = {}
+
+    def add(self, data: bytes) -> None:
+        """Verify the proof that ends the last known epoch, and go over it. Raises `LedgerError`."""
+        proof = EPOCH_PROOFS.decode(data)
+        verify_epoch_proof(proof, self._genesis, self._epoch, self._validators)
+        end = tree_size_after(HEADERS.decode(proof.header))
+        self._ends.append((end, Committee.of(self._genesis, self._validators)))
+        self.proofs[proof_meta(self._epoch)] = data
+        self._epoch, self._validators = self._epoch + 1, proof.validators
+
+    def verify(self, note: bytes) -> Checkpoint:
+        """Checkpoint under a quorum of the epoch that its tree ends in. Raises `LedgerError`."""
+        size = Checkpoint.parse(SignedNote.parse(note).text).size
+        last = Committee.of(self._genesis, self._validators)
+        return next((each for end, each in self._ends if size <= end), last).verify(note)
 
 
 def _root_at(log: Log, size: int) -> bytes:

@@ -29,6 +29,7 @@ from node.engine.proofs import Archive
 from node.errors import InvalidMessage
 from node.peers.links import Channel
 from node.peers.wire import (
+    EPOCH_PROOFS_MAX,
     PART_BYTES_MAX,
     RANGE_BLOCKS_MAX,
     RANGE_BYTES_MAX,
@@ -57,7 +58,7 @@ SNAPSHOTS_MAX = 4
 SNAPSHOT_IDLE_MS = 20_000
 SNAPSHOT_AGE_MS = 30 * 60_000
 
-NO_OFFER = SnapshotOffer(header=b"", checkpoint=b"", proof=())
+NO_OFFER = SnapshotOffer(header=b"", checkpoint=b"", proof=(), epoch_proofs=())
 
 
 class Host(Protocol):
@@ -76,6 +77,7 @@ class _Open:
     """A snapshot kept for one peer; `is_offered` once a quorum checkpoint covers it."""
 
     state: StateSnapshot
+    epoch: int
     opened_ms: int
     used_ms: int
     is_offered: bool = False
@@ -149,7 +151,12 @@ class Answers:
         if not is_useful or len(self._open) >= SNAPSHOTS_MAX:
             self._transport.send(peer, Channel.BULK, encode_frame(FrameType.SNAPSHOT, NO_OFFER))
             return
-        held = _Open(state=log.snapshot(), opened_ms=self._now_ms, used_ms=self._now_ms)
+        held = _Open(
+            state=log.snapshot(),
+            epoch=wanted.epoch,
+            opened_ms=self._now_ms,
+            used_ms=self._now_ms,
+        )
         self._open[peer] = held
         self._offer(peer, held)
 
@@ -157,12 +164,21 @@ class Answers:
         """Tell the peer of its snapshot, unless no quorum checkpoint covers it yet."""
         log, cosigner = self._log, self._host.cosigner
         size, note = cosigner.checkpoint_size, cosigner.checkpoint
-        if note is None or not held.state.tree_size <= size <= log.tree_size:
+        found = [
+            self._host.archive.proof(epoch)
+            for epoch in range(held.epoch, read_epoch(log).epoch)[:EPOCH_PROOFS_MAX]
+        ]
+        epoch_proofs = tuple(proof for proof in found if proof is not None)
+        is_covered = held.state.tree_size <= size <= log.tree_size
+        if note is None or not is_covered or len(epoch_proofs) < len(found):
             return
         held.is_offered = True
         at = log.header_index(held.state.height)
         offer = SnapshotOffer(
-            header=log.read_entry(at), checkpoint=note, proof=prove_inclusion(log, at, size)
+            header=log.read_entry(at),
+            checkpoint=note,
+            proof=prove_inclusion(log, at, size),
+            epoch_proofs=epoch_proofs,
         )
         self._transport.send(peer, Channel.BULK, encode_frame(FrameType.SNAPSHOT, offer))
 

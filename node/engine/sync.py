@@ -2,7 +2,9 @@
 
 The driver hands over the frames and does what must be done in its own task (`Host`): received
 blocks are verified on workers, then executed in a job between two steps of the core. A final range
-counts only under a quorum checkpoint; its blocks are executed, proven, and then written.
+counts only under a quorum checkpoint; its blocks are executed, proven, and then written. Where much
+is missing, `node.engine.snapshot` takes over. Questions of peers are answered in
+`node.engine.ranges`.
 """
 
 import asyncio
@@ -16,14 +18,14 @@ from ledger.blocks import RECORDS, hash_header
 from ledger.errors import InvalidEvent, LedgerError
 from ledger.events import Event, hash_event, parse_event, verify_event
 from ledger.tlog.merkle import verify_consistency
-from node.api.quota import RateQuota
 from node.chain import Chain
 from node.engine.cosign import Cosigner
 from node.engine.epochs import Epoch, Epochs
 from node.engine.fetch import Catchup, Orphan, Orphans
 from node.engine.ports import Clock, Transport, Workers
 from node.engine.proofs import Archive
-from node.engine.ranges import build_range
+from node.engine.ranges import Answers
+from node.engine.snapshot import SnapshotSync
 from node.errors import InvalidHeader, InvalidMessage
 from node.peers.links import Channel
 from node.peers.wire import BlockData, FrameType, Range, RangeWanted, decode_content, encode_frame
@@ -35,7 +37,6 @@ LOG = structlog.get_logger("sync")
 FETCH_DELAY_S = 0.08
 WANTED_MAX = 256
 RECENT_BLOCKS_MAX = 256
-RANGES_PER_S = 20
 
 Job = Callable[[], None]
 
@@ -58,14 +59,25 @@ class Host(Protocol):
     def spawn(self, coroutine: Coroutine[object, object, None]) -> None:
         """Run beside the driver's task; a failure stops the driver."""
 
-    def commit_synced(self, blocks: Sequence[Block], note: bytes | None) -> None:
-        """Write proven final blocks that did not come through the core, and tell the core.
+    def commit_synced(
+        self,
+        last: Block,
+        commit: Callable[[dict[bytes, bytes]], tuple[FinalBlock, ...]],
+        note: bytes | None,
+    ) -> None:
+        """Move the tip to `last`, a proven block that did not come through the core; tell the core.
 
-        `note` is the quorum checkpoint of exactly the tree after them, if there is one.
+        `commit` writes, with the given meta values; `note` is the quorum checkpoint of exactly the
+        tree after it, if there is one.
         """
 
     def send_tip(self, peer: str | None) -> None:
         """Tell where our final tip is."""
+
+
+def parse_events(datas: Sequence[bytes]) -> list[Event]:
+    """Events of signed bytes. Raises `InvalidEvent`."""
+    return [parse_event(data) for data in datas]
 
 
 def verify_events(datas: Sequence[bytes]) -> list[Event]:
@@ -86,7 +98,6 @@ class Sync:
         self._clock = clock
         self._workers = workers
         self._recent: OrderedDict[bytes, int] = OrderedDict()  # height of final blocks by hash
-        self._answers = RateQuota(rate_per_s=RANGES_PER_S, burst=2 * RANGES_PER_S)
         self._orphans = Orphans()
         self._fetching: set[bytes] = set()
         self._wanted: OrderedDict[bytes, list[str]] = OrderedDict()
@@ -95,6 +106,10 @@ class Sync:
             height=host.chain.log.tip.height,
             members=host.epochs.others,
             faulty_max=epoch.faulty_max,
+        )
+        self._answers = Answers(host=host, transport=transport)
+        self.snapshot = SnapshotSync(
+            host=host, transport=transport, workers=workers, catchup=self.catchup
         )
 
     # --- from the driver ----------------------------------------------------------------------
@@ -111,15 +126,15 @@ class Sync:
                     raise InvalidMessage("nobody asked for this block")
                 asked.remove(peer)
                 self._host.spawn(self._take_block(data))
-            case FrameType.RANGE_WANTED:
-                self._answer_range(peer, decode_content(content, RangeWanted))
             case FrameType.RANGE:
                 answer = decode_content(content, Range)
                 if not self.catchup.take_answer(peer):
                     raise InvalidMessage("nobody asked for this range")
                 self._host.spawn(self._take_range(peer, answer))
+            case FrameType.SNAPSHOT | FrameType.PAIRS | FrameType.ENTRIES:
+                self.snapshot.receive(peer, frame_type, content)
             case _:
-                raise InvalidMessage(f"unknown frame type {frame_type}")
+                self._answers.receive(peer, frame_type, content)
 
     def enter(self, epoch: Epoch) -> None:
         """An epoch begins: ask its validators."""
@@ -216,6 +231,10 @@ class Sync:
 
     def ask(self, now: Now) -> None:
         """Ask a peer for final blocks, if this node is behind and awaits none."""
+        self._answers.tick(now.mono_ms)
+        self.snapshot.tick(now.mono_ms)
+        if self.snapshot.is_running:
+            return
         connected = [peer for peer in self._host.peers if self._transport.is_connected(peer)]
         peer = self.catchup.choose(now.mono_ms, connected)
         if peer is not None:
@@ -223,29 +242,19 @@ class Sync:
             frame = encode_frame(FrameType.RANGE_WANTED, wanted)
             self._transport.send(peer, Channel.BULK, frame)
 
-    def _answer_range(self, peer: str, wanted: RangeWanted) -> None:
-        log = self._chain.log
-        if self._answers.take(peer, 1, self._clock.now().mono_ms):
-            # It asks faster than one can execute: it learns where we are, and may ask another.
-            answer = Range(
-                from_height=wanted.from_height,
-                final_height=log.tip.height,
-                blocks=(),
-                checkpoint=b"",
-                consistency=(),
-            )
-        else:
-            host = self._host
-            answer = build_range(log, host.cosigner, host.archive, wanted.from_height)
-        self._transport.send(peer, Channel.BULK, encode_frame(FrameType.RANGE, answer))
-
     async def _take_range(self, peer: str, answer: Range) -> None:
+        """Signatures are not checked: a range counts under a checkpoint of those who checked."""
         try:
+            size = self._host.cosigner.verify(answer.checkpoint).size if answer.blocks else 0
+            if self.snapshot.is_worth_it(size):
+                self.catchup.answered(peer)
+                self.snapshot.start(size)
+                return
             events = [
-                tuple(await self._workers.run(verify_events, block.events))
+                tuple(await self._workers.run(parse_events, block.events))
                 for block in answer.blocks
             ]
-        except InvalidEvent as error:
+        except LedgerError as error:
             LOG.warning("bad range", peer=peer, error=str(error))
             self.catchup.refused(peer, self._clock.now().mono_ms)
             return
@@ -285,4 +294,8 @@ class Sync:
             return
         self.catchup.answered(peer)
         is_tip = checkpoint.size == head.size
-        self._host.commit_synced(blocks, answer.checkpoint if is_tip else None)
+        self._host.commit_synced(
+            blocks[-1],
+            lambda extra: self._chain.commit(blocks, extra),
+            answer.checkpoint if is_tip else None,
+        )

@@ -37,8 +37,9 @@ RANGE_BYTES_MAX = 4 * 1024 * 1024
 RANGE_BLOCKS_MAX = 128
 EVENTS_PER_FRAME_MAX = 1_000
 # A part of a snapshot: reading it holds up the responder for some milliseconds at most.
-PART_BYTES_MAX = 512 * 1024
+PART_BYTES_MAX = 1024 * 1024
 WINDOW_ENTRIES_MAX = 1_024
+EPOCH_PROOFS_MAX = 256
 
 Digest = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Height = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -93,20 +94,23 @@ class Range(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
 
 
 class SnapshotWanted(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A snapshot of the state after a tree of at least so many entries."""
+    """A snapshot of the state after a tree of more entries than this; we are in this epoch."""
 
     tree_size: Size
+    epoch: Height
 
 
 class SnapshotOffer(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """The state after the block of `header` can be had; without a header: none can be had now.
 
-    `proof` is that of the header's inclusion in the tree of `checkpoint`.
+    `proof` is that of the header's inclusion in the tree of `checkpoint`, `epoch_proofs` lead from
+    the epoch of whoever asked to the one that judges the checkpoint.
     """
 
     header: Annotated[bytes, Meta(max_length=2_048)]
     checkpoint: bytes
     proof: tuple[Digest, ...]
+    epoch_proofs: Annotated[tuple[bytes, ...], Meta(max_length=EPOCH_PROOFS_MAX)]
 
 
 class PairsWanted(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

@@ -335,6 +335,7 @@ def test_blocks_asked_for_are_answered_and_unknown_ones_with_the_tip(tmp_path: P
         mine.driver.on_frame(FIRST, encode_frame(FrameType.BLOCK_WANTED, hash32("x")))
         assert mine.wire.take(FrameType.TIP) == [(FIRST, bytes(8))]
         mine.driver.on_frame(LAST, encode_frame(FrameType.RANGE_WANTED, RangeWanted(from_height=1)))
+        await mine.rounds()
         ((to, content),) = mine.wire.take(FrameType.RANGE)
         assert (to, decode_content(content, Range).final_height) == (LAST, 0)
 
