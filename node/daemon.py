@@ -30,7 +30,7 @@ from node.errors import InvalidConfig, NodeError, StartRefused
 from node.metrics import Metrics
 from node.node import Node
 from node.simplex.errors import CorruptWal, SimplexError, WalFailed
-from node.startup import Identity, check_listed, lock_data_dir, read_genesis, read_identity
+from node.startup import Identity, lock_data_dir, read_genesis, read_identity
 
 LOG = structlog.get_logger("daemon")
 EXIT_FAILED = 1
@@ -153,11 +153,6 @@ def run(config_path: Path, *, is_first_start: bool = False) -> int:
     try:
         genesis = read_genesis(config)
         identity = read_identity(config, genesis)
-        if check_listed(identity, genesis.validators) is None:
-            raise StartRefused(
-                f"{identity.member} is not a validator of this network",
-                "Correct [node] member, or use the genesis file of the right network",
-            )
         data_dir = config.path("node", "data_dir")
         lock = lock_data_dir(data_dir)
         place = {"network": hash_genesis(genesis), "consensus_key": identity.consensus.public}

@@ -12,24 +12,28 @@ Parts, in the order data flows:
 
 import asyncio
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TypeVar
 
 import structlog
 
 from contracts.admission import check_event
 from contracts.errors import RefusedEvent
+from contracts.lookup import read_epoch
 from ledger.blocks import RECORDS
 from ledger.errors import InvalidEvent
 from ledger.events import Event, hash_event, parse_event, verify_event
 from ledger.genesis import Genesis
 from ledger.log import Log
-from ledger.state import StateReader, nonce_key
+from ledger.registry import EpochRecord
+from ledger.state import EPOCH_KEY, PENDING_KEY, VALIDATORS_KEY, StateReader, nonce_key
 from node.api.quota import RateQuota
 from node.chain import Chain
+from node.config import Address
 from node.diagnosis.facts import Facts
 from node.diagnosis.gather import Gatherer
 from node.engine.driver import Driver
+from node.engine.epochs import pinned_peers
 from node.engine.ports import Clock, Workers
 from node.errors import InvalidMessage
 from node.history import make_receipt, read_final_block
@@ -66,6 +70,7 @@ class Node:
         chain: Chain,
         driver: Driver,
         links: Links,
+        addresses: Mapping[str, Address],
         metrics: Metrics,
         workers: Workers,
         clock: Clock,
@@ -78,6 +83,8 @@ class Node:
         self._log: Log = chain.log
         self._driver = driver
         self._links = links
+        self._addresses = addresses
+        self._pinned: tuple[bytes | None, ...] = ()
         self._metrics = metrics
         self._workers = workers
         self._rates = RateQuota(
@@ -94,6 +101,8 @@ class Node:
         self._judging_bytes: Counter[str] = Counter()
         self._clock = clock
         self._gatherer = gatherer
+        chain.pool.on_displaced = self._on_displaced
+        self._follow_peers()
 
     # --- submission ---------------------------------------------------------------------------
 
@@ -211,14 +220,36 @@ class Node:
                 self._release(record.event.digest)
             self._metrics.on_block(block)
         for event, code in self._chain.take_lost():
-            self._lost[event.digest] = _refused(event.digest, code, "")
-            if len(self._lost) > LOST_EVENTS_MAX:
-                self._lost.popitem(last=False)
-            self._release(event.digest)
+            self._lose(event, code)
+        self._follow_peers()
         self._gatherer.note_final()
         self._block_arrived.set()
         self._block_arrived = asyncio.Event()
         self._tell_change()
+
+    def _lose(self, event: Event, code: str) -> None:
+        """The event can not become final any more, as far as this node knows."""
+        self._lost[event.digest] = _refused(event.digest, code, "")
+        if len(self._lost) > LOST_EVENTS_MAX:
+            self._lost.popitem(last=False)
+        self._release(event.digest)
+
+    def _on_displaced(self, event: Event) -> None:
+        """A block proposes another event of this one's nonce."""
+        self._lose(event, "nonce-reused")
+
+    def _follow_peers(self) -> None:
+        """Speak with the validators that the final state names."""
+        log = self._log
+        named = (log.get(VALIDATORS_KEY), log.get(PENDING_KEY), log.get(EPOCH_KEY))
+        if named == self._pinned:
+            return
+        self._pinned = named
+        peers = pinned_peers(log, self._driver.epochs.member, self._addresses)
+        for peer in peers:
+            if peer.address is None:
+                LOG.warning("no address is known, it has to dial this node", peer=peer.member)
+        self._links.set_peers(peers)
 
     def on_checkpoint(self) -> None:
         """A checkpoint may have got its quorum."""
@@ -364,6 +395,11 @@ class Node:
             checkpoint_size=self._driver.cosigner.checkpoint_size,
             pending=len(self._chain.pool),
             syncing=catchup.is_behind,
+            epoch=self._driver.epochs.current.number,
+            is_validator=self._driver.epochs.me is not None,
+            dropped_frames=self._links.dropped_frames(),
+            dropped_messages=self._driver.dropped_messages,
+            evidence=self._driver.evidence_count,
             peers=tuple(
                 PeerStatus(
                     member=member,
@@ -374,6 +410,14 @@ class Node:
                 for member in self._links.members
             ),
         )
+
+    def validators(self) -> EpochRecord:
+        """The present epoch and its validators."""
+        return read_epoch(self._log)
+
+    def epoch_proof(self, epoch: int) -> bytes | None:
+        """Canonical `EpochProof` that ends an epoch; None: it has not ended, or not yet here."""
+        return self._driver.archive.proof(epoch)
 
     async def facts(self) -> Facts:
         """What a diagnosis of the node looks at."""

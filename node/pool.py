@@ -46,6 +46,7 @@ class Pool:
         self._of_member: dict[str, int] = {}
         self._expiry: list[tuple[int, bytes]] = []
         self._bytes = 0
+        self.on_displaced: Callable[[Event], None] | None = None
 
     def __len__(self) -> int:
         return len(self._events)
@@ -87,19 +88,23 @@ class Pool:
     def hold(self, event: Event) -> None:
         """Keep an event that stands in a proposed block, whatever the limits (blocks are bounded).
 
-        A different pending event of the same nonce makes way: at most one of them becomes final.
+        A different pending event of the same nonce makes way, and `on_displaced` is told of it: at
+        most one of them becomes final.
         """
         if event.digest in self._events:
             return
         rival = self._by_nonce.get((event.member, event.nonce))
-        if rival is not None:
-            self._remove(rival)
+        displaced = self._events[rival] if rival is not None else None
+        if displaced is not None:
+            self._remove(displaced.digest)
         self._events[event.digest] = event
         self._arrived_ms[event.digest] = self._now_ms()
         self._by_nonce[event.member, event.nonce] = event.digest
         self._of_member[event.member] = self._of_member.get(event.member, 0) + 1
         self._bytes += len(event.data)
         heapq.heappush(self._expiry, (event.expires_height, event.digest))
+        if displaced is not None and self.on_displaced is not None:
+            self.on_displaced(displaced)
 
     def remove(self, digests: Iterable[bytes]) -> None:
         """Forget events, known or not."""

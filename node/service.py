@@ -8,6 +8,7 @@ from typing import Protocol
 from ledger.blocks import Header, Outcome
 from ledger.events import Event
 from ledger.genesis import Genesis
+from ledger.registry import EpochRecord
 from ledger.state import StateReader
 from node.diagnosis.facts import Facts
 
@@ -75,7 +76,11 @@ class PeerStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeStatus:
-    """Snapshot for `/v1/status` and `tally localnet status`."""
+    """Snapshot for `/v1/status` and `tally localnet status`.
+
+    Counts are since the start: frames and consensus messages that did not fit into a queue, and
+    contradictory pairs of votes.
+    """
 
     member: str
     network: bytes
@@ -87,6 +92,11 @@ class NodeStatus:
     pending: int
     syncing: bool
     peers: tuple[PeerStatus, ...]
+    epoch: int = 0
+    is_validator: bool = True
+    dropped_frames: int = 0
+    dropped_messages: int = 0
+    evidence: int = 0
 
 
 class Service(Protocol):
@@ -142,6 +152,12 @@ class Service(Protocol):
 
     def status(self) -> NodeStatus:
         """Present state of the node."""
+
+    def validators(self) -> EpochRecord:
+        """The present epoch and its validators."""
+
+    def epoch_proof(self, epoch: int) -> bytes | None:
+        """Canonical `EpochProof` that ends an epoch; None: it has not ended, or not yet here."""
 
     async def facts(self) -> Facts:
         """What a diagnosis of the node looks at."""

@@ -1,34 +1,38 @@
 """How the parts of a node are made and connected. Nothing is started here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
 from contracts.engine import Contracts
-from contracts.lookup import read_validators
+from contracts.lookup import find_member, read_pending, read_validators
 from ledger.genesis import Genesis
 from ledger.log import Log
 from ledger.storage import Store
 from node.chain import Chain
-from node.config import Config
+from node.config import Address, Config
 from node.diagnosis.gather import Gatherer
 from node.diagnosis.machine import read_expiry_ms
 from node.engine.cosign import CHECKPOINT_META, STATE_META, Committee, Cosigner
 from node.engine.driver import Driver
 from node.engine.duties import Duties
-from node.engine.epochs import CoreFactory, Epochs, make_simplex
+from node.engine.epochs import CoreFactory, Epochs, make_simplex, pinned_peers
 from node.engine.ports import Clock, SystemClock, Transport, Workers
 from node.engine.proofs import Archive
 from node.errors import StartRefused
 from node.metrics import Metrics
 from node.node import Node
-from node.peers.links import Channel, Links, Peer
+from node.peers.links import Links
 from node.pool import Pool, PoolLimits
 from node.service import FinalBlock
 from node.simplex.guard import GuardedSigner
 from node.simplex.types import WalRecord
 from node.simplex.wal import Wal
-from node.startup import Identity
+from node.startup import Identity, check_listed
+
+LOG = structlog.get_logger("compose")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +147,15 @@ def compose(
     """All parts of a node, connected, nothing started. Raises like `make_driver`."""
     on_frame, on_connected, on_final, on_checkpoint = Late(), Late(), Late(), Late()
     clock = SystemClock()
-    links = _make_links(config, genesis, identity, on_frame, on_connected)
+    addresses: dict[str, Address] = config["peers", "addresses"]
+    links = Links(
+        peers=(),
+        listen=config["peers", "listen"],
+        certificate_file=str(config.path("keys", "tls_certificate")),
+        key_file=str(config.path("keys", "tls_key")),
+        on_frame=on_frame,
+        on_connected=on_connected,
+    )
     driver, records = make_driver(
         genesis=genesis,
         identity=identity,
@@ -158,6 +170,7 @@ def compose(
         on_final=on_final,
         on_checkpoint=on_checkpoint,
     )
+    _check_place(driver.chain.log, identity, addresses)
     metrics = Metrics()
     gatherer = Gatherer(
         driver=driver,
@@ -173,6 +186,7 @@ def compose(
         chain=driver.chain,
         driver=driver,
         links=links,
+        addresses=addresses,
         metrics=metrics,
         workers=workers,
         clock=clock,
@@ -184,35 +198,25 @@ def compose(
     return Parts(node=node, driver=driver, links=links, records=records, metrics=metrics)
 
 
-def _make_links(
-    config: Config,
-    genesis: Genesis,
-    identity: Identity,
-    on_frame: Callable[[str, Channel, bytes], None],
-    on_connected: Callable[[str], None],
-) -> Links:
-    members = [validator.member for validator in genesis.validators]
-    addresses = config["peers", "addresses"]
-    unknown = sorted(addresses.keys() - set(members))
-    missing = [name for name in members if name not in addresses and name != identity.member]
+def _check_place(log: Log, identity: Identity, addresses: Mapping[str, Address]) -> None:
+    """What the configuration says must fit what the log says of this node and its peers."""
+    pending = read_pending(log)
+    validators = read_validators(log) + (pending.validators if pending is not None else ())
+    if check_listed(identity, validators) is None:
+        if find_member(log, identity.member) is None:
+            raise StartRefused(
+                f"{identity.member} is not a member of this network",
+                "Correct [node] member, or use the genesis file of the right network",
+            )
+        LOG.warning("no validator of the network; the node follows", member=identity.member)
+    unknown = sorted(name for name in addresses if find_member(log, name) is None)
+    missing = [
+        peer.member
+        for peer in pinned_peers(log, identity.member, addresses)
+        if peer.address is None
+    ]
     if unknown or missing:
         raise StartRefused(
-            f"[peers.addresses] does not fit the genesis: unknown {unknown}, missing {missing}",
-            "Give one address for every other validator",
+            f"[peers.addresses] does not fit the network: unknown {unknown}, missing {missing}",
+            "Give one address for every other validator that joined without one on the ledger",
         )
-    return Links(
-        peers=[
-            Peer(
-                member=validator.member,
-                certificates=(validator.tls_certificate,),
-                address=addresses[validator.member],
-            )
-            for validator in genesis.validators
-            if validator.member != identity.member
-        ],
-        listen=config["peers", "listen"],
-        certificate_file=str(config.path("keys", "tls_certificate")),
-        key_file=str(config.path("keys", "tls_key")),
-        on_frame=on_frame,
-        on_connected=on_connected,
-    )

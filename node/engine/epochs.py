@@ -141,8 +141,7 @@ class Epochs:
         )
         self.seats = Seats(self.current.members)
         self.me = self._find_me()
-        if self.me is not None:
-            self._chain.me = self.me
+        self._chain.me = self.me
 
     def is_over(self) -> bool:
         """Whether the log's tip is the seal block of the epoch that this object is in."""

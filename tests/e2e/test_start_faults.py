@@ -163,7 +163,7 @@ def test_a_wrong_key(local: Localnet) -> None:
     keys, others = (local.node_directory(member) / "keys" for member in (ASKER, OWNER))
     shutil.copy(others / "consensus.key", keys / "consensus.key")
     said = refuse(config_of(local))
-    assert "the ledger expects" in said
+    assert "is activated for the key" in said
 
 
 def test_a_certificate_of_another_node(local: Localnet) -> None:

@@ -1,7 +1,7 @@
 """Admission at a node: what is kept, what is refused and why, and what peers can do to it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from node.diagnosis.gather import Gatherer
 from node.engine.ports import Threads
 from node.metrics import Metrics
 from node.node import Node
-from node.peers.links import Channel
+from node.peers.links import Channel, Peer
 from node.peers.wire import EventList, FrameType, decode_content, encode_frame
 from node.pool import PoolLimits
 from node.service import EventState, EventStatus
@@ -28,6 +28,10 @@ class PeerWire:
     def __init__(self, mine: Bench) -> None:
         self.send = mine.wire.send
         self.is_connected = mine.wire.is_connected
+        self.peers: tuple[Peer, ...] = ()
+
+    def set_peers(self, peers: Iterable[Peer]) -> None:
+        self.peers = tuple(peers)
 
     def silent_ms(self, peer: str) -> int:
         return len(peer)
@@ -47,6 +51,7 @@ def with_node(folder: Path, test: Callable[[Node, Bench], Awaitable[None]], **li
                 chain=mine.ledger.chain,
                 driver=mine.driver,
                 links=links,
+                addresses={},
                 metrics=Metrics(),
                 workers=Threads(workers),
                 clock=mine.clock,
