@@ -61,6 +61,10 @@ EXIT_WORDS = {
     "DENIED": ("合约拒绝", "the contracts deny"),
     "NOT_FOUND": ("所查不存在", "it does not exist"),
     "UNREACHABLE": ("节点没有应答", "no answer from the node"),
+    "WARNING": (
+        "诊断有警告、没有故障（`tally doctor`）",
+        "warnings and no fault (`tally doctor`)",
+    ),
 }
 NODE_EXIT_WORDS = {
     "EXIT_STOPPED": ("按要求停止", "stopped as told"),

@@ -19,6 +19,7 @@ COMMANDS = {
     "bench": "bench",
     "completion": "completion",
     "demo": "demo",
+    "doctor": "doctor",
     "keys": "keys",
     "localnet": "localnet",
     "node": "node",

@@ -11,6 +11,7 @@ UNVERIFIED = 3
 DENIED = 4
 NOT_FOUND = 5
 UNREACHABLE = 6
+WARNING = 7
 
 
 class ToolError(Exception):
