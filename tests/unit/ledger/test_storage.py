@@ -1,11 +1,12 @@
 """One suite for every storage engine installed: order, atomicity, durability, reopening."""
 
 import itertools
+import os
 import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -275,6 +276,31 @@ def test_damaged_leveldb_is_corrupt(tmp_path: Path) -> None:
         manifest.write_bytes(b"\x17" * 200)
     with pytest.raises(CorruptStore):
         LevelStore(tmp_path)
+
+
+READS: list[Callable[[LevelStore], object]] = [
+    lambda store: [store.get(b"%04d" % number) for number in range(500)],
+    lambda store: list(store.scan(b"", b"\xff")),
+    lambda store: list(store.scan(b"", b"\xff", reverse=True)),
+    lambda store: list(store.snapshot().scan(b"", b"\xff")),
+]
+
+
+@pytest.mark.skipif("leveldb" not in installed_engines(), reason="plyvel has no wheel here")
+@pytest.mark.parametrize("read", READS, ids=["get", "scan", "back", "snapshot"])
+def test_a_flipped_bit_is_never_read(read: Callable[[LevelStore], object], tmp_path: Path) -> None:
+    store = LevelStore(tmp_path)
+    store.write({b"%04d" % number: os.urandom(1_000) for number in range(500)})
+    store.close()
+    LevelStore(tmp_path).close()  # opening moves what was written from the log to a table
+    (path,) = tmp_path.glob("*.ldb")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    store = LevelStore(tmp_path)
+    with pytest.raises(CorruptStore):
+        read(store)
+    store.close()
 
 
 def keys_of(snapshot: Snapshot) -> list[bytes]:
