@@ -3,12 +3,13 @@
 python -m tests.model.explorer      all states of four validators over two views
 """
 
+import sys
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
 
 from tests.model.oracle import EVERYTHING
-from tests.model.voting import TWO_VIEWS, Model, State
+from tests.model.voting import SEAL_IN_THREE_VIEWS, SEALS, TWO_VIEWS, Model, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,4 +78,5 @@ def _retell(model: Model, came_from: dict[State, State | None], end: State) -> t
 
 
 if __name__ == "__main__":
-    print(explore(Model(validators=4, table=TWO_VIEWS)))
+    for table in [SEAL_IN_THREE_VIEWS] if sys.argv[1:] == ["three"] else [TWO_VIEWS, SEALS]:
+        print(explore(Model(validators=4, table=table)))

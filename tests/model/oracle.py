@@ -23,11 +23,16 @@ Said = tuple[str, int, str]  # kind, view, name of the block ("" for a nullify)
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A block: its view and the name of its parent. The parent of a genesis is itself."""
+    """A proposal: its view and the name of its parent. The parent of a genesis is itself.
+
+    `is_again`: no new block but its parent once more, in a later view.
+    """
 
     name: str
     view: int
     parent: str
+    is_seal: bool = False
+    is_again: bool = False
 
 
 def is_quorum(count: int, validators: int) -> bool:
@@ -62,15 +67,21 @@ def faults_of_certificates(certificates: Iterable[Said], blocks: dict[str, Block
         faults.add(EXCLUSION)
     if any(each not in notarized for each in final):
         faults.add(UNNOTARIZED)
-    for (_, one), (_, other) in combinations(final, 2):
-        if one not in _ancestors(other, blocks) and other not in _ancestors(one, blocks):
+    chains = {tuple(chain_of(name, blocks)) for _, name in final}
+    chains |= {(*chain, "next epoch") for chain in chains if blocks[chain[-1]].is_seal}
+    for one, other in combinations(sorted(chains, key=len), 2):
+        if other[: len(one)] != one:
             faults.add(FORK)
     return faults
 
 
-def _ancestors(name: str, blocks: dict[str, Block]) -> set[str]:
-    found = {name}
-    while blocks[name].parent not in found:
-        name = blocks[name].parent
-        found.add(name)
-    return found
+def chain_of(name: str, blocks: dict[str, Block]) -> list[str]:
+    """The blocks from the genesis to this one, each once.
+
+    After a final seal block the next epoch can make any block final: one is put after each.
+    """
+    block = blocks[name]
+    if block.parent == name:
+        return [name]
+    chain = chain_of(block.parent, blocks)
+    return chain if block.is_again else [*chain, name]

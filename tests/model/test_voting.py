@@ -25,10 +25,11 @@ from tests.model.oracle import (
     faults_of_votes,
     is_quorum,
 )
-from tests.model.voting import ONE_VIEW, TWO_VIEWS, Model, Predicates
+from tests.model.voting import ONE_VIEW, SEALS, TWO_VIEWS, Model, Predicates
 
 PRODUCTION = Predicates()
 STATES_MIN = 75_000  # of four validators and two views
+SEAL_STATES_MIN = 150_000
 BROKEN = (TWO_HASHES, EXCLUSION, UNNOTARIZED, FORK)  # more than a contradiction of one validator
 
 
@@ -242,6 +243,69 @@ def test_the_quorum_is_the_least_of_more_than_two_thirds(validators: int) -> Non
     assert not is_quorum(quorum - 1, validators)
     assert is_quorum(validators - faulty, validators), "the honest alone are a quorum"
     assert not is_quorum(validators - faulty - 1, validators), "no more can be faulty"
+
+
+def test_epochs_end_safely_in_every_state() -> None:
+    model = Model(validators=4, table=SEALS)
+    found = explore(model)
+    print(found)
+    assert not found.faults, str(found)
+    assert found.states >= SEAL_STATES_MIN
+    again = {(FINALIZE, 1, "s"), (FINALIZE, 2, "s again")}
+    assert any(again <= set(model.said(model.certified(state))) for state in _states(model))
+
+
+def _child_allowed(*, is_parent_seal: bool, is_reproposal: bool) -> bool:
+    return is_parent_seal or not is_reproposal
+
+
+def _any_block_again(*, is_parent_seal: bool, is_reproposal: bool) -> bool:
+    return is_reproposal or not is_parent_seal
+
+
+@pytest.mark.parametrize(
+    "predicates",
+    [
+        pytest.param(replace(PRODUCTION, may_follow=_child_allowed), id="no child of a seal"),
+        pytest.param(_place(notarized=_claimed_parent), id="seal notarized before it comes again"),
+    ],
+)
+def test_every_removed_rule_of_the_seal_is_caught(predicates: Predicates) -> None:
+    """A height gets one block in this epoch and another in the next."""
+    found = explore(Model(validators=4, table=SEALS, predicates=predicates), seek=[FORK])
+    print(f"\n{found}")
+    assert found.faults == (FORK,)
+
+
+@pytest.mark.parametrize(
+    "predicates",
+    [
+        # The seal block is final: all that may follow it in this epoch is itself. I5 is kept for
+        # the epoch's end in time and for keys that are erased then.
+        pytest.param(
+            replace(PRODUCTION, may_vote=_without(rules.may_vote, is_final_seal=False)),
+            id="no vote after the seal is final (I5)",
+        ),
+        # A block twice in a row is one block: nothing forks, but an epoch could spend its views so.
+        pytest.param(
+            replace(PRODUCTION, may_follow=_any_block_again), id="nothing but a seal again"
+        ),
+    ],
+)
+def test_some_rules_of_the_seal_can_be_removed_safely(predicates: Predicates) -> None:
+    found = explore(Model(validators=4, table=SEALS, predicates=predicates))
+    print(f"\n{found}")
+    assert not found.faults, str(found)
+    assert found.states >= SEAL_STATES_MIN
+
+
+def test_the_oracle_can_tell_a_block_after_the_final_seal() -> None:
+    blocks = Model(validators=4, table=SEALS).blocks
+    final = {(NOTARIZE, 1, "s"), (FINALIZE, 1, "s")}
+    again = {(NOTARIZE, 2, "s again"), (FINALIZE, 2, "s again")}
+    child = {(NOTARIZE, 2, "child of s"), (FINALIZE, 2, "child of s")}
+    assert faults_of_certificates(final | again, blocks) == set()
+    assert faults_of_certificates(final | child, blocks) == {FORK}
 
 
 def test_the_oracle_can_tell() -> None:

@@ -22,16 +22,20 @@ lost, late and in any order; it may even act on less than it knew before. That a
 real network does, hence what is found safe here is safe there. In each position `choose_parent`
 (R3) must name a parent that `judge_place` accepts.
 
+Seal blocks (section 3). A validator whose final block is a seal asks `may_vote`; a proposal and its
+parent are put to `may_follow`. The next epoch is not played: once a seal block can be final, the
+oracle takes some other block on it for final, as the next validators may make it.
+
 Left out, because no vote depends on it: time, demand and timers (a timer may always have run out),
 heights, data (always here), the window of votes, retransmission, crashes (a vote is durable before
-it is sent, so a restart changes nothing). One epoch.
+it is sent, so a restart changes nothing).
 
 Reduction. Honest validators are alike, so states are kept sorted; so are blocks that the table's
 `symmetry` exchanges. The search is breadth-first: a counterexample is a shortest one.
 """
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations, product
 
 from node.simplex import rules
@@ -41,6 +45,7 @@ from tests.model.oracle import (
     NULLIFY,
     Block,
     Said,
+    chain_of,
     faults_of_certificates,
     faults_of_votes,
 )
@@ -58,6 +63,8 @@ class Predicates:
     may_finalize: Callable[..., bool] = rules.may_finalize
     judge_place: Callable[..., rules.Place] = rules.judge_place
     choose_parent: Callable[..., int | None] = rules.choose_parent
+    may_follow: Callable[..., bool] = rules.may_follow
+    may_vote: Callable[..., bool] = rules.may_vote
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +72,7 @@ class Table:
     """The blocks on offer and a renaming of blocks that changes nothing."""
 
     blocks: tuple[Block, ...]
-    symmetry: Mapping[str, str]
+    symmetry: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def views(self) -> range:
@@ -84,7 +91,27 @@ TWO_VIEWS = Table(
         Block("d", 2, "a"),
         Block("e", 2, "b"),
     ),
-    symmetry={"a": "b", "b": "a", "c": "c", "d": "e", "e": "d"},
+    symmetry={"a": "b", "b": "a", "d": "e", "e": "d"},
+)
+SEALS = Table(
+    blocks=(
+        Block("s", 1, GENESIS, is_seal=True),
+        Block("a", 1, GENESIS),
+        Block("s again", 2, "s", is_again=True),
+        Block("a again", 2, "a", is_again=True),
+        Block("child of s", 2, "s"),
+        Block("child of a", 2, "a"),
+        Block("c", 2, GENESIS),
+    ),
+)
+SEAL_IN_THREE_VIEWS = Table(
+    blocks=(
+        Block("s", 1, GENESIS, is_seal=True),
+        Block("s again", 2, "s", is_again=True),
+        Block("s by 1", 3, "s", is_again=True),
+        Block("s by 2", 3, "s again", is_again=True),
+        Block("child", 3, "s again"),
+    ),
 )
 
 
@@ -118,7 +145,7 @@ class Model:
         self.subjects = _list_subjects(table)
         self._bits = {subject: 1 << at for at, subject in enumerate(self.subjects)}
         self._renamed = [
-            self.subjects.index((kind, view, table.symmetry.get(name, "")))
+            self.subjects.index((kind, view, table.symmetry.get(name, name)))
             for kind, view, name in self.subjects
         ]
         self._nodes: list[Node] = []
@@ -201,8 +228,18 @@ class Model:
         self._nodes.append(node)
         return self._numbers[node]
 
+    def _hash(self, name: str) -> bytes:
+        """A block that is proposed again keeps its hash."""
+        return chain_of(name, self.blocks)[-1].encode()
+
     def _act(self, node: Node, certified: int) -> Iterator[Move]:
         yield from self._learn(node, certified)
+        is_over = any(
+            kind == FINALIZE and view == node.final_view and self._is_seal(name)
+            for kind, view, name in self.said(certified)
+        )
+        if not self._predicates.may_vote(is_final_seal=is_over):
+            return
         for table in self._choices(certified):
             self._check_parent(node, *table)
         for name, block in self.blocks.items():
@@ -238,19 +275,27 @@ class Model:
         text = f"signs {subject[0]} {subject[1]} {subject[2]}".rstrip()
         return text, Node(node.signed | self._bits[subject], node.view, node.final_view)
 
+    def _is_seal(self, name: str) -> bool:
+        return self.blocks[chain_of(name, self.blocks)[-1]].is_seal
+
     def _may_notarize(self, node: Node, block: Block, certified: int) -> bool:
         predicates = self._predicates
+        block_view = self.blocks[chain_of(block.name, self.blocks)[-1]].view
+        is_again = rules.is_reproposal(view=block.view, block_view=block_view)
+        may_follow = predicates.may_follow(
+            is_parent_seal=self._is_seal(block.parent), is_reproposal=is_again
+        )
         is_free = predicates.may_notarize(
             view=block.view,
             current=node.view,
             has_notarized=self._has(node, NOTARIZE, block.view),
             has_nullified=self._has(node, NULLIFY, block.view),
         )
-        return is_free and any(
+        return (is_free and may_follow) and any(
             predicates.judge_place(
                 view=block.view,
                 parent_view=self.blocks[block.parent].view,
-                parent_hash=block.parent.encode(),
+                parent_hash=self._hash(block.parent),
                 final_view=node.final_view,
                 notarized=notarized,
                 nullified=nullified,
@@ -290,7 +335,7 @@ class Model:
         held = self.said(certified)
         for view in self.views:
             hashes: list[bytes | None] = [None]
-            hashes += sorted({name.encode() for _, at, name in held if at == view and name})
+            hashes += sorted({self._hash(name) for _, at, name in held if at == view and name})
             skips = [False, True] if (NULLIFY, view, "") in held else [False]
             options.append(list(product(hashes, skips)))
         for choice in product(*options):
