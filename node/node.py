@@ -423,6 +423,14 @@ class Node:
         """What a diagnosis of the node looks at."""
         return await self._gatherer.facts()
 
+    def fail(self, error: Exception) -> None:
+        """Stop the node because of what a read found: nothing goes on half-dead."""
+
+        def stop() -> None:
+            raise error
+
+        self._driver.put(stop)
+
     def not_ready(self) -> tuple[Reason, ...]:
         """Empty when the node can take events and make progress."""
         status = self.status()

@@ -165,5 +165,8 @@ class Service(Protocol):
     def not_ready(self) -> tuple[Reason, ...]:
         """Empty when the node can take events and make progress."""
 
+    def fail(self, error: Exception) -> None:
+        """Stop the node because of what a read found: nothing goes on half-dead."""
+
     async def wait_change(self) -> None:
         """Return when the answer of `not_ready` may have changed."""

@@ -1,8 +1,9 @@
 """Applications and listeners: routes, limits, one error shape, quick and complete shutdown.
 
 The API and the metrics have a listener each. Every error leaves as a problem; an unexpected one is
-logged with an id and counted, and the connection lives on. On shutdown, waits and streams end
-first, else they would hold the listener for as long as their clients like.
+logged with an id and counted, and the connection lives on. Damage in the store stops the node. On
+shutdown, waits and streams end first, else they would hold the listener for as long as their
+clients like.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ import msgspec
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
+from ledger.errors import CorruptStore, StoreFailed
 from node.api.context import CONTEXT, Context, Limits, address_of
 from node.api.health import OPENAPI
 from node.api.openapi import build_document
@@ -100,6 +102,9 @@ async def _problems(request: web.Request, handler: _Handler) -> web.StreamRespon
         response = _respond(request, _routing_problem(error))
     except ConnectionError:
         raise
+    except (CorruptStore, StoreFailed) as error:
+        context.service.fail(error)
+        response = _respond(request, Problem("node-not-ready"))
     except Exception as error:
         context.metrics.on_error()
         response = _respond(request, unexpected(error, f"{request.method} {request.path}"))

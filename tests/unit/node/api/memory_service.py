@@ -44,6 +44,7 @@ class MemoryService:
         self.reasons: tuple[Reason, ...] = ()
         self.seen = HEALTHY
         self.failure: Exception | None = None
+        self.fatal: Exception | None = None
         self.clients: list[str] = []
         self._store = open_store(folder / "store")
         self.log = Log(self._store, self.genesis)
@@ -241,6 +242,9 @@ class MemoryService:
 
     async def facts(self) -> Facts:
         return self.seen
+
+    def fail(self, error: Exception) -> None:
+        self.fatal = error
 
     def not_ready(self) -> tuple[Reason, ...]:
         return self.reasons

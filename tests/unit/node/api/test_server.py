@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 from openapi_spec_validator import validate
 
+from ledger.errors import CorruptStore
 from node.api.openapi import Route
 from node.api.routes import ROUTES
 from node.service import Reason
@@ -39,6 +40,16 @@ def test_a_wrong_method_names_the_right_ones(data_dir: Path) -> None:
             assert response.status == 405
             assert response.headers["Allow"] == "POST"
             assert (await response.json(content_type=None))["code"] == "method-not-allowed"
+
+    run(data_dir, story)
+
+
+def test_damage_in_the_store_stops_the_node(data_dir: Path) -> None:
+    async def story(node: Served) -> None:
+        node.service.failure = CorruptStore("checksum mismatch")
+        body = await node.submit(builders.request().data, status=503)
+        assert body["code"] == "node-not-ready"
+        assert node.service.fatal is node.service.failure
 
     run(data_dir, story)
 
