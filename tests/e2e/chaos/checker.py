@@ -6,11 +6,14 @@
 3. once         Every acknowledged event is in the log once, at the acknowledged index, and nothing
                 is in the log that nobody submitted.
 4. receipts     Receipts of a sample, taken while faults went on, prove entries of the final log.
-5. replay       At the end of a run: the log replays without divergence (`tally audit replay`).
+5. silence      No node wrote a traceback, and none saw contradictory votes of a validator whose
+                votes were never lost or copied.
+6. replay       At the end of a run: the log replays without divergence (`tally audit replay`).
 """
 
 import asyncio
 import filecmp
+import json
 from pathlib import Path
 
 from ledger.blocks import RECORDS, is_header
@@ -31,7 +34,7 @@ NODE_KINDS = ("evidence.", "validator.")
 
 
 async def check(world: World) -> int:
-    """Steps 1 to 4, with the load paused; returns the number of entries. Raises `Violation`."""
+    """Steps 1 to 5, with the load paused; returns the number of entries. Raises `Violation`."""
     left = await world.load.drain(DRAIN_S_MAX)
     if left:
         raise Violation(f"{left} events are not final after {DRAIN_S_MAX:.0f} s without a fault")
@@ -41,11 +44,13 @@ async def check(world: World) -> int:
     entries = read_entries(mirrors[0])
     _check_once(world, entries)
     _check_receipts(world, entries)
+    for member in world.members:
+        _check_log_file(world, member)
     return len(entries)
 
 
 async def check_replay(world: World) -> None:
-    """Step 5, with the real command, over the copy of one node."""
+    """Step 6, with the real command, over the copy of one node."""
     folder = _mirror_path(world, world.members[0])
     process = await asyncio.create_subprocess_exec(
         *python_module("tools.cli", "audit", "replay", str(folder), "--json", "--jobs", "1"),
@@ -156,3 +161,12 @@ def _check_receipts(world: World, entries: list[bytes]) -> None:
             verify_receipt(Receipt.parse(proof.receipt), entries[proof.index], policy)
         except LedgerError as error:
             raise Violation(f"the receipt of {proof.index} does not verify: {error}") from None
+
+
+def _check_log_file(world: World, member: str) -> None:
+    text = (world.local.node_directory(member) / "node.log").read_text(errors="replace")
+    if "Traceback" in text:
+        raise Violation(f"{member} wrote a traceback")
+    for line in text.split("\n"):
+        if "two contradictory votes" in line and json.loads(line)["member"] not in world.suspects:
+            raise Violation(f"{member} has evidence against a node that lost no vote: {line}")

@@ -84,6 +84,7 @@ async def cut_votes(world: World) -> None:
     """The newest log of votes ends in the middle of a record, as a lost write leaves it."""
     victim = world.pick()
     await world.kill(victim)
+    world.suspects.add(victim)
     path = _newest_votes(world, victim)
     size_bytes = path.stat().st_size
     # Within the last records: a machine that loses power loses what was not synced yet.
@@ -95,6 +96,7 @@ async def cut_new_votes(world: World) -> None:
     """The log of votes is cut inside its first bytes, as when it was just made."""
     victim = world.pick()
     await world.kill(victim)
+    world.suspects.add(victim)
     path = _newest_votes(world, victim)
     os.truncate(path, world.random.randint(0, 8))
     await world.start(victim)
@@ -169,6 +171,7 @@ async def copy_directory(world: World) -> None:
     original = world.local.node_directory(victim)
     copy = original.with_name(f"{victim}.copy")
     shutil.copytree(original, copy)
+    world.suspects.add(victim)
     await world.start(victim)
     twin = await _start_twin(world, victim, copy)
     try:

@@ -1,8 +1,13 @@
 """Faults of the lines between nodes: cut both ways or one way, slow, narrow, reset."""
 
+import asyncio
+
 from tests.e2e.chaos.faults_process import hold
 from tests.e2e.chaos.world import Violation, World
 from tools.wan import Way
+
+BURST = 500
+DRAIN_S_MAX = 30.0
 
 
 async def _cut(world: World, ways: list[Way], low_s: float, high_s: float) -> None:
@@ -93,10 +98,39 @@ async def slow_node(world: World) -> None:
 
 
 async def narrow_lines(world: World) -> None:
-    """One node behind lines of 20 KB/s each."""
-    wires = world.wires_of(world.pick())
-    ways = [way for wire in wires for way in (wire.there, wire.back)]
-    await _spoil(world, ways, bytes_per_s=20_000)
+    """One node behind lines of 20 KB/s each, and more to send than they carry."""
+    victim = world.pick()
+    ways = [way for wire in world.wires_of(victim) for way in (wire.there, wire.back)]
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_spoil(world, ways, bytes_per_s=20_000))
+        group.create_task(world.load.submit_many(BURST, world.others(victim)))
+
+
+async def miss_few_then_idle(world: World) -> None:
+    """A node misses a few blocks, then nothing happens any more: nothing new tells it."""
+    left = await world.load.drain(DRAIN_S_MAX)
+    if left:
+        raise Violation(f"{left} events are not final after {DRAIN_S_MAX:.0f} s without a fault")
+    victim = world.pick()
+    rest = world.others(victim)
+    ways = world.ways_between([victim], rest) + world.ways_between(rest, [victim])
+    for way in ways:
+        way.cut()
+    try:
+        for _ in range(world.random.randint(1, 6)):
+            await world.load.submit_many(1, rest)
+        await hold(world, 0, 8)
+        height = await _height(world)
+    finally:
+        for way in ways:
+            way.heal()
+    loop = asyncio.get_running_loop()
+    healed_s = loop.time()
+    await world.wait_height(victim, height, DRAIN_S_MAX)
+    world.note(
+        f"the tip was there {loop.time() - healed_s:.2f} s after the line, without new events"
+    )
+    world.load.resume()
 
 
 async def _spoil(

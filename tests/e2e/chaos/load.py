@@ -8,6 +8,7 @@ took it and died.
 import asyncio
 import os
 import random
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 
 from ledger.events import Event, sign_event
@@ -138,7 +139,7 @@ class Load:
             except TimeoutError:
                 return None
 
-    async def submit_many(self, count: int) -> None:
+    async def submit_many(self, count: int, members: Sequence[str] = ()) -> None:
         """Submit that many more events in batches, as fast as the network takes them."""
         for start in range(0, count, 500):
             events = [self._sign() for _ in range(min(500, count - start))]
@@ -146,17 +147,17 @@ class Load:
             for event in events:
                 self.sent[event.digest] = Sent(event=event, sent_s=now_s)
             self._waiting += len(events)
-            for claim, event in zip(await self._submit_batch(events), events, strict=True):
+            for claim, event in zip(await self._submit_batch(events, members), events, strict=True):
                 if claim.state == "final":
                     self._note(self.sent[event.digest], claim)
                     self._waiting -= 1
                 else:
                     self._start(self._deliver(self.sent[event.digest]))
 
-    async def _submit_batch(self, events: list[Event]) -> list[Claim]:
+    async def _submit_batch(self, events: list[Event], members: Sequence[str]) -> list[Claim]:
         while True:
             try:
-                return await self._pick().submit_batch(events, wait_s=20)
+                return await self._pick(members).submit_batch(events, wait_s=20)
             except Unreachable:
                 await asyncio.sleep(RETRY_S)
 
@@ -188,7 +189,7 @@ class Load:
             body=request_body(owner),
         )
 
-    def _start(self, coroutine: "asyncio.coroutines.Coroutine[object, object, None]") -> None:
+    def _start(self, coroutine: Coroutine[object, object, None]) -> None:
         task = asyncio.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
@@ -237,5 +238,5 @@ class Load:
             return  # the node is down, or behind: there will be other samples
         self.proofs.append(Proof(index=index, entry=entry, receipt=receipt))
 
-    def _pick(self) -> Client:
-        return self.clients[self._random.choice(sorted(self.clients))]
+    def _pick(self, members: Sequence[str] = ()) -> Client:
+        return self.clients[self._random.choice(sorted(members or self.clients))]

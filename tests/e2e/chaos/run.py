@@ -19,6 +19,7 @@ from tests.e2e.chaos import faults_disk, faults_network, faults_process
 from tests.e2e.chaos.checker import check, check_replay
 from tests.e2e.chaos.world import Violation, World, open_world
 
+NODES = 4
 RATE_PER_S = 30
 HEAL_S_MAX = 60.0
 CALM_S = 1.0
@@ -48,6 +49,7 @@ FAULTS: tuple[Fault, ...] = (
     faults_network.slow_lines,
     faults_network.slow_node,
     faults_network.narrow_lines,
+    faults_network.miss_few_then_idle,
     faults_disk.fill_disk,
     faults_disk.cut_votes,
     faults_disk.cut_new_votes,
@@ -152,12 +154,15 @@ async def run_faults(
     seed: int,
     say: Callable[[str], None],
     until_s: float | None = None,
+    nodes: int = NODES,
     rate_per_s: int = RATE_PER_S,
 ) -> Report:
     """Every fault once in a seeded order, or rounds of them until `until_s` (monotonic)."""
     order = random.Random(seed)
     report = Report()
-    async with open_world(directory, seed=seed, rate_per_s=rate_per_s, say=say) as world:
+    async with open_world(
+        directory, nodes=nodes, seed=seed, rate_per_s=rate_per_s, say=say
+    ) as world:
         while True:
             for fault in order.sample(faults, len(faults)):
                 if until_s is not None and time.monotonic() > until_s:
@@ -180,6 +185,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
     parser.add_argument("--only", default="", help="names of faults, with commas")
     parser.add_argument("--rate", type=int, default=RATE_PER_S, help="events in a second")
+    parser.add_argument("--nodes", type=int, default=NODES)
+    parser.add_argument("--keep", action="store_true", help="keep the directory in any case")
     given = parser.parse_args()
     names = given.only.split(",") if given.only else [fault.__name__ for fault in FAULTS]
     by_name = {fault.__name__: fault for fault in FAULTS}
@@ -201,6 +208,7 @@ def main() -> int:
         seed=given.seed,
         say=say,
         until_s=until_s,
+        nodes=given.nodes,
         rate_per_s=given.rate,
     )
     try:
@@ -209,7 +217,8 @@ def main() -> int:
         print(f"chaos: FAILED: {error}\nagain: {again}\nlogs: {directory}/net/nodes/*/node.log")
         return 1
     print(f"chaos: {report.summary()}")
-    shutil.rmtree(directory)
+    if not given.keep:
+        shutil.rmtree(directory)
     return 0
 
 

@@ -26,7 +26,6 @@ from tools.founding import read_source
 from tools.localnet import Localnet, create_network, get_json, shipped_policy_set
 from tools.wan import Line, Way
 
-NODES = 4
 READY_S_MAX = 90.0
 CALL_S_MAX = 5.0
 
@@ -73,6 +72,8 @@ class World:
         self.wires = wires
         self.random = random.Random(seed)
         self.note = note
+        # Members whose votes were lost or copied: they may contradict themselves.
+        self.suspects: set[str] = set()
         self.members: Sequence[str] = local.members
         self.load: Load
 
@@ -240,10 +241,10 @@ async def _open_wires(
 
 @asynccontextmanager
 async def open_world(
-    directory: Path, *, seed: int, rate_per_s: int, say: Callable[[str], None]
+    directory: Path, *, nodes: int, seed: int, rate_per_s: int, say: Callable[[str], None]
 ) -> AsyncIterator[World]:
     """A running network under load; all processes are ended afterwards."""
-    create_network(directory, source=read_source(), nodes=NODES, policy_set=shipped_policy_set())
+    create_network(directory, source=read_source(), nodes=nodes, policy_set=shipped_policy_set())
     local = Processes(directory)
     for member in local.members:
         local.clock_path(member).write_bytes(bytes(OFFSET.size))
