@@ -1,0 +1,143 @@
+"""Real processes over epochs: a fifth node is voted in, another one out, while events flow."""
+
+import http.client
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ledger.blocks import HEADERS, hash_header
+from ledger.errors import InvalidEncoding
+from ledger.quorum.governance import (
+    Action,
+    GovernanceBalloted,
+    GovernanceProposed,
+    RemoveValidator,
+)
+from tests.e2e.network import ASKER, OWNER, Net, running
+from tools.founding import read_application
+
+NEW = "cn-3302-customs"
+WAIT_S = 60
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> Iterator[Net]:
+    with running(tmp_path / "net") as made:
+        yield made
+
+
+class Flow(threading.Thread):
+    """Requests one after the other, each waited for, until it is told to stop."""
+
+    def __init__(self, net: Net) -> None:
+        super().__init__()
+        self.net = net
+        self.final = 0
+        self.faults: list[str] = []
+        self.is_over = threading.Event()
+
+    def run(self) -> None:
+        try:
+            while not self.is_over.is_set():
+                self.net.submit_final(self.net.request())
+                self.final += 1
+        except (AssertionError, OSError, http.client.HTTPException) as error:
+            self.faults.append(repr(error))
+
+
+@contextmanager
+def flowing(net: Net) -> Iterator[Flow]:
+    flow = Flow(net)
+    flow.start()
+    try:
+        yield flow
+    finally:
+        flow.is_over.set()
+        flow.join()
+
+
+def wait_block(net: Net, member: str, wanted: Any) -> dict[str, Any]:
+    """Header of the first block for which `wanted` holds, from a node's stream."""
+    host = net.local.node(member).api.removeprefix("http://")
+    connection = http.client.HTTPConnection(host, timeout=WAIT_S)
+    try:
+        connection.request("GET", "/v1/stream", headers={"Last-Event-ID": "0"})
+        response = connection.getresponse()
+        while line := response.readline():
+            if line.startswith(b"data: "):
+                index = json.loads(line[len(b"data: ") :])["first_index"] - 1
+                header = dict(net.get(member, f"/v1/entries/{index}").body["header"])
+                if wanted(header):
+                    return header
+    finally:
+        connection.close()
+    raise AssertionError("the stream ended")
+
+
+def decide(net: Net, voters: tuple[str, ...], *actions: Action) -> None:
+    """Propose and approve until it is carried."""
+    height = net.status(voters[0])["height"]
+    body = GovernanceProposed(
+        actions=actions, text="", activate_height=height, ballots_until_height=height + 500
+    )
+    proposal = net.sign(body, member=voters[0], role="admin", expires_height=height + 500)
+    assert net.submit_final(proposal)["outcome"]["applied"]
+    for voter in voters[1:]:
+        ballot = GovernanceBalloted(proposal=proposal.digest, approve=True, text="")
+        event = net.sign(ballot, member=voter, role="admin", expires_height=height + 500)
+        assert net.submit_final(event)["outcome"]["applied"]
+
+
+def test_a_node_joins_and_another_leaves_while_events_flow(net: Net) -> None:
+    four = net.members
+    with flowing(net) as flow:
+        application = read_application(net.local.add_node(NEW))
+        decide(net, four[:3], application)
+        net.local.start([NEW])
+        net.local.wait_ready([NEW])
+        for member in (*four, NEW):
+            wait_block(net, member, lambda at: at["epoch"] == 1)
+        # The newcomer votes: with one of the others gone, four of five are a quorum.
+        index = sorted((*four, NEW)).index(NEW)
+        wait_block(net, NEW, lambda at: at["epoch"] == 1 and at["proposer"] == index)
+        leaver = next(member for member in four if member not in (ASKER, OWNER))
+        voters = tuple(member for member in (*four, NEW) if member != leaver)
+        decide(net, voters, RemoveValidator(member=leaver))
+        for member in (*four, NEW):
+            wait_block(net, member, lambda at: at["epoch"] == 2)
+        before = flow.final
+        net.submit_final(net.request())
+    assert flow.faults == []
+    assert flow.final > before > 0
+    last = net.submit_final(net.request())
+    for member in (*four, NEW):
+        net.wait_height(member, last["height"])
+    logs = {member: net.entries(member)[: last["index"] + 1] for member in (*four, NEW)}
+    assert all(entries == logs[NEW] for entries in logs.values())
+    verify_epochs(logs[NEW])
+
+
+def verify_epochs(entries: list[bytes]) -> None:
+    """Every epoch but the last ends with a seal block, and views begin anew behind it."""
+    headers = [HEADERS.decode(entry) for entry in entries if is_header(entry)]
+    seals = [header for header in headers if header.next_validators]
+    assert [seal.epoch for seal in seals] == [0, 1]
+    for seal, after in zip(headers, headers[1:], strict=False):
+        if seal.next_validators:
+            assert (after.epoch, after.parent_view) == (seal.epoch + 1, 0)
+            assert after.parent_hash == hash_header(HEADERS.encode(seal))
+        else:
+            assert after.epoch == seal.epoch
+
+
+def is_header(entry: bytes) -> bool:
+    try:
+        HEADERS.decode(entry)
+    except InvalidEncoding:
+        return False
+    return True
