@@ -38,9 +38,11 @@ class PeerFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ViewFacts:
-    """The current view. `votes` maps kinds of votes to members, of the view that is waited for.
+    """The current view. Kinds are `notarize`, `nullify`, `finalize`, or empty for none.
 
-    `certified` is the kind of the highest certificate held, of view `certified_view`.
+    `awaited` is the kind of certificate that comes next, of view `awaited_view`, and empty when
+    nothing waits; `votes` maps kinds to members whose vote of that view is here. `certified` is the
+    kind of the highest certificate held, of view `certified_view`.
     """
 
     epoch: int
@@ -49,6 +51,8 @@ class ViewFacts:
     quorum: int
     validators: Members
     has_proposal: bool
+    awaited: str
+    awaited_view: int
     votes: Mapping[str, Members]
     final_view: int
     certified: str

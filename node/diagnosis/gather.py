@@ -28,11 +28,13 @@ from node.engine.driver import Driver
 from node.engine.ports import Clock, Workers
 from node.peers.links import Links
 from node.peers.software import own_software
-from node.simplex.types import Now
+from node.simplex.types import Kind, Now
 
 RATE_WINDOW_MS = 60_000
 TIPS_MAX = 256
 FORMER_EPOCHS_MAX = 64
+EVIDENCE_MAX = 256
+EVIDENCE_PREFIX = b"y/"
 
 
 class Gatherer:
@@ -115,8 +117,16 @@ class Gatherer:
             cosigning=self._cosigning(now),
             frames=_drops(self._links.dropped_frames(), self._links.last_drop_ms(), now),
             messages=_drops(driver.dropped_messages, driver.last_drop_ms, now),
-            contradictions=tuple(sorted(driver.contradicting)),
+            contradictions=self._contradictions(),
         )
+
+    def _contradictions(self) -> Members:
+        """Members against whom there is evidence: seen here, or on the ledger in this epoch."""
+        epoch = self._driver.epochs.current.number
+        prefix = EVIDENCE_PREFIX + epoch.to_bytes(8, "big")
+        pairs = self._driver.chain.log.scan_state(prefix, prefix, EVIDENCE_MAX)
+        accused = {key[len(prefix) + 8 :].decode() for key, _ in pairs}
+        return tuple(sorted(accused | self._driver.contradicting))
 
     def _read_disk(self) -> DiskFacts:
         return read_disk(
@@ -152,18 +162,24 @@ class Gatherer:
         return min(oldest_ms, now.mono_ms - moved_ms)
 
     def _view(self) -> ViewFacts:
-        core, current = self._driver.core, self._driver.epochs.current
+        members = self._driver.epochs.current.members
+        seen = self._driver.core.snapshot()
         return ViewFacts(
-            epoch=current.number,
-            view=core.current_view,
-            leader=current.members[core.leader],
-            quorum=quorum_of(len(current.members)),
-            validators=current.members,
-            has_proposal=True,
-            votes={},
-            final_view=core.final_view,
-            certified="",
-            certified_view=0,
+            epoch=seen.epoch,
+            view=seen.view,
+            leader=members[seen.leader],
+            quorum=seen.quorum,
+            validators=members,
+            has_proposal=seen.has_proposal,
+            awaited=_word(seen.awaited),
+            awaited_view=seen.awaited_view,
+            votes={
+                _word(kind): tuple(members[signer] for signer in signers)
+                for kind, signers in sorted(seen.votes.items())
+            },
+            final_view=seen.final_view,
+            certified=_word(seen.certified),
+            certified_view=seen.certified_view,
         )
 
     def _peer(self, member: str) -> PeerFacts:
@@ -217,9 +233,13 @@ class Gatherer:
             tree_size=size,
             checkpoint_size=cosigner.checkpoint_size,
             behind_ms=0 if self._uncovered_ms is None else now.mono_ms - self._uncovered_ms,
-            signers=(),
+            signers=cosigner.signers_of(size),
             quorum=quorum_of(len(self._driver.epochs.current.members)),
         )
+
+
+def _word(kind: Kind | None) -> str:
+    return "" if kind is None else kind.name.lower()
 
 
 def _change_facts(change: PendingChange, epoch: int) -> ChangeFacts:

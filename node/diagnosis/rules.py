@@ -161,17 +161,18 @@ def check_finality(facts: Facts) -> Iterator[Finding]:
     )
     if facts.sync.is_behind:
         return
-    if not view.has_proposal:
+    if view.awaited == "notarize" and not view.has_proposal:
         yield make("waits-for-proposal", view=view.view, leader=view.leader)
     for kind in ("notarize", "nullify", "finalize"):
         voters = view.votes.get(kind, ())
-        if 0 < len(voters) < view.quorum:
+        # Votes to skip the view are told besides what it waits for: they may overtake it.
+        if kind == view.awaited or (kind == "nullify" and 0 < len(voters) < view.quorum):
             yield make(
                 f"waits-for-{kind}",
-                view=view.view,
+                view=view.awaited_view,
                 votes=len(voters),
                 quorum=view.quorum,
-                voters=_names(voters),
+                voters=_names(voters) or "-",
                 missing=_names(_without(view.validators, voters)),
             )
 

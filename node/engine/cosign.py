@@ -184,6 +184,15 @@ class Cosigner:
         waiting = (tree.own for tree in self._seals.values() if tree.note is None)
         return tuple(line for line in waiting if line is not None)
 
+    def signers_of(self, size: int) -> tuple[str, ...]:
+        """Members whose line of an own tree is here, in list order; none of a tree let go."""
+        tree = self._trees.get(size) or self._seals.get(size)
+        return (
+            ()
+            if tree is None
+            else tuple(each for each in tree.committee.keys if each in tree.lines)
+        )
+
     def receive(self, sender: str, line: Line) -> None:
         """Count a peer's line. Raises `InvalidMessage` when it is malformed or badly signed."""
         try:

@@ -163,8 +163,8 @@ def _is_stopped(pid: int) -> bool:
 
 
 def _offline(target: Target) -> list[Finding]:
-    """What the node's own files say, without running it."""
-    return [] if target.config is None else examine(target.config)
+    """What the files of a node say that does not run."""
+    return [] if target.config is None or target.pid else examine(target.config)
 
 
 def examine(config: Path) -> list[Finding]:

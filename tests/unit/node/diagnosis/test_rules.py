@@ -51,6 +51,8 @@ VIEW = ViewFacts(
     quorum=3,
     validators=(ME, *PEERS),
     has_proposal=True,
+    awaited="",
+    awaited_view=103,
     votes={},
     final_view=102,
     certified="finalize",
@@ -149,15 +151,20 @@ CASES: list[Case] = [
     ("peer-deaf", WARNING, with_peer(is_connected=False), "cn-2-tax:7000"),
     ("no-finality", WARNING, replace(HEALTHY, stalled_ms=12_000), "12 s"),
     ("no-finality", FAULT, replace(HEALTHY, stalled_ms=31_000), "view 103"),
-    ("waits-for-proposal", FAULT, with_view(has_proposal=False), "cn-2-tax"),
+    (
+        "waits-for-proposal",
+        FAULT,
+        with_view(awaited="notarize", has_proposal=False),
+        "a block from cn-2-tax",
+    ),
     (
         "waits-for-notarize",
         FAULT,
-        with_view(votes={"notarize": (ME, PEERS[0])}),
+        with_view(awaited="notarize", votes={"notarize": (ME, PEERS[0])}),
         "cn-3-tax, cn-4-tax",
     ),
     ("waits-for-nullify", FAULT, with_view(votes={"nullify": (ME,)}), "1 of 3"),
-    ("waits-for-finalize", FAULT, with_view(votes={"finalize": (ME,)}), "1 of 3"),
+    ("waits-for-finalize", FAULT, with_view(awaited="finalize"), "0 of 3"),
     (
         "catching-up",
         WARNING,
@@ -318,7 +325,8 @@ def test_with_no_clock_of_ours_to_trust_no_peer_is_blamed() -> None:
 
 def test_a_node_that_is_behind_does_not_blame_the_view() -> None:
     facts = replace(
-        with_view(has_proposal=False), sync=replace(SYNC, is_behind=True, target_height=1_100)
+        with_view(awaited="notarize", has_proposal=False),
+        sync=replace(SYNC, is_behind=True, target_height=1_100),
     )
     codes = {finding.code for finding in diagnose(facts)}
     assert codes == {"no-finality", "catching-up"}
