@@ -26,6 +26,8 @@ from node.simplex.votes import CertificateStore, OwnVotes, Tally, size_vote
 FETCH_RETRY_MS = 2_000
 REPLY_MS = 500  # at most one frontier to a peer in this time
 PEERS_MAX = 256
+WALKS_MAX = 4
+WANTED_MAX = 64  # blocks asked for at a time
 _FRAME_BYTES = 64
 
 
@@ -36,10 +38,14 @@ class FrontierBuilder:
         self._epoch = epoch
         self._store = store
         self._own = own
-        self._resume_view = 0
+        self._resume_views: dict[int | None, int] = {}  # by receiver; None: all
 
-    def build(self) -> Frontier:
-        """The finalization, the newest view, then views from where the last frontier ended."""
+    def build(self, to: int | None = None) -> Frontier:
+        """The finalization, the newest views, then on from where the last one to `to` ended.
+
+        Each receiver has its own place: with one for all, two receivers that ask in turn would
+        each see the same part every time.
+        """
         store = self._store
         packer = _Packer()
         if store.finalization is not None:
@@ -49,12 +55,14 @@ class FrontierBuilder:
         newest, rest = views[-2:], views[:-2]
         for view in newest:
             packer.add(store.above_final(view), self._own.in_view(view))
-        later = [view for view in rest if view >= self._resume_view]
-        earlier = [view for view in rest if view < self._resume_view]
-        self._resume_view = 0
+        resume_view = self._resume_views.pop(to, 0)
+        later = [view for view in rest if view >= resume_view]
+        earlier = [view for view in rest if view < resume_view]
         for view in later + earlier:
             if not packer.add(store.above_final(view), self._own.in_view(view)):
-                self._resume_view = view
+                if len(self._resume_views) >= PEERS_MAX:
+                    del self._resume_views[next(iter(self._resume_views))]
+                self._resume_views[to] = view
                 break
         return Frontier(
             epoch=self._epoch,
@@ -122,8 +130,10 @@ class Wanted:
         self._due_ms: dict[bytes, int] = {}
         self._needed: dict[bytes, tuple[int, ...]] = {}
 
-    def need(self, block_hash: bytes, ask: tuple[int, ...]) -> None:
-        """This step cannot go on without the block."""
+    def need(self, block_hash: bytes, ask: tuple[int, ...], *, is_final: bool = False) -> None:
+        """This step cannot go on without the block. A final one is asked for in any case."""
+        if len(self._needed) >= WANTED_MAX and not is_final:
+            return
         held = self._needed.get(block_hash, ())
         merged = dict.fromkeys(held + ask)
         self._needed[block_hash] = tuple(peer for peer in merged if peer != self._me)
@@ -154,30 +164,47 @@ class Delivery:
     def __init__(self, *, height: int, block_hash: bytes) -> None:
         self.height = height
         self.block_hash = block_hash
+        self._walks: dict[bytes, list[Block]] = {}  # by tip: how far back it was followed
 
     def sync(self, *, height: int, block_hash: bytes) -> None:
         """The application's final tip moved by itself."""
         if height > self.height:
             self.height = height
             self.block_hash = block_hash
+            self._walks.clear()
 
     def path_to(
         self, tip_hash: bytes, application: Application
     ) -> tuple[list[Block], bytes | None]:
-        """Held blocks from `tip_hash` back towards the last delivered one, and the missing hash."""
-        path: list[Block] = []
-        wanted = tip_hash
+        """Held blocks from `tip_hash` back towards the last delivered one, and the missing hash.
+
+        Goes on where the last call for this tip ended: blocks of a long gap come one at a time.
+        """
+        path = self._walks.pop(tip_hash, [])
+        missing = self._walk(path, tip_hash, application)
+        if missing is None and not all(application.holds(block.hash) for block in path):
+            path = []  # the application gave one up meanwhile
+            missing = self._walk(path, tip_hash, application)
+        if path:
+            if len(self._walks) >= WALKS_MAX:
+                del self._walks[next(iter(self._walks))]
+            self._walks[tip_hash] = path
+        return list(path) if missing is None else [], missing
+
+    def _walk(self, path: list[Block], tip_hash: bytes, application: Application) -> bytes | None:
+        """Extend `path` as far as blocks are held; the hash of the first that is not."""
+        wanted = path[-1].parent_hash if path else tip_hash
         while wanted != self.block_hash:
             block = application.block(wanted) if application.holds(wanted) else None
             if block is None:
-                return path, wanted
+                return wanted
             if block.height <= self.height or (path and block.height != path[-1].height - 1):
                 raise CorruptChain(f"the final block at height {block.height} is on another chain")
             path.append(block)
             wanted = block.parent_hash
         if path and path[-1].height != self.height + 1:
             raise CorruptChain(f"height {self.height + 1} does not follow (I7)")
-        return path, None
+        return None
 
     def deliver(self, path: list[Block]) -> tuple[Block, ...]:
         """Mark a complete path as delivered; returns it in height order."""
@@ -185,6 +212,7 @@ class Delivery:
         if blocks:
             self.height = blocks[-1].height
             self.block_hash = blocks[-1].hash
+            self._walks.clear()
         return blocks
 
 
@@ -215,7 +243,17 @@ def collect_live_records(
         records.append(CertificateRecord(certificate=store.finalization))
     for view in sorted({*store.notarized, *store.nullified}):
         records += [CertificateRecord(certificate=each) for each in store.above_final(view)]
-    records += [PeerVote(vote=vote) for vote in tally.votes_by_others(me)]
+    certified = {
+        (certificate.subject, signer)
+        for view in {*store.notarized, *store.nullified}
+        for certificate in store.above_final(view)
+        for signer in certificate.signers
+    }
+    records += [
+        PeerVote(vote=vote)
+        for vote in tally.votes_by_others(me)
+        if (vote.subject, vote.signer) not in certified
+    ]
     for view in own.views():
         records += [OwnVote(vote=vote) for vote in own.in_view(view)]
     return records

@@ -22,7 +22,7 @@ import msgspec
 
 from node.simplex import rules
 from node.simplex.catchup import collect_live_records
-from node.simplex.errors import CorruptChain, CorruptWal, InvalidMessage
+from node.simplex.errors import CorruptChain, CorruptWal, InvalidEvidence, InvalidMessage
 from node.simplex.messages import (
     decode_epoch,
     decode_message,
@@ -43,6 +43,7 @@ from node.simplex.types import (
     Connected,
     DataArrived,
     Effects,
+    Evidence,
     FloorRecord,
     Frontier,
     Input,
@@ -64,6 +65,7 @@ from node.simplex.types import (
     WalRecord,
 )
 from node.simplex.voter import Outbox, Voter
+from node.simplex.votes import Tally, split_certificate, verify_evidence
 
 
 class Simplex(Voter):
@@ -150,18 +152,18 @@ class Simplex(Voter):
 
     def live_records(self) -> list[WalRecord]:
         """What a new log segment must begin with; all else may be dropped (`Wal.rotate`)."""
-        blocks = [self._application.block(block_hash) for block_hash in self._durable]
+        found = [self._application.block(block_hash) for block_hash in self._durable]
+        height = self._delivery.height
+        blocks = [block for block in found if block is not None and block.height > height]
+        # What is not carried over is not in the log any more: a vote on it logs it again.
+        self._durable = {block.hash: self._durable[block.hash] for block in blocks}
         return collect_live_records(
             epoch=self.config.epoch,
             me=self.config.me,
             store=self._store,
             tally=self._tally,
             own=self._own,
-            blocks=[
-                block
-                for block in blocks
-                if block is not None and block.height > self._delivery.height
-            ],
+            blocks=blocks,
         )
 
     # Steps
@@ -175,13 +177,16 @@ class Simplex(Voter):
         assert not self._has_started, "restore comes first and once"
         self._begin(now)
         try:
-            self._replay(list(records))
-        except InvalidMessage as error:
+            held = list(records)
+            self._replay(held)
+            evidence = self._convict(held)
+        except (InvalidMessage, InvalidEvidence) as error:
             raise CorruptWal(f"a logged record does not verify: {error}") from None
         self._outbox = Outbox()  # what replay stored is in the log already, and known to peers
+        self._outbox.evidence += evidence
         self._enter(max(self._pace.view, self._store.view_max + 1))
         if self.config.me is not None:
-            self._outbox.send_message(self._frontiers.build())
+            self._send_frontier(None)
         self._recount()
         return self._finish()
 
@@ -257,8 +262,34 @@ class Simplex(Voter):
                     self._verifier.verify_vote(record.vote)
                     if isinstance(record, OwnVote):
                         self._own.record(record.vote)
+                        if subject.block_hash in self._durable:
+                            view = max(subject.view, self._durable[subject.block_hash])
+                            self._durable[subject.block_hash] = view
                     self._tally.add(record.vote)
         self._forget()
+
+    def _convict(self, records: list[WalRecord]) -> list[Evidence]:
+        """R12: evidence in the log, of final views too: the crash may have come before its use.
+
+        Only the votes of evidence are verified: the log may hold very many.
+        """
+        witness = Tally(committee=len(self.config.validators), quorum=0)
+        found: list[Evidence] = []
+        for record in records:
+            match record:
+                case OwnVote() | PeerVote():
+                    votes = [record.vote]
+                case CertificateRecord():
+                    votes = split_certificate(record.certificate)
+                case _:
+                    votes = []
+            for vote in votes:
+                if vote.subject.epoch == self.config.epoch:
+                    evidence = witness.add(vote)[1]
+                    if evidence is not None:
+                        verify_evidence(evidence, self._verifier)
+                        found.append(evidence)
+        return found
 
     def _recount(self) -> None:
         """Votes found in the log may complete a certificate (all crashed after voting)."""
@@ -279,7 +310,7 @@ class Simplex(Voter):
             self._pace.hear(received.sender)
             match message:
                 case Vote():
-                    self._receive_vote(message)
+                    self._receive_vote(message, received.sender)
                 case Certificate():
                     self._learn(message)
                 case Proposal():
@@ -294,12 +325,15 @@ class Simplex(Voter):
     def _reject(self, sender: int, reason: str, *, is_fault: bool) -> None:
         self._outbox.rejected.append(Rejected(sender=sender, reason=reason, is_fault=is_fault))
 
-    def _receive_vote(self, vote: Vote) -> None:
+    def _receive_vote(self, vote: Vote, sender: int) -> None:
         if not self._pace.is_in_window(vote.subject.view) or self._tally.is_known(vote):
             return
-        if vote.signer == self.config.me:
-            return  # own votes are counted when they are cast, or found in the log
         self._verifier.verify_vote(vote)
+        if vote.signer == self.config.me:
+            # Own votes are counted when they are cast, or found in the log: this one was not cast.
+            self._reject(sender, "another host votes with this node's key", is_fault=False)
+            self._report(self._tally.accuse(vote))
+            return
         self._count(vote)
 
     def _receive_proposal(self, proposal: Proposal, sender: int) -> None:
@@ -340,7 +374,7 @@ class Simplex(Voter):
                 final_view = max(final_view, certificate.subject.view)
             self._learn(certificate)
         for vote in frontier.votes:
-            self._receive_vote(vote)
+            self._receive_vote(vote, sender)
         if final_view < self.final_view and self._store.finalization is not None:
             self._reply(sender)
 
@@ -399,7 +433,7 @@ class Simplex(Voter):
             self._send_frontier(peer)
 
     def _send_frontier(self, to: int | None) -> None:
-        self._outbox.send_message(self._frontiers.build(), to)
+        self._outbox.send_message(self._frontiers.build(to), to)
         vote = self._own.vote(Kind.NOTARIZE, self._pace.view)
         if vote is not None and self._pace.is_leader():
             block = self._application.block(vote.subject.block_hash)
@@ -410,13 +444,14 @@ class Simplex(Voter):
         """R11: ancestors of a final block are final too; missing ones are fetched by hash."""
         path, missing = self._delivery.path_to(self._store.final_hash, self._application)
         if missing is not None:
-            self._wanted.need(missing, self._store.signers_of(self.final_view))
+            ask = self._store.signers_of(self.final_view)
+            self._wanted.need(missing, ask, is_final=True)
             return
-        tip = self._application.block(self._delivery.block_hash)
-        if path and any(map(self._pace.is_seal, [*path[1:], tip])):
-            raise CorruptChain("a final block follows the seal block of its epoch")
-        self._outbox.commit += self._delivery.deliver(path)
         if path:
+            tip = self._application.block(self._delivery.block_hash)
+            if any(map(self._pace.is_seal, [*path[1:], tip])):
+                raise CorruptChain("a final block follows the seal block of its epoch")
+            self._outbox.commit += self._delivery.deliver(path)
             for block in path:
                 self._durable.pop(block.hash, None)
             final_view = self.final_view

@@ -48,7 +48,17 @@ from node.simplex.types import (
     Vote,
     WalRecord,
 )
-from node.simplex.votes import CertificateStore, OwnVotes, Tally, Verifier, body_of, nullify_subject
+from node.simplex.votes import (
+    CertificateStore,
+    OwnVotes,
+    Tally,
+    Verifier,
+    body_of,
+    nullify_subject,
+    split_certificate,
+)
+
+FINALIZE_FETCHES_MAX = 16
 
 
 @dataclass(slots=True)
@@ -120,13 +130,17 @@ class Voter:
 
     def _count(self, vote: Vote) -> None:
         is_first, evidence = self._tally.add(vote)
-        if evidence is not None:
-            self._outbox.evidence.append(evidence)
-        if is_first and vote.signer != self.config.me:
+        self._report(evidence)
+        if vote.signer != self.config.me and (is_first or evidence is not None):
             self._outbox.persist.append(PeerVote(vote=vote))
         certificate = self._tally.certificate(vote.subject)
         if certificate is not None and self._store.is_news(certificate):
             self._accept(certificate)
+
+    def _report(self, evidence: Evidence | None) -> None:
+        """R12."""
+        if evidence is not None:
+            self._outbox.evidence.append(evidence)
 
     def _learn(self, certificate: Certificate) -> None:
         """R2: duplicates are dropped before their signatures are looked at."""
@@ -136,6 +150,8 @@ class Voter:
 
     def _accept(self, certificate: Certificate) -> None:
         self._store.add(certificate)
+        for vote in split_certificate(certificate):  # it may have told us otherwise (R12)
+            self._report(self._tally.add(vote)[1])
         self._outbox.persist.append(CertificateRecord(certificate=certificate))
         if self.config.me is not None:
             self._outbox.send_message(certificate)
@@ -289,8 +305,14 @@ class Voter:
             candidate.wait(block.hash, (candidate.leader,))
 
     def _finalize(self) -> bool:
-        """R6: for any notarized view, also late; the block is held and logged before the vote."""
-        for view in sorted(self._unvoted):
+        """R6: for any notarized view, also late; the block is held and logged before the vote.
+
+        The newest first: its finality makes all below it final too.
+        """
+        missing = 0
+        for view in sorted(self._unvoted, reverse=True):
+            if missing == FINALIZE_FETCHES_MAX:
+                break
             proof = self._store.notarizations[view].subject
             is_allowed = rules.may_finalize(
                 view=view,
@@ -309,6 +331,7 @@ class Voter:
                 self._unvoted.discard(view)
                 self._log_block(block, view)
                 return self._vote(msgspec.structs.replace(proof, kind=Kind.FINALIZE))
+            missing += 1
         return False
 
     def _expire(self) -> bool:

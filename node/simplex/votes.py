@@ -9,6 +9,9 @@ from node.simplex.messages import encode_certificate, signed_status
 from node.simplex.types import HASH_BYTES, Certificate, Evidence, Kind, Status, Subject, Vote
 
 VERIFIED_MAX = 16_384  # remembered signatures, about 300 bytes each
+# Certificates kept above the final view. Without finality views take seconds, so this is days; a
+# peer that repeats the past of a long chain, and no finalization, cannot fill more memory.
+CERTIFICATES_MAX = 65_536
 
 
 class Verifier:
@@ -108,6 +111,9 @@ class CertificateStore:
         subject = certificate.subject
         view = subject.view
         if view < self.final_view:
+            return False
+        is_full = len(self.nullified) + len(self.notarizations) >= CERTIFICATES_MAX
+        if is_full and subject.kind is not Kind.FINALIZE:
             return False
         if subject.kind is Kind.NULLIFY:
             return view not in self.nullified
@@ -211,6 +217,15 @@ def nullify_subject(epoch: int, view: int) -> Subject:
     return Subject(kind=Kind.NULLIFY, epoch=epoch, view=view)
 
 
+def split_certificate(certificate: Certificate) -> list[Vote]:
+    """The votes in a certificate."""
+    pairs = zip(certificate.signers, certificate.signatures, strict=True)
+    return [
+        Vote(subject=certificate.subject, signer=signer, signature=signature)
+        for signer, signature in pairs
+    ]
+
+
 class Tally:
     """The first verified vote of every (kind, view, signer), counted by subject.
 
@@ -222,7 +237,7 @@ class Tally:
         self._quorum = quorum
         self._first: dict[int, dict[tuple[Kind, int], Vote]] = {}
         self._counts: dict[int, dict[Subject, dict[int, bytes]]] = {}
-        self._reported: dict[int, set[int]] = {}
+        self._reported: dict[int, dict[int, Vote]] = {}  # by view and signer: the second vote
 
     def is_known(self, vote: Vote) -> bool:
         """Was exactly this vote counted before? Then it is dropped without verification."""
@@ -248,7 +263,7 @@ class Tally:
         """Count a verified vote. Returns (first of its kind, evidence against its signer)."""
         subject = vote.subject
         first = self._first.setdefault(subject.view, {})
-        evidence = self._accuse(vote, first)
+        evidence = self.accuse(vote)
         key = (subject.kind, vote.signer)
         if key in first:
             return False, evidence
@@ -271,9 +286,13 @@ class Tally:
         )
 
     def votes_by_others(self, me: int | None) -> list[Vote]:
-        """Every first vote of another validator, by view."""
-        ordered = (self._first[view] for view in sorted(self._first))
-        return [vote for first in ordered for vote in first.values() if vote.signer != me]
+        """Every first vote of another validator, and what contradicts one, by view."""
+        votes: list[Vote] = []
+        for view in sorted(self._first):
+            votes += self._first[view].values()
+            votes += self._reported.get(view, {}).values()
+        kept = dict.fromkeys(vote for vote in votes if vote.signer != me)
+        return list(kept)
 
     def prune(self, final_view: int) -> None:
         """Forget the views at or below the final one."""
@@ -281,14 +300,16 @@ class Tally:
             for view in [view for view in table if view <= final_view]:
                 del table[view]
 
-    def _accuse(self, vote: Vote, first: dict[tuple[Kind, int], Vote]) -> Evidence | None:
+    def accuse(self, vote: Vote) -> Evidence | None:
+        """Evidence against the signer of a verified vote, once a view."""
         view = vote.subject.view
+        first = self._first.get(view, {})
         if vote.signer in self._reported.get(view, ()):
             return None
         for kind in Kind:
             earlier = first.get((kind, vote.signer))
             if earlier is not None and is_contradiction(earlier.subject, vote.subject):
-                self._reported.setdefault(view, set()).add(vote.signer)
+                self._reported.setdefault(view, {})[vote.signer] = vote
                 return Evidence(first=earlier, second=vote)
         return None
 

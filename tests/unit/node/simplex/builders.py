@@ -10,6 +10,7 @@ from node.simplex.guard import GuardedSigner
 from node.simplex.messages import decode_message, encode_message, signed_vote
 from node.simplex.types import (
     Block,
+    BlockRecord,
     Certificate,
     Config,
     Connected,
@@ -94,11 +95,15 @@ class Bench:
         blocks: list[Block] | None = None,
         epoch: int = 1,
         genesis: Block = GENESIS,
+        tip: Block | None = None,
+        application: ToyApplication | None = None,
+        time_ms: int = 0,
     ) -> None:
         self.me = me
-        self.time_ms = 0
+        self.count = count
+        self.time_ms = time_ms
         self.records: list[WalRecord] = list(records or [])
-        self.application = ToyApplication(me=me or 0, committed=[genesis])
+        self.application = application or ToyApplication(me=me or 0, committed=[genesis])
         for block in blocks or []:
             self.application.blocks[block.hash] = block
         self.signer = None if me is None else GuardedSigner(seed=seed_of(me), network_id=NETWORK_ID)
@@ -110,11 +115,40 @@ class Bench:
             validators=keys_of(count),
             me=me,
             genesis_hash=genesis.hash,
-            final_height=genesis.height,
+            final_height=(tip or genesis).height,
+            final_view=0 if tip is None else tip.view,
+            final_hash=b"" if tip is None else tip.hash,
         )
         assert rules.count_quorum(4) == 3
         self.core = Simplex(config=config, application=self.application, signer=self.signer)
         self.effects = self.core.restore(list(self.records), self.now())
+        self.records += self.effects.persist
+        for block in self.effects.commit:
+            self.application.commit(block)
+
+    @classmethod
+    def restarted(cls, old: "Bench", *, time_ms: int | None = None) -> "Bench":
+        """The process ends; another one starts from the log and the durable blocks."""
+        application = ToyApplication(me=old.me or 0, committed=old.application.committed)
+        application.events = dict(old.application.events)  # the log keeps events of its blocks
+        for event in old.application.events.values():
+            application.submit(event)
+        parsed = [
+            application.parse(record.header, record.refs)
+            for record in old.records
+            if isinstance(record, BlockRecord)
+        ]
+        for block in sorted(parsed, key=lambda block: block.height):
+            application.validate(block)
+        tip = application.committed[-1]
+        return cls(
+            me=old.me,
+            count=old.count,
+            records=old.records,
+            tip=None if tip.hash == GENESIS.hash else tip,
+            application=application,
+            time_ms=old.time_ms if time_ms is None else time_ms,
+        )
 
     def now(self) -> Now:
         return Now(mono_ms=self.time_ms, wall_ms=GENESIS_TIME_MS + 10 + self.time_ms)
