@@ -369,6 +369,9 @@ class Links:
                         break
                     self._heard_ms[peer] = time.monotonic_ns() // 1_000_000
                     self._on_frame(peer, channel, message.data)
+            except ConnectionResetError:
+                # A peer that was given up hung up while its last pings were still to be answered.
+                LOG.debug("peer gone", peer=peer, channel=channel.name)
             finally:
                 if self._accepted.get((peer, channel)) is socket:
                     del self._accepted[peer, channel], self._transports[peer, channel]
