@@ -5,6 +5,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,7 @@ def verify_epochs(entries: list[bytes]) -> None:
     headers = [HEADERS.decode(entry) for entry in entries if is_header(entry)]
     seals = [header for header in headers if header.next_validators]
     assert [seal.epoch for seal in seals] == [0, 1]
-    for seal, after in zip(headers, headers[1:], strict=False):
+    for seal, after in pairwise(headers):
         if seal.next_validators:
             assert (after.epoch, after.parent_view) == (seal.epoch + 1, 0)
             assert after.parent_hash == hash_header(HEADERS.encode(seal))

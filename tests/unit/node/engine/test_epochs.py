@@ -1,14 +1,48 @@
-"""Epochs at run time: joining, leaving, and a crash at every instant of the switch."""
+"""Epochs at run time: joining, leaving, following, and a crash at every instant of the switch."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from ledger.events import Event
+from ledger.keys import SecretKey
 from ledger.quorum.epochs import EPOCH_PROOFS, EpochChain
-from tests.builders import VALIDATORS, add_validator, carried, request
-from tests.unit.node.engine.network import GENESIS, Network, play
+from ledger.quorum.governance import AddValidator, prove_possession
+from node.engine.driver import Driver
+from node.peers.wire import FrameType
+from node.simplex.types import Block, FloorRecord
+from node.simplex.wal import Wal
+from tests.builders import (
+    NETWORK,
+    VALIDATORS,
+    add_validator,
+    ballot,
+    carried,
+    hash32,
+    propose,
+    remove_validator,
+    request,
+    validator,
+)
+from tests.unit.node.engine.network import GENESIS, Network, Site, copy, play
 
 NEW = "de-tax"
 FIVE = sorted([*VALIDATORS, NEW])
+NEW_KEY = SecretKey(hash32("a new key"))
+
+
+def renewed(member: str) -> AddValidator:
+    """The member's validator with another consensus key."""
+    changed = msgspec.structs.replace(
+        validator(member),
+        consensus_key=NEW_KEY.public,
+        cosigning_key=SecretKey(hash32("a new cosigning key")).public,
+        tls_certificate=b"a new certificate",
+    )
+    proof = prove_possession(NEW_KEY, NETWORK, changed)
+    return AddValidator(validator=changed, address="renewed.example:7001", possession=proof)
 
 
 def is_in_epoch(network: Network, number: int) -> bool:
@@ -60,5 +94,189 @@ def test_every_node_gets_the_proof_of_the_epoch(tmp_path: Path) -> None:
             assert data is not None
             chain = EpochChain(GENESIS, [EPOCH_PROOFS.decode(data)])
             assert [each.member for each in chain.validators_of(1)] == FIVE
+
+    play(tmp_path, VALIDATORS, test)
+
+
+def test_a_removed_validator_follows_and_is_not_missed(tmp_path: Path) -> None:
+    async def test(network: Network) -> None:
+        await join(network)
+        leaver = VALIDATORS[1]
+        await remove(network, leaver)
+        assert network.sites[leaver].engine.epochs.me is None
+        network.sites[VALIDATORS[0]].crash()
+        await network.record(request(label="by three of four, seen by the one that left"))
+
+    play(tmp_path, VALIDATORS, test)
+
+
+async def remove(network: Network, leaver: str) -> None:
+    """In epoch 1 of the five, one is voted out."""
+    proposal = propose(remove_validator(leaver), label="remove", activate_height=1)
+    voters = [member for member in FIVE if member != VALIDATORS[0]][:3]
+    await decide(network, proposal, *(ballot(proposal, voter) for voter in voters))
+    await network.until(lambda: is_in_epoch(network, 2))
+
+
+def test_a_validator_that_missed_the_seal_block_gets_it(tmp_path: Path) -> None:
+    async def test(network: Network) -> None:
+        absent = VALIDATORS[3]
+        network.cut.append(absent)
+        present = [member for member in VALIDATORS if member != absent]
+        for event in carried(add_validator(NEW), activate_height=1):
+            await network.record(event, at=present)
+        network.add_site(NEW).start()
+        await network.until(lambda: network.sites[NEW].engine.epochs.me is not None)
+        assert network.sites[absent].engine.epochs.current.number == 0
+        network.connect(absent)
+        await network.until(lambda: is_in_epoch(network, 1))
+        network.sites[VALIDATORS[0]].crash()
+        await network.record(request(label="its vote is needed"))
+
+    play(tmp_path, VALIDATORS, test)
+
+
+def test_a_node_that_starts_at_genesis_follows_over_two_epochs(tmp_path: Path) -> None:
+    """It knows the validators of genesis only, and believes each epoch by the one before."""
+
+    async def test(network: Network) -> None:
+        await join(network)
+        await network.record(*(request(label=str(number)) for number in range(3)))
+        await remove(network, VALIDATORS[1])
+        for number in range(12):
+            await network.record(request(label=f"later {number}"))
+        await network.until(lambda: has_proofs(network, 2))
+        network.sites[VALIDATORS[3]].crash()
+        network.sites[VALIDATORS[3]].folder = tmp_path / "afresh"
+        late = network.sites[VALIDATORS[3]]
+        late.start()
+        height = network.sites[NEW].height
+        await network.until(lambda: late.height >= height)
+        assert late.engine.epochs.current.number == 2
+        await network.until(lambda: has_proofs(network, 2))
+
+    play(tmp_path, VALIDATORS, test)
+
+
+def test_a_member_takes_a_new_key_by_leaving_and_joining_at_once(tmp_path: Path) -> None:
+    async def test(network: Network) -> None:
+        member = VALIDATORS[2]
+        following = renewed(member)
+        proposal = propose(remove_validator(member), following, activate_height=1)
+        ballots = [ballot(proposal, voter) for voter in VALIDATORS[1:3]]
+        await decide(network, proposal, *ballots)
+        site = network.sites[member]
+        site.crash()
+        site.consensus = NEW_KEY
+        site.start()
+        await network.until(lambda: is_in_epoch(network, 1))
+        assert site.engine.epochs.me == sorted(VALIDATORS).index(member)
+        network.sites[VALIDATORS[0]].crash()
+        await network.record(request(label="by the new key"))
+
+    play(tmp_path, VALIDATORS, test)
+
+
+# --- proofs --------------------------------------------------------------------------------------
+
+
+def test_lines_of_the_seal_tree_are_sent_again_until_there_is_a_proof(tmp_path: Path) -> None:
+    """Every node stops right after the seal block, and no line of it has arrived anywhere."""
+
+    async def test(network: Network) -> None:
+        network.dropped = lambda sender, to, frame: frame[0] == FrameType.COSIGNATURE
+        await join(network)
+        assert not has_proofs(network, 1)
+        for site in network.running:
+            site.crash()
+        network.dropped = lambda sender, to, frame: False
+        for site in network.sites.values():
+            site.start()
+        await network.record(request(label="the tree has grown"))
+        await network.until(lambda: has_proofs(network, 1))
+
+    play(tmp_path, VALIDATORS, test)
+
+
+def test_a_proof_that_a_node_lacks_is_got_from_a_peer(tmp_path: Path) -> None:
+    async def test(network: Network) -> None:
+        lacking = VALIDATORS[1]
+        network.dropped = lambda sender, to, frame: (
+            to == lacking and frame[0] in (FrameType.COSIGNATURE, FrameType.RANGE)
+        )
+        await join(network)
+        await network.until(lambda: network.sites[lacking].engine.archive.proof(0) is not None)
+
+    play(tmp_path, VALIDATORS, test)
+
+
+# --- crashes -------------------------------------------------------------------------------------
+
+
+def is_over(driver: Driver, *_: object) -> bool:
+    return driver.epochs.is_over()
+
+
+def is_seal(driver: Driver, blocks: Sequence[Block], *_: object) -> bool:
+    return blocks[-1].is_seal
+
+
+def is_next(driver: Driver, *_: object) -> bool:
+    return driver.epochs.current.number > 0
+
+
+# What happens at a seal block, in this order, and when a call is that of the switch.
+INSTANTS: list[tuple[str, Callable[[Driver], object], Callable[..., bool]]] = [
+    ("commit", lambda driver: driver.chain, is_seal),
+    ("sign", lambda driver: driver.cosigner, is_over),
+    ("advance_floor", lambda driver: driver._guard, is_over),
+    ("make_core", lambda driver: driver.epochs, is_next),
+    ("rotate", lambda driver: driver._wal, is_next),
+    ("open", lambda driver: driver.archive, is_next),
+    ("enter", lambda driver: driver.sync, is_next),
+]
+
+
+def copy_around(site: Site, copies: list[Path]) -> None:
+    """Copy the data directory, as a crash would leave it, before and after each such call."""
+
+    def wrap(owner: object, name: str, is_due: Callable[..., bool]) -> None:
+        call = getattr(owner, name)
+
+        def copying(*values: Any, **named: Any) -> Any:
+            if not is_due(site.engine, *values):
+                return call(*values, **named)
+            copies.append(copy(site.folder, site.folder.parent / f"before-{name}"))
+            result = call(*values, **named)
+            copies.append(copy(site.folder, site.folder.parent / f"after-{name}"))
+            return result
+
+        setattr(owner, name, copying)
+
+    for name, owner, is_due in INSTANTS:
+        wrap(owner(site.engine), name, is_due)
+
+
+def test_a_crash_at_any_instant_of_the_switch_is_healed_by_a_start(tmp_path: Path) -> None:
+    async def test(network: Network) -> None:
+        site, copies = network.sites[VALIDATORS[2]], list[Path]()
+        copy_around(site, copies)
+        await join(network)
+        await network.until(lambda: has_proofs(network, 1))
+        assert [path.name for path in copies] == [
+            f"{when}-{name}" for name, _, _ in INSTANTS for when in ("before", "after")
+        ]
+        for number, path in enumerate(copies):
+            site.crash()
+            site.folder = path
+            site.start()
+            await network.until(lambda: is_in_epoch(network, 1))
+            network.cut.append(VALIDATORS[0])
+            others = [member for member in FIVE if member != VALIDATORS[0]]
+            await network.record(request(label=f"its vote is needed {number}"), at=others)
+            network.connect(VALIDATORS[0])
+            await network.until(lambda: has_proofs(network, 1))
+            _, records = Wal.open(copy(path, tmp_path / str(number)) / "wal")
+            assert {each.epoch for each in records if isinstance(each, FloorRecord)} == {1}
 
     play(tmp_path, VALIDATORS, test)
