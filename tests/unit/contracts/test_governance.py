@@ -469,6 +469,7 @@ LEGAL = {
     "two views": (A, vote(SECOND, "b", view=10)),
     "two epochs": (A, vote(SECOND, "b", epoch=1)),
     "two signers": (A, vote(THIRD, "b")),
+    "two indexes for one key": (A, vote(SECOND, "b", signer=3)),
     "another signer's index": (vote(SECOND, "a", signer=2), vote(SECOND, "b", signer=2)),
     "no such signer": (vote(SECOND, "a", signer=4), vote(SECOND, "b", signer=4)),
     "an epoch to come": (vote(SECOND, "a", epoch=1), vote(SECOND, "b", epoch=1)),

@@ -179,6 +179,16 @@ def test_a_log_that_goes_on_where_a_proof_says_it_ends_is_named() -> None:
     assert place(refused(files)) == ("epochs", 3)
 
 
+def test_another_seal_block_in_the_proven_place_is_named() -> None:
+    """Even one with the same list."""
+    proven, other = make_chain([2]), make_chain([2])
+    proven.seal(*FIVE)
+    other.seal(*FIVE, view=9)
+    other.add()
+    found = refused(other.copy() | proofs_of(proven))
+    assert place(found) == ("epochs", 3)
+
+
 def test_a_seal_block_before_the_proven_one_is_named() -> None:
     proven, other = make_chain([2, 1, 1]), make_chain([2])
     proven.seal(*FIVE)

@@ -336,6 +336,10 @@ def test_a_seal_block_ends_the_epoch_and_its_child_opens_the_next(
     for changed in ({"next_validators": b""}, {"next_validators": bytes(32)}):
         lying = lie(sealed, there.chain, **changed)
         assert there.chain.validate(lying, readies) is Verdict.INVALID
+    # On a seal block that is not final yet, and on one that is.
+    assert there.chain.validate(sealed, readies) is Verdict.VALID
+    assert there.chain.validate(opened) is Verdict.VALID
+    there.chain.drop([opened.hash])
     follow(there, (sealed, readies))
     for changed in (
         {"epoch": 0},

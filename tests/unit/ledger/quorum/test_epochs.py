@@ -179,6 +179,12 @@ def test_epochs_follow_each_other() -> None:
     for proofs in ([second], [first, first], [first, third], [first, second, second]):
         with pytest.raises(InvalidProof):
             EpochChain(GENESIS, proofs)
+    # A quorum of epoch 1 proves its end in a log that is shorter than epoch 0 was.
+    rival = ChainBuilder(GENESIS)
+    rival.epoch, rival.validators = 1, first.validators
+    rival.seal(*OTHERS)
+    with pytest.raises(InvalidProof, match="before it began"):
+        EpochChain(GENESIS, [first, rival.proofs[0]])
     other = make_genesis(name="Another")
     with pytest.raises(InvalidProof, match="network"):
         EpochChain(other, [first])
