@@ -9,6 +9,8 @@ as in `ledger.codec`; an entry has at most 65,535 bytes (C2SP tlog-tiles).
 
 `Header.tree_size` and `tree_root` describe the log before the block; `records_root` is the RFC 6962
 root over the block's record bytes; `state_digest` is the state after the block (`ledger.state`).
+`validators_hash` is that of the epoch's consensus keys. `next_validators` is empty but in a seal
+block, the last of its epoch: there it is the hash of the whole next list (`ledger.quorum.lists`).
 """
 
 import hashlib
