@@ -359,18 +359,18 @@ class Links:
             socket = web.WebSocketResponse(
                 max_msg_size=FRAME_BYTES_MAX, heartbeat=HEARTBEAT_S, compress=False
             )
-            await socket.prepare(request)
-            if request.transport is None:
-                return socket  # gone while it was being answered
-            self._replace((peer, channel), socket, request.transport)
             try:
+                await socket.prepare(request)
+                if request.transport is None:
+                    return socket  # gone while it was being answered
+                self._replace((peer, channel), socket, request.transport)
                 async for message in socket:
                     if message.type is not aiohttp.WSMsgType.BINARY:
                         break
                     self._heard_ms[peer] = time.monotonic_ns() // 1_000_000
                     self._on_frame(peer, channel, message.data)
             except ConnectionResetError:
-                # A peer that was given up hung up while its last pings were still to be answered.
+                # It hung up before its request or its last ping was answered.
                 LOG.debug("peer gone", peer=peer, channel=channel.name)
             finally:
                 if self._accepted.get((peer, channel)) is socket:
