@@ -1,6 +1,7 @@
 """What every handler shares: the node, the limits, and strict reading of requests."""
 
 import asyncio
+import base64
 import re
 import time
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from node.metrics import Metrics
 from node.service import Service
 
 WAIT_S_MAX = 30
+PAGE_ITEMS_DEFAULT = 100
+PAGE_ITEMS_MAX = 1_000
+CURSOR_CHARS_MAX = 200
 DIGEST_HEX_CHARS = 64
 NONCE_HEX_CHARS = 32
 _IMMUTABLE = "public, max-age=31536000, immutable"
@@ -143,6 +147,32 @@ def query_parameters(request: web.Request, *names: str) -> dict[str, str]:
             raise Problem("parameter-invalid", f"{name}: unknown here, or given twice")
         query[name] = value
     return query
+
+
+def page_parameters(query: dict[str, str], prefix: bytes) -> tuple[int, bytes]:
+    """Number of items asked for, and the state key to start at. Raises `Problem`."""
+    text = query.get("limit")
+    limit = (
+        PAGE_ITEMS_DEFAULT
+        if text is None
+        else number_parameter(text, "limit", low=1, high=PAGE_ITEMS_MAX)
+    )
+    cursor = query.get("cursor")
+    if cursor is None:
+        return limit, prefix
+    try:
+        start = base64.b64decode(cursor, altchars=b"-_", validate=True)
+    except ValueError:
+        raise Problem("cursor-invalid") from None
+    if len(cursor) > CURSOR_CHARS_MAX or not start.startswith(prefix):
+        raise Problem("cursor-invalid")
+    return limit, start
+
+
+def page_cursor(key: bytes) -> str | None:
+    """Cursor of the page after the item with this state key; None after an empty key."""
+    # The least key above `key`.
+    return base64.urlsafe_b64encode(key + b"\0").decode() if key else None
 
 
 def wait_parameter(request: web.Request) -> int:

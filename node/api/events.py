@@ -128,9 +128,9 @@ def _raise_refused(status: EventStatus) -> None:
 
 
 async def _read_event(request: web.Request, size_bytes_max: int) -> bytes:
-    media_type = _media_type(request)
+    kind = media_type(request)
     body = await read_body(request, size_bytes_max=size_bytes_max)
-    if media_type == MSGPACK:
+    if kind == MSGPACK:
         return body
     try:
         return _EVENT_JSON.decode(body).event
@@ -139,10 +139,10 @@ async def _read_event(request: web.Request, size_bytes_max: int) -> bytes:
 
 
 async def _read_batch(request: web.Request, context: Context) -> list[bytes]:
-    media_type = _media_type(request)
+    kind = media_type(request)
     body = await read_body(request, size_bytes_max=context.limits.batch_body_bytes_max)
     try:
-        if media_type == MSGPACK:
+        if kind == MSGPACK:
             events = _BATCH_MSGPACK.decode(body)
         else:
             events = _BATCH_JSON.decode(body).events
@@ -156,10 +156,11 @@ async def _read_batch(request: web.Request, context: Context) -> list[bytes]:
     return events
 
 
-def _media_type(request: web.Request) -> str:
-    media_type = request.content_type
-    if media_type not in (MSGPACK, JSON) or "Content-Type" not in request.headers:
+def media_type(request: web.Request) -> str:
+    """Content type of a body: MessagePack or JSON. Raises `Problem`."""
+    name = request.content_type
+    if name not in (MSGPACK, JSON) or "Content-Type" not in request.headers:
         raise Problem("media-type-unsupported", headers={"Accept-Post": f"{MSGPACK}, {JSON}"})
     if request.headers.get("Content-Encoding", "identity") != "identity":
         raise Problem("media-type-unsupported", "Content-Encoding: only identity is accepted")
-    return media_type
+    return name

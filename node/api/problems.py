@@ -42,6 +42,7 @@ STATUS: Mapping[str, int] = {
     "entry-unknown": 404,
     "exchange-unknown": 404,
     "tile-unknown": 404,
+    "epoch-open": 404,
     "method-not-allowed": 405,
     "body-timeout": 408,
     "nonce-reused": 409,
@@ -61,6 +62,7 @@ STATUS: Mapping[str, int] = {
     "contracts-unusable": 503,
     "receipt-not-yet": 503,
     "checkpoint-not-yet": 503,
+    "epoch-proof-not-yet": 503,
 }
 # A refusal whose code stands nowhere above was understood and found against the rules.
 _STATUS_REFUSED = 422
@@ -247,6 +249,26 @@ _TEXTS: Mapping[str, tuple[_Text, _Text]] = {
             "No checkpoint yet",
             "No checkpoint has a quorum of cosignatures yet.",
             "Try again shortly.",
+        ),
+    ),
+    "epoch-open": (
+        _Text("该纪元尚未结束", "没有证明该纪元结束。", "现行纪元见 /v1/validators。"),
+        _Text(
+            "The epoch has not ended",
+            "Nothing proves the end of this epoch.",
+            "See /v1/validators for the epoch in force.",
+        ),
+    ),
+    "epoch-proof-not-yet": (
+        _Text(
+            "尚无纪元证明",
+            "该纪元已结束，其最后的检查点还没有法定多数。",
+            "稍后重试，或询问另一节点。",
+        ),
+        _Text(
+            "No proof of the epoch yet",
+            "The epoch has ended; its last checkpoint has no quorum yet.",
+            "Try again shortly, or ask another node.",
         ),
     ),
     "internal-error": (

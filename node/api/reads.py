@@ -1,6 +1,5 @@
 """Reading the final log and state: entries, receipts, exchanges, registry, tiles."""
 
-import base64
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -23,6 +22,8 @@ from node.api.context import (
     immutable_response,
     json_response,
     number_parameter,
+    page_cursor,
+    page_parameters,
     query_parameters,
     wait_parameter,
 )
@@ -30,12 +31,9 @@ from node.api.problems import Problem
 from node.api.schemas import base, log, nodes, values
 from node.service import Service
 
-PAGE_ITEMS_DEFAULT = 100
-PAGE_ITEMS_MAX = 1_000
 SCAN_PAIRS_MAX = 2_000
 HISTORY_RECORDS_MAX = 500
 _INDEX_MAX = 10**17
-_CURSOR_CHARS_MAX = 200
 _TEXT = "text/plain"
 _JSON = "application/json"
 
@@ -105,7 +103,7 @@ async def list_requests(request: web.Request) -> web.Response:
     service = context_of(request).service
     query = query_parameters(request, "member", "status", "cursor", "limit")
     member, status = query.get("member", ""), query.get("status", "")
-    limit, start = _page(query, b"x/")
+    limit, start = page_parameters(query, b"x/")
     items: list[log.ExchangeBody] = []
     pairs = service.scan_state(b"x/", start, SCAN_PAIRS_MAX)
     for place, (key, value) in enumerate(pairs):
@@ -121,7 +119,7 @@ async def list_requests(request: web.Request) -> web.Response:
 
 
 def _request_page(items: list[log.ExchangeBody], last: bytes) -> web.Response:
-    return json_response(log.RequestPage(items=items, next=_cursor_after(last)))
+    return json_response(log.RequestPage(items=items, next=page_cursor(last)))
 
 
 def list_registry(
@@ -131,11 +129,11 @@ def list_registry(
 
     async def handler(request: web.Request) -> web.Response:
         query = query_parameters(request, "cursor", "limit")
-        limit, start = _page(query, prefix)
+        limit, start = page_parameters(query, prefix)
         pairs = context_of(request).service.scan_state(prefix, start, limit + 1)
         items = [shape(codec.decode(value)) for _, value in pairs[:limit]]
         last = pairs[limit - 1][0] if len(pairs) > limit else b""
-        return json_response(page_type(items=items, next=_cursor_after(last)))
+        return json_response(page_type(items=items, next=page_cursor(last)))
 
     return handler
 
@@ -210,28 +208,3 @@ def _required(service: Service, key: bytes) -> bytes:
     value = service.state().get(key)
     assert value is not None, "genesis sets this key and nothing is ever deleted"
     return value
-
-
-def _page(query: dict[str, str], prefix: bytes) -> tuple[int, bytes]:
-    """Number of items asked for, and the state key to start at."""
-    text = query.get("limit")
-    limit = (
-        PAGE_ITEMS_DEFAULT
-        if text is None
-        else number_parameter(text, "limit", low=1, high=PAGE_ITEMS_MAX)
-    )
-    cursor = query.get("cursor")
-    if cursor is None:
-        return limit, prefix
-    try:
-        start = base64.b64decode(cursor, altchars=b"-_", validate=True)
-    except ValueError:
-        raise Problem("cursor-invalid") from None
-    if len(cursor) > _CURSOR_CHARS_MAX or not start.startswith(prefix):
-        raise Problem("cursor-invalid")
-    return limit, start
-
-
-def _cursor_after(key: bytes) -> str | None:
-    # The least key above `key`.
-    return base64.urlsafe_b64encode(key + b"\0").decode() if key else None

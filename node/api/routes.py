@@ -1,9 +1,10 @@
 """The table of every route: one row registers it and documents it."""
 
 from ledger import registry
-from node.api import events, health, reads, stream
+from node.api import events, governance, health, reads, stream
 from node.api.openapi import Media, Parameter, Route, json_of
 from node.api.schemas import base, diagnosis, log, nodes, values
+from node.api.schemas import governance as bodies
 
 MSGPACK = events.MSGPACK
 _WAIT = Parameter(
@@ -301,6 +302,54 @@ _REGISTRY_ROUTES = (
     ),
 )
 
+_GOVERNANCE_ROUTES = (
+    Route(
+        method="GET",
+        path="/v1/validators",
+        handler=governance.read_validators,
+        name="readValidators",
+        zh="现行纪元的验证者与待生效的变更。",
+        en="Validators of the epoch in force, and the pending change.",
+        answers={200: json_of(bodies.ValidatorsBody)},
+    ),
+    Route(
+        method="POST",
+        path="/v1/validators/preview",
+        handler=governance.preview_validators,
+        name="previewValidators",
+        zh="试算一项变更：得到怎样的名单、其中谁在线；不提交任何内容。",
+        en="Dry run of a change: the list it makes, and who of it is heard; submits nothing.",
+        takes=(
+            Media(content_type=MSGPACK, text="array of actions, as in a proposal"),
+            Media(content_type="application/json", struct=bodies.PreviewActions),
+        ),
+        answers={200: json_of(bodies.PreviewBody)},
+        problems=(400, 408, 413, 415),
+    ),
+    Route(
+        method="GET",
+        path="/v1/evidence",
+        handler=governance.list_evidence,
+        name="listEvidence",
+        zh="账本上的重复投票证据。",
+        en="Evidence of double votes on the ledger.",
+        parameters=(_CURSOR, _LIMIT),
+        answers={200: json_of(bodies.EvidencePage)},
+        problems=(400,),
+    ),
+    Route(
+        method="GET",
+        path="/v1/log/epochs/{epoch}",
+        handler=governance.read_epoch_proof,
+        name="readEpochProof",
+        zh="结束一个纪元的证明：下一份验证者名单。",
+        en="Proof that ends an epoch: the validators that come after it.",
+        parameters=(_IF_NONE_MATCH,),
+        answers={200: _BINARY, 304: None},
+        problems=(400, 404, 503),
+    ),
+)
+
 _NODE_ROUTES = (
     Route(
         method="GET",
@@ -362,4 +411,10 @@ _NODE_ROUTES = (
     ),
 )
 
-ROUTES: tuple[Route, ...] = (*_EVENT_ROUTES, *_LOG_ROUTES, *_REGISTRY_ROUTES, *_NODE_ROUTES)
+ROUTES: tuple[Route, ...] = (
+    *_EVENT_ROUTES,
+    *_LOG_ROUTES,
+    *_REGISTRY_ROUTES,
+    *_GOVERNANCE_ROUTES,
+    *_NODE_ROUTES,
+)

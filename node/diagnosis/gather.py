@@ -5,6 +5,7 @@ has no quorum checkpoint.
 """
 
 from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
 
 from ledger.blocks import quorum_of
@@ -105,7 +106,7 @@ class Gatherer:
             certificate_expires_ms=self._certificate_expires_ms,
             clock_skew_ms=driver.core.clock_skew_ms(),
             view=self._view(),
-            peers=tuple(self._peer(member) for member in self._links.members),
+            peers=self._peers(),
             sync=self._sync(now),
             disk=disk,
             pool=PoolFacts(
@@ -182,16 +183,28 @@ class Gatherer:
             certified_view=seen.certified_view,
         )
 
-    def _peer(self, member: str) -> PeerFacts:
-        driver = self._driver
-        pinned = {each.member: each.tls_certificate for each in driver.epochs.current.validators}
+    def _peers(self) -> tuple[PeerFacts, ...]:
+        current = self._driver.epochs.current
+        pinned = {each.member: each.tls_certificate for each in current.validators}
+        offsets_ms = {
+            current.members[index]: offset_ms
+            for index, offset_ms in self._driver.core.clock_offsets_ms().items()
+        }
+        return tuple(
+            self._peer(member, pinned, offsets_ms.get(member)) for member in self._links.members
+        )
+
+    def _peer(
+        self, member: str, pinned: Mapping[str, bytes], clock_offset_ms: int | None
+    ) -> PeerFacts:
         return PeerFacts(
             member=member,
+            clock_offset_ms=clock_offset_ms,
             address=self._links.address_of(member),
             is_validator=member in pinned,
             is_connected=self._links.is_connected(member),
             silent_ms=self._links.silent_ms(member),
-            final_height=driver.sync.catchup.heights.get(member, 0),
+            final_height=self._driver.sync.catchup.heights.get(member, 0),
             software=self._links.software_of(member),
             certificate_expires_ms=self._expiry_ms(pinned[member]) if member in pinned else None,
         )

@@ -21,7 +21,7 @@ import structlog
 from contracts.admission import check_event
 from contracts.errors import RefusedEvent
 from ledger.errors import LedgerError
-from ledger.events import parse_event
+from ledger.events import Event, parse_event
 from node.chain import Chain
 from node.engine.cosign import CHECKPOINT_META, STATE_META, Committee, Cosigner, Line
 from node.engine.duties import Duties
@@ -236,7 +236,9 @@ class Driver:
         for effect in effects:
             for evidence in effect.evidence:
                 self.evidence_count += 1
-                LOG.error("two contradictory votes", member=seats.member_at(evidence.first.signer))
+                member = seats.member_at(evidence.first.signer)
+                self.contradicting.add(member)
+                LOG.error("two contradictory votes", member=member)
                 self._duties.note_evidence(evidence)
             self._wal.append([self._with_events(record) for record in effect.persist])
         if any(effect.sync for effect in effects):
@@ -399,27 +401,30 @@ class Driver:
 
     # --- own events ---------------------------------------------------------------------------
 
-    def _offer_duties(self) -> None:
-        """Put what this node has to say into the pool, and before the others."""
+    def _offer_duties(self, *, is_reminder: bool = False) -> None:
+        """Put what this node has to say into the pool, and before the others; then remind them."""
         is_synced = self.sync.is_synced
         is_validator = self.epochs.me is not None
         for event in self._duties.due(is_validator=is_validator, is_synced=is_synced):
-            if event.digest in self.chain.pool:
-                continue
-            log = self.chain.log
-            try:
-                check_event(log, event, network=log.network, height=log.tip.height + 1)
-                self.chain.pool.add(event)
-            except RefusedEvent as refused:
-                LOG.info("own event refused", kind=event.kind, code=refused.code)
-                continue
-            except PoolFull as full:
-                LOG.warning("own event waits", kind=event.kind, reason=str(full))
-                continue
-            LOG.info("own event", kind=event.kind, digest=event.digest.hex())
-            self.put(PendingChanged())
-            frame = encode_frame(FrameType.EVENTS, EventList(events=(event.data,)))
-            self._transport.send(None, Channel.BULK, frame)
+            is_held = event.digest in self.chain.pool
+            if is_reminder if is_held else self._admit_own(event):
+                frame = encode_frame(FrameType.EVENTS, EventList(events=(event.data,)))
+                self._transport.send(None, Channel.BULK, frame)
+
+    def _admit_own(self, event: Event) -> bool:
+        log = self.chain.log
+        try:
+            check_event(log, event, network=log.network, height=log.tip.height + 1)
+            self.chain.pool.add(event)
+        except RefusedEvent as refused:
+            LOG.info("own event refused", kind=event.kind, code=refused.code)
+            return False
+        except PoolFull as full:
+            LOG.warning("own event waits", kind=event.kind, reason=str(full))
+            return False
+        LOG.info("own event", kind=event.kind, digest=event.digest.hex())
+        self.put(PendingChanged())
+        return True
 
     # --- frames -------------------------------------------------------------------------------
 
@@ -481,7 +486,7 @@ class Driver:
             self._transport.send(None, Channel.CONSENSUS, frame)
         self.send_tip(None)
         self._mind_proofs()
-        self._offer_duties()
+        self._offer_duties(is_reminder=True)
 
     # --- start --------------------------------------------------------------------------------
 

@@ -150,6 +150,10 @@ class Simplex(Voter):
         offsets = sorted(self._clock_offsets_ms.values())
         return offsets[len(offsets) // 2] if offsets else None
 
+    def clock_offsets_ms(self) -> dict[int, int]:
+        """Clock minus ours of each validator whose status was heard, by index."""
+        return dict(self._clock_offsets_ms)
+
     def live_records(self) -> list[WalRecord]:
         """What a new log segment must begin with; all else may be dropped (`Wal.rotate`)."""
         found = [self._application.block(block_hash) for block_hash in self._durable]

@@ -53,6 +53,11 @@ class NodeBody(Body, frozen=True, kw_only=True):
     checkpoint_size: int
     pending: int
     syncing: bool
+    epoch: int
+    is_validator: bool
+    dropped_frames: int
+    dropped_messages: int
+    evidence: int
     peers: tuple[PeerBody, ...]
 
 
@@ -108,6 +113,11 @@ def node_body(status: NodeStatus) -> NodeBody:
         checkpoint_size=status.checkpoint_size,
         pending=status.pending,
         syncing=status.syncing,
+        epoch=status.epoch,
+        is_validator=status.is_validator,
+        dropped_frames=status.dropped_frames,
+        dropped_messages=status.dropped_messages,
+        evidence=status.evidence,
         peers=msgspec.convert(status.peers, tuple[PeerBody, ...], from_attributes=True),
     )
 

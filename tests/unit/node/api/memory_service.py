@@ -7,11 +7,13 @@ from pathlib import Path
 from contracts.admission import check_event
 from contracts.engine import Contracts
 from contracts.errors import RefusedEvent
+from contracts.lookup import read_epoch
 from ledger.blocks import RECORDS
 from ledger.errors import InvalidEvent
 from ledger.events import hash_event, parse_event, verify_event
 from ledger.genesis import hash_genesis
 from ledger.log import Log
+from ledger.registry import EpochRecord
 from ledger.state import nonce_key
 from ledger.storage import open_store
 from ledger.tlog.checkpoint import Checkpoint, cosign, sign_checkpoint
@@ -43,6 +45,7 @@ class MemoryService:
         self.hold = False
         self.reasons: tuple[Reason, ...] = ()
         self.seen = HEALTHY
+        self.proofs: dict[int, bytes] = {}
         self.failure: Exception | None = None
         self.fatal: Exception | None = None
         self.clients: list[str] = []
@@ -239,6 +242,12 @@ class MemoryService:
             syncing=False,
             peers=(peer,),
         )
+
+    def validators(self) -> EpochRecord:
+        return read_epoch(self.log)
+
+    def epoch_proof(self, epoch: int) -> bytes | None:
+        return self.proofs.get(epoch)
 
     async def facts(self) -> Facts:
         return self.seen
