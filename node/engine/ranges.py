@@ -147,7 +147,7 @@ class Answers:
     def _open_snapshot(self, peer: str, wanted: SnapshotWanted) -> None:
         self._close(peer)
         log = self._log
-        is_useful = log.tip.height > 0 and log.tree_size > wanted.tree_size
+        is_useful = log.tip.height > 0 and log.tree_size >= wanted.tree_size
         if not is_useful or len(self._open) >= SNAPSHOTS_MAX:
             self._transport.send(peer, Channel.BULK, encode_frame(FrameType.SNAPSHOT, NO_OFFER))
             return

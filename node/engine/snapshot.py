@@ -159,7 +159,10 @@ class Window:
 
 
 class SnapshotSync:
-    """Runs one catching-up at a time. `progress` is None while there is none."""
+    """Runs one catching-up at a time. `progress` is None while there is none.
+
+    `done` counts those that ended well since the node started.
+    """
 
     def __init__(
         self, *, host: Host, transport: Transport, workers: Workers, catchup: Catchup
@@ -175,6 +178,7 @@ class SnapshotSync:
         self._pause_until_ms = 0
         self._has_cleaned = False
         self.progress: Progress | None = None
+        self.done = 0
 
     @property
     def is_running(self) -> bool:
@@ -257,7 +261,7 @@ class SnapshotSync:
         ]
 
     async def _try(self, peer: str) -> bool:
-        """Catch up with the state of this peer. False: something failed; another is asked."""
+        """Catch up with the state of this peer. False: it failed; another is asked."""
         staging = self._log.stage()
         try:
             goal = await self._get_offer(peer, staging.range.size)
@@ -281,9 +285,10 @@ class SnapshotSync:
         except PeerFailed as failed:
             self._blame(failed)
             return False
-        except (InvalidEncoding, InvalidProof, StagingEnded) as error:
-            # No peer's fault: the log went on by itself, or a quorum cosigned what is no log.
-            LOG.error("catching up by snapshot ended", reason=str(error))
+        except StagingEnded as error:
+            LOG.info("not catching up by snapshot any more", reason=str(error))
+        except (InvalidEncoding, InvalidProof) as error:
+            LOG.error("a quorum cosigned what is no log", reason=str(error))
             self._left_out.update(self._host.peers)
             return False
         finally:
@@ -334,7 +339,7 @@ class SnapshotSync:
         if not offer.header:
             raise PeerFailed(peer, "it has no snapshot for us", is_lie=False)
         goal = await self._check(peer, self._verify_offer, offer)
-        if goal.size <= size:
+        if goal.size < size:
             raise PeerFailed(peer, f"a snapshot of {goal.size} entries", is_lie=False)
         assert self.progress is not None
         self.progress = replace(self.progress, done=size, total=goal.size)
@@ -517,6 +522,7 @@ class SnapshotSync:
 
         self._host.put(job)
         await done
+        self.done += 1
         LOG.info("caught up by snapshot", height=goal.header.height, entries=goal.size)
 
 

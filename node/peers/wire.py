@@ -94,7 +94,7 @@ class Range(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
 
 
 class SnapshotWanted(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A snapshot of the state after a tree of more entries than this; we are in this epoch."""
+    """A snapshot of the state after a tree of at least so many entries; we are in this epoch."""
 
     tree_size: Size
     epoch: Height
