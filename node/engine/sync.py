@@ -97,7 +97,12 @@ class Sync:
         self._transport = transport
         self._clock = clock
         self._workers = workers
-        self._recent: OrderedDict[bytes, int] = OrderedDict()  # height of final blocks by hash
+        # Heights of the newest final blocks by hash, also of those from before this start: while no
+        # quorum has cosigned them, single blocks are the only way in which a peer can get them.
+        self._recent: OrderedDict[bytes, int] = OrderedDict()
+        log = self._chain.log
+        for height in range(max(1, log.tip.height - RECENT_BLOCKS_MAX + 1), log.tip.height + 1):
+            self._recent[log.block_hash_at(height)] = height
         self._orphans = Orphans()
         self._fetching: set[bytes] = set()
         self._wanted: OrderedDict[bytes, list[str]] = OrderedDict()

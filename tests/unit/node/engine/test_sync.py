@@ -1,0 +1,37 @@
+"""Single blocks between peers."""
+
+from pathlib import Path
+
+from node.peers.wire import BlockData, FrameType, decode_content, encode_frame
+from tests.builders import VALIDATORS, request
+from tests.unit.node.engine.network import Network, play
+
+
+def test_a_restarted_node_still_serves_its_final_blocks(tmp_path: Path) -> None:
+    """Two of four have a final block and restart; the third cannot vote before it gets it.
+
+    With one node dead no quorum can cosign the block, so no range has it: only its hash is asked.
+    """
+
+    async def script(network: Network) -> None:
+        first, second = VALIDATORS[:2]
+        await network.record(request())
+        site = network.sites[first]
+        block_hash = site.engine.chain.log.tip.block_hash
+        site.crash()
+        site.start()
+        answers: list[bytes] = []
+
+        def listen(sender: str, to: str, frame: bytes) -> bool:
+            if (sender, to, frame[0]) == (first, second, FrameType.BLOCK):
+                answers.append(frame)
+            return False
+
+        network.dropped = listen
+        wanted = encode_frame(FrameType.BLOCK_WANTED, block_hash)
+        network.deliver(second, first, wanted)
+        await network.until(lambda: bool(answers), limit_s=2)
+        data = decode_content(answers[0][1:], BlockData)
+        assert data.events == (request().data,)
+
+    play(tmp_path, VALIDATORS, script)
