@@ -1,0 +1,135 @@
+"""Evidence and readiness: said once, said again if lost, and kept over a kill right after."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from contracts.lookup import find_evidence
+from ledger.quorum.governance import EvidenceEquivocation, ValidatorReady
+from ledger.quorum.votes import Kind, Vote
+from node.peers.wire import FrameType, encode_frame
+from node.simplex.messages import encode_message
+from tests.builders import VALIDATORS, add_validator, carried, request, vote
+from tests.unit.node.engine.network import Network, Site, play
+
+CHEAT = VALIDATORS[3]
+VIEW = 2
+
+
+def votes_of(kind: Kind = Kind.NOTARIZE, view: int = VIEW) -> tuple[Vote, Vote]:
+    """Two votes of the cheat for different blocks."""
+    place: dict[str, Any] = {"kind": kind, "view": view, "height": 1, "parent_view": 0}
+    return vote(CHEAT, "one", **place), vote(CHEAT, "other", **place)
+
+
+def hear(site: Site, *votes: Vote) -> None:
+    for each in votes:
+        frame = encode_frame(FrameType.CONSENSUS, encode_message(each))
+        site.engine.on_frame(CHEAT, frame)
+
+
+def has_evidence(site: Site, view: int = VIEW) -> bool:
+    return find_evidence(site.engine.chain.log, 0, view, CHEAT) is not None
+
+
+def own_events(site: Site, kind: type) -> list[str]:
+    """Members that have recorded an event of this kind."""
+    return [
+        record.event.member
+        for block in site.finals
+        for record in block.records
+        if isinstance(record.event.body, kind)
+    ]
+
+
+def test_two_contradictory_votes_get_onto_the_ledger(tmp_path: Path) -> None:
+    async def test(network: Network) -> None:
+        hear(network.sites[VALIDATORS[0]], *votes_of())
+        await network.until(lambda: all(has_evidence(site) for site in network.running))
+        for site in network.running:
+            assert own_events(site, EvidenceEquivocation) == [VALIDATORS[0]]
+
+    play(tmp_path, VALIDATORS, test)
+
+
+def test_what_all_have_seen_is_recorded_once(tmp_path: Path) -> None:
+    async def test(network: Network) -> None:
+        for member in VALIDATORS[:3]:
+            hear(network.sites[member], *votes_of())
+        await network.until(lambda: all(has_evidence(site) for site in network.running))
+        await network.record(request(label="later"))
+        for site in network.running:
+            assert len(own_events(site, EvidenceEquivocation)) == 1
+            assert len(site.engine.chain.pool) == 0
+
+    play(tmp_path, VALIDATORS, test)
+
+
+def test_one_pair_of_votes_a_validator_and_epoch_is_reported(tmp_path: Path) -> None:
+    """A cheat cannot fill the ledger with evidence against itself."""
+
+    async def test(network: Network) -> None:
+        site = network.sites[VALIDATORS[0]]
+        for view in (VIEW, VIEW + 1):
+            hear(site, *votes_of(view=view))
+        await network.until(lambda: has_evidence(site))
+        await network.record(request(label="later"))
+        assert site.engine.evidence_count == 2
+        assert len(own_events(site, EvidenceEquivocation)) == 1
+
+    play(tmp_path, VALIDATORS, test)
+
+
+def test_evidence_outlives_a_kill_right_after_it_was_found(tmp_path: Path) -> None:
+    """Nobody else has seen the votes, and the view is final before the node is back."""
+
+    async def test(network: Network) -> None:
+        site = network.sites[VALIDATORS[0]]
+        network.cut.append(site.member)
+        hear(site, *votes_of())
+        note_evidence = site.engine._duties.note_evidence
+        is_noted: list[bool] = []
+
+        def noting(evidence: Any) -> None:
+            note_evidence(evidence)
+            is_noted.append(True)
+            site.crash()  # before anything of it was said to anyone
+
+        site.engine._duties.note_evidence = noting  # type: ignore[method-assign]
+        await network.until(lambda: bool(is_noted))
+        await network.record(*(request(label=str(number)) for number in range(3)))
+        assert not any(has_evidence(other) for other in network.running)
+        network.cut.remove(site.member)
+        site.start()
+        await network.until(lambda: all(has_evidence(each) for each in network.running))
+
+    play(tmp_path, VALIDATORS, test)
+
+
+def test_an_event_that_nobody_heard_is_sent_again(tmp_path: Path) -> None:
+    """The leader knows of nothing to propose, and nobody else of a reason to leave its view."""
+
+    async def test(network: Network) -> None:
+        await network.record(request(label="then all is quiet"))
+        core = network.sites[CHEAT].engine.core
+        view, leader = core.current_view, VALIDATORS[core.leader]
+        site = next(each for each in network.running if each.member not in (leader, CHEAT))
+        network.dropped = lambda sender, to, frame: frame[0] == FrameType.EVENTS
+        hear(site, *votes_of(view=view))
+        await network.until(lambda: len(site.engine.chain.pool) == 1)
+        await asyncio.sleep(1)  # what was sent has been lost by now
+        network.dropped = lambda sender, to, frame: False
+        await network.until(lambda: all(has_evidence(each, view) for each in network.running))
+
+    play(tmp_path, VALIDATORS, test)
+
+
+def test_every_validator_of_the_next_list_says_that_it_is_ready(tmp_path: Path) -> None:
+    async def test(network: Network) -> None:
+        for event in carried(add_validator("de-tax"), activate_height=1):
+            await network.record(event)
+        site = network.sites[CHEAT]
+        await network.until(lambda: site.engine.epochs.current.number == 1)
+        assert sorted(own_events(site, ValidatorReady)) == VALIDATORS
+
+    play(tmp_path, VALIDATORS, test)
