@@ -177,9 +177,9 @@ class Pacemaker:
     def wants_block(self) -> bool:
         """R9: (a) pending events, (b) flush, (e) heartbeat: what an own block may be for."""
         tip = self._tip_view()
-        if self._is_seal_waiting():
-            return True
-        if self._application.has_pending(self._store.notarized[tip]):
+        if self._waiting_seal() is None and self._application.has_pending(
+            self._store.notarized[tip]
+        ):
             return True
         times_ms = (self._flush_ms(), self._heartbeat_ms())
         return any(each is not None and self.now.mono_ms >= each for each in times_ms)
@@ -237,17 +237,25 @@ class Pacemaker:
         parent_view = self.parent_view()
         return max(self._store.notarized) if parent_view is None else parent_view
 
-    def _is_seal_waiting(self) -> bool:
-        """The tip is a seal block that is notarized but not final: it is flushed at once."""
+    def _waiting_seal(self) -> Block | None:
+        """The tip, if it is a seal block that is notarized but not final: no event can follow."""
         tip = self._tip_view()
-        is_final = tip == self._store.final_view
-        return not is_final and self.is_seal(self._application.block(self._store.notarized[tip]))
+        if tip == self._store.final_view:
+            return None
+        block = self._application.block(self._store.notarized[tip])
+        return block if self.is_seal(block) else None
 
     def _flush_ms(self) -> int | None:
-        """R9 (b): T_fin = 4 delta after entering, if the tip is notarized but not final."""
-        if self._tip_view() == self._store.final_view:
+        """R9 (b): T_fin = 4 delta after entering, if the tip is notarized but not final.
+
+        A seal block at once, but only once: with finalize votes missing, views that only repeat it
+        would otherwise follow each other as fast as messages go.
+        """
+        tip = self._tip_view()
+        if tip == self._store.final_view:
             return None
-        if self._is_seal_waiting():
+        seal = self._waiting_seal()
+        if seal is not None and seal.view == tip:
             return self._entered_ms
         return self._entered_ms + 4 * self._config.delta_ms
 
