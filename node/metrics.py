@@ -1,5 +1,6 @@
 """What a node measures, in a registry of its own: nothing is shared between nodes of a process."""
 
+import math
 import time
 from collections import Counter as Tally
 from collections import OrderedDict
@@ -8,11 +9,47 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from node.diagnosis.facts import Facts
+from node.diagnosis.rules import diagnose
 from node.service import EventState, EventStatus, FinalBlock, NodeStatus
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 SUBMITTED_REMEMBERED_MAX = 100_000
 _LATENCY_BUCKETS_S = (0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+_GAUGES = (
+    ("height", "Height of the newest final block"),
+    ("epoch", "Present epoch"),
+    ("view", "Present consensus view"),
+    ("validator", "1 while this node votes"),
+    ("tree_size", "Final entries of the log"),
+    ("checkpoint_size", "Entries under the newest quorum checkpoint"),
+    ("checkpoint_behind_seconds", "For how long the newest entries have no quorum checkpoint"),
+    ("pending_events", "Events that wait to be ordered"),
+    ("oldest_pending_seconds", "For how long the oldest pending event waits"),
+    ("stalled_seconds", "For how long something waits and nothing became final"),
+    ("syncing", "1 while catching up"),
+    ("catch_up_blocks_per_minute", "Final blocks of the last minute"),
+    ("peers_connected", "Peers with a working link"),
+    ("dropped_frames", "Frames since the start that a slow peer did not take"),
+    ("dropped_messages", "Consensus messages since the start that this node could not take"),
+    ("evidence", "Pairs of contradictory votes seen since the start"),
+    ("clock_skew_seconds", "Median of the peers' clocks minus ours"),
+    ("disk_free_bytes", "Free space for the data directory"),
+    ("disk_sync_seconds", "Duration of the last durable write of votes"),
+    ("certificate_seconds_left", "Time until the own TLS certificate ends"),
+)
+_PEER_GAUGES = (
+    ("height", "Final height of a peer"),
+    ("silent_seconds", "Since when nothing was heard of a peer"),
+    ("certificate_seconds_left", "Time until a peer's TLS certificate ends"),
+)
+
+
+def _seconds(milliseconds: int | None) -> float:
+    """Not a number where it is not known: a 0 would look like a measurement."""
+    return math.nan if milliseconds is None else milliseconds / 1000
 
 
 class Metrics:
@@ -60,19 +97,17 @@ class Metrics:
             "tallystick_unexpected_errors", "Errors that nobody foresaw", registry=registry
         )
         self._gauges = {
-            name: Gauge(f"tallystick_{name}", text, registry=registry)
-            for name, text in (
-                ("height", "Height of the newest final block"),
-                ("view", "Present consensus view"),
-                ("tree_size", "Final entries of the log"),
-                ("checkpoint_size", "Entries under the newest quorum checkpoint"),
-                ("pending_events", "Events that wait to be ordered"),
-                ("syncing", "1 while catching up"),
-                ("peers_connected", "Peers with a working link"),
-            )
+            name: Gauge(f"tallystick_{name}", text, registry=registry) for name, text in _GAUGES
         }
-        self._peer_height = Gauge(
-            "tallystick_peer_height", "Final height of a peer", ("peer",), registry=registry
+        self._of_peer = {
+            name: Gauge(f"tallystick_peer_{name}", text, ("peer",), registry=registry)
+            for name, text in _PEER_GAUGES
+        }
+        self._findings = Gauge(
+            "tallystick_findings",
+            "Findings of the diagnosis now, by severity and code",
+            ("severity", "code"),
+            registry=registry,
         )
 
     def on_submit(self, statuses: Iterable[EventStatus]) -> None:
@@ -120,9 +155,43 @@ class Metrics:
         gauges["checkpoint_size"].set(status.checkpoint_size)
         gauges["pending_events"].set(status.pending)
         gauges["syncing"].set(int(status.syncing))
+        gauges["epoch"].set(status.epoch)
+        gauges["validator"].set(int(status.is_validator))
+        gauges["dropped_frames"].set(status.dropped_frames)
+        gauges["dropped_messages"].set(status.dropped_messages)
+        gauges["evidence"].set(status.evidence)
         gauges["peers_connected"].set(sum(peer.connected for peer in status.peers))
         for peer in status.peers:
-            self._peer_height.labels(peer.member).set(peer.final_height)
+            self._of_peer["height"].labels(peer.member).set(peer.final_height)
+
+    def set_facts(self, facts: Facts) -> None:
+        """Set the gauges that a diagnosis looks at, and what it finds."""
+        gauges = self._gauges
+        gauges["stalled_seconds"].set(facts.stalled_ms / 1000)
+        gauges["oldest_pending_seconds"].set(facts.pool.oldest_ms / 1000)
+        gauges["checkpoint_behind_seconds"].set(facts.cosigning.behind_ms / 1000)
+        gauges["catch_up_blocks_per_minute"].set(facts.sync.blocks_per_minute)
+        gauges["clock_skew_seconds"].set(_seconds(facts.clock_skew_ms))
+        gauges["disk_free_bytes"].set(facts.disk.free_bytes)
+        gauges["disk_sync_seconds"].set(_seconds(facts.disk.sync_ms))
+        gauges["certificate_seconds_left"].set(
+            (facts.certificate_expires_ms - facts.wall_ms) / 1000
+        )
+        of_peer = self._of_peer
+        for gauge in (*of_peer.values(), self._findings):
+            gauge.clear()
+        for peer in facts.peers:
+            of_peer["height"].labels(peer.member).set(peer.final_height)
+            silent_ms = None if peer.silent_ms < 0 else peer.silent_ms
+            of_peer["silent_seconds"].labels(peer.member).set(_seconds(silent_ms))
+            left_ms = (
+                None
+                if peer.certificate_expires_ms is None
+                else peer.certificate_expires_ms - facts.wall_ms
+            )
+            of_peer["certificate_seconds_left"].labels(peer.member).set(_seconds(left_ms))
+        for finding in diagnose(facts):
+            self._findings.labels(finding.severity.word, finding.code).inc()
 
     def encode(self) -> bytes:
         """All figures as Prometheus text."""

@@ -109,6 +109,22 @@ METRIC_WORDS = {
     "tallystick_syncing": "追赶期间为 1",
     "tallystick_peers_connected": "链路正常的其他节点数",
     "tallystick_peer_height": "其他节点的终局高度",
+    "tallystick_epoch": "当前纪元",
+    "tallystick_validator": "本节点参与投票时为 1",
+    "tallystick_checkpoint_behind_seconds": "最新条目缺少法定多数检查点的时长",
+    "tallystick_oldest_pending_seconds": "最久的待定事件已等待的时长",
+    "tallystick_stalled_seconds": "有事件等待而没有终局的时长",
+    "tallystick_catch_up_blocks_per_minute": "最近一分钟的终局区块数",
+    "tallystick_dropped_frames": "启动以来因其他节点过慢而丢弃的帧数",
+    "tallystick_dropped_messages": "启动以来本节点来不及接收的共识消息数",
+    "tallystick_evidence": "启动以来发现的矛盾投票对数",
+    "tallystick_clock_skew_seconds": "其他节点时钟的中位数减本机时钟",
+    "tallystick_disk_free_bytes": "数据目录的剩余空间",
+    "tallystick_disk_sync_seconds": "最近一次投票落盘的时长",
+    "tallystick_certificate_seconds_left": "本节点 TLS 证书距到期的时间",
+    "tallystick_peer_silent_seconds": "多久没有听到其他节点",
+    "tallystick_peer_certificate_seconds_left": "其他节点 TLS 证书距到期的时间",
+    "tallystick_findings": "当前诊断结果数，按严重程度与代码",
 }
 
 _SECTION = re.compile(r"<!-- generated: ([a-z-]+) -->\n(.*?)<!-- end -->", re.DOTALL)

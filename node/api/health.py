@@ -62,6 +62,7 @@ async def read_metrics(request: web.Request) -> web.Response:
     """GET /metrics: Prometheus text, on the metrics listener only."""
     context = request.app[CONTEXT]
     context.metrics.set_status(context.service.status())
+    context.metrics.set_facts(await context.service.facts())
     return web.Response(body=context.metrics.encode(), headers={"Content-Type": CONTENT_TYPE})
 
 
