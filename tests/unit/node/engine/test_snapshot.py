@@ -339,7 +339,7 @@ def test_where_nobody_gives_a_snapshot_blocks_are_executed(tmp_path: Path) -> No
     play(tmp_path, VALIDATORS, test)
 
 
-@pytest.mark.parametrize("after", (0, 1, 2, 5, 9, 14, 20, 27))
+@pytest.mark.parametrize("after", [0, 1, 2, 5, 9, 14, 20, 27])
 def test_a_crash_in_the_middle_does_no_harm(tmp_path: Path, after: int) -> None:
     """After so many parts of a snapshot the node dies; it comes back and is level."""
 
