@@ -16,7 +16,7 @@ from ledger.genesis import Genesis, hash_genesis
 from ledger.keys import SecretKey
 from tests.e2e.network import request_body
 from tools.client import Claim, Client
-from tools.exits import NotFound, Unreachable
+from tools.exits import NotFound, RefusedEvent, Unreachable
 
 WAIT_S = 3
 ATTEMPT_S = 5.0
@@ -24,6 +24,8 @@ RETRY_S = 0.1
 RECEIPT_EVERY = 25
 TWICE_EVERY = 10
 EXPIRY_BLOCKS = 10_000
+# What a node says that has not got the block yet on which the event builds.
+BEHIND = frozenset(("proposal-unknown",))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -34,6 +36,7 @@ class Sent:
     sent_s: float
     final_s: float = 0.0
     claims: set[tuple[int, int]] = field(default_factory=set)
+    is_applied: bool = False
 
     @property
     def is_final(self) -> bool:
@@ -69,7 +72,7 @@ class Load:
         self._rate_per_s = rate_per_s
         self._random = random.Random(seed)
         self.clients = {member: Client(url, genesis) for member, url in urls.items()}
-        self._height = 0
+        self.height = 0
         self._going = asyncio.Event()
         self._settled = asyncio.Event()
         self._pacer: asyncio.Task[None] | None = None
@@ -139,6 +142,19 @@ class Load:
             except TimeoutError:
                 return None
 
+    async def add_node(self, member: str, url: str) -> None:
+        """Submit to one more node from now on."""
+        client = Client(url, self._genesis)
+        await client.__aenter__()
+        self.clients[member] = client
+
+    async def submit_one(self, event: Event) -> Sent:
+        """Submit an event of the caller's until it is final."""
+        sent = self.sent[event.digest] = Sent(event=event, sent_s=asyncio.get_running_loop().time())
+        self._waiting += 1
+        await self._deliver(sent)
+        return sent
+
     async def submit_many(self, count: int, members: Sequence[str] = ()) -> None:
         """Submit that many more events in batches, as fast as the network takes them."""
         for start in range(0, count, 500):
@@ -185,7 +201,7 @@ class Load:
             network=self._network,
             member=asker,
             nonce=os.urandom(16),
-            expires_height=self._height + EXPIRY_BLOCKS,
+            expires_height=self.height + EXPIRY_BLOCKS,
             body=request_body(owner),
         )
 
@@ -220,6 +236,11 @@ class Load:
             # A refused connection costs no time: do not spin on nodes that are down.
             await asyncio.sleep(RETRY_S)
             return False
+        except RefusedEvent as refused:
+            if refused.code not in BEHIND:
+                raise
+            await asyncio.sleep(RETRY_S)
+            return False
         if claim.state == "final":
             self._note(sent, claim)
         return sent.is_final
@@ -228,7 +249,8 @@ class Load:
         if not sent.is_final:
             sent.final_s = asyncio.get_running_loop().time()
         sent.claims.add((claim.index, claim.height))
-        self._height = max(self._height, claim.height)
+        sent.is_applied = claim.outcome is not None and claim.outcome.applied
+        self.height = max(self.height, claim.height)
 
     async def _fetch_proof(self, index: int) -> None:
         """A receipt as it was given at this time; the checker verifies it against the end."""

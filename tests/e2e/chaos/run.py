@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
-from tests.e2e.chaos import faults_disk, faults_network, faults_process
+from tests.e2e.chaos import faults_disk, faults_epochs, faults_network, faults_process
 from tests.e2e.chaos.checker import check, check_replay
 from tests.e2e.chaos.world import Violation, World, open_world
+from tools.exits import ToolError
 
 NODES = 4
 RATE_PER_S = 30
@@ -58,6 +59,10 @@ FAULTS: tuple[Fault, ...] = (
     faults_disk.copy_directory,
     faults_disk.lose_store,
     faults_disk.miss_entries,
+    faults_epochs.change_validators,
+    faults_epochs.change_validators_and_kill,
+    faults_epochs.change_validators_and_cut,
+    faults_epochs.change_validators_and_kill_all,
 )
 # A few minutes' worth for every run of the tests.
 SHORT: tuple[Fault, ...] = (
@@ -125,12 +130,12 @@ async def inflict(world: World, fault: Fault) -> Figures:
     started_s = loop.time()
     await fault(world)
     ended_s = loop.time()
-    heights = [await world.status(member) for member in world.members]
+    heights = [await world.status(member) for member in world.everyone]
     height = max(status["height"] for status in heights)
     healed_s = await load.first_final_after(ended_s, HEAL_S_MAX)
     if healed_s is None:
         raise Violation(f"nothing became final in {HEAL_S_MAX:.0f} s after the fault")
-    for member in world.members:
+    for member in world.everyone:
         await world.wait_height(member, height, HEAL_S_MAX)
     rejoined_s = loop.time()
     await asyncio.sleep(CALM_S)
@@ -170,13 +175,20 @@ async def run_faults(
                 try:
                     row = await inflict(world, fault)
                 except Exception as error:
-                    raise Violation(f"{fault.__name__}: {error}") from error
+                    raise Violation(f"{fault.__name__}: {_describe(error)}") from error
                 report.rows.append(row)
                 say(row.format())
             if until_s is None or time.monotonic() > until_s:
                 break
         await check_replay(world)
     return report
+
+
+def _describe(error: BaseException) -> str:
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(_describe(each) for each in error.exceptions)
+    code = f"{error.code} " if isinstance(error, ToolError) else ""
+    return f"{type(error).__name__}: {code}{error}"
 
 
 def main() -> int:
@@ -214,7 +226,8 @@ def main() -> int:
     try:
         report = asyncio.run(running)
     except Exception as error:
-        print(f"chaos: FAILED: {error}\nagain: {again}\nlogs: {directory}/net/nodes/*/node.log")
+        print(f"chaos: FAILED: {_describe(error)}\nagain: {again}")
+        print(f"logs: {directory}/net/nodes/*/node.log")
         return 1
     print(f"chaos: {report.summary()}")
     if not given.keep:

@@ -18,16 +18,18 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any
 
-from ledger.genesis import Genesis, decode_genesis_json
+from ledger.events import Body, Event, sign_event
+from ledger.genesis import Genesis, decode_genesis_json, hash_genesis
 from ledger.keys import parse_secret_key
 from tests.e2e.chaos.launcher import OFFSET, step_clock
-from tests.e2e.chaos.load import Load
+from tests.e2e.chaos.load import EXPIRY_BLOCKS, Load
 from tools.founding import read_source
 from tools.localnet import Localnet, create_network, get_json, shipped_policy_set
 from tools.wan import Line, Way
 
 READY_S_MAX = 90.0
 CALL_S_MAX = 5.0
+LOOK_S = 0.2
 
 
 class Violation(Exception):
@@ -74,8 +76,14 @@ class World:
         self.note = note
         # Members whose votes were lost or copied: they may contradict themselves.
         self.suspects: set[str] = set()
+        # Nodes that join and leave; faults do not strike them.
+        self.guests: list[str] = []
         self.members: Sequence[str] = local.members
         self.load: Load
+
+    @property
+    def everyone(self) -> list[str]:
+        return [*self.members, *self.guests]
 
     @property
     def faulty_max(self) -> int:
@@ -105,6 +113,23 @@ class World:
         """Start and wait until ready."""
         self.local.start(members)
         await asyncio.to_thread(self.local.wait_ready, members, timeout_s=READY_S_MAX)
+
+    async def invite(self, guest: str) -> None:
+        """Start a node that was added to the network, and have it take part."""
+        self.local.clock_path(guest).write_bytes(bytes(OFFSET.size))
+        await self.start(guest)
+        self.guests.append(guest)
+        await self.load.add_node(guest, self.local.node(guest).api)
+
+    def sign(self, body: Body, member: str, role: str) -> Event:
+        return sign_event(
+            parse_secret_key(self.local.officer_key_path(member, role).read_text()),
+            network=hash_genesis(self.genesis),
+            member=member,
+            nonce=self.random.randbytes(16),
+            expires_height=self.load.height + EXPIRY_BLOCKS,
+            body=body,
+        )
 
     def send_signal(self, member: str, number: signal.Signals) -> None:
         os.kill(self.local.pid(member), number)
@@ -171,6 +196,24 @@ class World:
 
     async def status(self, member: str) -> dict[str, Any]:
         return await self.get(member, "/v1/status")
+
+    async def epoch(self) -> int:
+        return max([int((await self.status(member))["epoch"]) for member in self.everyone])
+
+    async def wait_epoch(self, epoch: int, timeout_s: float) -> None:
+        """Return when every node is in the epoch or a later one."""
+        deadline_s = asyncio.get_running_loop().time() + timeout_s
+        for member in self.everyone:
+            while (found := await self._find_epoch(member)) < epoch:
+                if asyncio.get_running_loop().time() > deadline_s:
+                    raise Violation(f"{member} is in epoch {found}, not {epoch}: {timeout_s} s")
+                await asyncio.sleep(LOOK_S)
+
+    async def _find_epoch(self, member: str) -> int:
+        try:
+            return int((await self.status(member))["epoch"])
+        except OSError:
+            return -1  # it is down at this moment
 
     async def leader(self) -> str:
         """The member that leads the present view, as some node sees it."""
@@ -265,7 +308,7 @@ async def open_world(
 
 
 async def _end(world: World) -> None:
-    for member in world.members:
+    for member in world.everyone:
         if pid := world.local.pid(member):
             os.kill(pid, signal.SIGCONT)
     await asyncio.to_thread(world.local.stop)
