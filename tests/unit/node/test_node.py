@@ -18,7 +18,7 @@ from node.peers.links import Channel, Peer
 from node.peers.wire import EventList, FrameType, decode_content, encode_frame
 from node.pool import PoolLimits
 from node.service import EventState, EventStatus
-from tests.builders import OWNER, request
+from tests.builders import OWNER, add_validator, carried, request, validator
 from tests.unit.node.world import GENESIS, VALIDATORS, Bench, bench
 
 
@@ -197,5 +197,31 @@ def test_a_peer_that_comes_back_gets_what_waits(tmp_path: Path) -> None:
         node.on_connected(VALIDATORS[2])
         ((to, content),) = mine.wire.take(FrameType.EVENTS)
         assert (to, decode_content(content, EventList).events) == (VALIDATORS[2], (event.data,))
+
+    with_node(tmp_path, test)
+
+
+def test_who_waits_for_an_event_is_told_when_a_block_proposes_its_rival(tmp_path: Path) -> None:
+    async def test(node: Node, mine: Bench) -> None:
+        waiting, proposed = request(label="same", case="a"), request(label="same", case="b")
+        assert codes(await submit(node, waiting)) == ["pending"]
+        waiter = asyncio.create_task(node.wait_final(waiting.digest, 10))
+        await asyncio.sleep(0)
+        mine.ledger.pool.hold(proposed)
+        assert (await waiter).code == "nonce-reused"
+
+    with_node(tmp_path, test)
+
+
+def test_the_node_speaks_with_the_validators_that_the_state_names(tmp_path: Path) -> None:
+    async def test(node: Node, mine: Bench) -> None:
+        links: Any = node._links
+        assert [peer.member for peer in links.peers] == VALIDATORS[1:]
+        for event in carried(add_validator("de-tax"), activate_height=100):
+            node.on_final((mine.ledger.finalize(event),))
+        (added,) = [peer for peer in links.peers if peer.member == "de-tax"]
+        assert (added.address.host, added.address.port) == ("de-tax.example", 7001)
+        assert added.certificates == (validator("de-tax").tls_certificate,)
+        assert [peer.member for peer in links.peers] == sorted([*VALIDATORS[1:], "de-tax"])
 
     with_node(tmp_path, test)

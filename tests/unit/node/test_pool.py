@@ -110,3 +110,15 @@ def test_the_pool_says_how_long_its_oldest_event_waits() -> None:
     assert kept.oldest_ms() == 500
     kept.remove([second.digest])
     assert kept.oldest_ms() == 0
+
+
+def test_an_event_that_makes_way_for_a_proposed_one_is_told() -> None:
+    held, told = pool(), list[Event]()
+    held.on_displaced = told.append
+    waiting, proposed = request(label="same", case="a"), request(label="same", case="b")
+    held.add(waiting)
+    held.hold(waiting)
+    assert told == []
+    held.hold(proposed)
+    assert told == [waiting]
+    assert list(held) == [proposed]

@@ -2,6 +2,7 @@
 
 from node.engine.fetch import (
     ANSWER_TIMEOUT_MS,
+    DISTRUST_MS,
     GAP_AT_ONCE,
     GAP_PATIENCE_MS,
     ORPHANS_MAX,
@@ -131,3 +132,22 @@ def test_orphans_below_the_final_height_go() -> None:
     orphans.add(block("high", "a", 6))
     orphans.forget_below(5)
     assert orphans.take_children(hash32("a")) == [block("high", "a", 6)]
+
+
+def test_distrust_ends_after_a_time() -> None:
+    """A peer whose disk was repaired is of use again, without a restart of this node."""
+    made = catchup(p1=FAR)
+    made.choose(0, PEERS)
+    made.refused("p1", 1_000)
+    made.note_peer("p1", FAR)
+    assert made.choose(1_000 + DISTRUST_MS - 1, PEERS) is None
+    assert made.choose(1_000 + DISTRUST_MS, PEERS) == "p1"
+
+
+def test_another_epoch_forgets_what_others_than_its_validators_claimed() -> None:
+    made = catchup(p1=FAR, p2=11, p3=10)
+    made.enter(("p2", "p3", "p4"), 1)
+    assert made.heights == {"p2": 11, "p3": 10}
+    made.note_peer("p1", FAR)
+    made.note_peer("p4", 10 + GAP_AT_ONCE)
+    assert made.choose(0, (*PEERS, "p4")) == "p4"

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import datetime as dt
+import http
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -327,5 +328,91 @@ def test_a_peer_has_one_connection_a_channel_the_newest(tmp_path: Path) -> None:
             assert ended.type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
             await newer.send_bytes(b"frame")
             assert await a.frames.get() == ("b", Channel.BULK, b"frame")
+
+    run(test)
+
+
+# --- peers that change at run time ---------------------------------------------------------------
+
+
+def test_a_peer_that_is_added_later_is_let_in_and_dialled(tmp_path: Path) -> None:
+    async def test() -> None:
+        a, b = sites(tmp_path)
+        first, second = a.links(), b.links(a)
+        async with running(first, second):
+            with pytest.raises((aiohttp.ClientError, OSError)):
+                await knock(a, b)
+            first.set_peers([b.peer])
+            assert (await a.connected.get(), await b.connected.get()) == ("b", "a")
+            first.send(None, Channel.CONSENSUS, b"vote")
+            assert await b.frames.get() == ("a", Channel.CONSENSUS, b"vote")
+            second.send("a", Channel.BULK, b"block")
+            assert await a.frames.get() == ("b", Channel.BULK, b"block")
+        assert first.members == ("b",)
+
+    run(test)
+
+
+def test_a_peer_that_is_removed_is_cut_off_and_refused(tmp_path: Path) -> None:
+    async def test() -> None:
+        a, b = sites(tmp_path)
+        first, second = a.links(b), b.links(a)
+        async with running(first, second):
+            assert (await a.connected.get(), await b.connected.get()) == ("b", "a")
+            url = f"https://{a.address}{PATHS[Channel.BULK]}"
+            async with (
+                aiohttp.ClientSession() as session,
+                session.ws_connect(url, ssl=shows(b)) as socket,
+            ):
+                first.set_peers([])
+                assert (await socket.receive()).type in (
+                    aiohttp.WSMsgType.CLOSED,
+                    aiohttp.WSMsgType.ERROR,
+                )
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refusal:
+                await knock(a, b)
+            assert refusal.value.status == http.HTTPStatus.FORBIDDEN
+            first.send("b", Channel.BULK, b"to nobody")
+            first.send(None, Channel.BULK, b"to nobody")
+            assert not first.is_connected("b")
+            assert first.members == ()
+        assert a.frames.empty()
+        assert b.frames.empty()
+
+    run(test)
+
+
+def test_a_peer_with_another_certificate_and_address_is_dialled_anew(tmp_path: Path) -> None:
+    """The old ones are believed no more."""
+
+    async def test() -> None:
+        a, b = sites(tmp_path)
+        moved = Site(tmp_path / "moved", "b", free_ports(1)[0])
+        first = a.links(b)
+        async with running(first, b.links(a), moved.links(a)):
+            assert await a.connected.get() == "b"
+            first.set_peers([moved.peer])
+            assert await a.connected.get() == "b"
+            first.send("b", Channel.CONSENSUS, b"vote")
+            assert await moved.frames.get() == ("a", Channel.CONSENSUS, b"vote")
+            with pytest.raises(aiohttp.WSServerHandshakeError):
+                await knock(a, b)
+            assert await knock(a, moved) == 101
+        assert b.frames.empty()
+
+    run(test)
+
+
+def test_both_certificates_of_a_peer_that_changes_its_own_are_let_in(tmp_path: Path) -> None:
+    async def test() -> None:
+        a, b = sites(tmp_path)
+        renewed = Site(tmp_path / "renewed", "b", free_ports(1)[0])
+        both = Peer(member="b", certificates=(b.der, renewed.der), address=None)
+        first = a.links()
+        first.set_peers([both])
+        async with running(first):
+            for certificate in (b, renewed):
+                assert await knock(a, certificate) == 101
+        assert not first.is_connected("b")
 
     run(test)
