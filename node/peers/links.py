@@ -361,16 +361,19 @@ class Links:
             )
             try:
                 await socket.prepare(request)
-                if request.transport is None:
-                    return socket  # gone while it was being answered
-                self._replace((peer, channel), socket, request.transport)
+            except ConnectionResetError:
+                return web.Response()  # gone: nobody gets this
+            if request.transport is None:
+                return socket  # gone while it was being answered
+            self._replace((peer, channel), socket, request.transport)
+            try:
                 async for message in socket:
                     if message.type is not aiohttp.WSMsgType.BINARY:
                         break
                     self._heard_ms[peer] = time.monotonic_ns() // 1_000_000
                     self._on_frame(peer, channel, message.data)
             except ConnectionResetError:
-                # It hung up before its request or its last ping was answered.
+                # It hung up before its last ping was answered.
                 LOG.debug("peer gone", peer=peer, channel=channel.name)
             finally:
                 if self._accepted.get((peer, channel)) is socket:
