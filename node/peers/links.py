@@ -288,7 +288,7 @@ class Links:
         address = peer.address
         assert address is not None, "only peers with an address are dialled"
         context = self._client_context(peer)
-        url = f"https://{address.host}:{address.port}{PATHS[channel]}"
+        url = f"https://{address}{PATHS[channel]}"
         loop = asyncio.get_running_loop()
         pause_s = RECONNECT_MIN_S
         while True:

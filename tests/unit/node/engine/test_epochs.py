@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from ledger.events import Event
 from ledger.keys import SecretKey
@@ -12,7 +13,10 @@ from ledger.quorum.epochs import EPOCH_PROOFS, EpochChain
 from ledger.quorum.governance import AddValidator, prove_possession
 from node.engine.driver import Driver
 from node.peers.wire import FrameType
-from node.simplex.types import Block, FloorRecord
+from node.simplex.core import Simplex
+from node.simplex.errors import ConflictingVote
+from node.simplex.messages import signed_vote
+from node.simplex.types import Block, FloorRecord, Kind, Subject
 from node.simplex.wal import Wal
 from tests.builders import (
     NETWORK,
@@ -132,6 +136,54 @@ def test_a_validator_that_missed_the_seal_block_gets_it(tmp_path: Path) -> None:
         await network.until(lambda: is_in_epoch(network, 1))
         network.sites[VALIDATORS[0]].crash()
         await network.record(request(label="its vote is needed"))
+
+    play(tmp_path, VALIDATORS, test)
+
+
+def test_the_finalization_of_the_seal_block_is_enough_to_follow(tmp_path: Path) -> None:
+    """No range is answered: who is behind says so by any message, and gets the certificate."""
+
+    async def test(network: Network) -> None:
+        absent = VALIDATORS[3]
+        present = [member for member in VALIDATORS if member != absent]
+        proposal, *ballots = carried(add_validator(NEW), activate_height=1)
+        await decide(network, proposal, *ballots[:-1])
+        network.cut.append(absent)
+        await network.record(ballots[-1], at=present)
+        network.add_site(NEW).start()
+        await network.until(lambda: network.sites[NEW].engine.epochs.me is not None)
+        network.dropped = lambda sender, to, frame: frame[0] == FrameType.RANGE
+        network.connect(absent)
+        await network.until(lambda: is_in_epoch(network, 1))
+
+    play(tmp_path, VALIDATORS, test)
+
+
+def test_nothing_of_an_ended_epoch_is_signed_any_more(tmp_path: Path) -> None:
+    async def test(network: Network) -> None:
+        await join(network)
+        await network.record(request(label="in epoch 1"))
+        for site in network.running:
+            late = Subject(kind=Kind.NULLIFY, epoch=0, view=1_000)
+            with pytest.raises(ConflictingVote):
+                site.engine._guard.sign_vote(signed_vote(NETWORK, late))
+
+    play(tmp_path, VALIDATORS, test)
+
+
+def test_the_guard_knows_of_the_new_epoch_before_the_core_does(tmp_path: Path) -> None:
+    async def test(network: Network) -> None:
+        floors: list[tuple[int, int]] = []
+        engine = network.sites[VALIDATORS[0]].engine
+        make_core = engine.epochs.make_core
+
+        def making() -> Simplex:
+            floors.append(engine._guard._floor)
+            return make_core()
+
+        engine.epochs.make_core = making  # type: ignore[method-assign]
+        await join(network)
+        assert floors == [(1, 0)]
 
     play(tmp_path, VALIDATORS, test)
 
