@@ -15,6 +15,7 @@ from tools.words import describe_error, say, select_language
 
 # Name of the command: module under `tools.commands` that holds it as `command`.
 COMMANDS = {
+    "admin": "admin",
     "audit": "audit",
     "bench": "bench",
     "completion": "completion",

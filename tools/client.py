@@ -1,8 +1,9 @@
 """A client that returns only what it has verified.
 
 What a node says about an event is a `Claim` until its entry and receipt are fetched: `fetch_record`
-checks that the entry is in the log under a checkpoint which a quorum of the validators in the
-caller's genesis cosigned, and that it holds the very event that was asked for.
+checks that the entry is in the log under a checkpoint which a quorum of the validators cosigned,
+and that it holds the very event that was asked for. Who validates is known from the caller's
+genesis, and after it from the proofs of ended epochs, each verified by the epoch before.
 """
 
 import asyncio
@@ -20,8 +21,12 @@ import msgspec
 from ledger.blocks import RECORDS, Outcome
 from ledger.errors import LedgerError
 from ledger.events import Body, Event, hash_event, parse_event, sign_event
-from ledger.genesis import Genesis, hash_genesis, log_policy
+from ledger.genesis import Genesis, hash_genesis
 from ledger.keys import SecretKey
+from ledger.quorum.epochs import EPOCH_PROOFS, EpochChain
+from ledger.quorum.governance import Action
+from ledger.tlog.checkpoint import Checkpoint
+from ledger.tlog.note import SignedNote
 from ledger.tlog.receipt import Receipt, verify_receipt
 from tools.exits import (
     InvalidAnswer,
@@ -120,11 +125,19 @@ _ENCODER = msgspec.msgpack.Encoder()
 class Client:
     """One node's API, believed only as far as `genesis` proves it. Use as `async with`."""
 
-    def __init__(self, url: str, genesis: Genesis, *, tls: ssl.SSLContext | bool = True) -> None:
+    def __init__(
+        self,
+        url: str,
+        genesis: Genesis,
+        *,
+        tls: ssl.SSLContext | bool = True,
+        epochs: EpochChain | None = None,
+    ) -> None:
         self.url = url.rstrip("/")
         self.genesis = genesis
         self.network = hash_genesis(genesis)
-        self._policy = log_policy(genesis)
+        self.epochs = epochs or EpochChain(genesis)
+        self._has_epochs = False
         self._tls = tls
         self._open: aiohttp.ClientSession | None = None
 
@@ -256,10 +269,52 @@ class Client:
             parsed = Receipt.parse(receipt)
             if parsed.index != index:
                 raise InvalidAnswer("answer-mismatch", f"#{parsed.index} != #{index}")
-            verify_receipt(parsed, entry, self._policy)
+            await self.verify_note(parsed.note)
+            size = Checkpoint.parse(parsed.note.text).size
+            verify_receipt(parsed, entry, self.epochs.policy_for(size))
         except (LedgerError, ValueError, KeyError, TypeError) as error:
             raise InvalidAnswer("receipt-invalid", f"#{index}: {error}") from None
         return entry, receipt
+
+    async def verify_note(self, note: SignedNote) -> Checkpoint:
+        """Checkpoint of a note that a quorum of its epoch cosigned.
+
+        Asks for the proofs of epochs first, so that validators of one that the node knows to have
+        ended count no more, and again where a newer epoch may explain the note. Raises
+        `LedgerError`, `Unreachable`, `InvalidAnswer`.
+        """
+        size = Checkpoint.parse(note.text).size
+        if not self._has_epochs:
+            await self.fetch_epochs()
+        try:
+            return self.epochs.policy_for(size).verify(note)
+        except LedgerError:
+            known = self.epochs.epoch
+            await self.fetch_epochs()
+            if self.epochs.epoch == known:
+                raise
+        return self.epochs.policy_for(size).verify(note)
+
+    async def fetch_epochs(self) -> None:
+        """Extend `epochs` by every proof that the node has. Raises `InvalidAnswer` for a bad one.
+
+        A proof that the node does not have yet ends the walk as the open epoch does.
+        """
+        self._has_epochs = True
+        while True:
+            epoch = self.epochs.epoch
+            try:
+                data = await self.get_bytes(f"/v1/log/epochs/{epoch}")
+            except NotFound:
+                return
+            except Unreachable as error:
+                if error.code == "epoch-proof-not-yet":
+                    return
+                raise
+            try:
+                self.epochs.add(EPOCH_PROOFS.decode(data))
+            except LedgerError as error:
+                raise InvalidAnswer("epoch-invalid", f"{epoch}: {error}") from None
 
     async def fetch_record(self, index: int) -> VerifiedRecord:
         """The record at an index, verified. Raises `InvalidAnswer`, `NotFound`."""
@@ -316,6 +371,15 @@ class Client:
         document = _decode(msgspec.json.decode, await self.get_bytes(path))
         if not isinstance(document, dict):
             raise InvalidAnswer("answer-malformed", path)
+        return document
+
+    async def preview_actions(self, actions: Sequence[Action]) -> dict[str, Any]:
+        """The node's dry run of a proposal: an unverified JSON object, nothing is submitted."""
+        body = _ENCODER.encode(list(actions))
+        answer = await self._call("POST", "/v1/validators/preview", body, dict(MSGPACK), 0)
+        document = _decode(msgspec.json.decode, answer)
+        if not isinstance(document, dict):
+            raise InvalidAnswer("answer-malformed", "/v1/validators/preview")
         return document
 
     async def get_bytes(self, path: str, *, wait_s: int = 0) -> bytes:
