@@ -5,10 +5,11 @@
     python -m tests.mutation.run --list           show them
     python -m tests.mutation.run --json           the result as JSON on standard output
 
-The files under version control are copied, as they are now, to a temporary directory; nothing
-outside it changes. First every catcher runs there without a mutation and must pass, then once for
-each mutation and must fail. A run that does not end counts as a failure. A test that cannot even be
-collected does not: the mutation is broken then. Exit code 1 if one survives or is broken.
+Files that git knows or does not ignore are copied, as they are now, to a temporary directory;
+nothing outside it changes. First every catcher runs there without a mutation and must pass, then
+once for each mutation and must fail. A run that does not end counts as a failure. A test that
+cannot even be collected does not: the mutation is broken then. Exit code 1 if one survives or is
+broken.
 """
 
 import argparse
@@ -47,9 +48,13 @@ class Outcome:
 
 
 def copy_tree(target: Path) -> None:
-    """The files under version control."""
+    """Files that git knows or does not ignore."""
     listing = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     for name in filter(None, listing.stdout.split("\0")):
         if (ROOT / name).is_file():
@@ -64,8 +69,7 @@ def run_catchers(tree: Path, catchers: Sequence[str], *, limit_s: int = LIMIT_S)
     else:
         options = ["-x", "-q", "--no-header", "--tb=short", "-p", "no:cacheprovider"]
         arguments = ["-m", "pytest", *options, *catchers]
-    # No bytecode: a mutation of equal size in the same second would not be seen.
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(tree)}
+    environment = {**os.environ, "PYTHONPATH": str(tree)}
     try:
         done = subprocess.run(
             [sys.executable, *arguments],
@@ -89,11 +93,15 @@ def mutated(tree: Path, mutation: Mutation) -> Iterator[None]:
     assert text.count(mutation.old) == 1, f"{mutation.name}: the text does not occur once"
     changed = text.replace(mutation.old, mutation.new)
     compile(changed, str(path), "exec")
+    # Bytecode is known by size and second of its source: every text gets a second of its own.
+    second = int(path.stat().st_mtime) + 1
     path.write_text(changed, encoding="utf-8")
+    os.utime(path, (second, second))
     try:
         yield
     finally:
         path.write_text(text, encoding="utf-8")
+        os.utime(path, (second + 1, second + 1))
 
 
 def judge(tree: Path, mutation: Mutation) -> Outcome:

@@ -1,5 +1,6 @@
 """Tests that a mutation called for: each kills one that no other test saw."""
 
+import asyncio
 import os
 from collections.abc import Callable
 from itertools import product
@@ -8,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from ledger.keys import SecretKey
 from ledger.quorum.votes import is_contradiction
 from node.peers.links import Channel
 from node.peers.wire import FrameType
@@ -33,15 +35,16 @@ from node.simplex.types import (
     Kind,
     Message,
     OwnVote,
+    PendingChanged,
     Proposal,
     Received,
     Vote,
 )
 from node.simplex.votes import Verifier, verify_evidence
 from node.simplex.wal import MAGIC, Wal, decode_segment, encode_record
-from tests.builders import VALIDATORS, request
+from tests.builders import VALIDATORS, hash32, request
 from tests.mutation.slow import SlowNetwork
-from tests.unit.node.engine.network import Network, Site, play
+from tests.unit.node.engine.network import Network, Site, opened, play
 from tests.unit.node.simplex.builders import (
     EVENT,
     GENESIS,
@@ -54,6 +57,8 @@ from tests.unit.node.simplex.builders import (
     sign,
     subject_of,
 )
+from tests.unit.node.world import Bench as WorldBench
+from tests.unit.node.world import bench
 
 N, X, F = Kind.NOTARIZE, Kind.NULLIFY, Kind.FINALIZE
 BLOCK = make_block(view=1, proposer=0)
@@ -560,6 +565,37 @@ def test_i4_every_vote_that_is_sent_is_in_the_synced_log(tmp_path: Path) -> None
         assert all(port.votes >= 4 for port in ports)
 
     play(tmp_path, VALIDATORS, test)
+
+
+def test_the_driver_rotates_no_vote_away(tmp_path: Path) -> None:
+    async def test() -> None:
+        with bench(tmp_path) as mine:
+            driver = mine.driver
+            driver.put(mine_event(mine))
+            await mine.rounds(3)
+            live = driver.core.live_records()
+            driver._rotate()
+            driver.core.live_records = lambda: [  # type: ignore[method-assign]  # a faulty core
+                record for record in live if not isinstance(record, OwnVote)
+            ]
+            with pytest.raises(ConflictingVote, match="lacks a vote"):
+                driver._rotate()
+
+    asyncio.run(test())
+
+
+def mine_event(mine: WorldBench) -> PendingChanged:
+    mine.ledger.pool.add(request())
+    return PendingChanged()
+
+
+def test_a_node_with_another_key_than_the_list_is_an_observer(tmp_path: Path) -> None:
+    member = VALIDATORS[0]
+    network = Network(tmp_path, VALIDATORS)
+    for key, me in ((network.sites[member].consensus, 0), (SecretKey(hash32("other")), None)):
+        network.sites[member].consensus = key
+        with opened(network.sites[member]) as driver:
+            assert driver.epochs.me == me
 
 
 # --- Rules that save time: measured to finality, in virtual milliseconds -------------------------
