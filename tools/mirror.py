@@ -1,6 +1,9 @@
 """A copy of a log in a folder: the C2SP tlog-tiles files, downloaded and verified.
 
-    DIR/genesis.json   DIR/checkpoint   DIR/policy   DIR/tile/...
+    DIR/genesis.json   DIR/checkpoint   DIR/policy   DIR/tile/...   DIR/epochs/0 ...
+
+`epochs/<n>` is the proof that ended epoch n; `policy` judges the checkpoint beside it, for tools
+that know nothing of epochs.
 
 Files are written to a temporary name and renamed, so a broken download leaves whole files only and
 is resumed: a full tile that is there is not fetched again. The checkpoint is written last, when all
@@ -23,8 +26,8 @@ from ledger.genesis import (
     decode_genesis_json,
     encode_genesis_json,
     hash_genesis,
-    log_policy,
 )
+from ledger.quorum.epochs import EPOCH_PROOFS, EpochChain, epoch_path
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.note import SignedNote
 from ledger.tlog.tiles import TILE_WIDTH, TilePath, tile_paths, verify_tiles
@@ -65,13 +68,15 @@ async def mirror_log(
     """Download the log behind the newest checkpoint of a node.
 
     1. Genesis: the caller's, else that of the folder, else the node's (then pinned by the folder).
-    2. Checkpoint, verified against the genesis. 3. Tiles. 4. All tiles against the root.
+    2. Proofs of ended epochs, each by the epoch before, and the checkpoint by its own epoch.
+    3. Tiles. 4. All tiles against the root.
     """
     genesis = await _choose_genesis(url, directory, genesis)  # 1
-    async with Client(url, genesis) as client:
-        note = await client.get_bytes("/log/checkpoint")  # 2
+    epochs = read_epochs(directory, genesis)  # 2
+    async with Client(url, genesis, epochs=epochs) as client:
+        note = await client.get_bytes("/log/checkpoint")
         try:
-            checkpoint = log_policy(genesis).verify(SignedNote.parse(note))
+            checkpoint = await client.verify_note(SignedNote.parse(note))
         except LedgerError as error:
             raise InvalidAnswer("checkpoint-invalid", str(error)) from None
         downloaded, kept = await _download(client, directory, checkpoint, on_progress)  # 3
@@ -81,7 +86,8 @@ async def mirror_log(
         )  # 4
     except (LedgerError, OSError) as error:
         raise InvalidAnswer("tiles-invalid", f"{directory / 'tile'}: {error}") from None
-    _write(directory / "policy", log_policy(genesis).format())
+    write_epochs(directory, epochs, checkpoint.size)
+    _write(directory / "policy", epochs.policy_for(checkpoint.size).format())
     _write(directory / "checkpoint", note)
     _drop_partial(directory, checkpoint.size)
     return Mirror(
@@ -91,6 +97,27 @@ async def mirror_log(
         downloaded=downloaded,
         kept=kept,
     )
+
+
+def read_epochs(directory: Path, genesis: Genesis) -> EpochChain:
+    """Epochs that the proofs in a folder lead to. Raises `InvalidInput` for one that is bad."""
+    epochs = EpochChain(genesis)
+    while True:
+        path = directory / epoch_path(epochs.epoch)
+        try:
+            epochs.add(EPOCH_PROOFS.decode(path.read_bytes()[:FILE_BYTES_MAX]))
+        except FileNotFoundError:
+            return epochs
+        except OSError as error:
+            raise InvalidInput("file-unreadable", f"{path}: {error.strerror}") from None
+        except LedgerError as error:
+            raise InvalidInput("epoch-invalid", f"{path}: {error}") from None
+
+
+def write_epochs(directory: Path, epochs: EpochChain, size: int) -> None:
+    """Keep the proofs of the epochs that end within the first `size` entries."""
+    for epoch, proof in enumerate(epochs.proofs[: epochs.epoch_of(size)]):
+        _write(directory / epoch_path(epoch), EPOCH_PROOFS.encode(proof))
 
 
 def folder_reader(directory: Path) -> Callable[[str], bytes | None]:

@@ -3,15 +3,23 @@
 import os
 import tempfile
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
 
+from ledger.blocks import RECORDS
 from ledger.errors import Divergence, LedgerError
-from ledger.genesis import Genesis, log_policy
+from ledger.events import Event, parse_event
+from ledger.genesis import Genesis
+from ledger.quorum.evidence import verify_equivocation
+from ledger.quorum.governance import EvidenceEquivocation
+from ledger.quorum.votes import decode_vote
+from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.receipt import Receipt, verify_receipt
-from ledger.verify import Progress
+from ledger.verify import LogCopy, Progress, open_copy, read_blocks
 from tools.exits import InvalidAnswer, InvalidInput
 from tools.mirror import (
     FILE_BYTES_MAX,
@@ -19,9 +27,11 @@ from tools.mirror import (
     event_map,
     folder_reader,
     mirror_log,
+    read_epochs,
     read_genesis,
+    write_epochs,
 )
-from tools.output import Bar, WordGroup, common, emit, note, option, run
+from tools.output import Bar, WordGroup, common, emit, format_table, note, option, run
 from tools.words import say
 
 genesis_option = option(
@@ -63,11 +73,7 @@ def replay(where: str, genesis: Path | None, jobs: int, as_json: bool) -> None:
     founding = read_genesis(genesis) if genesis else None
     if founding is None:
         note(say("audit.unpinned"))
-    with ExitStack() as stack:
-        directory = Path(where)
-        if where.startswith(("http://", "https://")):
-            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tally-")))
-            _mirror(where, directory, founding)
+    with _copy_at(where, founding) as directory:
         document = replay_folder(directory, genesis=founding, jobs=jobs)
     counts = _decisions(document)
     emit(as_json, document, say("audit.valid", **{**document, "decisions": counts}))
@@ -91,7 +97,10 @@ def receipt(url: str, index: int, out: Path, genesis: Path | None, as_json: bool
     async def fetch() -> tuple[bytes, bytes]:
         founding = read_genesis(genesis) if genesis else _parse(await fetch_genesis(url))
         async with Client(url, founding) as client:
-            return await client.fetch_entry(index)
+            found = await client.fetch_entry(index)
+            size = Checkpoint.parse(Receipt.parse(found[1]).note.text).size
+            write_epochs(out, client.epochs, size)
+            return found
 
     entry, proof = run(fetch())
     out.mkdir(parents=True, exist_ok=True)
@@ -111,17 +120,109 @@ def receipt(url: str, index: int, out: Path, genesis: Path | None, as_json: bool
     required=True,
     help="option.genesis",
 )
+@option("--epochs", type=click.Path(path_type=Path, file_okay=False), help="option.epochs")
 @common
-def verify(receipt_path: Path, entry_path: Path, genesis: Path, as_json: bool) -> None:
+def verify(
+    receipt_path: Path, entry_path: Path, genesis: Path, epochs: Path | None, as_json: bool
+) -> None:
     """Check a receipt offline."""
-    policy = log_policy(read_genesis(genesis))
+    known = read_epochs(epochs or receipt_path.parent, read_genesis(genesis))
     data, entry = _read(receipt_path), _read(entry_path)
     try:
         proof = Receipt.parse(data)
-        verify_receipt(proof, entry, policy)
+        size = Checkpoint.parse(proof.note.text).size
+        verify_receipt(proof, entry, known.policy_for(size))
     except LedgerError as error:
         raise InvalidAnswer("receipt-invalid", str(error)) from None
     emit(as_json, {"valid": True, "index": proof.index}, say("audit.proven", index=proof.index))
+
+
+@command.command("evidence", help="help.audit_evidence")
+@click.argument("where")
+@genesis_option
+@option("--jobs", type=click.IntRange(1, 256), default=os.cpu_count() or 1, help="option.jobs")
+@common
+def evidence(where: str, genesis: Path | None, jobs: int, as_json: bool) -> None:
+    """List the double votes on a log, each pair verified."""
+    founding = read_genesis(genesis) if genesis else None
+    if founding is None:
+        note(say("audit.unpinned"))
+    with _copy_at(where, founding) as directory:
+        found = list(find_evidence(directory, genesis=founding, jobs=jobs))
+    columns = ("index", "epoch", "view", "member", "votes", "submitted_by")
+    head = [say(f"column.{name}") for name in columns]
+    rows = [[str(getattr(each, name)) for name in columns] for each in found]
+    text = say("audit.no_evidence") if not found else say("audit.evidence", count=len(found))
+    if found:
+        text = f"{format_table(head, rows)}\n{text}"
+    emit(as_json, {"evidence": [asdict(each) for each in found]}, text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accusation:
+    """Two contradictory votes of one validator, proven: both signatures, and their place."""
+
+    index: int
+    height: int
+    epoch: int
+    view: int
+    member: str
+    votes: str
+    first: str
+    second: str
+    submitted_by: str
+
+
+def find_evidence(directory: Path, *, genesis: Genesis | None, jobs: int) -> Iterator[Accusation]:
+    """Evidence in a copy, each verified by the validators of its epoch.
+
+    The copy is verified on the way. Raises `InvalidAnswer` for a copy that is not what its
+    checkpoint says, and for recorded evidence that proves nothing.
+    """
+    try:
+        with event_map(jobs) as map_events:
+            copy = open_copy(folder_reader(directory), genesis=genesis)
+            for block in read_blocks(copy, map_events):
+                for place, data in enumerate(block.records, start=block.index + 1):
+                    record = RECORDS.decode(data)
+                    event = parse_event(record.event)
+                    if isinstance(event.body, EvidenceEquivocation) and record.outcome.applied:
+                        yield _accuse(copy, event, event.body, place, block.header.height)
+    except Divergence as error:
+        raise InvalidAnswer("replay-diverged", str(error)) from None
+
+
+def _accuse(
+    copy: LogCopy, event: Event, body: EvidenceEquivocation, index: int, height: int
+) -> Accusation:
+    try:
+        first, second = decode_vote(body.first), decode_vote(body.second)
+        validators = copy.epochs.validators_of(first.subject.epoch)
+        verify_equivocation(copy.network, validators, first, second)
+    except LedgerError as error:
+        raise InvalidAnswer("evidence-invalid", f"#{index}: {error}") from None
+    return Accusation(
+        index=index,
+        height=height,
+        epoch=first.subject.epoch,
+        view=first.subject.view,
+        member=validators[first.signer].member,
+        votes=" / ".join(vote.subject.kind.name.lower() for vote in (first, second)),
+        first=body.first.hex(),
+        second=body.second.hex(),
+        submitted_by=event.member,
+    )
+
+
+@contextmanager
+def _copy_at(where: str, genesis: Genesis | None) -> Iterator[Path]:
+    """A folder with a copy, or one that is mirrored from a URL and removed afterwards."""
+    if not where.startswith(("http://", "https://")):
+        yield Path(where)
+        return
+    with tempfile.TemporaryDirectory(prefix="tally-") as folder:
+        _mirror(where, Path(folder), genesis)
+        yield Path(folder)
 
 
 def _decisions(document: dict[str, object]) -> str:
