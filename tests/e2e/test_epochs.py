@@ -1,5 +1,6 @@
 """Real processes over epochs: a fifth node is voted in, another one out, while events flow."""
 
+import asyncio
 import http.client
 import json
 import threading
@@ -11,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from ledger.blocks import HEADERS, hash_header
-from ledger.errors import InvalidEncoding
+from contracts.replay import replay
+from ledger.blocks import HEADERS, hash_header, is_header
 from ledger.quorum.governance import (
     Action,
     GovernanceBalloted,
@@ -21,6 +22,9 @@ from ledger.quorum.governance import (
 )
 from tests.e2e.network import ASKER, OWNER, Net, running
 from tools.founding import read_application
+from tools.mirror import folder_reader, mirror_log
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 NEW = "cn-3302-customs"
 WAIT_S = 60
@@ -121,6 +125,11 @@ def test_a_node_joins_and_another_leaves_while_events_flow(net: Net) -> None:
     logs = {member: net.entries(member)[: last["index"] + 1] for member in (*four, NEW)}
     assert all(entries == logs[NEW] for entries in logs.values())
     verify_epochs(logs[NEW])
+    report = replay(folder_reader(mirrored(net, NEW, last["index"] + 1)), genesis=net.genesis)
+    assert report.entries >= last["index"] + 1
+    cosigners = {name.rpartition("/")[2] for name in report.cosigners}
+    assert len(cosigners) >= 3
+    assert cosigners <= {*four, NEW} - {leaver}
 
 
 def verify_epochs(entries: list[bytes]) -> None:
@@ -136,9 +145,12 @@ def verify_epochs(entries: list[bytes]) -> None:
             assert after.epoch == seal.epoch
 
 
-def is_header(entry: bytes) -> bool:
-    try:
-        HEADERS.decode(entry)
-    except InvalidEncoding:
-        return False
-    return True
+def mirrored(net: Net, member: str, size: int) -> Path:
+    """A copy of the log, taken from a node as soon as a quorum covers so many entries."""
+    net.wait_checkpoint(member, size)
+    directory = net.local.directory / "mirror"
+    url = net.local.node(member).api
+    asyncio.run(
+        mirror_log(url, directory, genesis=net.genesis, on_progress=lambda done, total: None)
+    )
+    return directory

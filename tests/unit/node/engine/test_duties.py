@@ -95,7 +95,7 @@ def test_evidence_outlives_a_kill_right_after_it_was_found(tmp_path: Path) -> No
             is_noted.append(True)
             site.crash()  # before anything of it was said to anyone
 
-        site.engine._duties.note_evidence = noting  # type: ignore[method-assign]
+        site.engine._duties.note_evidence = noting  # type: ignore[method-assign]  # a crash there
         await network.until(lambda: bool(is_noted))
         await network.record(*(request(label=str(number)) for number in range(3)))
         assert not any(has_evidence(other) for other in network.running)

@@ -181,7 +181,7 @@ def test_the_guard_knows_of_the_new_epoch_before_the_core_does(tmp_path: Path) -
             floors.append(engine._guard._floor)
             return make_core()
 
-        engine.epochs.make_core = making  # type: ignore[method-assign]
+        engine.epochs.make_core = making  # type: ignore[method-assign]  # to look at that time
         await join(network)
         assert floors == [(1, 0)]
 
