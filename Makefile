@@ -3,7 +3,9 @@
 PYTHON  ?= python3
 WORKERS ?= 2
 ARGS    ?=
-SEEDS   ?= $(shell seq 1 100)
+SEEDS   ?= 200
+FIRST   ?= 0
+MODE    ?= safety
 MINUTES ?= 30
 
 VENV := .venv
@@ -19,8 +21,8 @@ PIP        := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo "Variables: PYTHON (3.11 to 3.14), ARGS (passed on), SEEDS (of sim), WORKERS (of test),"
-	@echo "           MINUTES and SEED (of chaos)"
+	@echo "Variables: PYTHON (3.11 to 3.14), ARGS (passed on), WORKERS (of test), MINUTES and SEED"
+	@echo "           (of chaos), SEEDS, FIRST and MODE (of sim: safety, liveness or epochs)"
 
 setup: $(STAMP) ## install into .venv
 
@@ -40,8 +42,8 @@ types: $(STAMP_TEST) ## type checker
 bench: $(STAMP) ## measure throughput and latency of a local network
 	@$(BIN)/tally bench $(ARGS)
 
-sim: $(STAMP_TEST) ## simulate consensus under faults, one run for each of SEEDS
-	@$(BIN)/python -m tests.simulation.simulator $(SEEDS)
+sim: $(STAMP_TEST) ## simulate whole networks under faults: SEEDS runs from FIRST on in a MODE
+	@$(BIN)/python -m tests.simulation.run --seeds $(SEEDS) --first $(FIRST) --mode $(MODE) $(ARGS)
 
 chaos: $(STAMP_TEST) ## break a network of real nodes for MINUTES; SEED repeats a run
 	@$(BIN)/python -m tests.e2e.chaos.run --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)

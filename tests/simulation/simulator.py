@@ -1,370 +1,327 @@
-"""Deterministic simulation of the production core: virtual time, lossy network, crashes, healing.
+"""One run: a plan carried out in a world under the eyes of the checker."""
 
-`run(seed)` draws a network of 4 to 7 validators and an observer, breaks it for some virtual seconds
-(loss, duplication, reordering, partitions, crashes before and after the log is synced), heals it,
-and checks safety throughout and liveness and silence at the end. A restarted node has nothing but
-its committed blocks and the bytes of its log. One line reproduces a failure:
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
 
-    python -m tests.simulation.simulator SEED
-"""
+from ledger.events import Event
+from ledger.quorum.governance import Action as Change
+from ledger.quorum.governance import RemoveValidator
+from node.engine import driver as driver_module
+from tests.simulation.byzantine import known_adversaries
+from tests.simulation.checkers import Checker, require
+from tests.simulation.network import Weather
+from tests.simulation.plan import Action, Mode, Plan, make_plan
+from tests.simulation.signatures import cheap_signatures
+from tests.simulation.workload import EVENTS, addition, ballot, ground, proposal
+from tests.simulation.world import HonestSite, World, silent_logs
 
-import hashlib
-import heapq
-import random
-import sys
-from collections.abc import Callable
-
-import msgspec
-from nacl.bindings import crypto_sign_seed_keypair
-
-from node.simplex.core import Simplex
-from node.simplex.guard import GuardedSigner
-from node.simplex.messages import decode_message, encode_message
-from node.simplex.types import (
-    BlockRecord,
-    Config,
-    Connected,
-    DataArrived,
-    Effects,
-    Fetch,
-    FloorRecord,
-    Input,
-    Now,
-    PendingChanged,
-    Received,
-    Status,
-    Tick,
-    WalRecord,
-)
-from node.simplex.votes import Verifier
-from node.simplex.wal import MAGIC, decode_segment, encode_record
-from tests.simulation.checkers import Checker
-from tests.simulation.toy import GENESIS, GENESIS_TIME_MS, ToyApplication
-
-NETWORK_ID = hashlib.sha256(b"simulated network").digest()
-STATUS_MS = 5_000
-ROTATE_BYTES = 15_000
+MEMORY_FOLDER = Path("/dev/shm")
+VALIDATORS_MIN, VALIDATORS_MAX = 4, 7
+QUIET_MS = 12_000
+RETRY_MS = 2_000
 
 
-class Crash(Exception):
-    """The simulated process dies here."""
+@dataclass(slots=True, kw_only=True)
+class Result:
+    """What a run was."""
+
+    seed: int
+    mode: Mode
+    transcript: str
+    frames: int
+    crashes: int
+    epochs: int
+    events: int
+    blocks: int
+    nullified: int
+    stall_ms: int
+    healed_ms: int | None = None  # from healing to the next finality
+    adversaries: tuple[str, ...] = ()
 
 
-class Disk:
-    """What survives a crash: committed blocks with their events, and a prefix of the log."""
+@dataclass(slots=True)
+class Runner:
+    """Carries out a plan."""
 
-    def __init__(self) -> None:
-        self.committed = [GENESIS]
-        self.events: dict[bytes, bytes] = {}
-        self.log = bytearray(MAGIC)
-        self.synced_bytes = len(MAGIC)
+    plan: Plan
+    world: World
+    checker: Checker = field(init=False)
+    submitted: dict[bytes, Event] = field(default_factory=dict)
+    healed_us: int | None = None
 
+    def run(self) -> Result:
+        """Until the end of the plan, or earlier when all that must happen has happened."""
+        plan, world = self.plan, self.world
+        kinds = known_adversaries()
+        chosen = {member: kinds[name] for member, name in plan.adversaries.items()}
+        world.populate(chosen, plan.names)
+        world.observer = self.checker = Checker(world)
+        for name, skew_ms in plan.skews_ms.items():
+            world.honest[name].clock.skew_ms = skew_ms
+        for action in plan.actions:
+            world.loop.after(action.at_ms, self._act(action))
+        world.start()
+        world.loop.run_until(plan.heal_ms * 1_000)
+        if plan.mode != "safety":
+            self._freeze()
+            self._settle()
+        self.checker.check_end(world.running)
+        return self._result()
 
-class Node:
-    """One process: the core, the toy application, the driver's loop over a simulated disk."""
+    # --- faults -------------------------------------------------------------------------------
 
-    def __init__(self, world: "World", index: int) -> None:
-        self.world = world
-        self.index = index
-        self.disk = Disk()
-        self.is_up = False
-        self.generation = 0
-        self.skew_ms = world.random.randrange(-100, 100)
+    def _act(self, action: Action) -> Callable[[], None]:
+        return lambda: getattr(self, f"_{action.what}")(action)
 
-    def start(self) -> None:
-        """Boot from the disk alone."""
-        disk, world = self.disk, self.world
-        records, valid = decode_segment(bytes(disk.log), is_last=True)
-        del disk.log[valid:]
-        disk.synced_bytes = valid
-        self.generation += 1
-        self.application = ToyApplication(me=self.index, committed=disk.committed)
-        self.application.events.update(disk.events)
-        for record in records:
-            if isinstance(record, BlockRecord):
-                block = self.application.parse(record.header, record.refs)
-                self.application.absorb(block, record.events)
-        is_validator = self.index < world.count
-        self.signer = world.make_signer(self.index) if is_validator else None
-        if self.signer is not None:
-            self.signer.restore(records)
-        tip = disk.committed[-1]
-        config = Config(
-            network_id=NETWORK_ID,
-            epoch=1,
-            validators=world.keys,
-            me=self.index if is_validator else None,
-            genesis_hash=GENESIS.hash,
-            rotation=world.rotation,
-            final_view=tip.view,
-            final_height=tip.height,
-            final_hash=tip.hash,
-        )
-        self.core = Simplex(
-            config=config,
-            application=self.application,
-            signer=self.signer,
-            verifier=world.verifier,
-        )
-        self.is_up = True
-        self.perform(lambda: self.core.restore(records, self.now()))
-        for event in world.events:
-            if world.is_healed:
-                self.application.submit(event)
+    def _split(self, action: Action) -> None:
+        rest = [name for name in self.world.names if name not in action.names]
+        self.world.network.cut((one, other) for one in action.names for other in rest)
 
-    def now(self) -> Now:
-        """The node's clocks."""
-        time_ms = self.world.time_ms
-        return Now(mono_ms=time_ms, wall_ms=GENESIS_TIME_MS + time_ms + self.skew_ms)
+    def _mute(self, action: Action) -> None:
+        rest = [name for name in self.world.names if name not in action.names]
+        self.world.network.mute((one, other) for one in action.names for other in rest)
 
-    def step(self, input_: Input) -> None:
-        """One turn of the driver's loop."""
-        if self.is_up:
-            self.perform(lambda: self.core.step(input_, self.now()))
+    def _heal(self, action: Action) -> None:
+        self.world.network.heal(self.world.names)
 
-    def perform(self, step: Callable[[], Effects]) -> None:
-        """Effects in their order, with a crash now and then between two of them."""
-        try:
-            effects = step()
-            self.world.steps += 1
-            self._perform(effects)
-        except Crash:
-            self.crash()
+    def _crash(self, action: Action) -> None:
+        for name in action.names:
+            self.world.honest[name].crash()
 
-    def _perform(self, effects: Effects) -> None:
-        disk, world = self.disk, self.world
-        for record in effects.persist:
-            disk.log += encode_record(self._complete(record))
-        world.maybe_crash(self)
-        if effects.sync:
-            disk.synced_bytes = len(disk.log)
-        world.maybe_crash(self)
-        for send in effects.send:
-            world.send(self.index, send.to, send.message)
-        for block in effects.commit:
-            self.application.commit(block)
-            for ref in block.refs:
-                disk.events[ref] = self.application.events[ref]
-        world.checker.check_delivery(self.index, disk.committed)
-        assert not effects.evidence, f"evidence against an honest node: {effects.evidence}"
-        for rejected in effects.rejected:
-            raise AssertionError(f"an honest message was rejected: {rejected}")
-        for fetch in effects.fetch:
-            world.fetch(self, fetch)
-        world.checker.check_floor((self.index, self.generation), self.core.final_view)
-        if effects.wake_ms is not None:
-            world.at(max(effects.wake_ms, world.time_ms), self._wake(effects.wake_ms))
-        self.wake_ms = effects.wake_ms
-        if len(disk.log) > ROTATE_BYTES:
-            self._rotate()
+    def _skew(self, action: Action) -> None:
+        self.world.honest[action.names[0]].clock.skew_ms += action.value
 
-    def _rotate(self) -> None:
-        live = [self._complete(record) for record in self.core.live_records()]
-        if self.signer is not None:
-            self.signer.check_rotation(live)
-        assert isinstance(live[0], FloorRecord), "a segment begins with its floor"
-        self.disk.log = bytearray(MAGIC) + b"".join(encode_record(record) for record in live)
-        self.disk.synced_bytes = len(self.disk.log)
+    def _full(self, action: Action) -> None:
+        disk = self.world.honest[action.names[0]].disk
+        disk.is_full = True
 
-    def _complete(self, record: WalRecord) -> WalRecord:
-        if isinstance(record, BlockRecord):
-            events = self.application.events_of(record)
-            return msgspec.structs.replace(record, events=events)
-        return record
+        def free() -> None:
+            disk.is_full = False
 
-    def _wake(self, wake_ms: int) -> Callable[[], None]:
-        generation = self.generation
+        self.world.loop.after(action.value, free)
 
-        def wake() -> None:
-            if self.is_up and self.generation == generation and self.wake_ms == wake_ms:
-                self.step(Tick())
+    def _submit(self, action: Action) -> None:
+        event = self.world.ground.events[action.value]
+        self._hand_in(event, [self.world.honest[action.names[0]]])
 
-        return wake
+    def _hand_in(self, event: Event, sites: list[HonestSite]) -> None:
+        self.submitted[event.digest] = event
+        for site in sites:
+            site.submit(event.data)
 
-    def crash(self) -> None:
-        """Everything unsynced is lost, or a part of it."""
-        world, disk = self.world, self.disk
-        self.is_up = False
-        kept = world.random.randint(disk.synced_bytes, len(disk.log))
-        del disk.log[kept:]
-        disk.synced_bytes = len(disk.log)
-        world.crashes += 1
-        world.at(world.time_ms + world.random.randrange(10, 4_000), self.start_again)
+    def _change(self, action: Action) -> None:
+        """Members propose another list, and a quorum of them approves."""
+        world, checker = self.world, self.checker
+        current = [validator.member for validator in checker.lists[-1]]
+        faulty = world.adversaries
+        spare = [name for name in world.names if name not in current]
+        changes: list[Change] = []
+        after = list(current)
+        for _ in range(world.random.choice((1, 1, 2))):
+            may_add = spare and len(after) < VALIDATORS_MAX
+            if may_add and (len(after) == VALIDATORS_MIN or world.random.random() < 0.6):
+                name = spare.pop(world.random.randrange(len(spare)))
+                changes.append(addition(world.ground.network, name))
+                after.append(name)
+            elif len(after) > VALIDATORS_MIN:
+                removable = [name for name in current if name in after]
+                name = world.random.choice(removable)
+                changes.append(RemoveValidator(member=name))
+                after.remove(name)
+        bad = sum(name in faulty for name in after)
+        if not changes or 3 * bad >= len(after):
+            return
+        honest = [name for name in current if name not in faulty]
+        label = f"change {len(self.submitted)}"
+        proposed = proposal(world.ground.network, honest[0], tuple(changes), label)
+        voters = honest[1:]
+        ballots = [ballot(world.ground.network, name, proposed) for name in voters]
+        for event in (proposed, *ballots):
+            self._hand_in(event, world.running[:1])
+        self._insist((proposed, *ballots))
 
-    def start_again(self) -> None:
-        """Restart, and the links come up."""
-        if not self.is_up:
-            self.start()
-            for node in self.world.nodes:
-                if node is not self and node.is_up:
-                    node.step(Connected(peer=self.index))
+    def _insist(self, events: tuple[Event, ...]) -> None:
+        """Administrators hand in again what is not final, in order, elsewhere."""
 
+        def again() -> None:
+            waiting = [event for event in events if event.digest not in self.checker.recorded]
+            running = [site for site in self.world.running if site.member in self._followers()]
+            if waiting and running and self.healed_us is None:
+                site = self.world.random.choice(running)
+                for event in waiting:
+                    site.submit(event.data)
+                self.world.loop.after(RETRY_MS, again)
 
-class World:
-    """Virtual time, the network and its faults."""
+        self.world.loop.after(RETRY_MS, again)
 
-    def __init__(self, seed: int, *, fault_ms: int = 12_000, heal_ms: int = 60_000) -> None:
-        self.random = random.Random(seed)
-        self.seed = seed
-        self.time_ms = 0
-        self.steps = 0
-        self.crashes = 0
-        self.messages_after_ms: list[int] = []
-        self.fault_ms = fault_ms
-        self.end_ms = fault_ms + heal_ms
-        self.count = self.random.choice((4, 4, 5, 6, 7))
-        self.rotation = self.random.randrange(self.count)
-        self.loss = self.random.choice((0.0, 0.05, 0.2, 0.4))
-        self.crash_rate = self.random.choice((0.0, 0.002, 0.01))
-        self.tail_ms = self.random.choice((20, 100, 1_000))
-        self.group: set[int] = set()
-        pairs = [crypto_sign_seed_keypair(self._seed_of(index)) for index in range(self.count)]
-        self.keys = tuple(public for public, _ in pairs)
-        self.verifier = Verifier(network_id=NETWORK_ID, validators=self.keys)
-        self.checker = Checker(validators=self.count)
-        self.digest = hashlib.sha256()
-        self.events: list[bytes] = []
-        self._queue: list[tuple[int, int, Callable[[], None]]] = []
-        self._sequence = 0
-        self.nodes = [Node(self, index) for index in range(self.count + 1)]
+    # --- healing, and what must follow --------------------------------------------------------
 
     @property
-    def is_healed(self) -> bool:
-        """After the faults."""
-        return self.time_ms >= self.fault_ms
+    def healthy(self) -> list[HonestSite]:
+        """Nodes that nothing is wrong with any more."""
+        frozen = self.plan.frozen
+        return [site for name, site in self.world.honest.items() if name not in frozen]
 
-    def make_signer(self, index: int) -> GuardedSigner:
-        """The guard of a validator, fresh as after a start."""
-        return GuardedSigner(seed=self._seed_of(index), network_id=NETWORK_ID)
+    def _freeze(self) -> None:
+        """Faults end, but for those that freeze on a minority."""
+        world, plan = self.world, self.plan
+        world.network.weather = Weather()
+        world.restart_ms_max = 11
+        for site in world.honest.values():
+            site.disk.crash_rate = 0.0
+            site.disk.is_full = False
+            site.clock.skew_ms = max(-100, min(100, site.clock.skew_ms))
+        for name, how in plan.frozen.items():
+            site = world.honest[name]
+            if how == "dead":
+                site.is_gone = True
+                site.crash()
+            elif how == "slow":
+                world.network.slow_ms[name] = 700
+            else:
+                world.network.cut((name, other) for other in world.names if other != name)
+        for site in self.healthy:
+            site.start()
+        cut = [name for name, how in plan.frozen.items() if how == "cut"]
+        world.network.heal(name for name in world.names if name not in cut)
+        self.healed_us = world.loop.now_us
+        world.loop.after(200, self._hand_in_again)
 
-    def at(self, time_ms: int, action: Callable[[], None]) -> None:
-        """Do something at a virtual time."""
-        self._sequence += 1
-        heapq.heappush(self._queue, (time_ms, self._sequence, action))
+    def _hand_in_again(self) -> None:
+        """Clients hand in what they saw no receipt for, and one event more."""
+        self.submitted[self.world.ground.events[EVENTS - 1].digest] = self.world.ground.events[-1]
+        linked = [site for site in self.healthy if site.member in self._followers()]
+        for event in self.submitted.values():
+            if event.digest not in self.checker.recorded:
+                self.world.random.choice(linked).submit(event.data)
 
-    def maybe_crash(self, node: Node) -> None:
-        """A crash at this instruction, sometimes."""
-        if not self.is_healed and self.random.random() < self.crash_rate:
-            raise Crash
-
-    def send(self, sender: int, to: int | None, message: bytes) -> None:
-        """Deliver, late, twice, or not at all."""
-        self.digest.update(b"%d %d " % (self.time_ms, sender) + message)
-        decoded = decode_message(message)
-        assert encode_message(decoded) == message, "one value, one encoding"
-        self.checker.check_message(decoded)
-        if not isinstance(decoded, Status):
-            self.messages_after_ms.append(self.time_ms)
-        targets = range(self.count + 1) if to is None else (to,)
-        for target in targets:
-            if target != sender:
-                self._carry(sender, target, message)
-
-    def _carry(self, sender: int, target: int, message: bytes) -> None:
-        received = Received(sender=sender, message=message)
-        copies = 1
-        if not self.is_healed:
-            if (sender in self.group) != (target in self.group):
-                return
-            if self.random.random() < self.loss:
-                return
-            copies = 2 if self.random.random() < 0.05 else 1
-        for _ in range(copies):
-            tail_ms = self.tail_ms if not self.is_healed else 20
-            delay_ms = 5 + int(self.random.random() ** 3 * tail_ms)
-            self.at(self.time_ms + delay_ms, lambda: self.nodes[target].step(received))
-
-    def fetch(self, node: Node, fetch: Fetch) -> None:
-        """Ask one peer for a block and its events; a failure is repeated by the core."""
-        if not fetch.ask:
+    def _settle(self) -> None:
+        world, checker, plan = self.world, self.checker, self.plan
+        end_us = plan.end_ms * 1_000
+        world.loop.run_until(world.loop.now_us + 300_000)
+        world.loop.run_until(end_us, is_done=self._is_settled)
+        require(self._is_settled(), "liveness: {}", self._describe())
+        if plan.adversaries:
             return
-        peer = self.nodes[self.random.choice(fetch.ask)]
-        generation = node.generation
+        settled_us = world.loop.now_us
+        world.loop.run_until(
+            end_us,
+            is_done=lambda: world.loop.now_us >= checker.chatter_us + QUIET_MS * 1_000,
+        )
+        quiet_us = world.loop.now_us - checker.chatter_us
+        require(quiet_us >= QUIET_MS * 1_000, "no silence {} us after the end", settled_us)
 
-        def arrive() -> None:
-            block = peer.application.block(fetch.block_hash) if peer.is_up else None
-            if block is None or not node.is_up or node.generation != generation:
-                return
-            node.application.absorb(block, peer.application.events_of(block))
-            node.step(DataArrived(block_hash=fetch.block_hash))
+    def _is_settled(self) -> bool:
+        """Everything handed in is final, at every healthy node."""
+        checker = self.checker
+        height = len(checker.chain)
+        sites = [site for site in self.healthy if site.member in self._followers()]
+        if not all(site.is_up and site.driver_log.tip.height == height for site in sites):
+            return False
+        return all(digest in checker.recorded for digest in self._wanted())
 
-        if self.is_healed or self.random.random() >= self.loss:
-            self.at(self.time_ms + 30, arrive)
+    def _wanted(self) -> list[bytes]:
+        known = {event.digest for event in self.world.ground.events}
+        return [digest for digest in self.submitted if digest in known]
 
-    def run(self) -> None:
-        """The whole life of this network."""
-        for node in self.nodes:
-            node.start()
-        for number in range(24):
-            event = b"event %d of %d" % (number, self.seed)
-            self.at(self.random.randrange(100, self.fault_ms), self._submission(event))
-        for _ in range(3):
-            self.at(self.random.randrange(self.fault_ms), self._partition)
-        self.at(self.fault_ms, self._heal)
-        self.at(STATUS_MS, self._status)
-        while self._queue and self._queue[0][0] <= self.end_ms:
-            self.time_ms, _, action = heapq.heappop(self._queue)
-            action()
-        self._check_end()
+    def _followers(self) -> list[str]:
+        """Who is connected to the network: the members of the present list."""
+        return [validator.member for validator in self.checker.lists[-1]]
 
-    def _submission(self, event: bytes) -> Callable[[], None]:
-        def submit() -> None:
-            self.events.append(event)
-            for node in self.nodes:
-                if node.is_up and (self.is_healed or self.random.random() >= self.loss):
-                    node.application.submit(event)
-                    node.step(PendingChanged())
+    def _describe(self) -> str:
+        missing = sum(digest not in self.checker.recorded for digest in self._wanted())
+        nodes = "; ".join(
+            f"{site.member} height {site.driver_log.tip.height}"
+            f" epoch {site.driver.epochs.current.number} view {site.driver.core.current_view}"
+            f" final {site.driver.core.final_view} pool {len(site.driver.chain.pool)}"
+            for site in self.world.running
+        )
+        return f"{missing} events are not final, chain {len(self.checker.chain)}; {nodes}"
 
-        return submit
+    def _result(self) -> Result:
+        world, checker, plan = self.world, self.checker, self.plan
+        times_us = checker.extended_us
+        healed_ms = None
+        if self.healed_us is not None:
+            later = [each for each in times_us if each > self.healed_us]
+            healed_ms = (later[0] - self.healed_us) // 1_000 if later else None
+        gaps = [b - a for a, b in zip([0, *times_us], times_us, strict=False)]
+        return Result(
+            seed=plan.seed,
+            mode=plan.mode,
+            transcript=world.transcript(),
+            frames=world.network.frames,
+            crashes=world.crashes,
+            epochs=len(checker.lists),
+            events=len(checker.recorded),
+            blocks=len(checker.chain),
+            nullified=checker.nullified,
+            stall_ms=max(gaps, default=0) // 1_000,
+            healed_ms=healed_ms,
+            adversaries=tuple(plan.adversaries.values()),
+        )
 
-    def _partition(self) -> None:
-        size = self.random.randrange(self.count)
-        self.group = set(self.random.sample(range(self.count + 1), size))
-
-    def _status(self) -> None:
-        for node in self.nodes[: self.count]:
-            if node.is_up:
-                self.send(node.index, None, node.core.status(node.now()))
-        self.at(self.time_ms + STATUS_MS, self._status)
-
-    def _heal(self) -> None:
-        """All nodes run, links are good, clients submit again what they saw no receipt for."""
-        self.group = set()
-        for node in self.nodes:
-            node.start_again()
-        for node in self.nodes:
-            for event in self.events:
-                node.application.submit(event)
-            node.step(PendingChanged())
-
-    def _check_end(self) -> None:
-        wanted = {hashlib.sha256(event).digest() for event in self.events}
-        tips = {node.disk.committed[-1].hash for node in self.nodes}
-        assert len(tips) == 1, "liveness: all nodes end with one final tip"
-        final = [ref for block in self.nodes[0].disk.committed for ref in block.refs]
-        assert set(final) == wanted, "liveness: every event is final"
-        assert len(final) == len(wanted), "safety: an event is final twice"
-        last_ms = max(self.messages_after_ms)
-        assert last_ms < self.end_ms - 20_000, f"silence: a message was sent at {last_ms}"
-        self.checker.check_end([node.disk.committed for node in self.nodes])
-
-    @staticmethod
-    def _seed_of(index: int) -> bytes:
-        return hashlib.sha256(b"validator %d" % index).digest()
+    def close(self) -> None:
+        """End every process, so that nothing is left to run."""
+        for site in self.world.honest.values():
+            site.is_gone = True
+            if site.process is not None:
+                process, site.process = site.process, None
+                process.kill()
+        self.world.loop.finish()
 
 
-def run(seed: int) -> World:
-    """Simulate one seed; raises on a violation, with the line that reproduces it."""
-    world = World(seed)
+def run_plan(plan: Plan, *, is_real: bool = False) -> Result:
+    """Carry out a plan. Raises what went wrong, with the line that reproduces it."""
+    with ExitStack() as stack:
+        if not is_real:
+            stack.enter_context(cheap_signatures())
+        stack.enter_context(silent_logs())
+        stack.enter_context(_rotation(plan.rotate_bytes))
+        parent = MEMORY_FOLDER if os.access(MEMORY_FOLDER, os.W_OK) else None
+        folder = Path(tempfile.mkdtemp(prefix="tallystick-", dir=parent))
+        stack.callback(shutil.rmtree, folder)
+        world = World(
+            random=Random(f"run {plan.mode} {plan.seed}"),
+            ground=ground(plan.validators, is_real=is_real),
+            folder=folder,
+            weather=plan.weather,
+            is_real=is_real,
+        )
+        world.crash_rate = plan.crash_rate
+        world.restart_ms_max = plan.restart_ms_max
+        stack.enter_context(world.files.installed())
+        runner = Runner(plan, world)
+        stack.callback(runner.close)
+        try:
+            return runner.run()
+        except Exception as error:
+            error.add_note(f"reproduce: {reproduce(plan)}")
+            raise
+
+
+def run_seed(seed: int, mode: Mode = "safety", *, is_real: bool = False) -> Result:
+    """Draw the plan of a seed and carry it out."""
+    return run_plan(make_plan(seed, mode), is_real=is_real)
+
+
+def reproduce(plan: Plan) -> str:
+    """The command that repeats a run."""
+    return f"python -m tests.simulation.run --mode {plan.mode} --first {plan.seed} --seeds 1"
+
+
+@contextmanager
+def _rotation(size_bytes: int) -> Iterator[None]:
+    """Write-ahead logs are rotated beyond this size."""
+    real = driver_module.WAL_ROTATE_BYTES
+    driver_module.WAL_ROTATE_BYTES = size_bytes
     try:
-        world.run()
-    except Exception as error:
-        error.add_note(f"reproduce: python -m tests.simulation.simulator {seed}")
-        raise
-    return world
-
-
-if __name__ == "__main__":
-    for argument in sys.argv[1:]:
-        finished = run(int(argument))
-        print(argument, finished.digest.hexdigest()[:16], finished.steps, finished.crashes)
+        yield
+    finally:
+        driver_module.WAL_ROTATE_BYTES = real
