@@ -49,7 +49,6 @@ class Gatherer:
         clock: Clock,
         workers: Workers,
         data_dir: Path,
-        engine: str,
         certificate_expires_ms: int,
     ) -> None:
         self._driver = driver
@@ -57,7 +56,6 @@ class Gatherer:
         self._clock = clock
         self._workers = workers
         self._data_dir = data_dir
-        self._engine = engine
         self._certificate_expires_ms = certificate_expires_ms
         self._expiries_ms: dict[bytes, int | None] = {}
         self._started_ms = clock.now().mono_ms
@@ -132,7 +130,6 @@ class Gatherer:
     def _read_disk(self) -> DiskFacts:
         return read_disk(
             self._data_dir,
-            engine=self._engine,
             sync_ms=self._driver.sync_took_ms,
             name="[node] data_dir",
         )

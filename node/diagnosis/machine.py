@@ -30,7 +30,6 @@ class FileSystem(Protocol):
 def read_disk(
     data_dir: Path,
     *,
-    engine: str,
     sync_ms: int | None,
     statvfs: Callable[[Path], FileSystem] = os.statvfs,
     name: str = "",
@@ -45,10 +44,18 @@ def read_disk(
         free_bytes=found.f_bavail * found.f_frsize,
         total_bytes=found.f_blocks * found.f_frsize,
         sync_ms=sync_ms,
-        engine=engine,
+        engine=read_engine(data_dir),
         store_bytes=size_folder(data_dir / "store"),
         votes_bytes=size_folder(data_dir / "wal"),
     )
+
+
+def read_engine(data_dir: Path) -> str:
+    """The storage engine that made the store, or an empty text."""
+    try:
+        return (data_dir / "store" / "ENGINE").read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def size_folder(path: Path) -> int:

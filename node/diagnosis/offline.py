@@ -11,21 +11,23 @@ is wrong is left out:
 import fcntl
 import os
 import socket
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from contracts.lookup import find_member, read_pending, read_validators
 from ledger.errors import LedgerError
-from ledger.genesis import Genesis, hash_genesis
+from ledger.genesis import Genesis, genesis_state, hash_genesis
 from ledger.log import Log
-from ledger.registry import VALIDATOR_LISTS, Validator
-from ledger.state import VALIDATORS_KEY
+from ledger.registry import Validator
+from ledger.state import MapState, StateReader
 from ledger.storage import open_store
 from node.activation import STORE, WAL, verify_activation
 from node.config import Address, Config, read_config
 from node.diagnosis.machine import read_disk, read_expiry_ms
 from node.diagnosis.rules import Finding, Severity, judge_certificate, judge_disk, worst
+from node.engine.epochs import pinned_peers
 from node.errors import InvalidConfig, StartRefused
 from node.simplex.errors import CorruptWal
 from node.simplex.wal import decode_segment
@@ -36,9 +38,17 @@ LOCK = "lock"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """What the stored log says: the validators in force and the time of the tip (0: genesis)."""
+    """What the stored log says, or the genesis where there is none yet; the time of the tip.
 
+    `validators` are those in force, `following` those decided to come next. `unknown` and `missing`
+    are members in `[peers.addresses]` that should not, or should, be there.
+    """
+
+    is_member: bool
     validators: tuple[Validator, ...]
+    following: tuple[Validator, ...]
+    unknown: tuple[str, ...]
+    missing: tuple[str, ...]
     tip_time_ms: int
 
 
@@ -52,6 +62,10 @@ def diagnose_offline(config_path: Path, *, wall_ms: int) -> tuple[Finding, ...]:
 
 def _fault(code: str, **values: str | int) -> Finding:
     return Finding(code=code, severity=Severity.FAULT, values=values)
+
+
+def _warning(code: str, **values: str | int) -> Finding:
+    return Finding(code=code, severity=Severity.WARNING, values=values)
 
 
 def _check(config_path: Path, wall_ms: int) -> Iterator[Finding]:
@@ -74,24 +88,23 @@ def _check(config_path: Path, wall_ms: int) -> Iterator[Finding]:
         expires_ms = read_expiry_ms(identity.certificate)
         yield from judge_certificate(identity.member, expires_ms, wall_ms, whose="own")
     data_dir = config.path("node", "data_dir")
-    stored = None
+    stored: Stored | None = None
     if not data_dir.is_dir():
         yield Finding(code="data-missing", severity=Severity.OK, values={"path": str(data_dir)})
     else:
-        yield from judge_disk(read_disk(data_dir, engine="", sync_ms=None))  # 4
+        yield from judge_disk(read_disk(data_dir, sync_ms=None))  # 4
         if is_locked(data_dir / LOCK):  # 5
-            yield Finding(
-                code="node-running", severity=Severity.WARNING, values={"path": str(data_dir)}
-            )
+            yield _warning("node-running", path=str(data_dir))
             return
         yield from _check_activation(data_dir, genesis, identity)  # 6
         yield from _check_votes(data_dir / WAL)
         stored = yield from _check_store(config, data_dir / STORE, genesis)
-    validators = genesis.validators if stored is None else stored.validators
+    founded = _look(MapState(genesis_state(genesis)), config, tip_time_ms=genesis.time_ms)
+    place = stored or founded
     if identity is not None:
-        yield from _check_listing(identity, validators)  # 7
-    yield from _check_addresses(config, validators)  # 8
-    yield from judge_clock(genesis, stored, wall_ms)  # 9
+        yield from judge_listing(identity, place)  # 7
+    yield from _check_addresses(config, place)  # 8
+    yield from judge_clock(genesis, place.tip_time_ms, wall_ms)  # 9
 
 
 def is_locked(path: Path) -> bool:
@@ -144,11 +157,9 @@ def _check_store(
         return None
     try:
         log = Log(store, genesis)
-        value = log.get(VALIDATORS_KEY)
-        validators = genesis.validators if value is None else VALIDATOR_LISTS.decode(value)
         if log.tree_size:
             log.read_entry(log.tree_size - 1)
-        return Stored(validators=validators, tip_time_ms=log.tip.time_ms)
+        return _look(log, config, tip_time_ms=log.tip.time_ms)
     except LedgerError as error:
         yield _fault("store-damaged", reason=str(error))
         return None
@@ -156,28 +167,43 @@ def _check_store(
         store.close()
 
 
-def _check_listing(identity: Identity, validators: Sequence[Validator]) -> Iterator[Finding]:
+def _look(state: StateReader, config: Config, *, tip_time_ms: int) -> Stored:
+    """What a state says of this node and its peers."""
+    member, addresses = config["node", "member"], config["peers", "addresses"]
+    pending = read_pending(state)
+    peers = pinned_peers(state, member, addresses)
+    return Stored(
+        is_member=find_member(state, member) is not None,
+        validators=read_validators(state),
+        following=() if pending is None else pending.validators,
+        unknown=tuple(name for name in sorted(addresses) if find_member(state, name) is None),
+        missing=tuple(peer.member for peer in peers if peer.address is None),
+        tip_time_ms=tip_time_ms,
+    )
+
+
+def judge_listing(identity: Identity, place: Stored) -> Iterator[Finding]:
+    """Whether the keys of this node are those on the ledger, and what they make it."""
+    member = identity.member
     try:
-        if check_listed(identity, validators) is None:
-            yield Finding(
-                code="standing-observer",
-                severity=Severity.WARNING,
-                values={"member": identity.member},
-            )
+        listed = check_listed(identity, place.validators + place.following)
     except StartRefused as error:
         yield _fault("listing-invalid", reason=f"{error.reason}. {error.advice}")
+        return
+    if not place.is_member:
+        yield _fault("listing-invalid", reason=f"{member} is not a member of this network")
+    elif listed is None:
+        yield _warning("standing-observer", member=member)
+    elif listed not in place.validators:
+        yield _warning("standing-joining", member=member)
 
 
-def _check_addresses(config: Config, validators: Sequence[Validator]) -> Iterator[Finding]:
-    me, addresses = config["node", "member"], config["peers", "addresses"]
-    members = [validator.member for validator in validators]
-    unknown = sorted(addresses.keys() - {*members, me})
-    missing = [member for member in members if member not in addresses and member != me]
-    if unknown or missing:
+def _check_addresses(config: Config, place: Stored) -> Iterator[Finding]:
+    if place.unknown or place.missing:
         yield _fault(
             "peers-incomplete",
-            unknown=", ".join(unknown) or "-",
-            missing=", ".join(missing) or "-",
+            unknown=", ".join(place.unknown) or "-",
+            missing=", ".join(place.missing) or "-",
         )
     for section in ("peers", "api", "metrics"):
         address = config[section, "listen"]
@@ -203,14 +229,14 @@ def _why_not_free(address: Address) -> str:
     return ""
 
 
-def judge_clock(genesis: Genesis, stored: Stored | None, wall_ms: int) -> Iterator[Finding]:
+def judge_clock(genesis: Genesis, tip_time_ms: int, wall_ms: int) -> Iterator[Finding]:
     """A clock that is before what has happened already is wrong."""
     precision_ms = genesis.parameters.precision_ms
     now = _date(wall_ms)
     if wall_ms + precision_ms < genesis.time_ms:
         yield _fault("clock-before-genesis", now=now, genesis=_date(genesis.time_ms))
-    elif stored is not None and wall_ms + precision_ms < stored.tip_time_ms:
-        yield _fault("clock-before-tip", now=now, tip=_date(stored.tip_time_ms))
+    elif wall_ms + precision_ms < tip_time_ms:
+        yield _fault("clock-before-tip", now=now, tip=_date(tip_time_ms))
 
 
 def _date(time_ms: int) -> str:

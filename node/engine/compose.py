@@ -178,7 +178,6 @@ def compose(
         clock=clock,
         workers=workers,
         data_dir=config.path("node", "data_dir"),
-        engine=config["node", "storage"],
         certificate_expires_ms=read_expiry_ms(identity.certificate),
     )
     node = Node(

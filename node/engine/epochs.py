@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from contracts.lookup import find_epoch, find_reachable, read_epoch, read_pending
 from ledger.genesis import Genesis, hash_genesis
-from ledger.log import Log
 from ledger.registry import Validator
+from ledger.state import StateReader
 from node.chain import Chain
 from node.config import Address
 from node.peers.links import Peer
@@ -62,7 +62,7 @@ def sealed_meta(epoch: int) -> bytes:
     return f"sealed/{epoch}".encode()
 
 
-def pinned_peers(log: Log, member: str, addresses: Mapping[str, Address]) -> list[Peer]:
+def pinned_peers(log: StateReader, member: str, addresses: Mapping[str, Address]) -> list[Peer]:
     """Whom a node of `member` speaks with: validators in force, decided next, and those before.
 
     Those before may still need what ended their epoch. An address of the configuration is preferred
@@ -91,7 +91,7 @@ def pinned_peers(log: Log, member: str, addresses: Mapping[str, Address]) -> lis
     ]
 
 
-def _ledger_address(log: Log, member: str) -> Address | None:
+def _ledger_address(log: StateReader, member: str) -> Address | None:
     reachable = find_reachable(log, member)
     if reachable is None:
         return None

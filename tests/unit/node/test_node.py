@@ -62,7 +62,6 @@ def with_node(folder: Path, test: Callable[[Node, Bench], Awaitable[None]], **li
                     clock=mine.clock,
                     workers=Threads(workers),
                     data_dir=folder,
-                    engine="auto",
                     certificate_expires_ms=2_000_000_000_000,
                 ),
             )

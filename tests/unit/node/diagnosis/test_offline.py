@@ -6,19 +6,21 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from ledger.genesis import Genesis, decode_genesis_json, encode_genesis_json, hash_genesis
 from ledger.log import Log
-from ledger.storage import open_store
+from ledger.registry import Validator
+from ledger.storage import ENGINES, open_store
 from node.activation import STORE, WAL, activate
 from node.config import read_config
 from node.diagnosis.machine import read_disk, read_expiry_ms, size_folder
-from node.diagnosis.offline import LOCK, Stored, diagnose_offline, judge_clock
+from node.diagnosis.offline import LOCK, Stored, diagnose_offline, judge_clock, judge_listing
 from node.diagnosis.rules import DAY_MS, MIB, Severity, judge_certificate, judge_disk
 from node.diagnosis.words import catalogue, describe
 from node.simplex.wal import MAGIC
@@ -179,10 +181,26 @@ def test_a_clock_before_the_founding(place: Place) -> None:
     assert place.codes(NOW_MS - 2 * DAY_MS) == {"clock-before-genesis"}
 
 
+def test_a_node_whose_list_comes_next_or_is_gone(place: Place) -> None:
+    identity = read_identity(read_config(place.config_path), place.genesis)
+    first, *others = place.genesis.validators
+    for stored, codes in (
+        (stored_with(place.genesis.validators), []),
+        (stored_with(others, following=(first,)), ["standing-joining"]),
+        (stored_with(others), ["standing-observer"]),
+        (stored_with(others, is_member=False), ["listing-invalid"]),
+    ):
+        assert [finding.code for finding in judge_listing(identity, stored)] == codes
+
+
+def stored_with(validators: Iterable[Validator], **changed: Any) -> Stored:
+    fields: dict[str, Any] = {"is_member": True, "following": (), "unknown": (), "missing": ()}
+    return Stored(validators=tuple(validators), tip_time_ms=0, **{**fields, **changed})
+
+
 def test_a_clock_before_the_tip(place: Place) -> None:
     # The tip of an empty log has the time of the genesis: a store of the future, then.
-    stored = Stored(validators=place.genesis.validators, tip_time_ms=NOW_MS + DAY_MS)
-    found = list(judge_clock(place.genesis, stored, NOW_MS))
+    found = list(judge_clock(place.genesis, NOW_MS + DAY_MS, NOW_MS))
     assert [finding.code for finding in found] == ["clock-before-tip"]
 
 
@@ -204,7 +222,8 @@ def test_the_disk_as_the_system_describes_it(place: Place, free_mb: int, code: s
         assert path == place.data
         return SimpleNamespace(f_bavail=free_mb * 256, f_blocks=100_000 * 256, f_frsize=4_096)
 
-    disk = read_disk(place.data, engine="leveldb", sync_ms=1, statvfs=statvfs)
+    disk = read_disk(place.data, sync_ms=1, statvfs=statvfs)
+    assert disk.engine in ENGINES
     assert (disk.free_bytes, disk.total_bytes) == (free_mb * MIB, 100_000 * MIB)
     assert disk.store_bytes == size_folder(place.data / STORE) > 0
     assert [finding.code for finding in judge_disk(disk)] == ([code] if code else [])
