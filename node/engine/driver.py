@@ -22,6 +22,7 @@ from contracts.admission import check_event
 from contracts.errors import RefusedEvent
 from ledger.errors import LedgerError
 from ledger.events import Event, parse_event
+from node.api.quota import RateQuota
 from node.chain import Chain
 from node.engine.cosign import CHECKPOINT_META, STATE_META, Committee, Cosigner, Line
 from node.engine.duties import Duties
@@ -68,6 +69,7 @@ STATUS_INTERVAL_MS = 5_000
 WAKE_MIN_MS = 200
 WAL_ROTATE_BYTES = 64 * 1024 * 1024
 OTHER_EPOCH_REPLY_MS = 500
+PROOFS_PER_S = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +132,7 @@ class Driver:
         self._tasks: dict[asyncio.Task[None], None] = {}  # in order of their start
         self._replied_ms: dict[str, int] = {}
         self._asked_proof = 0
+        self._proof_answers = RateQuota(rate_per_s=PROOFS_PER_S, burst=2 * PROOFS_PER_S)
         self.sync = Sync(host=self, transport=transport, clock=clock, workers=workers)
 
     @property
@@ -393,7 +396,10 @@ class Driver:
             self._transport.send(peer, Channel.BULK, frame)
 
     def _answer_proof(self, peer: str, content: bytes) -> None:
-        proof = self.archive.proof(int.from_bytes(content, "big")) if len(content) == 8 else None
+        if len(content) != 8:
+            raise InvalidMessage("an epoch has 8 bytes")
+        is_too_fast = self._proof_answers.take(peer, 1, self._clock.now().mono_ms) > 0
+        proof = None if is_too_fast else self.archive.proof(int.from_bytes(content, "big"))
         if proof is None:
             self.send_tip(peer)
         else:

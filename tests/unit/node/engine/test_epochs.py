@@ -1,5 +1,6 @@
 """Epochs at run time: joining, leaving, following, and a crash at every instant of the switch."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,20 @@ from ledger.events import Event
 from ledger.keys import SecretKey
 from ledger.quorum.epochs import EPOCH_PROOFS, EpochChain
 from ledger.quorum.governance import AddValidator, prove_possession
-from node.engine.driver import Driver
-from node.peers.wire import FrameType
+from node.engine.driver import PROOFS_PER_S, Driver
+from node.peers.wire import FrameType, encode_frame
 from node.simplex.core import Simplex
 from node.simplex.errors import ConflictingVote
-from node.simplex.messages import signed_vote
-from node.simplex.types import Block, FloorRecord, Kind, Subject
+from node.simplex.messages import decode_message, encode_message, signed_vote
+from node.simplex.types import (
+    Block,
+    Certificate,
+    FloorRecord,
+    Frontier,
+    Kind,
+    Status,
+    Subject,
+)
 from node.simplex.wal import Wal
 from tests.builders import (
     NETWORK,
@@ -221,6 +230,7 @@ def test_a_member_takes_a_new_key_by_leaving_and_joining_at_once(tmp_path: Path)
         site.crash()
         site.consensus = NEW_KEY
         site.start()
+        assert site.engine.epochs.me is None, "the list in force has the old key"
         await network.until(lambda: is_in_epoch(network, 1))
         assert site.engine.epochs.me == sorted(VALIDATORS).index(member)
         network.sites[VALIDATORS[0]].crash()
@@ -258,6 +268,85 @@ def test_a_proof_that_a_node_lacks_is_got_from_a_peer(tmp_path: Path) -> None:
         )
         await join(network)
         await network.until(lambda: network.sites[lacking].engine.archive.proof(0) is not None)
+
+    play(tmp_path, VALIDATORS, test)
+
+
+def test_proofs_are_given_no_faster_than_they_can_be_of_use(tmp_path: Path) -> None:
+    async def test(network: Network) -> None:
+        await join(network)
+        await network.until(lambda: has_proofs(network, 1))
+        given: list[bytes] = []
+        asked, asking = network.sites[VALIDATORS[0]].engine, VALIDATORS[1]
+
+        def counting(sender: str, to: str, frame: bytes) -> bool:
+            if (sender, to, frame[0]) == (VALIDATORS[0], asking, FrameType.EPOCH):
+                given.append(frame)
+            return False
+
+        network.dropped = counting
+        for _ in range(10 * PROOFS_PER_S):
+            asked.on_frame(asking, encode_frame(FrameType.EPOCH_WANTED, bytes(8)))
+        await asyncio.sleep(0.1)
+        assert len(given) == 2 * PROOFS_PER_S
+        assert given[0][1:] == asked.archive.proof(0)
+
+    play(tmp_path, VALIDATORS, test)
+
+
+def test_a_peer_that_comes_back_gets_the_newest_line(tmp_path: Path) -> None:
+    """All is quiet, so no later tree would ever get its quorum at that peer."""
+
+    async def test(network: Network) -> None:
+        late = network.sites[VALIDATORS[1]]
+        network.dropped = lambda sender, to, frame: (
+            to == late.member and frame[0] == FrameType.COSIGNATURE
+        )
+        await network.record(request(label="the last"))
+        await asyncio.sleep(1)
+        log, cosigner = late.engine.chain.log, late.engine.cosigner
+        assert cosigner.checkpoint_size < log.tree_size
+        network.dropped = lambda sender, to, frame: False
+        network.cut.append(late.member)
+        network.connect(late.member)
+        await asyncio.sleep(1)
+        assert cosigner.checkpoint_size == log.tree_size
+
+    play(tmp_path, VALIDATORS, test)
+
+
+# --- messages of other epochs --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("epoch", [0, 2])
+def test_a_peer_in_another_epoch_is_told_where_we_are(tmp_path: Path, epoch: int) -> None:
+    """Once in a while: it cannot make us busy."""
+
+    async def test(network: Network) -> None:
+        await join(network)
+        engine, peer = network.sites[VALIDATORS[0]].engine, VALIDATORS[1]
+        told: list[bytes] = []
+
+        def telling(sender: str, to: str, frame: bytes) -> bool:
+            if (sender, to) == (VALIDATORS[0], peer):
+                told.append(frame)
+            return False
+
+        await asyncio.sleep(1)
+        network.dropped = telling
+        message = encode_message(Frontier(epoch=epoch, certificates=(), votes=()))
+        for _ in range(5):
+            engine.on_frame(peer, encode_frame(FrameType.CONSENSUS, message))
+        await asyncio.sleep(0.1)
+        assert [frame[0] for frame in told] == [FrameType.CONSENSUS, FrameType.TIP]
+        answer = decode_message(told[0][1:])
+        if epoch == 0:
+            assert isinstance(answer, Certificate)
+            assert answer.subject.kind is Kind.FINALIZE
+            assert answer.subject.block_hash == engine.epochs.current.genesis_hash
+        else:
+            assert isinstance(answer, Status)
+            assert answer.epoch == 1
 
     play(tmp_path, VALIDATORS, test)
 
