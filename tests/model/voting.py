@@ -183,9 +183,11 @@ class Model:
         return tuple(min(one, other))
 
     def moves(self, state: State) -> Iterator[tuple[int, str, int]]:
-        """(place of the validator, what it does, its number afterwards)."""
+        """(place of the validator, what it does, its number afterwards); of equal ones, one."""
         certified = self.certified(state)
         for at, number in enumerate(state):
+            if at and number == state[at - 1]:
+                continue
             key = (number, certified)
             found = self._moves.get(key)
             if found is None:

@@ -28,6 +28,7 @@ from node.simplex.proposals import parse_block
 from node.simplex.types import (
     BlockRecord,
     Certificate,
+    CertificateRecord,
     DataArrived,
     Evidence,
     FloorRecord,
@@ -276,13 +277,11 @@ def test_a_block_that_is_no_seal_is_no_reproposal() -> None:
         assert (parse_block(proposal, bench.application) is not None) is is_readable
 
 
-def test_a_justification_of_another_epoch_is_nothing() -> None:
-    bench = Bench(me=3)
-    other = certify(subject_of(X, view=1, epoch=2), signers=(0, 1, 2))
-    block = make_block(view=2, proposer=1)
-    bench.receive(bench.propose(block, other))
-    assert bench.core.current_view == 1
-    assert bench.own_votes() == []
+def test_a_logged_certificate_of_another_epoch_is_nothing() -> None:
+    old = certify(subject_of(X, view=9, epoch=0), signers=(0, 2, 3))
+    for certificate, view in ((old, 1), (certify(subject_of(X, view=9), signers=(0, 2, 3)), 10)):
+        bench = Bench(me=1, records=[CertificateRecord(certificate=certificate)])
+        assert bench.core.current_view == view
 
 
 def test_r6_a_finalize_may_come_two_views_late() -> None:
