@@ -44,7 +44,8 @@ from node.simplex.types import (
 )
 from tests.simulation.world import HonestSite, Observer, World
 
-CONSENSUS, COSIGNATURE = 1, 2  # types of frames
+CONSENSUS, COSIGNATURE, TIP = 1, 2, 3  # types of frames
+STATUS = b"\x01\x05"  # a consensus message of this type
 NOTARIZE, NULLIFY, FINALIZE = 1, 2, 3
 DOMAIN = b"tallystick/simplex/v1\0"
 
@@ -136,20 +137,16 @@ class Checker(Observer):
     # --- votes --------------------------------------------------------------------------------
 
     def sent(self, sender: str, receivers: tuple[str, ...], frame: bytes) -> None:
+        is_sign_of_life = frame[0] == TIP or frame[:2] == STATUS
+        if receivers and not is_sign_of_life:
+            self.chatter_us = self._world.loop.now_us
         if frame[0] == CONSENSUS:
             content = frame[1:]
-            if content[0] != 5:
-                self.chatter_us = self._world.loop.now_us
             if (sender, content) not in self._seen:
                 self._seen.add((sender, content))
                 self._see_message(sender, content)
-            return
-        if frame[0] == COSIGNATURE:
-            if sender not in self._faulty:
-                self._see_line(sender, frame[9:])
-            return
-        if frame[0] != 3:
-            self.chatter_us = self._world.loop.now_us
+        elif frame[0] == COSIGNATURE and sender not in self._faulty:
+            self._see_line(sender, frame[9:])
 
     def _see_message(self, sender: str, content: bytes) -> None:
         is_honest = sender not in self._faulty
@@ -373,7 +370,6 @@ class Checker(Observer):
         if key in self._known:
             return
         self._known[key] = True
-        self.chatter_us = self._world.loop.now_us
         epoch = self._epoch_of_tree(size)
         require(epoch is not None, "{} cosigns a tree of {} that is not final", sender, size)
         assert epoch is not None
