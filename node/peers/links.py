@@ -42,6 +42,9 @@ LASTING_S = 5.0
 # TCP, TLS and HTTP take three round trips, and TCP repeats its first packet after 1 and 3 s.
 DIAL_S_MAX = 4.0
 HANG_UP_S_MAX = 0.5
+# A lost connection is replaced once; those of two machines with one key, again and again.
+REPLACED_MAX = 5
+REPLACED_WINDOW_S = 30.0
 HEARTBEAT_S = 15.0
 
 
@@ -138,6 +141,7 @@ class Links:
         self._heard_ms: dict[str, int] = {}
         self._accepted: dict[tuple[str, Channel], web.WebSocketResponse] = {}
         self._transports: dict[tuple[str, Channel], asyncio.Transport] = {}
+        self._replaced_s: dict[str, deque[float]] = {}
         self._runner: web.AppRunner | None = None
         self._session: aiohttp.ClientSession | None = None
         self._failed: asyncio.Future[None] | None = None
@@ -392,7 +396,21 @@ class Links:
         former = self._transports.get(place)
         self._accepted[place], self._transports[place] = socket, transport
         if former is not None:
+            if not former.is_closing():
+                self._note_replaced(place[0])
             former.abort()
+
+    def _note_replaced(self, peer: str) -> None:
+        """Warn of a peer whose live connections are replaced too often."""
+        times_s = self._replaced_s.setdefault(peer, deque(maxlen=REPLACED_MAX))
+        times_s.append(asyncio.get_running_loop().time())
+        if len(times_s) == REPLACED_MAX and times_s[-1] - times_s[0] < REPLACED_WINDOW_S:
+            LOG.warning(
+                "two nodes seem to use one key",
+                peer=peer,
+                advice="stop the node of this member that was not meant to run",
+            )
+            times_s.clear()
 
     def _identify(self, request: web.Request) -> str | None:
         """Member of the client's certificate, by exact equality with the pinned one."""

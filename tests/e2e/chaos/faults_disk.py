@@ -181,8 +181,12 @@ async def copy_directory(world: World) -> None:
             twin.terminate()
         _, said = await twin.communicate()
     shutil.rmtree(copy)
-    if b"Traceback" in said:
-        raise Violation(f"the copy of {victim} said:\n{said.decode(errors='replace')}")
+    text = said.decode(errors="replace")
+    if "Traceback" in text or '"node started"' not in text:
+        raise Violation(f"the copy of {victim} said:\n{text}")
+    witnesses = (world.local.node_directory(each) / "node.log" for each in world.others(victim))
+    if not any("two nodes seem to use one key" in path.read_text() for path in witnesses):
+        raise Violation(f"no node noticed that {victim} ran twice")
 
 
 async def _start_twin(world: World, victim: str, copy: Path) -> asyncio.subprocess.Process:

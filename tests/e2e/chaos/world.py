@@ -198,7 +198,7 @@ class World:
         return await self.get(member, "/v1/status")
 
     async def epoch(self) -> int:
-        return max([int((await self.status(member))["epoch"]) for member in self.everyone])
+        return max([await self._find_epoch(member) for member in self.everyone])
 
     async def wait_epoch(self, epoch: int, timeout_s: float) -> None:
         """Return when every node is in the epoch or a later one."""

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from node.config import Address
 from node.errors import StartRefused
 from node.peers import links as links_module
-from node.peers.links import CONSENSUS_FRAMES_MAX, PATHS, Channel, Links, Peer
+from node.peers.links import CONSENSUS_FRAMES_MAX, PATHS, REPLACED_MAX, Channel, Links, Peer
 from tools.founding import make_certificate
 from tools.localnet import free_ports
 from tools.wan import Line, Way
@@ -177,10 +178,10 @@ def test_a_dead_line_is_given_up_and_dialled_anew(
         async with running(first, b.links(a)):
             assert await a.connected.get() == "b"
             there.cut()
-            while first.is_connected("b"):
+            # Both connections, although only one of them is asked for answers so often.
+            while any(each.is_connected for each in first._outgoing.values()):
                 first.send("b", Channel.BULK, bytes(1_000))
                 await asyncio.sleep(0.01)
-            assert not any(each.is_connected for each in first._outgoing.values())
             there.heal()
             assert await a.connected.get() == "b"
             first.send("b", Channel.CONSENSUS, b"vote")
@@ -414,5 +415,39 @@ def test_both_certificates_of_a_peer_that_changes_its_own_are_let_in(tmp_path: P
             for certificate in (b, renewed):
                 assert await knock(a, certificate) == 101
         assert not first.is_connected("b")
+
+    run(test)
+
+
+def test_two_nodes_with_one_key_are_noticed(tmp_path: Path) -> None:
+    async def test() -> None:
+        a, b = sites(tmp_path)
+        context = shows(b)
+        url = f"https://{a.address}{PATHS[Channel.CONSENSUS]}"
+        async with running(a.links(b)), aiohttp.ClientSession() as session:
+            for _ in range(REPLACED_MAX):
+                await (await session.ws_connect(url, ssl=context)).send_bytes(b"frame")
+                await a.frames.get()
+            with structlog.testing.capture_logs() as logs:
+                await (await session.ws_connect(url, ssl=context)).send_bytes(b"frame")
+                await a.frames.get()
+            warned = [each["peer"] for each in logs if each["log_level"] == "warning"]
+            assert warned == ["b"]
+
+    run(test)
+
+
+def test_a_peer_that_comes_back_is_no_second_node(tmp_path: Path) -> None:
+    async def test() -> None:
+        a, b = sites(tmp_path)
+        context = shows(b)
+        url = f"https://{a.address}{PATHS[Channel.CONSENSUS]}"
+        async with running(a.links(b)), aiohttp.ClientSession() as session:
+            with structlog.testing.capture_logs() as logs:
+                for _ in range(2 * REPLACED_MAX):
+                    async with session.ws_connect(url, ssl=context) as socket:
+                        await socket.send_bytes(b"frame")
+                        await a.frames.get()
+            assert not [each for each in logs if each["log_level"] == "warning"]
 
     run(test)
