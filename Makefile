@@ -17,12 +17,12 @@ STAMP_TEST := $(VENV)/.installed-test-$(SUM)
 PIP        := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types bench sim chaos clean
+.PHONY: help setup demo test lint types bench sim mutants chaos clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo "Variables: PYTHON (3.11 to 3.14), ARGS (passed on), WORKERS (of test), MINUTES and SEED"
-	@echo "           (of chaos), SEEDS, FIRST and MODE (of sim: safety, liveness or epochs)"
+	@echo "Variables: PYTHON (3.11 to 3.14), ARGS (passed on), WORKERS (of test, mutants), MINUTES"
+	@echo "           and SEED (of chaos), SEEDS, FIRST, MODE (of sim: safety, liveness or epochs)"
 
 setup: $(STAMP) ## install into .venv
 
@@ -44,6 +44,9 @@ bench: $(STAMP) ## measure throughput and latency of a local network
 
 sim: $(STAMP_TEST) ## simulate whole networks under faults: SEEDS runs from FIRST on in a MODE
 	@$(BIN)/python -m tests.simulation.run --seeds $(SEEDS) --first $(FIRST) --mode $(MODE) $(ARGS)
+
+mutants: $(STAMP_TEST) ## break the code in one place at a time and see a test fail; ARGS picks
+	@$(BIN)/python -m tests.mutation.run --workers $(WORKERS) $(ARGS)
 
 chaos: $(STAMP_TEST) ## break a network of real nodes for MINUTES; SEED repeats a run
 	@$(BIN)/python -m tests.e2e.chaos.run --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)

@@ -85,6 +85,10 @@ TARGET_WORDS = {
         "故障下的共识仿真，SEEDS 指定种子",
         "simulate consensus under faults; SEEDS names seeds",
     ),
+    "mutants": (
+        "逐处改错生产代码并确认有测试失败，ARGS 选择其中几处",
+        "break the code in one place at a time and see a test fail; ARGS picks some",
+    ),
     "chaos": (
         "对真实节点反复注入故障；MINUTES 为时长，SEED 可重现",
         "break a network of real nodes for MINUTES; SEED repeats a run",
