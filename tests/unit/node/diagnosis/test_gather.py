@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from ledger.events import Event
 from node.diagnosis.facts import Facts, Standing
-from node.diagnosis.gather import Gatherer
+from node.diagnosis.gather import DISK_MS, Gatherer
 from node.diagnosis.rules import diagnose
 from node.engine.ports import Threads
 from node.peers.software import Software, own_software
@@ -203,6 +204,19 @@ def test_a_pending_change_and_what_it_makes_of_a_node(tmp_path: Path) -> None:
         for member, standing in ((OTHERS[2], Standing.REMOVED), ("nobody", Standing.OBSERVER)):
             epochs.member, epochs.me = member, None
             assert node.facts().standing is standing
+
+    with_node(tmp_path, test)
+
+
+def test_the_disk_is_looked_at_now_and_then(tmp_path: Path) -> None:
+    def test(node: Watched) -> None:
+        before = node.facts().disk
+        (tmp_path / "wal" / "more").write_bytes(bytes(5_000))
+        node.mine.driver.sync_took_ms = 9
+        node.mine.clock.mono_ms += DISK_MS - 1
+        assert node.facts().disk == replace(before, sync_ms=9)
+        node.mine.clock.mono_ms += 1
+        assert node.facts().disk.votes_bytes == before.votes_bytes + 5_000
 
     with_node(tmp_path, test)
 
