@@ -102,7 +102,7 @@ def _check(config_path: Path, wall_ms: int) -> Iterator[Finding]:
     founded = _look(MapState(genesis_state(genesis)), config, tip_time_ms=genesis.time_ms)
     place = stored or founded
     if identity is not None:
-        yield from judge_listing(identity, place)  # 7
+        yield from judge_listing(identity, place, is_new=stored is None)  # 7
     yield from _check_addresses(config, place)  # 8
     yield from judge_clock(genesis, place.tip_time_ms, wall_ms)  # 9
 
@@ -182,8 +182,11 @@ def _look(state: StateReader, config: Config, *, tip_time_ms: int) -> Stored:
     )
 
 
-def judge_listing(identity: Identity, place: Stored) -> Iterator[Finding]:
-    """Whether the keys of this node are those on the ledger, and what they make it."""
+def judge_listing(identity: Identity, place: Stored, *, is_new: bool) -> Iterator[Finding]:
+    """Whether the keys of this node are those on the ledger, and what they make it.
+
+    A new node has no log yet: it may have been voted in since the genesis.
+    """
     member = identity.member
     try:
         listed = check_listed(identity, place.validators + place.following)
@@ -192,9 +195,9 @@ def judge_listing(identity: Identity, place: Stored) -> Iterator[Finding]:
         return
     if not place.is_member:
         yield _fault("listing-invalid", reason=f"{member} is not a member of this network")
-    elif listed is None:
+    elif listed is None and not is_new:
         yield _warning("standing-observer", member=member)
-    elif listed not in place.validators:
+    elif listed is not None and listed not in place.validators:
         yield _warning("standing-joining", member=member)
 
 

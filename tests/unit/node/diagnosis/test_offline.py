@@ -190,7 +190,9 @@ def test_a_node_whose_list_comes_next_or_is_gone(place: Place) -> None:
         (stored_with(others), ["standing-observer"]),
         (stored_with(others, is_member=False), ["listing-invalid"]),
     ):
-        assert [finding.code for finding in judge_listing(identity, stored)] == codes
+        found = judge_listing(identity, stored, is_new=False)
+        assert [finding.code for finding in found] == codes
+    assert list(judge_listing(identity, stored_with(others), is_new=True)) == []
 
 
 def stored_with(validators: Iterable[Validator], **changed: Any) -> Stored:
