@@ -1,9 +1,9 @@
 """Nodes are killed and come back: what was final stays, what was acknowledged is there once.
 
-Every test has a network of its own, because processes come and go in it.
+Every test has a network of its own, because processes come and go in it. Kills of all nodes, of the
+leader, and while starting are among the faults of `tests.e2e.chaos`.
 """
 
-import http.client
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -49,7 +49,7 @@ def check_agreement(net: Net, acknowledged: list[Event]) -> None:
     assert len(roots) == 1
 
 
-@pytest.mark.parametrize("place", range(4))
+@pytest.mark.parametrize("place", [0, 3])
 def test_a_killed_node_comes_back_and_agrees(net: Net, place: int) -> None:
     victim = net.members[place]
     through = next(member for member in net.members if member != victim)
@@ -81,31 +81,6 @@ def test_events_accepted_by_a_node_that_dies_are_not_lost(net: Net) -> None:
     net.local.start([OWNER])
     net.local.wait_ready([OWNER])
     check_agreement(net, events)
-
-
-def test_all_four_killed_at_once_lose_nothing_final(net: Net) -> None:
-    with ThreadPoolExecutor(1) as pool:
-        finals: list[Event] = []
-
-        def load() -> None:
-            while True:
-                events = [net.request() for _ in range(25)]
-                results = net.submit_batch(events)
-                final = [each["state"] == "final" for each in results]
-                finals.extend(event for event, done in zip(events, final, strict=True) if done)
-
-        under_load = pool.submit(load)
-        net.wait_height(ASKER, 10)
-        for member in net.members:
-            net.local.kill(member)
-        # The client sees its connection break, nothing else.
-        assert isinstance(under_load.exception(), OSError | http.client.HTTPException)
-    assert finals
-    net.local.start()
-    net.local.wait_ready()
-    finals.append(net.request())
-    net.submit_final(finals[-1])
-    check_agreement(net, finals)
 
 
 def test_sigterm_stops_every_node_cleanly_in_time(net: Net) -> None:
