@@ -8,12 +8,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from ledger.blocks import HEADERS, RECORDS
 from ledger.events import Event
 from ledger.keys import SecretKey
 from ledger.quorum.epochs import EPOCH_PROOFS, EpochChain
 from ledger.quorum.governance import AddValidator, prove_possession
 from node.engine.driver import PROOFS_PER_S, Driver
-from node.peers.wire import FrameType, encode_frame
+from node.engine.ranges import build_range
+from node.peers.wire import BlockData, FrameType, Range, encode_frame
 from node.simplex.core import Simplex
 from node.simplex.errors import ConflictingVote
 from node.simplex.messages import decode_message, encode_message, signed_vote
@@ -246,16 +248,17 @@ def test_lines_of_the_seal_tree_are_sent_again_until_there_is_a_proof(tmp_path: 
     """Every node stops right after the seal block, and no line of it has arrived anywhere."""
 
     async def test(network: Network) -> None:
-        network.dropped = lambda sender, to, frame: frame[0] == FrameType.COSIGNATURE
-        await join(network)
-        assert not has_proofs(network, 1)
-        for site in network.running:
-            site.crash()
-        network.dropped = lambda sender, to, frame: False
-        for site in network.sites.values():
-            site.start()
-        await network.record(request(label="the tree has grown"))
-        await network.until(lambda: has_proofs(network, 1))
+        for number, change in enumerate((join, lambda on: remove(on, VALIDATORS[1])), start=1):
+            network.dropped = lambda sender, to, frame: frame[0] == FrameType.COSIGNATURE
+            await change(network)
+            assert not has_proofs(network, number)
+            for site in network.running:
+                site.crash()
+            network.dropped = lambda sender, to, frame: False
+            for site in network.sites.values():
+                site.start()
+            await network.record(request(label=f"the tree has grown {number}"))
+            await network.until(lambda count=number: has_proofs(network, count))
 
     play(tmp_path, VALIDATORS, test)
 
@@ -268,6 +271,61 @@ def test_a_proof_that_a_node_lacks_is_got_from_a_peer(tmp_path: Path) -> None:
         )
         await join(network)
         await network.until(lambda: network.sites[lacking].engine.archive.proof(0) is not None)
+
+    play(tmp_path, VALIDATORS, test)
+
+
+def test_a_range_ends_with_its_epoch_and_is_proven_by_it(tmp_path: Path) -> None:
+    async def test(network: Network) -> None:
+        await join(network)
+        await network.record(request(label="in epoch 1"))
+        await network.until(lambda: has_proofs(network, 1))
+        engine = network.sites[VALIDATORS[0]].engine
+        log, archive = engine.chain.log, engine.archive
+        await network.until(lambda: engine.cosigner.checkpoint_size == log.tree_size)
+        ended = build_range(log, engine.cosigner, archive, 1)
+        seal = HEADERS.decode(ended.blocks[-1].header)
+        assert (seal.epoch, bool(seal.next_validators)) == (0, True)
+        assert ended.checkpoint == archive.checkpoint_of(0)
+        present = build_range(log, engine.cosigner, archive, seal.height + 1)
+        assert [HEADERS.decode(each.header).epoch for each in present.blocks] == [1]
+        assert present.checkpoint == engine.cosigner.checkpoint
+
+    play(tmp_path, VALIDATORS, test)
+
+
+def test_a_range_over_the_end_of_an_epoch_is_refused(tmp_path: Path) -> None:
+    """Whatever it is proven by: a quorum of the first epoch says nothing of the second."""
+
+    async def test(network: Network) -> None:
+        await join(network)
+        await network.record(request(label="in epoch 1"))
+        engine = network.sites[VALIDATORS[0]].engine
+        log = engine.chain.log
+        await network.until(lambda: engine.cosigner.checkpoint_size == log.tree_size)
+        blocks = []
+        for height in range(1, log.tip.height + 1):
+            header, records = log.read_block(height)
+            events = tuple(RECORDS.decode(record).event for record in records)
+            blocks.append(BlockData(header=header, events=events))
+        over = Range(
+            from_height=1,
+            final_height=log.tip.height,
+            blocks=tuple(blocks),
+            checkpoint=engine.cosigner.checkpoint or b"",
+            consistency=(),
+        )
+        victim = network.sites[VALIDATORS[1]]
+        victim.crash()
+        victim.folder = tmp_path / "afresh"
+        network.cut.append(victim.member)
+        victim.start()
+        sync = victim.engine.sync
+        sync.catchup.note_peer(VALIDATORS[0], log.tip.height)
+        sync.catchup.asked = VALIDATORS[0]
+        victim.engine.on_frame(VALIDATORS[0], encode_frame(FrameType.RANGE, over))
+        await network.until(lambda: VALIDATORS[0] in sync.catchup.distrusted)
+        assert victim.height == 0
 
     play(tmp_path, VALIDATORS, test)
 
