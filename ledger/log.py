@@ -92,7 +92,10 @@ class FinalizedBlock(ProvenBlock):
 
 
 class Log:
-    """Final log of one network. A `StateReader` and a `HashReader`; used from one thread."""
+    """Final log of one network. A `StateReader` and a `HashReader`.
+
+    Used from one thread, but for `write_staged` and `write_state`.
+    """
 
     def __init__(self, store: Store, genesis: Genesis) -> None:
         """Open, or create at the genesis. Raises `CorruptStore` for a foreign or damaged store."""
@@ -114,6 +117,7 @@ class Log:
         self._generation = int.from_bytes(store.get(_GENERATION) or b"", "big")
         self._prefix = state_prefix(self._generation)
         self._filling: int | None = None
+        self._opened = 0  # never twice: a late write must not come into another state
         self._clean_from = b""
         self._staging: Staging | None = None
         self._staged = self._read_staged()
@@ -159,12 +163,11 @@ class Log:
         tip = self._tip_after(blocks[-1]) if blocks else self.tip
         changes[_TIP] = _TIPS.encode(tip)
         staged = self._staged
-        if staged is not None and blocks:
+        if blocks:
             # Tiles of staged entries may now be narrower than these: none can be built on.
-            staged = Staged(version=1, end=staged.end, head=b"", header_index=0)
-            staged = staged if staged.end > size else None
-            changes[STAGED] = STAGES.encode(staged) if staged is not None else None
             self._staging = None
+            if staged is not None and staged.end <= size:
+                staged, changes[STAGED] = None, None
         self._store.write(changes)
         for block in blocks:
             self._remember(block.changes)
@@ -178,7 +181,7 @@ class Log:
         It ends with `switch`, or with the next `append`.
         """
         staged = self._staged
-        if staged is not None and staged.head:
+        if staged is not None and staged.base == self.tree_size:
             tree = CompactRange.decode(staged.head)
             header_bytes = self.read_entry(staged.header_index)
         else:
@@ -186,6 +189,8 @@ class Log:
             at = self.header_index(self.tip.height) if self.tip.height else -1
             header_bytes = self.read_entry(at) if at >= 0 else b""
         self._staging = Staging(
+            base=self.tree_size,
+            tip=_TIPS.encode(self.tip),
             tree=tree,
             edges=self._read_edges(tree.size),
             header=HEADERS.decode(header_bytes) if header_bytes else None,
@@ -194,23 +199,31 @@ class Log:
         return self._staging
 
     def write_staged(self, staging: Staging, rows: Mapping[bytes, bytes | None]) -> None:
-        """Write what `staging.add` gave, in one durable batch. Raises `StagingEnded`."""
+        """Write what `staging.add` gave, in one durable batch. Raises `StagingEnded`.
+
+        May be called from another thread: the store sees to it that the tip is still the same.
+        """
         self._check_staging(staging)
-        self._store.write(rows)
+        if not self._store.write_if(_TIP, staging.tip, rows):
+            raise StagingEnded("the log went on by itself")
         self._staged = STAGES.decode(rows[STAGED] or b"")
 
     def open_generation(self) -> int:
         """Number of a new, empty state beside the one that is read."""
-        newest = self._generation
+        newest = max(self._generation, self._opened)
         for key, _ in self._store.scan(STATES, after_prefix(STATES), reverse=True):
             newest = max(newest, int.from_bytes(key[1:5], "big"))
             break
-        self._filling = newest + 1
+        self._filling = self._opened = newest + 1
         return self._filling
 
     def write_state(self, generation: int, pairs: Sequence[tuple[bytes, bytes]]) -> None:
-        """Write pairs of a state that is not read yet, in one durable batch."""
-        assert generation == self._filling, "only the newest generation is filled"
+        """Write pairs of a state that is not read yet, in one durable batch; from any thread.
+
+        Raises `StagingEnded` when the generation was given up.
+        """
+        if generation != self._filling:
+            raise StagingEnded("this state was given up")
         prefix = state_prefix(generation)
         self._store.write({prefix + key: value for key, value in pairs})
 
@@ -455,11 +468,11 @@ class Log:
         data = self._store.get(STAGED)
         try:
             staged = None if data is None else STAGES.decode(data)
-            if staged is not None and staged.head:
+            if staged is not None:
                 CompactRange.decode(staged.head)
         except InvalidEncoding as error:
             raise CorruptStore(f"the mark of staged entries is damaged: {error}") from None
-        return staged
+        return staged if staged is not None and staged.end > self.tree_size else None
 
     def _block_row(self, height: int) -> bytes:
         row = self._store.get(b"B" + height.to_bytes(8, "big"))

@@ -73,6 +73,12 @@ class StateDigest:
             self._even = (self._even + (even & _LANE_MASK)) & _LANE_MASK
             self._odd = (self._odd + (odd & _LANE_MASK)) & _LANE_MASK
 
+    def merge(self, accumulator: bytes) -> None:
+        """Count in all pairs of another accumulator."""
+        other = StateDigest(accumulator)
+        self._even = (self._even + other._even) & _LANE_MASK
+        self._odd = (self._odd + other._odd) & _LANE_MASK
+
     def remove(self, key: bytes, value: bytes) -> None:
         """Count the pair out. A lane borrows from the guard bit above it, never from a lane."""
         lanes = _expand(key, value)
@@ -132,6 +138,13 @@ def apply_changes(accumulator: bytes, overlay: Overlay) -> StateDigest:
             digest.remove(key, before)
         digest.add(key, value)
     return digest
+
+
+def sum_pairs(pairs: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """Accumulator of some pairs of a state."""
+    digest = StateDigest()
+    digest.add_all(pairs)
+    return digest.encode()
 
 
 def hash_state(pairs: Iterable[tuple[bytes, bytes]]) -> bytes:

@@ -58,6 +58,9 @@ class Store(Protocol):
     def write(self, changes: Mapping[bytes, bytes | None]) -> None:
         """Set (or, for None, delete) all keys in one atomic, durable batch."""
 
+    def write_if(self, key: bytes, value: bytes, changes: Mapping[bytes, bytes | None]) -> bool:
+        """Write as `write` does, unless `key` has another value than this: False then."""
+
     def snapshot(self) -> Snapshot:
         """The present content, to be read while others write."""
 
@@ -74,6 +77,7 @@ class LevelStore:
         self._corrupt: type[Exception] = plyvel.CorruptionError
         self._errors: tuple[type[Exception], ...] = (plyvel.Error, OSError)
         self._failed = False
+        self._writing = threading.Lock()
         try:
             self._db = plyvel.DB(
                 str(path),
@@ -125,6 +129,18 @@ class LevelStore:
 
     def write(self, changes: Mapping[bytes, bytes | None]) -> None:
         """See `Store`."""
+        with self._writing:
+            self._write(changes)
+
+    def write_if(self, key: bytes, value: bytes, changes: Mapping[bytes, bytes | None]) -> bool:
+        """See `Store`."""
+        with self._writing:
+            is_so = self.get(key) == value
+            if is_so:
+                self._write(changes)
+        return is_so
+
+    def _write(self, changes: Mapping[bytes, bytes | None]) -> None:
         if self._failed:
             raise StoreFailed(_FAILED_BEFORE)
         batch = self._db.write_batch(sync=True)
@@ -228,12 +244,23 @@ class LmdbStore:
 
     def write(self, changes: Mapping[bytes, bytes | None]) -> None:
         """See `Store`."""
+        with self._writing:
+            self._write(changes)
+
+    def write_if(self, key: bytes, value: bytes, changes: Mapping[bytes, bytes | None]) -> bool:
+        """See `Store`."""
+        with self._writing:
+            is_so = self.get(key) == value
+            if is_so:
+                self._write(changes)
+        return is_so
+
+    def _write(self, changes: Mapping[bytes, bytes | None]) -> None:
         if self._failed:
             raise StoreFailed(_FAILED_BEFORE)
         try:
-            with self._writing:
-                while not self._is_written(changes):
-                    self._grow()
+            while not self._is_written(changes):
+                self._grow()
         except (self._lmdb.Error, OSError) as error:
             self._failed = True
             raise self._failure(error) from None

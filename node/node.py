@@ -364,7 +364,11 @@ class Node:
         while True:
             arrived = self._block_arrived
             while height <= self._log.tip.height:
-                yield self._recent.get(height) or read_final_block(self._log, height)
+                recent = self._recent.get(height)
+                if recent is None:
+                    # One after the other: after a long absence there are thousands.
+                    await asyncio.sleep(0)
+                yield recent or read_final_block(self._log, height)
                 height += 1
             if height > self._log.tip.height:
                 await arrived.wait()

@@ -194,15 +194,22 @@ class Assembly:
 
 
 class StateSum:
-    """Step 3: fed with all pairs of a state in key order, which have at most `size_bytes_max`."""
+    """Step 3: fed with all pairs of a state in key order, which have at most `size_bytes_max`.
+
+    Summing up (`ledger.state.sum_pairs`) is most of the work and needs no order, so it may be done
+    elsewhere.
+    """
 
     def __init__(self, size_bytes_max: int) -> None:
         self._digest = StateDigest()
         self._left_bytes = size_bytes_max
         self._last = b""
 
-    def add(self, pairs: Sequence[tuple[bytes, bytes]]) -> None:
-        """Count in the next pairs. Raises `InvalidProof`: out of order, or more than any state."""
+    def check(self, pairs: Sequence[tuple[bytes, bytes]]) -> None:
+        """Check that these pairs may come next.
+
+        Raises `InvalidProof`: out of order, or more than any state of this log has.
+        """
         last = self._last
         for key, value in pairs:
             if not last < key:
@@ -214,7 +221,10 @@ class StateSum:
         if self._left_bytes < 0:
             raise InvalidProof("more bytes than a state of this log can have")
         self._last = last
-        self._digest.add_all(pairs)
+
+    def count(self, accumulator: bytes) -> None:
+        """Count in the sum of checked pairs."""
+        self._digest.merge(accumulator)
 
     def finish(self, state_digest: bytes) -> bytes:
         """Accumulator of all pairs, whose digest is that of a header. Raises `InvalidProof`."""

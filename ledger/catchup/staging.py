@@ -23,11 +23,13 @@ STATES = b"G"
 class Staged(Value, frozen=True, kw_only=True):
     """How far entries behind the tip go.
 
-    Before the index `end` there may be such entries. If `head`, the tree head after them, is not
-    empty, they are complete and end with the block whose header is entry `header_index`.
+    Before the index `end` there may be such entries. While the log has `base` entries, as when they
+    were written, they are complete, have the tree head `head`, and end with the block whose header
+    is entry `header_index`.
     """
 
     version: Literal[1]
+    base: Uint
     end: Uint
     head: bytes
     header_index: Uint
@@ -56,17 +58,22 @@ class ProvenBlock:
 class Staging:
     """Where the entries end that stand behind the tip. Changes nothing by itself: see `Log.stage`.
 
-    `header` is that of the last block, None at the genesis; `range` the tree head after it.
+    `header` is that of the last block, None at the genesis; `range` the tree head after it; `base`
+    the size of the log, and `tip` the bytes of its tip.
     """
 
     def __init__(
         self,
         *,
+        base: int,
+        tip: bytes,
         tree: CompactRange,
         edges: dict[int, list[Hash]],
         header: Header | None,
         block_hash: bytes,
     ) -> None:
+        self.base = base
+        self.tip = tip
         self.range = tree
         self.header = header
         self.block_hash = block_hash
@@ -93,6 +100,7 @@ class Staging:
             self.header, self.block_hash = blocks[-1].header, blocks[-1].block_hash
             mark = Staged(
                 version=1,
+                base=self.base,
                 end=size,
                 head=self.range.encode(),
                 header_index=self.header.tree_size,

@@ -12,6 +12,9 @@ from collections.abc import Iterable
 from node.service import EventState, EventStatus, FinalBlock, Service
 
 STALE_CHECKS_PER_BLOCK = 16
+# Behind by more, the node has jumped ahead (it caught up): looking up the events that are waited
+# for is less work than reading all those blocks.
+BLOCKS_BEHIND_MAX = 64
 
 
 class Watch:
@@ -100,9 +103,15 @@ class FinalityHub:
 
     async def run(self) -> None:
         """Follow final blocks until cancelled."""
-        first = self._service.status().height + 1
-        async for block in self._service.subscribe(first):
-            self.on_block(block)
+        height = self._service.status().height
+        while True:
+            async for block in self._service.subscribe(height + 1):
+                self.on_block(block)
+                height = self._service.status().height
+                if height > block.header.height + BLOCKS_BEHIND_MAX:
+                    break
+            for watch in self._open:
+                self._settle(watch, tuple(watch.pending))
 
     def on_block(self, block: FinalBlock) -> None:
         """Answer the watches of a block's events, then look after the oldest of the others."""
@@ -126,7 +135,10 @@ class FinalityHub:
 
     def _settle_stale(self, watch: Watch) -> None:
         oldest = [digest for digest, _ in zip(watch.pending, range(STALE_CHECKS_PER_BLOCK))]  # noqa: B905 - the shorter one ends it
-        for digest in oldest:
+        self._settle(watch, oldest)
+
+    def _settle(self, watch: Watch, digests: Iterable[bytes]) -> None:
+        for digest in digests:
             status = self._service.event_status(digest)
             # Unknown: not admitted yet (its submission is under way), so its answer will come.
             if status.state in (EventState.FINAL, EventState.REFUSED):

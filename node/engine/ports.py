@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Protocol, TypeVar, TypeVarTuple
 
+from node.engine.summing import SummingProcess, sum_part
 from node.peers.links import Channel
 from node.simplex.types import Now
 
@@ -40,6 +41,12 @@ class Workers(Protocol):
     async def run(self, function: Callable[[*Ts], T], *arguments: *Ts) -> T:
         """What the function returns or raises."""
 
+    async def sum_part(self, part: bytes) -> bytes:
+        """`node.engine.summing.sum_part`, where possible in another process until `rest`."""
+
+    async def rest(self) -> None:
+        """Nothing is left to sum up for now."""
+
 
 class SystemClock:
     """The machine's clocks."""
@@ -50,12 +57,22 @@ class SystemClock:
 
 
 class Threads:
-    """Workers that are threads of this process."""
+    """Workers that are threads of this process; and one process, while there is much to sum up."""
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
+        self._summing = SummingProcess()
 
     async def run(self, function: Callable[[*Ts], T], *arguments: *Ts) -> T:
         """What the function returns or raises."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, function, *arguments)
+
+    async def sum_part(self, part: bytes) -> bytes:
+        """Accumulator of a part of a state."""
+        accumulator = await self._summing.sum(part)
+        return await self.run(sum_part, part) if accumulator is None else accumulator
+
+    async def rest(self) -> None:
+        """End the process."""
+        await self._summing.close()

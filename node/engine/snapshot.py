@@ -37,6 +37,7 @@ from node.engine.epochs import Epochs
 from node.engine.fetch import Catchup
 from node.engine.ports import Transport, Workers
 from node.engine.proofs import EpochWalk
+from node.engine.summing import encode_part
 from node.errors import InvalidMessage
 from node.peers.links import Channel
 from node.peers.wire import (
@@ -236,6 +237,7 @@ class SnapshotSync:
         finally:
             self.progress = None
             self._clean()
+            await self._workers.rest()
 
     def _clean(self) -> None:
         """Remove states that nobody reads, also those that an earlier process left."""
@@ -459,7 +461,7 @@ class SnapshotSync:
         if not blocks:
             return
         rows = await self._workers.run(staging.add, blocks)
-        self._log.write_staged(staging, rows)
+        await self._workers.run(self._log.write_staged, staging, rows)
         assert self.progress is not None
         self.progress = replace(self.progress, done=staging.range.size)
 
@@ -479,8 +481,12 @@ class SnapshotSync:
                     question = asyncio.ensure_future(
                         self._ask_pairs(peer, goal, answer.pairs[-1][0])
                     )
-                await self._check(peer, total.add, answer.pairs)
-                self._log.write_state(generation, answer.pairs)
+                await self._check(peer, total.check, answer.pairs)
+                _, accumulator = await asyncio.gather(
+                    self._workers.run(self._log.write_state, generation, answer.pairs),
+                    self._workers.sum_part(encode_part(answer.pairs)),
+                )
+                total.count(accumulator)
                 if answer.is_last:
                     break
         finally:

@@ -303,6 +303,15 @@ def test_a_flipped_bit_is_never_read(read: Callable[[LevelStore], object], tmp_p
     store.close()
 
 
+def test_a_conditional_write_is_whole_or_not_at_all(store: Store) -> None:
+    store.write({b"tip": b"1"})
+    assert not store.write_if(b"tip", b"2", {b"a": b"", b"b": b""})
+    assert not store.write_if(b"other", b"1", {b"a": b"", b"b": b""})
+    assert [key for key, _ in store.scan(b"", b"\xff")] == [b"tip"]
+    assert store.write_if(b"tip", b"1", {b"tip": b"2", b"a": b""})
+    assert list(store.scan(b"", b"\xff")) == [(b"a", b""), (b"tip", b"2")]
+
+
 def keys_of(snapshot: Snapshot) -> list[bytes]:
     return [key for key, _ in snapshot.scan(b"", b"\xff")]
 

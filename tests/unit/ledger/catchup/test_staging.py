@@ -13,7 +13,7 @@ from ledger.catchup.proofs import Assembly, StateSum
 from ledger.catchup.staging import Staging
 from ledger.errors import CorruptStore, StagingEnded
 from ledger.log import Log
-from ledger.state import nonce_key
+from ledger.state import nonce_key, sum_pairs
 from ledger.storage import Store, installed_engines, open_store
 from ledger.tlog.merkle import hash_leaves
 from ledger.tlog.tiles import tile_paths
@@ -64,7 +64,8 @@ def fill_state(log: Log, chain: ChainBuilder, *, per_batch: int = 100) -> tuple[
     total, generation = StateSum(1 << 30), log.open_generation()
     for start in range(0, len(pairs), per_batch):
         part = pairs[start : start + per_batch]
-        total.add(part)
+        total.check(part)
+        total.count(sum_pairs(part))
         log.write_state(generation, part)
     return generation, total.finish(chain.blocks[-1].header.state_digest)
 
@@ -130,6 +131,12 @@ class MemoryStore:
                 self.rows.pop(key, None)
             else:
                 self.rows[key] = value
+
+    def write_if(self, key: bytes, value: bytes, changes: Mapping[bytes, bytes | None]) -> bool:
+        is_so = self.rows.get(key) == value
+        if is_so:
+            self.write(changes)
+        return is_so
 
     def at(self, moment: int) -> "MemoryStore":
         store = MemoryStore()
@@ -280,6 +287,27 @@ DAMAGES = {
     "no mark": {b"Mstaged": None},
     "an entry behind the staged ones": {b"E" + (2_000).to_bytes(8, "big"): b""},
 }
+
+
+def test_a_late_write_comes_into_no_other_state(chain: ChainBuilder) -> None:
+    log = filled(MemoryStore(), chain, HERE)
+    given_up = log.open_generation()
+    log.close_generation()
+    assert log.open_generation() == given_up + 1
+    with pytest.raises(StagingEnded):
+        log.write_state(given_up, [(b"a/", b"1")])
+
+
+def test_a_late_write_comes_behind_no_other_tip(chain: ChainBuilder) -> None:
+    """As when another thread writes while the log goes on."""
+    store = MemoryStore()
+    log = filled(store, chain, HERE)
+    staging = stage(log, chain, 5)
+    log.append(chain.blocks[HERE : HERE + 1])
+    log._staging = staging
+    with pytest.raises(StagingEnded):
+        log.write_staged(staging, {b"Mstaged": b"late"})
+    assert store.get(b"Mstaged") != b"late"
 
 
 @pytest.mark.parametrize("name", DAMAGES)

@@ -22,6 +22,7 @@ from ledger.storage import Store, open_store
 from node.engine.compose import Surroundings, make_driver
 from node.engine.driver import Driver
 from node.engine.epochs import CoreFactory, make_simplex
+from node.engine.summing import sum_part
 from node.peers.links import Channel
 from node.peers.wire import EventList, FrameType, decode_content
 from node.pool import PoolFull, PoolLimits
@@ -64,6 +65,12 @@ class Inline:
 
     async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return function(*arguments)
+
+    async def sum_part(self, part: bytes) -> bytes:
+        return sum_part(part)
+
+    async def rest(self) -> None:
+        return
 
 
 class LoopClock:
