@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 
 from ledger.blocks import VALIDATORS_MAX, hash_validators, quorum_of
 from ledger.keys import ED25519 as ALGORITHM_ED25519
@@ -11,6 +12,7 @@ from ledger.tlog.policy import Policy
 
 VALIDATOR_LIST_DOMAIN = b"tallystick/validator-list/v1\0"
 VALIDATORS_MIN = 4
+_LISTS_KEPT = 32
 
 _DISTINCT: tuple[tuple[str, Callable[[Validator], object]], ...] = (
     ("member", lambda validator: validator.member),
@@ -47,8 +49,23 @@ def find_list_faults(validators: Sequence[Validator]) -> Iterator[str]:
                 yield f"{name} of {validator.member}: unknown key algorithm {key[0]:#04x}"
 
 
-def cosigner_keys_of(origin: str, validators: Sequence[Validator]) -> tuple[VerifierKey, ...]:
+def cosigner_keys_of(origin: str, validators: tuple[Validator, ...]) -> tuple[VerifierKey, ...]:
     """The cosigning keys in list order, named `<origin>/<member>`. Raises `InvalidKey`."""
+    return _cosigner_keys(origin, validators)
+
+
+def policy_of_list(origin: str, log_key: bytes, validators: tuple[Validator, ...]) -> Policy:
+    """The tlog-policy of checkpoints that these validators cosign; `log_key` has 33 bytes.
+
+    Raises `InvalidEncoding` or `InvalidKey`.
+    """
+    return _policy(origin, log_key, validators)
+
+
+# Checking that a key is a point of the curve costs as much as two signatures, and few lists are in
+# use at a time. Both functions are pure and their results immutable.
+@lru_cache(_LISTS_KEPT)
+def _cosigner_keys(origin: str, validators: tuple[Validator, ...]) -> tuple[VerifierKey, ...]:
     return tuple(
         VerifierKey(
             name=f"{origin}/{validator.member}",
@@ -59,11 +76,8 @@ def cosigner_keys_of(origin: str, validators: Sequence[Validator]) -> tuple[Veri
     )
 
 
-def policy_of_list(origin: str, log_key: bytes, validators: Sequence[Validator]) -> Policy:
-    """The tlog-policy of checkpoints that these validators cosign; `log_key` has 33 bytes.
-
-    Raises `InvalidEncoding` or `InvalidKey`.
-    """
+@lru_cache(_LISTS_KEPT)
+def _policy(origin: str, log_key: bytes, validators: tuple[Validator, ...]) -> Policy:
     log = VerifierKey(name=origin, kind=ED25519, raw=log_key[1:])
     keys = cosigner_keys_of(origin, validators)
     names = [validator.member for validator in validators]

@@ -37,6 +37,7 @@ b'This is an example message.\n'
 import base64
 import binascii
 import hashlib
+import re
 from dataclasses import dataclass, field
 
 import nacl.bindings
@@ -62,6 +63,7 @@ _SIGNATURE_BYTES = 64
 _KEY_BYTES = {ED25519: 32, COSIGNATURE_ED25519: 32, COSIGNATURE_MLDSA44: 1312}
 _DASH = "— ".encode()
 _HEX = frozenset("0123456789abcdef")
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
 
 
 def encode_base64(data: bytes) -> str:
@@ -272,6 +274,6 @@ def _decode_text(data: bytes) -> str:
         text = data.decode()
     except UnicodeDecodeError as error:
         raise InvalidEncoding("a note is UTF-8") from error
-    if any(char < " " and char != "\n" for char in text):
+    if _CONTROL.search(text):
         raise InvalidEncoding("a note has no control character other than newline")
     return text

@@ -13,7 +13,7 @@ What is durable before a line leaves: the block and the time of the line (`state
 own batch. Time never goes backwards, whatever the clock does.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ledger.blocks import quorum_of
@@ -73,14 +73,14 @@ class Committee:
     policy: Policy
 
     @staticmethod
-    def of(genesis: Genesis, validators: Sequence[Validator]) -> "Committee":
+    def of(genesis: Genesis, validators: tuple[Validator, ...]) -> "Committee":
         """The committee that a list of validators makes."""
         members = [validator.member for validator in validators]
         keys = cosigner_keys_of(genesis.origin, validators)
         return Committee(
             keys=dict(zip(members, keys, strict=True)),
             quorum=quorum_of(len(keys)),
-            policy=policy_of(genesis, tuple(validators)),
+            policy=policy_of(genesis, validators),
         )
 
     def verify(self, note_bytes: bytes) -> Checkpoint:
