@@ -134,6 +134,16 @@ def test_a_certificate_of_another_number_of_validators_is_refused() -> None:
     assert bench.core.current_view == 1
 
 
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_every_signature_of_a_certificate_is_checked(place: int) -> None:
+    bench = Bench(me=1)
+    good = certify(subject_of(X, view=1), signers=(0, 2, 3))
+    signatures = [*good.signatures[:place], bytes(64), *good.signatures[place + 1 :]]
+    effects = bench.receive(msgspec.structs.replace(good, signatures=tuple(signatures)))
+    assert effects.rejected[0].is_fault
+    assert bench.core.current_view == 1
+
+
 def test_what_was_verified_stands_for_no_other_bytes_ava_555() -> None:
     verifier = Verifier(network_id=NETWORK_ID, validators=keys_of(4))
     good = sign(subject_of(N, BLOCK), 2)
