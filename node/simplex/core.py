@@ -18,6 +18,8 @@ An own vote is: guard, log record, count; the driver syncs the log before anythi
 A step that raises is a stop: a broken invariant, the guard, or more than f faulty validators.
 """
 
+from collections import deque
+
 import msgspec
 
 from node.simplex import rules
@@ -66,6 +68,9 @@ from node.simplex.types import (
 )
 from node.simplex.voter import Outbox, Voter
 from node.simplex.votes import Tally, split_certificate, verify_evidence
+
+CLOCK_SAMPLES_MIN = 3  # of one validator, before its clock is judged
+CLOCK_SAMPLES_MAX = 8  # 40 s of statuses
 
 
 class Simplex(Voter):
@@ -146,13 +151,21 @@ class Simplex(Voter):
         return encode_message(msgspec.structs.replace(status, signature=signature))
 
     def clock_skew_ms(self) -> int | None:
-        """Median of the validators' clocks minus ours, or None when none was heard."""
-        offsets = sorted(self._clock_offsets_ms.values())
+        """Median of the validators' clocks minus ours, or None when too little was heard."""
+        offsets = sorted(self.clock_offsets_ms().values())
         return offsets[len(offsets) // 2] if offsets else None
 
     def clock_offsets_ms(self) -> dict[int, int]:
-        """Clock minus ours of each validator whose status was heard, by index."""
-        return dict(self._clock_offsets_ms)
+        """Clock minus ours of each validator of which enough was heard, by index.
+
+        A status that waited on its way makes its sender's clock look late, never early: of the
+        latest ones the one that waited least counts, which is the highest.
+        """
+        return {
+            peer: max(offsets_ms)
+            for peer, offsets_ms in self._clock_offsets_ms.items()
+            if len(offsets_ms) >= CLOCK_SAMPLES_MIN
+        }
 
     def live_records(self) -> list[WalRecord]:
         """What a new log segment must begin with; all else may be dropped (`Wal.rotate`)."""
@@ -386,7 +399,8 @@ class Simplex(Voter):
         if status.signer != sender:
             raise InvalidMessage("a status does not come from its signer")
         self._verifier.verify_status(status)
-        self._clock_offsets_ms[sender] = status.time_ms - self._pace.now.wall_ms
+        offsets_ms = self._clock_offsets_ms.setdefault(sender, deque(maxlen=CLOCK_SAMPLES_MAX))
+        offsets_ms.append(status.time_ms - self._pace.now.wall_ms)
         if status.final_view < self.final_view or status.view < self._pace.view:
             self._reply(sender)
         if self.config.me is None and status.final_view > self.final_view:

@@ -5,6 +5,7 @@ and certificates. Each method that casts a vote returns True if it did; the call
 until none does.
 """
 
+from collections import deque
 from dataclasses import dataclass, field
 
 import msgspec
@@ -111,7 +112,7 @@ class Voter:
         self._wanted = Wanted(me=config.me)
         self._unvoted: set[int] = set()  # notarized views that may still get an own finalize
         self._durable: dict[bytes, int] = {}  # blocks in the log, with the last view voted on
-        self._clock_offsets_ms: dict[int, int] = {}
+        self._clock_offsets_ms: dict[int, deque[int]] = {}  # of the latest statuses, by signer
         self._pace = Pacemaker(
             config=config,
             application=application,
