@@ -164,7 +164,7 @@ class Sync:
 
     def fetch(self, block_hash: bytes, ask: Sequence[str] = ()) -> None:
         """Get a block that the core wants, unless ranges will bring it anyway."""
-        if block_hash not in self._fetching and not self.catchup.is_behind:
+        if block_hash not in self._fetching and not self._is_far_behind:
             self._fetching.add(block_hash)
             self._host.spawn(self._fetch(block_hash, ask))
 
@@ -199,7 +199,14 @@ class Sync:
             return
         self._transport.send(peer, Channel.BULK, encode_frame(FrameType.BLOCK, data))
 
+    @property
+    def _is_far_behind(self) -> bool:
+        """Whether ranges or a snapshot bring all blocks: single ones would be work done twice."""
+        return self.catchup.is_behind or self.snapshot.is_running
+
     async def _take_block(self, data: BlockData) -> None:
+        if self._is_far_behind:
+            return
         try:
             events = await self._verified(data.events)
             block = self._chain.parse(data.header, tuple(event.digest for event in events))
