@@ -30,6 +30,7 @@ from node import daemon
 from node.api.problems import HTTP_CODES, STATUS, Problem, problem_body, status_of
 from node.api.routes import ROUTES
 from node.config import REQUIRED, SETTINGS
+from node.diagnosis.words import catalogue as findings_of_nodes
 from node.metrics import Metrics
 from tools import exits
 from tools.cli import main as tally
@@ -310,6 +311,26 @@ def render_tool_errors(language: Language) -> str:
     return _table(tuple(head), rows)
 
 
+def render_findings(language: Language) -> str:
+    """Causes that `tally doctor` names: of nodes and their files, and of the network."""
+    head = _pick(language, "代码|发现之处|含义|怎么办", "code|found by|finding|what to do")
+    node, network = (
+        _pick(language, "节点及其文件", "a node and its files"),
+        _pick(language, "询问与对比", "asking and comparing"),
+    )
+    rows = [
+        (f"`{code}`", node, entry["title"], entry["advice"])
+        for code, entry in findings_of_nodes(language).items()
+    ]
+    words = tool_words(language)
+    codes = [key.split(".")[1] for key in words if re.fullmatch(r"findings\..*\.title", key)]
+    rows += [
+        (f"`{code}`", network, words[f"findings.{code}.title"], words[f"findings.{code}.advice"])
+        for code in codes
+    ]
+    return _table(tuple(head.split("|")), rows)
+
+
 def render_node_exits(language: Language) -> str:
     head = _pick(language, "退出码|含义", "exit code|meaning").split("|")
     values = {"EXIT_STOPPED": 0, **_constants(daemon, "EXIT_")}
@@ -363,6 +384,7 @@ RENDERERS: dict[str, Callable[[Language], str]] = {
     "contracts": render_contracts,
     "errors": render_errors,
     "exits": render_exits,
+    "findings": render_findings,
     "lifecycle": render_lifecycle,
     "metrics": render_metrics,
     "node-exits": render_node_exits,
