@@ -479,3 +479,26 @@ def test_a_crash_at_any_instant_of_the_switch_is_healed_by_a_start(tmp_path: Pat
             assert {each.epoch for each in records if isinstance(each, FloorRecord)} == {1}
 
     play(tmp_path, VALIDATORS, test)
+
+
+def test_the_line_of_a_seal_tree_is_the_same_after_a_restart(tmp_path: Path) -> None:
+    """Made for the ended epoch, with the time that was durable with the block: never another."""
+
+    async def test(network: Network) -> None:
+        site, copies = network.sites[VALIDATORS[2]], list[Path]()
+        copy_around(site, copies)
+        network.dropped = lambda sender, to, frame: frame[0] == FrameType.COSIGNATURE
+        await join(network)
+        (line,) = site.engine.cosigner.seal_lines
+        for path in copies[1:]:
+            site.crash()
+            site.folder = path
+            await asyncio.sleep(5)
+            site.start()
+            await asyncio.sleep(1)
+            assert site.engine.cosigner.seal_lines == (line,)
+            assert [each for each in site.engine.cosigner.own_lines if each.size == line.size] == [
+                line
+            ]
+
+    play(tmp_path, VALIDATORS, test)
