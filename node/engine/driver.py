@@ -13,7 +13,7 @@ the new write-ahead log, the new core) is done again at the next start.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -127,6 +127,7 @@ class Driver:
         self._on_checkpoint = on_checkpoint
         self._inputs: deque[Input | Job | Heard | Met] = deque()
         self._woken = asyncio.Event()
+        self._ahead: Sequence[WalRecord] = ()
         self._wake_ms: int | None = None
         self._status_due_ms = 0
         self._tasks: dict[asyncio.Task[None], None] = {}  # in order of their start
@@ -282,7 +283,7 @@ class Driver:
             extra[CHECKPOINT_META] = self.cosigner.checkpoint
         final = self.chain.commit(blocks, extra)
         self._after_final(final, now)
-        if self._wal.size_bytes > WAL_ROTATE_BYTES:
+        if self._wal.size_bytes > WAL_ROTATE_BYTES and not self._ahead:
             self._rotate()
 
     def commit_synced(
@@ -342,8 +343,13 @@ class Driver:
         self._guard.advance_floor(epoch=self.epochs.current.number + 1, view=0)
         self.epochs.enter()
         self.core = self.epochs.make_core()
-        effects = self.core.restore((), self._clock.now())
-        self._rotate()
+        if self.epochs.current.number < _last_epoch(self._ahead):
+            effects = self.core.restore((), self._clock.now())
+        else:
+            records, self._ahead = self._ahead, ()
+            self._revive(records)
+            effects = self.core.restore(records, self._clock.now())
+            self._rotate()
         self._enter_epoch()
         LOG.info("epoch begins", epoch=self.epochs.current.number, index=self.epochs.me)
         await self._perform([effects])
@@ -499,6 +505,12 @@ class Driver:
     def restore(self, records: Sequence[WalRecord]) -> Effects:
         """Go on where the log and the write-ahead log end. Raises `CorruptWal`."""
         epoch = self.epochs.current.number
+        if (voted := _last_epoch(records)) > epoch:
+            # The store was lost and the votes were not: get the log again, and vote only then.
+            LOG.warning("votes are ahead of the log", epoch=epoch, voted=voted)
+            self._ahead, records = records, ()
+            self.epochs.observe_until(voted)
+            self.core = self.epochs.make_core()
         self._revive(records)
         self._guard.advance_floor(epoch=epoch, view=0)
         effects = self.core.restore(records, self._clock.now())
@@ -540,6 +552,12 @@ class Driver:
                 raise error
 
             self.put(fail)
+
+
+def _last_epoch(records: Iterable[WalRecord]) -> int:
+    """Epoch of the newest votes, certificates and floors; 0 without any."""
+    bound = (each for each in records if not isinstance(each, BlockRecord))
+    return max(map(_epoch_of, bound), default=0)
 
 
 def _epoch_of(record: WalRecord) -> int:

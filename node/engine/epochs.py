@@ -127,6 +127,7 @@ class Epochs:
         self._consensus_key = consensus_key
         self._signer = signer
         self._make_core = make_core
+        self._first_voted = 0
         self.enter()
 
     def enter(self) -> None:
@@ -140,8 +141,13 @@ class Epochs:
             genesis_hash=self._network if is_first else log.block_hash_at(record.first_height - 1),
         )
         self.seats = Seats(self.current.members)
-        self.me = self._find_me()
+        self.me = self._find_me() if record.epoch >= self._first_voted else None
         self._chain.me = self.me
+
+    def observe_until(self, epoch: int) -> None:
+        """Be an observer in every epoch before this one, the last in which this node voted."""
+        self._first_voted = epoch
+        self.enter()
 
     def is_over(self) -> bool:
         """Whether the log's tip is the seal block of the epoch that this object is in."""
