@@ -10,6 +10,7 @@ is missing, `node.engine.snapshot` takes over. Questions of peers are answered i
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import structlog
@@ -25,7 +26,7 @@ from node.engine.fetch import Catchup, Orphan, Orphans
 from node.engine.ports import Clock, Transport, Workers
 from node.engine.proofs import Archive
 from node.engine.ranges import Answers
-from node.engine.snapshot import SnapshotSync
+from node.engine.snapshot import Progress, SnapshotSync
 from node.errors import InvalidHeader, InvalidMessage
 from node.peers.links import Channel
 from node.peers.wire import BlockData, FrameType, Range, RangeWanted, decode_content, encode_frame
@@ -112,6 +113,7 @@ class Sync:
             members=host.epochs.others,
             faulty_max=epoch.faulty_max,
         )
+        self._executing: Progress | None = None
         self._answers = Answers(host=host, transport=transport)
         self.snapshot = SnapshotSync(
             host=host, transport=transport, workers=workers, catchup=self.catchup
@@ -153,12 +155,30 @@ class Sync:
                 self._recent.popitem(last=False)
         height = self._chain.log.tip.height
         self.catchup.note_progress(height, now.mono_ms)
+        if not self.catchup.is_behind:
+            self._executing = None
+        elif self._executing is not None:
+            self._note_goal(self._executing.total)
         self._orphans.forget_below(height)
 
     @property
     def is_synced(self) -> bool:
         """Whether validators have told where they are, and this node is not behind them."""
         return bool(self.catchup.heights) and not self.catchup.is_behind
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far catching up is; None when this node is level."""
+        return self.snapshot.progress or self._executing
+
+    def _note_goal(self, size: int) -> None:
+        """Blocks are executed to get to a log of so many entries."""
+        done = self._chain.log.tree_size
+        if self._executing is None:
+            now_ms = self._clock.now().mono_ms
+            self._executing = Progress(first=done, done=done, total=size, started_ms=now_ms)
+        else:
+            self._executing = replace(self._executing, done=done, total=max(size, done))
 
     # --- single blocks ------------------------------------------------------------------------
 
@@ -262,6 +282,8 @@ class Sync:
                 self.catchup.answered(peer)
                 self.snapshot.start(size)
                 return
+            if answer.blocks and self.catchup.is_behind:
+                self._note_goal(size)
             events = [
                 tuple(await self._workers.run(parse_events, block.events))
                 for block in answer.blocks

@@ -1,6 +1,8 @@
 """Catching up by snapshot: real engines on a network of function calls, one of which may lie."""
 
-from collections.abc import Callable
+import asyncio
+import shutil
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import msgspec
@@ -19,7 +21,7 @@ from node.peers.wire import (
     encode_frame,
 )
 from tests.builders import VALIDATORS, add_validator, carried, request
-from tests.unit.node.engine.network import Network, Site, play
+from tests.unit.node.engine.network import Network, Site, VirtualLoop, play
 
 AWAY = VALIDATORS[0]
 LIAR = VALIDATORS[1]
@@ -40,11 +42,45 @@ def events(count: int, label: str) -> list[Event]:
     return [request(label=f"{label} {number}") for number in range(count)]
 
 
-async def leave(network: Network, count: int = 60) -> None:
+async def leave(network: Network) -> None:
     """One node goes away, and the others order events."""
+    await network.record(request(label="before"))
     network.sites[AWAY].crash()
-    for turn in range(0, count, 5):
+    for turn in range(0, 60, 5):
         await network.record(*events(5, f"missed {turn}"))
+
+
+@pytest.fixture(scope="module")
+def left(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders of four nodes after one of them was away; made once."""
+    folder = tmp_path_factory.mktemp("left")
+    play(folder, VALIDATORS, leave)
+    return folder
+
+
+def resume(left: Path, folder: Path, test: Callable[[Network], Awaitable[None]]) -> None:
+    """Run a test on copies of these folders; one node is still away."""
+    shutil.copytree(left, folder, dirs_exist_ok=True)
+
+    async def run() -> None:
+        network = Network(folder, VALIDATORS)
+        try:
+            for name in VALIDATORS:
+                if name != AWAY:
+                    network.sites[name].start()
+            others = network.running
+            await network.until(
+                lambda: all(
+                    each.engine.cosigner.checkpoint_size == each.engine.chain.log.tree_size
+                    for each in others
+                )
+            )
+            await test(network)
+        finally:
+            network.close()
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(run())
 
 
 async def come_back(network: Network) -> Site:
@@ -81,10 +117,8 @@ async def check_votes(network: Network) -> None:
     await network.record(request(label="with its vote"))
 
 
-def test_a_node_that_was_away_is_level_without_executing(tmp_path: Path) -> None:
+def test_a_node_that_was_away_is_level_without_executing(left: Path, tmp_path: Path) -> None:
     async def test(network: Network) -> None:
-        await network.record(request(label="before"))
-        await leave(network)
         site = await come_back(network)
         assert site.engine.sync.snapshot.done == 1
         # Nothing was executed: no block was told to those who follow.
@@ -92,31 +126,31 @@ def test_a_node_that_was_away_is_level_without_executing(tmp_path: Path) -> None
         check_is_whole(site, network.sites[VALIDATORS[2]])
         await check_votes(network)
 
-    play(tmp_path, VALIDATORS, test)
+    resume(left, tmp_path, test)
 
 
-def test_a_small_gap_is_executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_small_gap_is_executed(
+    left: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("node.engine.snapshot.GAP_ENTRIES_MIN", 200)
 
     async def test(network: Network) -> None:
-        await leave(network)
         site = await come_back(network)
         assert site.engine.sync.snapshot.done == 0
         check_is_whole(site, network.sites[VALIDATORS[2]])
 
-    play(tmp_path, VALIDATORS, test)
+    resume(left, tmp_path, test)
 
 
-def test_a_restart_finds_all_that_was_jumped_over(tmp_path: Path) -> None:
+def test_a_restart_finds_all_that_was_jumped_over(left: Path, tmp_path: Path) -> None:
     async def test(network: Network) -> None:
-        await leave(network)
         site = await come_back(network)
         site.crash()
         site.start()
         check_is_whole(site, network.sites[VALIDATORS[2]])
         await check_votes(network)
 
-    play(tmp_path, VALIDATORS, test)
+    resume(left, tmp_path, test)
 
 
 def test_pending_events_are_settled(tmp_path: Path) -> None:
@@ -176,6 +210,29 @@ def test_a_node_that_was_away_for_an_epoch_verifies_the_way_to_it(tmp_path: Path
         await network.record(request(label="after"))
 
     play(tmp_path, VALIDATORS, test)
+
+
+def test_progress_is_told_while_there_is_any(left: Path, tmp_path: Path) -> None:
+    async def test(network: Network) -> None:
+        site, told = network.sites[AWAY], []
+
+        def look(sender: str, to: str, frame: bytes) -> bool:
+            progress = site.engine.sync.progress if to == AWAY else None
+            if progress is not None and progress not in told:
+                told.append(progress)
+            return False
+
+        network.dropped = look
+        await come_back(network)
+        size = site.engine.chain.log.tree_size
+        assert {(each.first, each.total) for each in told} == {(told[0].first, size)}
+        done = [each.done for each in told]
+        assert done == sorted(done)
+        assert len(set(done)) > 2
+        assert told[-1].entries_per_s(told[-1].started_ms + 1_000) == done[-1] - told[-1].first
+        assert site.engine.sync.progress is None
+
+    resume(left, tmp_path, test)
 
 
 # --- liars ---------------------------------------------------------------------------------------
@@ -253,9 +310,10 @@ def make_liar(network: Network, frame_type: FrameType, type_: type, lie: Lie) ->
 
 
 @pytest.mark.parametrize("name", LIES)
-def test_a_liar_is_found_out_and_another_peer_is_asked(tmp_path: Path, name: str) -> None:
+def test_a_liar_is_found_out_and_another_peer_is_asked(
+    left: Path, tmp_path: Path, name: str
+) -> None:
     async def test(network: Network) -> None:
-        await leave(network)
         said = make_liar(network, *LIES[name])
         site = await come_back(network)
         assert said, "the liar was never asked"
@@ -263,15 +321,14 @@ def test_a_liar_is_found_out_and_another_peer_is_asked(tmp_path: Path, name: str
         assert site.engine.sync.snapshot.done == 1
         check_is_whole(site, network.sites[VALIDATORS[2]])
 
-    play(tmp_path, VALIDATORS, test)
+    resume(left, tmp_path, test)
 
 
-def test_endless_pairs_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endless_pairs_end(left: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A peer that has always one more pair is cut off at what a state can have."""
     monkeypatch.setattr("node.engine.snapshot.STATE_BYTES_BASE", 100_000)
 
     async def test(network: Network) -> None:
-        await leave(network)
         given = 0
 
         def alter(sender: str, to: str, frame: bytes) -> bool:
@@ -291,24 +348,22 @@ def test_endless_pairs_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         assert LIAR in site.engine.sync.catchup.distrusted
         assert site.engine.sync.snapshot.done == 1
 
-    play(tmp_path, VALIDATORS, test)
+    resume(left, tmp_path, test)
 
 
 @pytest.mark.parametrize("frame_type", PARTS, ids=lambda each: each.name)
-def test_a_silent_peer_is_left_out(tmp_path: Path, frame_type: FrameType) -> None:
+def test_a_silent_peer_is_left_out(left: Path, tmp_path: Path, frame_type: FrameType) -> None:
     async def test(network: Network) -> None:
-        await leave(network)
         network.dropped = lambda sender, to, frame: (sender, frame[0]) == (LIAR, frame_type)
         site = await come_back(network)
         assert site.engine.sync.snapshot.done == 1
         assert LIAR not in site.engine.sync.catchup.distrusted
 
-    play(tmp_path, VALIDATORS, test)
+    resume(left, tmp_path, test)
 
 
-def test_a_snapshot_that_is_gone_is_taken_from_another_peer(tmp_path: Path) -> None:
+def test_a_snapshot_that_is_gone_is_taken_from_another_peer(left: Path, tmp_path: Path) -> None:
     async def test(network: Network) -> None:
-        await leave(network)
         count = 0
 
         def close(sender: str, to: str, frame: bytes) -> bool:
@@ -325,27 +380,24 @@ def test_a_snapshot_that_is_gone_is_taken_from_another_peer(tmp_path: Path) -> N
         assert site.engine.sync.snapshot.done == 1
         assert LIAR not in site.engine.sync.catchup.distrusted
 
-    play(tmp_path, VALIDATORS, test)
+    resume(left, tmp_path, test)
 
 
-def test_where_nobody_gives_a_snapshot_blocks_are_executed(tmp_path: Path) -> None:
+def test_where_nobody_gives_a_snapshot_blocks_are_executed(left: Path, tmp_path: Path) -> None:
     async def test(network: Network) -> None:
-        await leave(network)
         network.dropped = lambda sender, to, frame: frame[0] in PARTS
         site = await come_back(network)
         assert site.engine.sync.snapshot.done == 0
         check_is_whole(site, network.sites[VALIDATORS[2]])
 
-    play(tmp_path, VALIDATORS, test)
+    resume(left, tmp_path, test)
 
 
 @pytest.mark.parametrize("after", [0, 1, 2, 5, 9, 14, 20, 27])
-def test_a_crash_in_the_middle_does_no_harm(tmp_path: Path, after: int) -> None:
+def test_a_crash_in_the_middle_does_no_harm(left: Path, tmp_path: Path, after: int) -> None:
     """After so many parts of a snapshot the node dies; it comes back and is level."""
 
     async def test(network: Network) -> None:
-        await network.record(request(label="before"))
-        await leave(network)
         site = network.sites[AWAY]
         parts = 0
 
@@ -366,12 +418,11 @@ def test_a_crash_in_the_middle_does_no_harm(tmp_path: Path, after: int) -> None:
         check_is_whole(site, network.sites[VALIDATORS[2]])
         await check_votes(network)
 
-    play(tmp_path, VALIDATORS, test)
+    resume(left, tmp_path, test)
 
 
-def test_the_log_goes_on_while_a_node_catches_up(tmp_path: Path) -> None:
+def test_the_log_goes_on_while_a_node_catches_up(left: Path, tmp_path: Path) -> None:
     async def test(network: Network) -> None:
-        await leave(network)
         site = network.sites[AWAY]
         site.start()
         others = [name for name in VALIDATORS if name != AWAY]
@@ -382,7 +433,7 @@ def test_the_log_goes_on_while_a_node_catches_up(tmp_path: Path) -> None:
         check_is_whole(site, network.sites[VALIDATORS[2]])
         await check_votes(network)
 
-    play(tmp_path, VALIDATORS, test)
+    resume(left, tmp_path, test)
 
 
 async def come_to(network: Network, site: Site) -> None:
