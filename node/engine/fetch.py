@@ -5,7 +5,7 @@ far behind that it asks for final ranges instead of single blocks, and from whom
 input and output; `node.engine.driver` sends and executes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ledger.events import Event
@@ -15,7 +15,20 @@ ORPHANS_MAX = 64
 GAP_AT_ONCE = 8
 GAP_PATIENCE_MS = 500
 ANSWER_TIMEOUT_MS = 3_000
+ASKED_FIRST, ASKED_MAX = 2, 8  # peers asked for one block
 DISTRUST_MS = 60_000
+
+
+def take_turn(peers: Sequence[str], attempt: int) -> list[str]:
+    """Whom to ask for a block in an attempt, counted from 0: others each time, and more of them.
+
+    Peers that never answer stand in the way of a few attempts, not of all.
+    """
+    start, count = 0, ASKED_FIRST
+    for _ in range(min(attempt, len(peers))):
+        start, count = start + count, min(2 * count, ASKED_MAX)
+    rest = start % max(len(peers), 1)
+    return [*peers[rest:], *peers[:rest]][:count]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +160,8 @@ class Catchup:
         if gap < GAP_AT_ONCE and now_ms - self.progress_ms < GAP_PATIENCE_MS:
             return None
         best = min(ahead, key=lambda peer: (peer in self.fruitless, -ahead[peer], peer))
+        if best in self.fruitless and now_ms - self.asked_ms < GAP_PATIENCE_MS:
+            return None  # all have nothing for us yet: no checkpoint covers it
         self.asked, self.asked_ms, self.is_answering = best, now_ms, False
         return best
 

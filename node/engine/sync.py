@@ -22,7 +22,7 @@ from ledger.tlog.merkle import verify_consistency
 from node.chain import Chain
 from node.engine.cosign import Cosigner
 from node.engine.epochs import Epoch, Epochs
-from node.engine.fetch import Catchup, Orphan, Orphans
+from node.engine.fetch import Catchup, Orphan, Orphans, take_turn
 from node.engine.ports import Clock, Transport, Workers
 from node.engine.proofs import Archive
 from node.engine.ranges import Answers
@@ -107,6 +107,7 @@ class Sync:
         self._orphans = Orphans()
         self._fetching: set[bytes] = set()
         self._wanted: OrderedDict[bytes, list[str]] = OrderedDict()
+        self._attempts: OrderedDict[bytes, int] = OrderedDict()
         epoch = host.epochs.current
         self.catchup = Catchup(
             height=host.chain.log.tip.height,
@@ -195,12 +196,17 @@ class Sync:
         if self._chain.holds(block_hash):
             return
         candidates = ask or self._host.peers
-        reachable = [peer for peer in candidates if self._transport.is_connected(peer)][:2]
+        reachable = [peer for peer in candidates if self._transport.is_connected(peer)]
+        attempt = self._attempts.pop(block_hash, 0)
+        asked = take_turn(reachable, attempt)
         frame = encode_frame(FrameType.BLOCK_WANTED, block_hash)
-        self._wanted[block_hash] = reachable.copy()
+        self._wanted[block_hash] = asked.copy()
+        self._attempts[block_hash] = attempt + 1
         if len(self._wanted) > WANTED_MAX:
             self._wanted.popitem(last=False)
-        for peer in reachable:
+        if len(self._attempts) > WANTED_MAX:
+            self._attempts.popitem(last=False)
+        for peer in asked:
             self._transport.send(peer, Channel.BULK, frame)
 
     def _answer_block(self, peer: str, block_hash: bytes) -> None:

@@ -9,6 +9,7 @@ from node.engine.fetch import (
     Catchup,
     Orphan,
     Orphans,
+    take_turn,
 )
 from node.simplex.types import Block
 from tests.builders import hash32
@@ -81,7 +82,7 @@ def test_a_peer_that_gives_nothing_waits_until_the_others_were_asked() -> None:
     made.note_peer("p1", FAR)
     assert made.choose(0, PEERS) == "p2"
     made.gave_nothing("p2", 50)
-    assert made.choose(0, PEERS) == "p1"
+    assert made.choose(GAP_PATIENCE_MS, PEERS) == "p1"
 
 
 def test_a_silent_peer_is_left_for_another() -> None:
@@ -151,3 +152,28 @@ def test_another_epoch_forgets_what_others_than_its_validators_claimed() -> None
     made.note_peer("p1", FAR)
     made.note_peer("p4", 10 + GAP_AT_ONCE)
     assert made.choose(0, (*PEERS, "p4")) == "p4"
+
+
+def test_a_block_is_asked_of_others_in_each_attempt() -> None:
+    """The first two of seven were silent: whoever asked for a parent asked them alone, for ever."""
+    peers = [f"p{number}" for number in range(6)]
+    assert take_turn(peers, 0) == ["p0", "p1"]
+    assert take_turn(peers, 1) == ["p2", "p3", "p4", "p5"]
+    assert len(take_turn(peers, 2)) == len(frozenset(take_turn(peers, 2))) == 6
+    for count in range(1, 30):
+        some = [f"p{number}" for number in range(count)]
+        asked = [peer for attempt in range(6) for peer in take_turn(some, attempt)]
+        assert frozenset(asked) == frozenset(some)
+    assert take_turn([], 3) == []
+
+
+def test_peers_that_have_nothing_are_not_asked_in_a_loop() -> None:
+    """Blocks that no quorum has cosigned are in no range; asking again at once gives no other."""
+    made = catchup(p1=12, p2=12)
+    first = made.choose(1_000, PEERS)
+    assert first == "p1"
+    made.gave_nothing("p1", 12)
+    assert made.choose(1_010, PEERS) == "p2"
+    made.gave_nothing("p2", 12)
+    assert made.choose(1_020, PEERS) is None
+    assert made.choose(1_010 + GAP_PATIENCE_MS, PEERS) == "p1"
