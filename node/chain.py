@@ -14,8 +14,9 @@ again keeps its header, so nothing here knows of that.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from contracts.admission import check_event
 from contracts.engine import ENGINE_VERSION, Contracts
-from contracts.errors import ContractError
+from contracts.errors import ContractError, RefusedEvent
 from contracts.execute import BlockInput, Execution, execute, select
 from contracts.governance.validators import is_seal_due
 from contracts.lookup import read_epoch
@@ -27,7 +28,7 @@ from ledger.blocks import (
 )
 from ledger.catchup.staging import Staging
 from ledger.errors import InvalidEncoding
-from ledger.events import Event
+from ledger.events import Event, NodeBody
 from ledger.genesis import Genesis, hash_genesis
 from ledger.log import FinalizedBlock, Log
 from ledger.quorum.lists import hash_consensus_keys, hash_validator_list
@@ -242,6 +243,7 @@ class Chain:
                 self._lost.append((event, "nonce-reused"))
                 self.pool.remove((event.digest,))
         self._lost += self.pool.settle((), log.tip.height)
+        self._drop_late()
         return tuple(read_final_block(log, height) for height in sorted(heights))
 
     def proven_block(self, header_bytes: bytes) -> Block:
@@ -424,7 +426,22 @@ class Chain:
         self._prune()
         for candidate in committed:
             self._lost += self.pool.settle(candidate.events, candidate.header.height)
+        self._drop_late()
         return tuple(final_block(candidate) for candidate in committed)
+
+    def _drop_late(self) -> None:
+        """Forget words of nodes that came too late: no block may hold them, none would be made.
+
+        They would be a reason to make a block until they expire, at the nodes that hold them.
+        """
+        height = self.log.tip.height + 1
+        for event in [event for event in self.pool if isinstance(event.body, NodeBody)]:
+            try:
+                check_event(self.log, event, network=self.network, height=height)
+            except RefusedEvent as refused:
+                if not refused.recordable:
+                    self.pool.remove((event.digest,))
+                    self._lost.append((event, refused.code))
 
     def _prune(self) -> None:
         """Keep only candidates that build on the tip; they read the state through the log."""

@@ -410,3 +410,14 @@ def test_records_of_a_proposal_are_listed_under_it(here: Ledger) -> None:
     assert here.log.exchange_indexes(hash32("no such thing")) == []
     # The word of a node belongs to nothing: it has no row.
     assert len(list(here.log._store.scan(b"X", b"Y"))) == 4
+
+
+def test_a_word_that_came_too_late_is_forgotten(here: Ledger) -> None:
+    """The seal did not wait for it: kept, it was a reason for a block that nobody could make."""
+    late = ready(FIVE[4], FIVE)
+    enact(here)
+    sealed = seal_block(here)
+    here.pool.add(late)
+    here.chain.commit([sealed], {})
+    assert not here.chain.has_pending(here.log.tip.block_hash)
+    assert late.digest in [event.digest for event, _ in here.chain.take_lost()]
