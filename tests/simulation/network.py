@@ -27,6 +27,8 @@ class Weather:
     tail_ms: int = 15
     # The higher, the rarer are delays near `tail_ms`.
     tail_power: int = 3
+    # Events and blocks come through: a lost frame of votes alone does not make a link anew.
+    spares_bulk: bool = False
 
 
 class Site(Protocol):
@@ -145,10 +147,12 @@ class Network:
         weather, random = self.weather, self._random
         way, pair = (sender, receiver), _pair(sender, receiver)
         under_way = self._under_way.get(way, 0)
-        lost = weather.loss and random.random() < weather.loss
+        may_lose = channel is Channel.CONSENSUS or not weather.spares_bulk
+        lost = may_lose and weather.loss and random.random() < weather.loss
         if way in self._mute or lost or under_way >= QUEUE_MAX:
             self.dropped += 1
-            self._lossy[pair] = None
+            if not (lost and weather.spares_bulk):
+                self._lossy[pair] = None
             return
         slow_ms = max(self.slow_ms.get(sender, 0), self.slow_ms.get(receiver, 0))
         copies = 2 if weather.doubled and random.random() < weather.doubled else 1

@@ -108,6 +108,7 @@ def _draw_weather(random: Random) -> Weather:
         delay_ms=random.choice((2, 20, 60)),
         tail_ms=random.choice((10, 60, 300, 1_500)),
         tail_power=random.choice((2, 4, 8)),
+        spares_bulk=random.random() < 0.5,
     )
 
 

@@ -15,6 +15,7 @@ from ledger.quorum.governance import RemoveValidator
 from node.engine import driver as driver_module
 from tests.simulation.byzantine import known_adversaries
 from tests.simulation.checkers import Checker, require
+from tests.simulation.memory import remembered
 from tests.simulation.network import Weather
 from tests.simulation.plan import Action, Mode, Plan, make_plan
 from tests.simulation.signatures import cheap_signatures
@@ -282,6 +283,7 @@ def run_plan(plan: Plan, *, is_real: bool = False) -> Result:
     with ExitStack() as stack:
         if not is_real:
             stack.enter_context(cheap_signatures())
+            stack.enter_context(remembered())
         stack.enter_context(silent_logs())
         stack.enter_context(_rotation(plan.rotate_bytes))
         parent = MEMORY_FOLDER if os.access(MEMORY_FOLDER, os.W_OK) else None
