@@ -18,7 +18,6 @@ from node.simplex.catchup import (
     Wanted,
     record_block,
 )
-from node.simplex.errors import CorruptChain
 from node.simplex.messages import (
     encode_message,
     signed_vote,
@@ -205,9 +204,14 @@ class Voter:
         return True
 
     def _log_block(self, block: Block, view: int) -> None:
-        """The block is in the log before a vote on it, in whatever view."""
+        """The block is in the log before a vote on it, in whatever view.
+
+        As it is held: a proposal of it may have come with references that are not its own.
+        """
         if block.hash not in self._durable:
-            self._outbox.persist.append(record_block(block))
+            held = self._application.block(block.hash)
+            assert held is not None, "a block is executed before it is voted on"
+            self._outbox.persist.append(record_block(held))
         self._durable[block.hash] = max(view, self._durable.get(block.hash, view))
 
     def _propose(self) -> bool:
@@ -376,8 +380,10 @@ class Voter:
             verdict = self._application.validate(candidate.block)
             if verdict is Verdict.VALID:
                 return candidate.block
-            if verdict is Verdict.INVALID:
-                raise CorruptChain(f"a quorum notarized a block in view {view} we find invalid")
-            candidate.wait(block_hash, (candidate.leader,))
+            if verdict is Verdict.MISSING:
+                candidate.wait(block_hash, (candidate.leader,))
+            else:
+                # Its leader signed the header, not the references: they may be the lie.
+                candidate.block, candidate.is_invalid = None, True
         self._wanted.need(block_hash, self._store.signers_of(view))
         return None

@@ -57,6 +57,10 @@ class InvalidBlock(Insider):
     def _choose(self, proposal: Proposal) -> Callable[[str], None]:
         """How each peer is served in this view."""
         what = self.random.choice((*WRONG, *OTHERS, *OTHERS))
+        parent = self.chain.block(header_of(proposal).parent_hash)
+        can_leave_out = parent is not None and parent.hash != self.chain.log.tip.block_hash
+        if can_leave_out and self.random.random() < 0.5:
+            what = "gap"
         good = (proposal.header, proposal.refs)
         bad, changed = self._forge(what, proposal)
         spared = self.halves()[0] if self.random.random() < 0.5 else ()
@@ -87,8 +91,7 @@ class InvalidBlock(Insider):
             case "huge":
                 return (proposal.header, tuple(self.random.randbytes(32) for _ in range(2_000))), {}
             case "references":
-                invented = [event.digest for event in self.world.ground.events[: len(refs)]]
-                return (proposal.header, tuple(reversed(invented))), {}
+                return (proposal.header, self._other_refs(refs)), {}
             case "consistent height":
                 height = header.height + self.random.choice((-1, 1, 2**40))
                 higher = msgspec.structs.replace(header, height=max(height, 0))
@@ -97,6 +100,14 @@ class InvalidBlock(Insider):
         changed = {what: value} if what in VOTED and self.random.random() < 0.5 else {}
         data = HEADERS.encode(msgspec.structs.replace(header, **{what: value}))
         return (data, refs), changed
+
+    def _other_refs(self, refs: tuple[bytes, ...]) -> tuple[bytes, ...]:
+        """As many references, of events that the others have, but not those of the header."""
+        if len(refs) > 1:
+            return refs[::-1]
+        known = [event.digest for event in self.world.ground.events]
+        pending = [event.digest for event in self.chain.pool]
+        return tuple(self.random.choice([*pending, *known]) for _ in refs)
 
     def _leave_out(self, proposal: Proposal) -> tuple[Forged, dict[str, int]]:
         """A valid block on our final tip, or on the parent's parent, over a view that counts."""
