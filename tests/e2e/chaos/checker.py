@@ -15,6 +15,7 @@ import asyncio
 import filecmp
 import itertools
 import json
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from ledger.blocks import RECORDS, is_header
@@ -24,6 +25,7 @@ from ledger.genesis import log_policy
 from ledger.quorum.epochs import epoch_path
 from ledger.tlog.receipt import Receipt, verify_receipt
 from ledger.tlog.tiles import ENTRIES_LEVEL, decode_entries, tile_paths
+from tests.e2e.chaos.load import Sent
 from tests.e2e.chaos.world import LOOK_S, Violation, World, python_module
 from tools.exits import ToolError
 from tools.mirror import Mirror, mirror_log
@@ -44,10 +46,11 @@ async def check(world: World) -> int:
     mirrors = [await _mirror(world, member) for member in world.everyone]
     _compare(mirrors)
     entries = read_entries(mirrors[0])
-    _check_once(world, entries)
+    check_once(world.load.sent, entries)
     _check_receipts(world, entries)
     for member in world.everyone:
-        _check_log_file(world, member)
+        text = (world.local.node_directory(member) / "node.log").read_text(errors="replace")
+        check_silence(member, text, world.suspects)
     return len(entries)
 
 
@@ -146,7 +149,8 @@ def read_entries(mirror: Mirror) -> list[bytes]:
     return entries
 
 
-def _check_once(world: World, entries: list[bytes]) -> None:
+def check_once(sent: Mapping[bytes, Sent], entries: list[bytes]) -> None:
+    """Step 3."""
     places: dict[bytes, int] = {}
     for index, data in enumerate(entries):
         if is_header(data):
@@ -156,10 +160,10 @@ def _check_once(world: World, entries: list[bytes]) -> None:
         if digest in places:
             raise Violation(f"event {digest.hex()} stands at {places[digest]} and at {index}")
         places[digest] = index
-        if digest not in world.load.sent and not _is_by_node(event):
+        if digest not in sent and not _is_by_node(event):
             raise Violation(f"nobody submitted the event at {index}")
-    for digest, sent in world.load.sent.items():
-        indexes = {index for index, _ in sent.claims}
+    for digest, each in sent.items():
+        indexes = {index for index, _ in each.claims}
         if indexes != {places.get(digest)}:
             where = places.get(digest, "nowhere")
             raise Violation(f"event {digest.hex()}: acknowledged at {indexes}, stands at {where}")
@@ -180,10 +184,10 @@ def _check_receipts(world: World, entries: list[bytes]) -> None:
             raise Violation(f"the receipt of {proof.index} does not verify: {error}") from None
 
 
-def _check_log_file(world: World, member: str) -> None:
-    text = (world.local.node_directory(member) / "node.log").read_text(errors="replace")
+def check_silence(member: str, text: str, suspects: Collection[str]) -> None:
+    """Step 5 for the log file of one node."""
     if "Traceback" in text:
         raise Violation(f"{member} wrote a traceback")
     for line in text.split("\n"):
-        if "two contradictory votes" in line and json.loads(line)["member"] not in world.suspects:
+        if "two contradictory votes" in line and json.loads(line)["member"] not in suspects:
             raise Violation(f"{member} has evidence against a node that lost no vote: {line}")

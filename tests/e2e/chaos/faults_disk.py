@@ -215,8 +215,17 @@ async def lose_store(world: World) -> None:
     await world.start(victim)
 
 
-async def miss_entries(world: World, count: int = 3_000) -> None:
+async def miss_entries(world: World) -> None:
     """A node is away for thousands of entries, and then catches up under load."""
+    await _miss(world, 3_000)
+
+
+async def miss_many_entries(world: World) -> None:
+    """The same, for a day's worth."""
+    await _miss(world, 50_000)
+
+
+async def _miss(world: World, count: int) -> None:
     victim = world.pick()
     other = world.others(victim)[0]
     await world.kill(victim)
@@ -226,7 +235,8 @@ async def miss_entries(world: World, count: int = 3_000) -> None:
     await world.start(victim)
     await world.wait_height(victim, status["height"], DIED_S_MAX * 10)
     took_s = asyncio.get_running_loop().time() - before
-    world.note(f"{count} entries missed, there again after {took_s:.1f} s")
+    rate = count / took_s
+    world.note(f"{count} entries missed, there after {took_s:.1f} s, start and all: {rate:.0f}/s")
 
 
 def _newest_votes(world: World, victim: str) -> Path:

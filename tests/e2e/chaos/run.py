@@ -64,7 +64,10 @@ FAULTS: tuple[Fault, ...] = (
     faults_epochs.change_validators_and_cut,
     faults_epochs.change_validators_and_kill_all,
 )
-# A few minutes' worth for every run of the tests.
+# What takes minutes: only where there is time for it.
+LONG: tuple[Fault, ...] = (faults_disk.miss_many_entries,)
+LONG_MINUTES_MIN = 20
+# About a minute's worth for every run of the tests.
 SHORT: tuple[Fault, ...] = (
     faults_process.kill_leader,
     faults_process.kill_all,
@@ -200,14 +203,19 @@ def main() -> int:
     parser.add_argument("--nodes", type=int, default=NODES)
     parser.add_argument("--keep", action="store_true", help="keep the directory in any case")
     given = parser.parse_args()
-    names = given.only.split(",") if given.only else [fault.__name__ for fault in FAULTS]
-    by_name = {fault.__name__: fault for fault in FAULTS}
-    faults = [by_name[name] for name in names]
+    by_name = {fault.__name__: fault for fault in (*FAULTS, *LONG)}
+    faults = [*FAULTS, *(LONG if given.minutes >= LONG_MINUTES_MIN else ())]
+    if given.only:
+        faults = [by_name[name] for name in given.only.split(",")]
     if not faults_disk.can_mount():
         print("not root: the faults that need a small disk are left out", flush=True)
         faults = [fault for fault in faults if fault is not faults_disk.fill_disk]
     directory = Path(tempfile.mkdtemp(prefix="tally-chaos-"))
     again = f"make chaos MINUTES={given.minutes:g} SEED={given.seed}"
+    arguments = [f"--only {given.only}"] * bool(given.only)
+    arguments += [f"--nodes {given.nodes}"] * (given.nodes != NODES)
+    arguments += [f"--rate {given.rate}"] * (given.rate != RATE_PER_S)
+    again += f" ARGS='{' '.join(arguments)}'" * bool(arguments)
     print(f"chaos: seed {given.seed}, {given.minutes:g} minutes, {directory}", flush=True)
 
     def say(text: str) -> None:
