@@ -64,9 +64,9 @@ class Peer:
     address: Address | None
 
 
-# Consensus messages are few and small: an answer takes a round trip. Bulk may fill a slow line for
-# much longer.
-PING_S = {Channel.CONSENSUS: 3.0, Channel.BULK: HEARTBEAT_S}
+# A ping unanswered for half of this time ends a connection. Consensus messages are few and small: an
+# answer takes a round trip, and longer only from a node that has no time. Bulk may fill a slow line.
+PING_S = {Channel.CONSENSUS: 4.0, Channel.BULK: HEARTBEAT_S}
 PATHS = {Channel.CONSENSUS: "/v1/link/consensus", Channel.BULK: "/v1/link/bulk"}
 
 
