@@ -1,7 +1,6 @@
 """A node that was away for thousands of entries comes back by snapshot, also when it is killed."""
 
 import asyncio
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,14 +9,13 @@ import pytest
 from contracts.replay import replay
 from ledger.blocks import RECORDS, is_header
 from ledger.events import parse_event
-from tests.bench_catchup import load
+from tests.bench_catchup import load, wait_line
 from tests.e2e.network import ASKER, Net, running
 from tools.mirror import folder_reader, mirror_log
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(300)]
 
 EVENTS = 6_000
-WAIT_S = 60
 BEGIN, END = '"catching up by snapshot"', '"caught up by snapshot"'
 
 
@@ -27,13 +25,9 @@ def net(tmp_path: Path) -> Iterator[Net]:
         yield made
 
 
-def wait_line(net: Net, member: str, line: str, count: int) -> None:
-    """Return when the node's log has the line so often."""
-    path = net.local.node_directory(member) / "node.log"
-    end_s = time.monotonic() + WAIT_S
-    while path.read_text().count(line) < count:
-        assert time.monotonic() < end_s, net.local.log_tail(member)
-        time.sleep(0.002)
+def wait_log(net: Net, member: str, text: str, count: int) -> None:
+    """Return when the node's log has the text so often."""
+    wait_line(net.local.node_directory(member) / "node.log", text, count)
 
 
 def test_a_node_that_was_away_comes_back_by_snapshot(net: Net, tmp_path: Path) -> None:
@@ -43,10 +37,10 @@ def test_a_node_that_was_away_comes_back_by_snapshot(net: Net, tmp_path: Path) -
     asyncio.run(load(net.local, EVENTS))
     for turn in (1, 2):
         net.local.start([away])
-        wait_line(net, away, BEGIN, turn)
+        wait_log(net, away, BEGIN, turn)
         net.local.kill(away)
     net.local.start([away])
-    wait_line(net, away, END, 1)
+    wait_log(net, away, END, 1)
     net.local.wait_ready([away])
 
     finals = [net.submit_final(net.request(), away), net.submit_final(net.request(), other)]
