@@ -64,8 +64,8 @@ class Peer:
     address: Address | None
 
 
-# A ping unanswered for half of this time ends a connection. Consensus messages are few and small: an
-# answer takes a round trip, and longer only from a node that has no time. Bulk may fill a slow line.
+# A ping that is not answered in half of this time ends a connection. Consensus messages are small:
+# an answer takes a round trip, longer only from a busy node. Bulk may fill a slow line for long.
 PING_S = {Channel.CONSENSUS: 4.0, Channel.BULK: HEARTBEAT_S}
 PATHS = {Channel.CONSENSUS: "/v1/link/consensus", Channel.BULK: "/v1/link/bulk"}
 
