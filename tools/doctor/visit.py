@@ -63,9 +63,8 @@ async def visit_all(targets: Sequence[Target]) -> list[Visit]:
 async def _visit(session: aiohttp.ClientSession, target: Target) -> Visit:
     member = target.member or target.url
     if target.pid == 0:
-        findings = [make_finding("process-down", Severity.FAULT, member, member=member)]
-        findings += _offline(target)
-        return Visit(member=member, url=target.url, findings=tuple(findings))
+        finding = make_finding("process-down", Severity.FAULT, member, member=member)
+        return Visit(member=member, url=target.url, findings=(finding, *await _offline(target)))
     began_ms = time.time_ns() // 1_000_000
     try:
         data = await _get(session, f"{target.url}/v1/diagnosis")
@@ -81,7 +80,7 @@ async def _visit(session: aiohttp.ClientSession, target: Target) -> Visit:
             reason=str(error),
             pid=target.pid or "-",
         )
-        return Visit(member=member, url=target.url, findings=(finding, *_offline(target)))
+        return Visit(member=member, url=target.url, findings=(finding, *await _offline(target)))
     except (msgspec.DecodeError, RecursionError) as error:
         finding = make_finding(
             "not-a-node", Severity.FAULT, member, url=target.url, reason=str(error)
@@ -162,20 +161,28 @@ def _is_stopped(pid: int) -> bool:
     return after_name.split()[0] in ("T", "t")
 
 
-def _offline(target: Target) -> list[Finding]:
-    """What the files of a node say that does not run."""
-    return [] if target.config is None or target.pid else examine(target.config)
+async def _offline(target: Target) -> list[Finding]:
+    """What the files of a node say that does not run.
+
+    Beside the event loop: other nodes' answers must not be late because of it.
+    """
+    if target.config is None or target.pid:
+        return []
+    return await asyncio.to_thread(examine, target.config)
 
 
 def examine(config: Path) -> list[Finding]:
     """Findings of `python -m node.diagnosis` for a configuration file. Raises `InvalidInput`."""
     command = [sys.executable, "-m", "node.diagnosis", "--config", str(config)]
-    done = subprocess.run(  # noqa: S603 - our own program, no shell
-        [*command, "--lang", language()],
-        capture_output=True,
-        timeout=OFFLINE_S_MAX,
-        check=False,
-    )
+    try:
+        done = subprocess.run(  # noqa: S603 - our own program, no shell
+            [*command, "--lang", language()],
+            capture_output=True,
+            timeout=OFFLINE_S_MAX,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise InvalidInput("doctor-failed", f"{config}: > {OFFLINE_S_MAX:g} s") from None
     try:
         return msgspec.convert(clean(json.loads(done.stdout)["findings"]), list[Finding])
     except (ValueError, KeyError, msgspec.ValidationError):

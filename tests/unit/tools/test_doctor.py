@@ -364,6 +364,30 @@ def test_a_listener_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
         assert codes_of(doctor_of("--node", url, "--json")) == {"no-answer"}
 
 
+def test_files_of_one_node_do_not_make_the_answer_of_another_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(visiting, "ANSWER_S_MAX", 5.0)
+    is_answered = threading.Event()
+
+    def examine(config: Path) -> list[Finding]:
+        assert config == tmp_path / "node.toml"
+        assert is_answered.wait(20), "the other node was asked only afterwards"
+        return [DISK]
+
+    class Telling(dict[str, tuple[int, bytes]]):
+        def get(self, path: str, default: Any = None) -> Any:
+            is_answered.set()
+            return super().get(path, default)
+
+    monkeypatch.setattr(visiting, "examine", examine)
+    gone = Target(url="http://127.0.0.1:1", member=B, pid=0, config=tmp_path / "node.toml")
+    with serving(Telling(diagnosis(member=A))) as url:
+        first, second = run(visit_all([gone, Target(url=url, member=A)]))
+    assert [finding.code for finding in first.findings] == ["process-down", "disk-low"]
+    assert second.report is not None
+
+
 def test_a_stopped_process_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(visiting, "ANSWER_S_MAX", 0.2)
     process = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
