@@ -415,10 +415,11 @@ def test_r9_b_a_notarized_tip_alone_is_demand_after_four_delta() -> None:
 
 
 def test_r8_growth_counts_from_the_final_view_not_from_a_notarized_one() -> None:
-    """View 9 after 7 views without finality: g = 1.5^4, whatever was notarized meanwhile."""
-    bench = Bench(me=3, blocks=[BLOCK])
-    bench.receive(certify(subject_of(N, BLOCK), signers=(0, 1, 2)))
-    for view in range(2, 10):
+    """View 10 after 9 views without finality: g = 1.5^4, although view 3 was notarized."""
+    block = make_block(view=3, proposer=2)
+    bench = Bench(me=3, blocks=[block])
+    bench.receive(certify(subject_of(N, block), signers=(0, 1, 2)))
+    for view in range(4, 10):
         bench.receive(certify(subject_of(X, view=view), signers=(0, 1, 2)))
     assert bench.core.current_view == 10
     bench.submit()
