@@ -69,7 +69,9 @@ ANSWER_TIMEOUT_S = 5.0
 PAUSE_MS = 60_000
 FLIGHTS_PER_PEER = 2
 AHEAD_ENTRIES = 16 * WINDOW_ENTRIES_MAX
-BATCH_ENTRIES = 4 * WINDOW_ENTRIES_MAX
+# Written at once, each time with a sync of the disk.
+BATCH_ENTRIES = 8 * WINDOW_ENTRIES_MAX
+BATCH_BYTES = 8 * 1024 * 1024
 # What a peer may send as the state of a log: more has no log. Ten times what exchanges need.
 STATE_BYTES_PER_ENTRY = 4_096
 STATE_BYTES_BASE = 64 * 1024 * 1024
@@ -392,7 +394,7 @@ class SnapshotSync:
                 while (window := ready.pop(at, None)) is not None:
                     blocks += await self._workers.run(_assemble, assembly, window, at, goal.size)
                     at += len(window.entries)
-                if sum(1 + len(block.records) for block in blocks) >= BATCH_ENTRIES:
+                if _is_batch(blocks):
                     await self._stage(staging, blocks)
                     blocks = []
             await self._stage(staging, blocks)
@@ -471,6 +473,8 @@ class SnapshotSync:
         """Write the state after the goal as a new generation: its number and accumulator."""
         generation = self._log.open_generation()
         total = StateSum(STATE_BYTES_BASE + STATE_BYTES_PER_ENTRY * goal.size)
+        batch: list[tuple[bytes, bytes]] = []
+        size_bytes = 0
         question = asyncio.ensure_future(self._ask_pairs(peer, goal, b""))
         try:
             while True:
@@ -482,11 +486,12 @@ class SnapshotSync:
                         self._ask_pairs(peer, goal, answer.pairs[-1][0])
                     )
                 await self._check(peer, total.check, answer.pairs)
-                _, accumulator = await asyncio.gather(
-                    self._workers.run(self._log.write_state, generation, answer.pairs),
-                    self._workers.sum_part(encode_part(answer.pairs)),
-                )
-                total.count(accumulator)
+                total.count(await self._workers.sum_part(encode_part(answer.pairs)))
+                batch += answer.pairs
+                size_bytes += sum(len(key) + len(value) for key, value in answer.pairs)
+                if size_bytes >= BATCH_BYTES or answer.is_last:
+                    await self._workers.run(self._log.write_state, generation, batch)
+                    batch, size_bytes = [], 0
                 if answer.is_last:
                     break
         finally:
@@ -530,6 +535,13 @@ class SnapshotSync:
         await done
         self.done += 1
         LOG.info("caught up by snapshot", height=goal.header.height, entries=goal.size)
+
+
+def _is_batch(blocks: Sequence[ProvenBlock]) -> bool:
+    """Whether these are enough to be written at once."""
+    entries = sum(1 + len(block.records) for block in blocks)
+    size_bytes = sum(len(record) for block in blocks for record in block.records)
+    return entries >= BATCH_ENTRIES or size_bytes >= BATCH_BYTES
 
 
 def _assemble(assembly: Assembly, window: Window, at: int, end: int) -> list[ProvenBlock]:
