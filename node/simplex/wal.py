@@ -13,8 +13,9 @@ A log is a directory of segments `00000001.wal`, `00000002.wal`, ...; each begin
     type 4  certificate   certificate
     type 5  floor         epoch u64 | view u64 | height u64 | hash 32
 
-Opening reads the records in order. A bad record is a torn write, and cut off, only if it is in the
-last segment and no valid record follows; anything else is `CorruptWal`, and no node starts.
+Opening reads the newest segment, whose beginning holds what was live when it was made. A bad record
+is a torn write, and cut off, only if no valid record follows; anything else is `CorruptWal`, and no
+node starts.
 A failed write or sync is final: after `WalFailed` the object refuses everything, because the kernel
 may have dropped the pages (an fsync that is tried again can report success for lost data).
 """
@@ -64,10 +65,10 @@ def encode_record(record: WalRecord) -> bytes:
     return length + zlib.crc32(length + body).to_bytes(4, "big") + body
 
 
-def decode_segment(data: bytes, *, is_last: bool) -> tuple[list[WalRecord], int]:
+def decode_segment(data: bytes) -> tuple[list[WalRecord], int]:
     """Records of a segment and its valid length in bytes. Raises `CorruptWal`."""
     if not data.startswith(MAGIC):
-        if is_last and len(data) < len(MAGIC) and MAGIC.startswith(data):
+        if len(data) < len(MAGIC) and MAGIC.startswith(data):
             return [], 0
         raise CorruptWal("a segment does not begin with its magic bytes")
     records: list[WalRecord] = []
@@ -75,7 +76,7 @@ def decode_segment(data: bytes, *, is_last: bool) -> tuple[list[WalRecord], int]
     while at < len(data):
         body = _read_frame(data, at)
         if body is None:
-            if not is_last or _has_frame_after(data, at + 1):
+            if _has_frame_after(data, at + 1):
                 raise CorruptWal(f"a record at byte {at} is damaged", offset_bytes=at)
             break
         try:
@@ -105,14 +106,13 @@ class Wal:
             for stray in directory.glob("*.tmp"):
                 stray.unlink()
             paths = sorted(directory.glob("*.wal"))
-            records: list[WalRecord] = []
-            valid_bytes = 0
-            for path in paths:
-                is_last = path == paths[-1]
-                segment, valid_bytes = decode_segment(path.read_bytes(), is_last=is_last)
-                records += segment
             if not paths:
                 return cls._create(directory, 1, b""), []
+            records, valid_bytes = decode_segment(paths[-1].read_bytes())
+            # A crash in a rotation leaves the segment before, whose end may be torn. Its successor
+            # appeared complete, with everything that was live.
+            for path in paths[:-1]:
+                path.unlink()
             descriptor = os.open(paths[-1], os.O_RDWR | os.O_APPEND)
             os.ftruncate(descriptor, valid_bytes)
             if valid_bytes == 0:

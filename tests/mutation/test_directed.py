@@ -519,8 +519,8 @@ def test_a_damaged_record_before_a_valid_one_is_no_torn_tail() -> None:
     damaged = bytearray(one)
     damaged[-1] ^= 1
     with pytest.raises(CorruptWal):
-        decode_segment(MAGIC + bytes(damaged) + two, is_last=True)
-    records, valid = decode_segment(MAGIC + two + bytes(damaged), is_last=True)
+        decode_segment(MAGIC + bytes(damaged) + two)
+    records, valid = decode_segment(MAGIC + two + bytes(damaged))
     assert (records, valid) == ([record_of(2)], len(MAGIC) + len(two))
 
 
@@ -559,7 +559,7 @@ class CheckedPort:
 
     def _logged(self) -> list[Vote]:
         (path,) = (self._site.folder / "wal").glob("*.wal")
-        records, _ = decode_segment(path.read_bytes(), is_last=True)
+        records, _ = decode_segment(path.read_bytes())
         return [record.vote for record in records if isinstance(record, OwnVote)]
 
 

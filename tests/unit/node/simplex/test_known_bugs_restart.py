@@ -133,7 +133,7 @@ def test_every_legal_record_can_be_replayed() -> None:
     """ava #540: a legal record that replay cannot parse is a crash loop for ever."""
     records = every_record()
     data = MAGIC + b"".join(encode_record(record) for record in records)
-    read, size = decode_segment(data, is_last=True)
+    read, size = decode_segment(data)
     assert (read, size) == (records, len(data))
     assert {type(each) for each in read} == {
         OwnVote, PeerVote, BlockRecord, CertificateRecord, FloorRecord,

@@ -327,8 +327,8 @@ def lay_out(held: list[WalRecord]) -> tuple[bytes, list[int]]:
 @given(st.lists(records(), max_size=5))
 def test_every_record_is_read_back(held: list[WalRecord]) -> None:
     data, _ = lay_out(held)
-    assert decode_segment(data, is_last=True) == (held, len(data))
-    assert decode_segment(data, is_last=False) == (held, len(data))
+    assert decode_segment(data) == (held, len(data))
+    assert decode_segment(data) == (held, len(data))
 
 
 @settings(max_examples=20)
@@ -338,7 +338,7 @@ def test_a_cut_at_any_byte_leaves_the_whole_records_before_it(held: list[WalReco
     for length in range(len(data)):
         whole = sum(end <= length for end in ends[1:])
         valid = ends[whole] if length >= len(MAGIC) else 0
-        assert decode_segment(data[:length], is_last=True) == (held[:whole], valid)
+        assert decode_segment(data[:length]) == (held[:whole], valid)
 
 
 @settings(max_examples=10)
@@ -352,7 +352,7 @@ def test_a_flipped_bit_in_any_byte_is_never_read_as_something_else(
         damaged = bytearray(data)
         damaged[at] ^= 1 << bit
         try:
-            read = decode_segment(bytes(damaged), is_last=True)
+            read = decode_segment(bytes(damaged))
         except CorruptWal:
             assert at < ends[-2]
         else:
