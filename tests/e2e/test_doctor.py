@@ -135,6 +135,7 @@ def test_two_of_four_stopped_are_no_quorum(net: Net, doctor: Doctor) -> None:
 
 
 def test_a_suspended_process(net: Net, doctor: Doctor) -> None:
+    doctor.network_until("network-healthy")
     hung = net.members[1]
     pid = net.local.pid(hung)
     os.kill(pid, signal.SIGSTOP)
@@ -187,8 +188,9 @@ def test_files_that_keep_a_node_from_starting(net: Net, doctor: Doctor) -> None:
     assert {"process-down", "keys-invalid", "votes-damaged"} <= set(doctor.network()[1])
 
 
-def test_the_diagnosis_is_served_in_both_languages_and_measured(net: Net) -> None:
+def test_the_diagnosis_is_served_in_both_languages_and_measured(net: Net, doctor: Doctor) -> None:
     member = net.members[0]
+    doctor.node_until(member, "healthy")
     for language, title in (("en", "Nothing is wrong"), ("zh", "一切正常")):
         answer = net.call(member, "GET", "/v1/diagnosis", Accept_Language=language, Accept=JSON)
         assert answer.body["findings"][0]["title"] == title
