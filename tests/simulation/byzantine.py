@@ -28,6 +28,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, ClassVar
 
+from contracts.lookup import read_epoch
 from ledger.genesis import Genesis
 from ledger.quorum.votes import Subject, Vote, signed_vote
 from ledger.registry import Validator
@@ -35,6 +36,7 @@ from node.engine.driver import Driver
 from node.node import Node
 from node.peers.links import Channel
 from node.peers.wire import FrameType, encode_frame
+from node.service import FinalBlock
 from node.simplex.messages import encode_message
 from node.simplex.types import Message
 from node.startup import Identity
@@ -184,6 +186,11 @@ class Twin:
         world = self._adversary.world
         return peer in self.peers and world.network.is_linked(self._adversary.member, peer)
 
+    def note_epoch(self) -> None:
+        """Tell the world of the validators that this node follows now."""
+        record = read_epoch(self.driver.chain.log)
+        self._adversary.world.early_lists[record.epoch] = record.validators
+
     def _ended(self, task: "asyncio.Task[None]") -> None:
         # Twins contradict each other; one that learns of it stops, as an honest node must.
         self._process.outlet.is_open = False
@@ -207,8 +214,9 @@ class _TwinOutside:
     def pin(self, peers: tuple[str, ...]) -> None:
         """Its peers are what the adversary lets it see."""
 
-    def on_final(self, blocks: object) -> None:
-        """What an adversary holds for final is of no interest."""
+    def on_final(self, blocks: tuple[FinalBlock, ...]) -> None:
+        """An adversary may be the first in an epoch."""
+        self._twin.note_epoch()
 
 
 def known_adversaries() -> dict[str, type[Adversary]]:

@@ -13,7 +13,12 @@ from contextvars import Context
 from typing import Any
 
 US_PER_MS = 1_000
+STEPS_AT_ONCE_MAX = 20_000  # timers at one instant; more is a loop that never waits
 _US_PER_S = 1_000_000
+
+
+class TimeStandsStill(Exception):
+    """Something asks to be woken at once, again and again: a busy loop."""
 
 
 class VirtualLoop(asyncio.AbstractEventLoop):
@@ -24,6 +29,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self._ready: deque[asyncio.Handle] = deque()
         self._timers: list[tuple[int, int, asyncio.TimerHandle | Callable[[], None]]] = []
         self._made = 0
+        self._steps = 0
         self._error: BaseException | None = None
 
     # --- what asyncio asks of a loop ----------------------------------------------------------
@@ -124,6 +130,9 @@ class VirtualLoop(asyncio.AbstractEventLoop):
                 self.now_us = max(self.now_us, end_us)
                 return False
             due_us, _, item = heapq.heappop(timers)
+            self._steps = self._steps + 1 if due_us <= self.now_us else 0
+            if self._steps > STEPS_AT_ONCE_MAX:
+                raise TimeStandsStill(f"at {self.now_us} us")
             self.now_us = max(self.now_us, due_us)
             if not isinstance(item, asyncio.TimerHandle):
                 item()

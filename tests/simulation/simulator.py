@@ -278,11 +278,15 @@ class Runner:
         self.world.loop.finish()
 
 
-def run_plan(plan: Plan, *, is_real: bool = False) -> Result:
-    """Carry out a plan. Raises what went wrong, with the line that reproduces it."""
+def run_plan(plan: Plan, *, is_real: bool = False, remembers: bool = True) -> Result:
+    """Carry out a plan. `is_real`: with Ed25519 and nothing shared between nodes.
+
+    Raises what went wrong, with the line that reproduces it.
+    """
     with ExitStack() as stack:
         if not is_real:
             stack.enter_context(cheap_signatures())
+        if remembers and not is_real:
             stack.enter_context(remembered())
         stack.enter_context(silent_logs())
         stack.enter_context(_rotation(plan.rotate_bytes))

@@ -327,7 +327,8 @@ class World:
         self.honest: dict[str, HonestSite] = {}
         self.adversaries: dict[str, Adversary] = {}
         self.names: tuple[str, ...] = ()  # of all sites there will be
-        self.validators_of: Callable[[int], tuple[Validator, ...]] = lambda epoch: ()
+        self.lists: list[tuple[Validator, ...]] = []  # of epochs that honest nodes have begun
+        self.early_lists: dict[int, tuple[Validator, ...]] = {}  # those of adversaries
         self.restart_ms_max = 3_000
         self.crash_rate = 0.0
         self._is_real = is_real
@@ -354,6 +355,10 @@ class World:
                 verifier = Verifier(network_id=config.network_id, validators=config.validators)
                 self._verifiers[config.validators] = verifier
         return Simplex(config=config, application=chain, signer=signer, verifier=verifier)
+
+    def validators_of(self, epoch: int) -> tuple[Validator, ...]:
+        """The list of an epoch that has begun somewhere. Raises `KeyError`."""
+        return self.lists[epoch] if epoch < len(self.lists) else self.early_lists[epoch]
 
     def make_process(self, who: Identity, disk: Disk, outside: Outside) -> Process:
         """A node of these keys on a disk, not started."""

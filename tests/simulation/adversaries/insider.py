@@ -42,7 +42,7 @@ class Insider(Adversary):
         """Called every `ACT_MS`."""
 
     def hear(self, sender: str, message: Message) -> None:
-        """A consensus message has arrived, before the honest node gets it."""
+        """A consensus message of an honest peer has arrived; our honest node gets it next."""
 
     def say(self, to: str | None, frame: bytes) -> None:
         """The honest node sends a frame, to one peer or to all."""
@@ -140,7 +140,8 @@ class Insider(Adversary):
     # --- what the simulation calls ------------------------------------------------------------
 
     def on_frame(self, sender: str, channel: Channel, frame: bytes) -> None:
-        message = message_of(frame)
+        # Adversaries that answer each other would do nothing else.
+        message = None if sender in self.world.adversaries else message_of(frame)
         if message is not None:
             self.hear(sender, message)
         self.node.receive(sender, channel, frame)

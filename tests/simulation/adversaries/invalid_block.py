@@ -59,7 +59,7 @@ class InvalidBlock(Insider):
         what = self.random.choice((*WRONG, *OTHERS, *OTHERS))
         parent = self.chain.block(header_of(proposal).parent_hash)
         can_leave_out = parent is not None and parent.hash != self.chain.log.tip.block_hash
-        if can_leave_out and self.random.random() < 0.5:
+        if can_leave_out and self.random.random() < 0.8:
             what = "gap"
         good = (proposal.header, proposal.refs)
         bad, changed = self._forge(what, proposal)
