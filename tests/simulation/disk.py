@@ -211,7 +211,7 @@ class Files:
     def installed(self) -> Iterator[None]:
         """Write-ahead logs opened inside are on these disks."""
         real = wal_module.os
-        wal_module.os = self  # type: ignore[assignment]
+        wal_module.os = self
         try:
             yield
         finally:

@@ -67,7 +67,7 @@ def ground(validators: int, *, is_real: bool) -> Ground:
     genesis = _genesis(validators)
     verify_genesis(genesis)
     store = _Recorder()
-    Log(store, genesis)  # type: ignore[arg-type]
+    Log(store, genesis)
     network = hash_genesis(genesis)
     events = tuple(
         builders.request(label=f"event {number}", network=network, expires_height=EXPIRES_HEIGHT)

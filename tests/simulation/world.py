@@ -133,13 +133,13 @@ class Process:
             genesis=world.ground.genesis,
             chain=self.driver.chain,
             driver=self.driver,
-            links=self.outlet,  # type: ignore[arg-type]
+            links=self.outlet,
             addresses={},
-            metrics=Silent(),  # type: ignore[arg-type]
+            metrics=Silent(),
             workers=Inline(),
             clock=clock,
             events_per_second_per_member=EVENTS_PER_S,
-            gatherer=Silent(),  # type: ignore[arg-type]
+            gatherer=Silent(),
         )
 
         def deliver(blocks: tuple[FinalBlock, ...]) -> None:
