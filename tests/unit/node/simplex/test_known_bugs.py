@@ -155,7 +155,7 @@ ITEMS: dict[str, tuple[tuple[str, str], ...]] = {
         (CATCHUP, "test_an_idle_chain_ends_with_a_final_tip_and_makes_no_block"),
     ),
     "tgrade #230": ((CATCHUP, "test_an_idle_chain_ends_with_a_final_tip_and_makes_no_block"),),
-    # Leader blacklists
+    # Lists of leaders to avoid
     "ava #557": ((CATCHUP, "test_f_validators_cannot_make_others_skip_a_leader"),),
     "ava #568": ((CATCHUP, "test_f_validators_cannot_make_others_skip_a_leader"),),
     # Documentation drift

@@ -1,4 +1,4 @@
-"""CONSENSUS section 2: catch-up, missing finalizations, idle chains, leader blacklists."""
+"""CONSENSUS section 2: catch-up, missing finalizations, idle chains, lists of leaders to avoid."""
 
 from collections import Counter
 
