@@ -244,10 +244,17 @@ def test_adversaries_of_mixed_kinds(found: Found, validators: int) -> None:
 # --- that they bite ---------------------------------------------------------------------------
 
 
-def fires(name: str, validators: int, count: int, modes: tuple[Mode, ...] = MODES) -> str:
+def fires(
+    name: str,
+    validators: int,
+    count: int,
+    *,
+    modes: tuple[Mode, ...] = MODES,
+    first: int = 0,
+) -> str:
     """The first alarm in runs of an adversary, or nothing."""
     for mode in modes:
-        for plan in plans(name, mode, validators, count):
+        for plan in plans(name, mode, validators, count, first):
             try:
                 run_plan(plan)
             except ALARMS as alarm:
@@ -263,7 +270,8 @@ def test_without_the_gap_check_an_invalid_block_forks(monkeypatch: pytest.Monkey
         return rules.Place.JUSTIFIED if is_parent else rules.Place.NOT_YET
 
     monkeypatch.setattr(rules, "judge_place", careless)
-    assert fires("invalid_block", 4, 40, modes=("liveness",))
+    # One in about ten runs; the first seed saves time only.
+    assert "skipped silently" in fires("invalid_block", 4, 40, modes=("liveness",), first=14)
 
 
 def test_when_later_votes_count_too_a_flooder_fills_the_memory(
