@@ -264,6 +264,9 @@ class Sync:
             self._host.put(DataArrived(block_hash=block.hash))
             for child in self._orphans.take_children(block.hash):
                 self._adopt(child)
+        else:
+            # Its sender lies about the events, or this node executes otherwise than a quorum.
+            LOG.error("fetched block refused", height=block.height, hash=block.hash.hex())
 
     # --- final ranges -------------------------------------------------------------------------
 
