@@ -20,7 +20,7 @@ import structlog
 
 from contracts.admission import check_event
 from contracts.errors import RefusedEvent
-from ledger.errors import LedgerError
+from ledger.errors import CorruptStore, LedgerError, StoreFailed
 from ledger.events import Event, parse_event
 from node.api.quota import RateQuota
 from node.chain import Chain
@@ -159,6 +159,8 @@ class Driver:
         """A frame of a peer. Malformed ones are logged with the peer and dropped."""
         try:
             self._dispatch(peer, frame)
+        except (StoreFailed, CorruptStore) as error:
+            self._stop(error)  # our own disk: no peer is to blame
         except (InvalidMessage, LedgerError, ValueError) as error:
             LOG.warning("bad frame", peer=peer, error=str(error))
 
@@ -547,11 +549,15 @@ class Driver:
         """No death is swallowed: a failed helper task stops the driver."""
         self._tasks.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
+            self._stop(error)
 
-            def fail() -> None:
-                raise error
+    def _stop(self, error: BaseException) -> None:
+        """Raise in the driver's own task."""
 
-            self.put(fail)
+        def fail() -> None:
+            raise error
+
+        self.put(fail)
 
 
 def _last_epoch(records: Iterable[WalRecord]) -> int:

@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import pytest
+
+from ledger.errors import CorruptStore, StoreFailed
 from node.peers.wire import BlockData, FrameType, decode_content, encode_frame
 from tests.builders import VALIDATORS, request
 from tests.unit.node.engine.network import Network, play
@@ -33,5 +36,31 @@ def test_a_restarted_node_still_serves_its_final_blocks(tmp_path: Path) -> None:
         await network.until(lambda: bool(answers), limit_s=2)
         data = decode_content(answers[0][1:], BlockData)
         assert data.events == (request().data,)
+
+    play(tmp_path, VALIDATORS, script)
+
+
+@pytest.mark.parametrize("error", [StoreFailed("disk full"), CorruptStore("a bad block")])
+def test_a_disk_that_fails_under_a_frame_stops_the_node(tmp_path: Path, error: Exception) -> None:
+    """It is not the peer's fault: nothing is logged as a bad frame and forgotten."""
+
+    async def script(network: Network) -> None:
+        first, second = VALIDATORS[:2]
+        await network.record(request())
+        site = network.sites[first]
+        store = site.store
+        assert store is not None
+
+        def fail(key: bytes) -> bytes:
+            raise error
+
+        block_hash = site.engine.chain.log.tip.block_hash
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(store, "get", fail)
+            network.deliver(second, first, encode_frame(FrameType.BLOCK_WANTED, block_hash))
+        assert site.task is not None
+        with pytest.raises(type(error)):
+            await site.task
+        site.task = None
 
     play(tmp_path, VALIDATORS, script)
