@@ -15,6 +15,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import structlog
 
@@ -39,7 +40,7 @@ from node.service import FinalBlock
 from node.simplex.errors import CorruptWal
 from node.simplex.errors import InvalidMessage as InvalidConsensusMessage
 from node.simplex.guard import GuardedSigner
-from node.simplex.messages import decode_epoch, encode_message
+from node.simplex.messages import decode_epoch, encode_message, is_frontier
 from node.simplex.types import (
     Block,
     BlockRecord,
@@ -54,6 +55,7 @@ from node.simplex.types import (
     PeerVote,
     PendingChanged,
     Received,
+    Send,
     Synced,
     Tick,
     Verdict,
@@ -69,6 +71,7 @@ STATUS_INTERVAL_MS = 5_000
 WAKE_MIN_MS = 200
 WAL_ROTATE_BYTES = 64 * 1024 * 1024
 OTHER_EPOCH_REPLY_MS = 500
+SHARED_EVENTS_MAX = 50
 PROOFS_PER_S = 50
 
 
@@ -250,10 +253,7 @@ class Driver:
         if any(effect.sync for effect in effects):
             await self._disk.run(self._wal.sync)
         for effect in effects:
-            for send in effect.send:
-                to = None if send.to is None else seats.member_at(send.to)
-                frame = encode_frame(FrameType.CONSENSUS, send.message)
-                self._transport.send(to, Channel.CONSENSUS, frame)
+            self._send(effect.send)
         blocks = [block for effect in effects for block in effect.commit]
         if blocks:
             self._commit(blocks)
@@ -268,6 +268,14 @@ class Driver:
             self._offer_duties()
         self._wake_ms = effects[-1].wake_ms
         await self._follow_epoch()
+
+    def _send(self, sends: Iterable[Send]) -> None:
+        for send in sends:
+            to = None if send.to is None else self.epochs.seats.member_at(send.to)
+            frame = encode_frame(FrameType.CONSENSUS, send.message)
+            self._transport.send(to, Channel.CONSENSUS, frame)
+            if to is None and is_frontier(send.message):
+                self._share_pool()
 
     def _with_events(self, record: WalRecord) -> WalRecord:
         if not isinstance(record, BlockRecord) or record.events:
@@ -413,7 +421,18 @@ class Driver:
         else:
             self._transport.send(peer, Channel.BULK, encode_frame(FrameType.EPOCH, proof))
 
-    # --- own events ---------------------------------------------------------------------------
+    # --- events -------------------------------------------------------------------------------
+
+    def _share_pool(self) -> None:
+        """Nothing moves although events wait: perhaps the others do not know them (R9, R10).
+
+        Who was asked to order an event tells all, but may be gone before all have heard. The oldest
+        are enough: who knows of one event wants a block as well.
+        """
+        events = tuple(event.data for event in islice(self.chain.pool, SHARED_EVENTS_MAX))
+        if events:
+            frame = encode_frame(FrameType.EVENTS, EventList(events=events))
+            self._transport.send(None, Channel.BULK, frame)
 
     def _offer_duties(self, *, is_reminder: bool = False) -> None:
         """Put what this node has to say into the pool, and before the others; then remind them."""

@@ -107,6 +107,11 @@ def decode_epoch(data: bytes) -> int:
     return int.from_bytes(data[1:9], "big")
 
 
+def is_frontier(data: bytes) -> bool:
+    """Whether the bytes of a message claim to be a frontier."""
+    return data[:1] == bytes([_FRONTIER])
+
+
 def decode_message(data: bytes) -> Message:
     """The message whose wire bytes are `data`. Raises `InvalidMessage`."""
     if len(data) > MESSAGE_BYTES_MAX:

@@ -64,3 +64,22 @@ def test_a_disk_that_fails_under_a_frame_stops_the_node(tmp_path: Path, error: E
         site.task = None
 
     play(tmp_path, VALIDATORS, script)
+
+
+def test_an_event_that_one_node_alone_knows_becomes_final(tmp_path: Path) -> None:
+    """Who was asked told one other node only, and stopped: that one tells the rest."""
+
+    async def script(network: Network) -> None:
+        await network.record(request())
+        alone = network.sites[VALIDATORS[3]]
+        event = request(label="known to one")
+        alone.add(event)
+        await network.until(
+            lambda: all(
+                site.engine.chain.log.index_of_event(event.digest) is not None
+                for site in network.running
+            ),
+            limit_s=6,
+        )
+
+    play(tmp_path, VALIDATORS, script)
