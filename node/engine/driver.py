@@ -12,7 +12,7 @@ the new write-ahead log, the new core) is done again at the next start.
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -66,7 +66,7 @@ from node.simplex.wal import Wal
 LOG = structlog.get_logger("driver")
 
 INPUTS_PER_ROUND_MAX = 64
-INPUTS_MAX = 20_000
+INPUTS_PER_PEER_MAX = 2_000  # a flood of one leaves room for the others
 STATUS_INTERVAL_MS = 5_000
 WAKE_MIN_MS = 200
 WAL_ROTATE_BYTES = 64 * 1024 * 1024
@@ -129,6 +129,7 @@ class Driver:
         self._on_final = on_final
         self._on_checkpoint = on_checkpoint
         self._inputs: deque[Input | Job | Heard | Met] = deque()
+        self._waiting: Counter[str] = Counter()  # consensus messages of each peer in the queue
         self._woken = asyncio.Event()
         self._ahead: Sequence[WalRecord] = ()
         self._wake_ms: int | None = None
@@ -229,6 +230,7 @@ class Driver:
         now = self._clock.now()
         match item:
             case Heard():
+                self._waiting[item.peer] -= 1
                 if self._answer_other_epoch(item, now):
                     return None
                 sender = self.epochs.seats.index_of(item.peer)
@@ -485,7 +487,8 @@ class Driver:
 
     def _receive(self, peer: str, message: bytes) -> None:
         """Queue a consensus message. What does not fit is repeated by its sender (R10)."""
-        if len(self._inputs) < INPUTS_MAX:
+        if self._waiting[peer] < INPUTS_PER_PEER_MAX:
+            self._waiting[peer] += 1
             self.put(Heard(peer=peer, message=message))
             return
         if self.dropped_messages == 0:

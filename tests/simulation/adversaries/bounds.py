@@ -1,7 +1,7 @@
 """How much an honest node may remember, whatever it is sent (I13, and the queues of the engine)."""
 
 from node.engine.cosign import FUTURE_LINES_MAX
-from node.engine.driver import INPUTS_MAX
+from node.engine.driver import INPUTS_PER_PEER_MAX
 from node.engine.duties import EVIDENCE_MAX
 from node.engine.fetch import ORPHANS_MAX
 from node.engine.ranges import QUESTIONS_PER_PEER_MAX, SNAPSHOTS_MAX
@@ -59,7 +59,7 @@ def _check_engine(site: HonestSite) -> None:
         require(found <= limit, "{} holds {} {}, at most {} are allowed", name, found, what, limit)
 
     # One more for each own input: only messages of peers are dropped.
-    at_most("inputs", len(driver._inputs), INPUTS_MAX + TASKS_MAX)
+    at_most("inputs", len(driver._inputs), peers * INPUTS_PER_PEER_MAX + TASKS_MAX)
     at_most("tasks", len(driver._tasks), TASKS_MAX)
     at_most("replies to other epochs", len(driver._replied_ms), peers)
     at_most("evidence", len(driver._duties._evidence), EVIDENCE_MAX)

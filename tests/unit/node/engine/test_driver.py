@@ -12,7 +12,7 @@ from nacl.bindings import crypto_sign, crypto_sign_seed_keypair
 from ledger.blocks import HEADERS
 from ledger.events import Event, parse_event
 from ledger.tlog.note import SignedNote
-from node.engine.driver import INPUTS_MAX
+from node.engine.driver import INPUTS_PER_PEER_MAX
 from node.engine.proofs import Archive
 from node.engine.ranges import build_range
 from node.peers.links import Channel
@@ -430,8 +430,13 @@ def test_an_error_in_a_helper_stops_the_driver(tmp_path: Path) -> None:
 def test_a_flood_of_consensus_messages_is_bounded_and_counted(tmp_path: Path) -> None:
     async def test(mine: Bench) -> None:
         frame = encode_frame(FrameType.CONSENSUS, b"\x00")
-        for _ in range(INPUTS_MAX + 5):
+        for _ in range(INPUTS_PER_PEER_MAX + 5):
             mine.driver.on_frame(PEER, frame)
         assert mine.driver.dropped_messages == 5
+        mine.driver.on_frame(FIRST, frame)
+        assert mine.driver.dropped_messages == 5, "a flood of one peer leaves room for others"
+        await mine.driver._round()
+        mine.driver.on_frame(PEER, frame)
+        assert mine.driver.dropped_messages == 5, "what was taken makes room again"
 
     drive(tmp_path, test)
