@@ -271,7 +271,7 @@ def test_without_the_gap_check_an_invalid_block_forks(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(rules, "judge_place", careless)
     # One in about ten runs; the first seed saves time only.
-    assert "skipped silently" in fires("invalid_block", 4, 40, modes=("liveness",), first=14)
+    assert "skipped silently" in fires("invalid_block", 4, 40, modes=("liveness",), first=287)
 
 
 def test_when_later_votes_count_too_a_flooder_fills_the_memory(
