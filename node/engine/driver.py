@@ -44,15 +44,11 @@ from node.simplex.messages import decode_epoch, encode_message, is_frontier
 from node.simplex.types import (
     Block,
     BlockRecord,
-    CertificateRecord,
     Connected,
     Effects,
-    FloorRecord,
     Frontier,
     Input,
     Now,
-    OwnVote,
-    PeerVote,
     PendingChanged,
     Received,
     Send,
@@ -60,6 +56,7 @@ from node.simplex.types import (
     Tick,
     Verdict,
     WalRecord,
+    epoch_of,
 )
 from node.simplex.wal import Wal
 
@@ -355,7 +352,7 @@ class Driver:
         self._guard.advance_floor(epoch=self.epochs.current.number + 1, view=0)
         self.epochs.enter()
         self.core = self.epochs.make_core()
-        if self.epochs.current.number < _last_epoch(self._ahead):
+        if self.epochs.current.number < max(_epochs(self._ahead), default=0):
             effects = self.core.restore((), self._clock.now())
         else:
             records, self._ahead = self._ahead, ()
@@ -529,7 +526,7 @@ class Driver:
     def restore(self, records: Sequence[WalRecord]) -> Effects:
         """Go on where the log and the write-ahead log end. Raises `CorruptWal`."""
         epoch = self.epochs.current.number
-        if (voted := _last_epoch(records)) > epoch:
+        if (voted := max(_epochs(records), default=0)) > epoch:
             # The store was lost and the votes were not: get the log again, and vote only then.
             LOG.warning("votes are ahead of the log", epoch=epoch, voted=voted)
             self._ahead, records = records, ()
@@ -538,7 +535,7 @@ class Driver:
         self._revive(records)
         self._guard.advance_floor(epoch=epoch, view=0)
         effects = self.core.restore(records, self._clock.now())
-        if any(_epoch_of(record) < epoch for record in records):
+        if any(each < epoch for each in _epochs(records)):
             self._rotate()  # the switch of epochs was not completed
         self._enter_epoch()
         if self.chain.log.tip.epoch == epoch:
@@ -582,18 +579,6 @@ class Driver:
         self.put(fail)
 
 
-def _last_epoch(records: Iterable[WalRecord]) -> int:
-    """Epoch of the newest votes, certificates and floors; 0 without any."""
-    bound = (each for each in records if not isinstance(each, BlockRecord))
-    return max(map(_epoch_of, bound), default=0)
-
-
-def _epoch_of(record: WalRecord) -> int:
-    match record:
-        case OwnVote() | PeerVote():
-            return record.vote.subject.epoch
-        case CertificateRecord():
-            return record.certificate.subject.epoch
-        case FloorRecord():
-            return record.epoch
-    return 2**64  # a block: alone it binds nobody
+def _epochs(records: Iterable[WalRecord]) -> list[int]:
+    """Epochs of votes, certificates and floors."""
+    return [epoch for epoch in map(epoch_of, records) if epoch is not None]

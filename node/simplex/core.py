@@ -65,6 +65,7 @@ from node.simplex.types import (
     Tick,
     Vote,
     WalRecord,
+    epoch_of,
 )
 from node.simplex.voter import Outbox, Voter
 from node.simplex.votes import Tally, split_certificate, verify_evidence
@@ -259,7 +260,7 @@ class Simplex(Voter):
 
     def _replay(self, records: list[WalRecord]) -> None:
         epoch = self.config.epoch
-        epochs = [each for each in map(_epoch_of, records) if each is not None]
+        epochs = [each for each in map(epoch_of, records) if each is not None]
         if max(epochs, default=epoch) > epoch:
             raise CorruptWal(f"the log is of epoch {max(epochs)}, the chain stands in {epoch}")
         floors = [each for each in records if isinstance(each, FloorRecord) and each.epoch == epoch]
@@ -476,16 +477,3 @@ class Simplex(Voter):
             self._durable = {
                 block_hash: view for block_hash, view in self._durable.items() if view > final_view
             }
-
-
-def _epoch_of(record: WalRecord) -> int | None:
-    """Epoch of a record; blocks are of the chain, not of an epoch's voting."""
-    match record:
-        case OwnVote() | PeerVote():
-            return record.vote.subject.epoch
-        case CertificateRecord():
-            return record.certificate.subject.epoch
-        case FloorRecord():
-            return record.epoch
-        case BlockRecord():
-            return None

@@ -282,6 +282,19 @@ class FloorRecord(_Value, frozen=True, kw_only=True):
 WalRecord: TypeAlias = OwnVote | PeerVote | BlockRecord | CertificateRecord | FloorRecord
 
 
+def epoch_of(record: WalRecord) -> int | None:
+    """Epoch of a record; blocks are of the chain, not of an epoch's voting."""
+    match record:
+        case OwnVote() | PeerVote():
+            return record.vote.subject.epoch
+        case CertificateRecord():
+            return record.certificate.subject.epoch
+        case FloorRecord():
+            return record.epoch
+        case BlockRecord():
+            return None
+
+
 class Send(_Value, frozen=True, kw_only=True):
     """Message bytes to one validator, or to all others (`to` None)."""
 
