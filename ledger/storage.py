@@ -383,7 +383,7 @@ def open_store(path: Path, engine: str = "auto") -> LevelStore | LmdbStore:
         made_by = _read_marker(path)
         chosen = _choose_engine(path, made_by, engine)
         if not made_by:
-            _write_marker(path / _MARKER, chosen)
+            write_file(path / _MARKER, chosen.encode() + b"\n")
     except OSError as error:
         raise StoreFailed(f"{path}: {error.strerror}") from None
     return LevelStore(path / "leveldb") if chosen == "leveldb" else LmdbStore(path / "lmdb")
@@ -418,14 +418,15 @@ def _read_marker(path: Path) -> str:
     raise CorruptStore(f"{path} names an unknown storage engine: {made_by[:64]!r}")
 
 
-def _write_marker(marker: Path, engine: str) -> None:
-    draft = marker.with_suffix(".new")
-    with draft.open("w") as file:
-        file.write(engine + "\n")
+def write_file(path: Path, data: bytes) -> None:
+    """Write a small file: whole and durable under its name, or as before."""
+    draft = path.with_suffix(".new")
+    with draft.open("wb") as file:
+        file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    draft.replace(marker)
-    folder = os.open(marker.parent, os.O_RDONLY)
+    draft.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:

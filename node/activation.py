@@ -7,7 +7,6 @@ be there too: a node that has forgotten its votes does not start (CONSENSUS 1.4,
 """
 
 import hashlib
-import os
 import socket
 from enum import StrEnum
 from pathlib import Path
@@ -17,6 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from ledger.keys import format_public_key
+from ledger.storage import write_file
 from node.errors import StartRefused
 from node.simplex.wal import Wal
 
@@ -111,7 +111,7 @@ def activate(data_dir: Path, *, network: bytes, consensus_key: bytes) -> Outcome
     if not has_votes:
         wal, _ = Wal.open(data_dir / WAL)
         wal.close()
-    _write(data_dir / FILE, msgspec.json.format(msgspec.json.encode(wanted)) + b"\n")
+    write_file(data_dir / FILE, msgspec.json.format(msgspec.json.encode(wanted)) + b"\n")
     return Outcome.MOVED if has_votes else Outcome.FIRST
 
 
@@ -140,18 +140,3 @@ def _read(data_dir: Path) -> Activation | None:
             f"{path} cannot be read: {error}",
             "Remove it and run: tally node activate --config FILE",
         ) from None
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Whole and durable under its name, or not there at all."""
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
