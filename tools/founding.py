@@ -175,6 +175,18 @@ def make_certificate(member: str, now: dt.datetime) -> tuple[bytes, bytes]:
     return key_pem, certificate.public_bytes(serialization.Encoding.PEM)
 
 
+def read_file(path: Path, *, size_bytes_max: int) -> bytes:
+    """Content of a file that a user named. Raises `InvalidInput`."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(size_bytes_max + 1)
+    except OSError as error:
+        raise InvalidInput("file-unreadable", f"{path}: {error.strerror}") from None
+    if len(data) > size_bytes_max:
+        raise InvalidInput("file-too-large", f"{path}: > {size_bytes_max} B")
+    return data
+
+
 def write_secret(path: Path, content: bytes) -> None:
     """Write a new file that only its owner can read. Raises `InvalidInput` if it exists."""
     try:
@@ -236,13 +248,7 @@ def encode_application(application: AddValidator) -> bytes:
 
 def read_application(path: Path) -> AddValidator:
     """The application in a file. Raises `InvalidInput`."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(APPLICATION_BYTES_MAX + 1)
-    except OSError as error:
-        raise InvalidInput("file-unreadable", f"{path}: {error.strerror}") from None
-    if len(data) > APPLICATION_BYTES_MAX:
-        raise InvalidInput("file-too-large", f"{path}: > {APPLICATION_BYTES_MAX} B")
+    data = read_file(path, size_bytes_max=APPLICATION_BYTES_MAX)
     try:
         return msgspec.json.decode(data, type=AddValidator)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -340,11 +340,6 @@ def _read_subjects(path: Path) -> list[str]:
 
 
 def _read_file(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(FILE_BYTES_MAX + 1)
-    except OSError as error:
-        raise InvalidInput("file-unreadable", f"{path}: {error.strerror}") from None
-    if len(data) > FILE_BYTES_MAX:
-        raise InvalidInput("file-too-large", f"{path}: > {FILE_BYTES_MAX} B")
-    return data
+    from tools.founding import read_file
+
+    return read_file(path, size_bytes_max=FILE_BYTES_MAX)
