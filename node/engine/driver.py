@@ -56,7 +56,7 @@ from node.simplex.types import (
     Tick,
     Verdict,
     WalRecord,
-    epoch_of,
+    epochs_of,
 )
 from node.simplex.wal import Wal
 
@@ -352,7 +352,7 @@ class Driver:
         self._guard.advance_floor(epoch=self.epochs.current.number + 1, view=0)
         self.epochs.enter()
         self.core = self.epochs.make_core()
-        if self.epochs.current.number < max(_epochs(self._ahead), default=0):
+        if self.epochs.current.number < max(epochs_of(self._ahead), default=0):
             effects = self.core.restore((), self._clock.now())
         else:
             records, self._ahead = self._ahead, ()
@@ -526,7 +526,7 @@ class Driver:
     def restore(self, records: Sequence[WalRecord]) -> Effects:
         """Go on where the log and the write-ahead log end. Raises `CorruptWal`."""
         epoch = self.epochs.current.number
-        if (voted := max(_epochs(records), default=0)) > epoch:
+        if (voted := max(epochs_of(records), default=0)) > epoch:
             # The store was lost and the votes were not: get the log again, and vote only then.
             LOG.warning("votes are ahead of the log", epoch=epoch, voted=voted)
             self._ahead, records = records, ()
@@ -535,7 +535,7 @@ class Driver:
         self._revive(records)
         self._guard.advance_floor(epoch=epoch, view=0)
         effects = self.core.restore(records, self._clock.now())
-        if any(each < epoch for each in _epochs(records)):
+        if any(each < epoch for each in epochs_of(records)):
             self._rotate()  # the switch of epochs was not completed
         self._enter_epoch()
         if self.chain.log.tip.epoch == epoch:
@@ -577,8 +577,3 @@ class Driver:
             raise error
 
         self.put(fail)
-
-
-def _epochs(records: Iterable[WalRecord]) -> list[int]:
-    """Epochs of votes, certificates and floors."""
-    return [epoch for epoch in map(epoch_of, records) if epoch is not None]

@@ -65,7 +65,7 @@ from node.simplex.types import (
     Tick,
     Vote,
     WalRecord,
-    epoch_of,
+    epochs_of,
 )
 from node.simplex.voter import Outbox, Voter
 from node.simplex.votes import Tally, split_certificate, verify_evidence
@@ -260,7 +260,7 @@ class Simplex(Voter):
 
     def _replay(self, records: list[WalRecord]) -> None:
         epoch = self.config.epoch
-        epochs = [each for each in map(epoch_of, records) if each is not None]
+        epochs = epochs_of(records)
         if max(epochs, default=epoch) > epoch:
             raise CorruptWal(f"the log is of epoch {max(epochs)}, the chain stands in {epoch}")
         floors = [each for each in records if isinstance(each, FloorRecord) and each.epoch == epoch]

@@ -282,17 +282,20 @@ class FloorRecord(_Value, frozen=True, kw_only=True):
 WalRecord: TypeAlias = OwnVote | PeerVote | BlockRecord | CertificateRecord | FloorRecord
 
 
-def epoch_of(record: WalRecord) -> int | None:
-    """Epoch of a record; blocks are of the chain, not of an epoch's voting."""
-    match record:
-        case OwnVote() | PeerVote():
-            return record.vote.subject.epoch
-        case CertificateRecord():
-            return record.certificate.subject.epoch
-        case FloorRecord():
-            return record.epoch
-        case BlockRecord():
-            return None
+def epochs_of(records: Iterable[WalRecord]) -> list[int]:
+    """Epochs of votes, certificates and floors; blocks are of the chain, not of a voting."""
+    epochs = []
+    for record in records:
+        match record:
+            case OwnVote() | PeerVote():
+                epochs.append(record.vote.subject.epoch)
+            case CertificateRecord():
+                epochs.append(record.certificate.subject.epoch)
+            case FloorRecord():
+                epochs.append(record.epoch)
+            case BlockRecord():
+                pass
+    return epochs
 
 
 class Send(_Value, frozen=True, kw_only=True):
