@@ -9,7 +9,7 @@ is missing, `node.engine.snapshot` takes over. Questions of peers are answered i
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -19,19 +19,19 @@ from ledger.blocks import RECORDS, hash_header
 from ledger.errors import InvalidEvent, LedgerError
 from ledger.events import Event, hash_event, parse_event, verify_event
 from ledger.tlog.merkle import verify_consistency
-from node.chain import Chain
 from node.engine.cosign import Cosigner
-from node.engine.epochs import Epoch, Epochs
+from node.engine.epochs import Epoch
 from node.engine.fetch import Catchup, Orphan, Orphans, take_turn
 from node.engine.ports import Clock, Transport, Workers
 from node.engine.proofs import Archive
 from node.engine.ranges import Answers
+from node.engine.snapshot import Host as SnapshotHost
 from node.engine.snapshot import Progress, SnapshotSync
 from node.errors import InvalidHeader, InvalidMessage
 from node.peers.links import Channel
 from node.peers.wire import BlockData, FrameType, Range, RangeWanted, decode_content, encode_frame
 from node.service import FinalBlock
-from node.simplex.types import Block, DataArrived, Input, Now, Verdict
+from node.simplex.types import Block, DataArrived, Now, Verdict
 
 LOG = structlog.get_logger("sync")
 
@@ -42,35 +42,11 @@ RECENT_BLOCKS_MAX = 256
 Job = Callable[[], None]
 
 
-class Host(Protocol):
+class Host(SnapshotHost, Protocol):
     """What fetching needs of the driver."""
 
-    chain: Chain
     cosigner: Cosigner
     archive: Archive
-    epochs: Epochs
-
-    @property
-    def peers(self) -> tuple[str, ...]:
-        """Members of the other validators, whom to ask."""
-
-    def put(self, item: Input | Job) -> None:
-        """Queue an input of the core, or a job for the driver's own task."""
-
-    def spawn(self, coroutine: Coroutine[object, object, None]) -> None:
-        """Run beside the driver's task; a failure stops the driver."""
-
-    def commit_synced(
-        self,
-        last: Block,
-        commit: Callable[[dict[bytes, bytes]], tuple[FinalBlock, ...]],
-        note: bytes | None,
-    ) -> None:
-        """Move the tip to `last`, a proven block that did not come through the core; tell the core.
-
-        `commit` writes, with the given meta values; `note` is the quorum checkpoint of exactly the
-        tree after it, if there is one.
-        """
 
     def send_tip(self, peer: str | None) -> None:
         """Tell where our final tip is."""
