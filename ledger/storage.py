@@ -16,6 +16,7 @@ import fcntl
 import os
 import threading
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -68,7 +69,35 @@ class Store(Protocol):
         """Release the files."""
 
 
-class LevelStore:
+class _OneWriter(ABC):
+    """Writes of one thread at a time, so that a conditional one is judged and done as one."""
+
+    def __init__(self) -> None:
+        self._writing = threading.Lock()
+
+    @abstractmethod
+    def get(self, key: bytes) -> bytes | None:
+        """See `Store`."""
+
+    @abstractmethod
+    def _write(self, changes: Mapping[bytes, bytes | None]) -> None:
+        """Write one batch; the caller holds the lock."""
+
+    def write(self, changes: Mapping[bytes, bytes | None]) -> None:
+        """See `Store`."""
+        with self._writing:
+            self._write(changes)
+
+    def write_if(self, key: bytes, value: bytes, changes: Mapping[bytes, bytes | None]) -> bool:
+        """See `Store`."""
+        with self._writing:
+            is_so = self.get(key) == value
+            if is_so:
+                self._write(changes)
+        return is_so
+
+
+class LevelStore(_OneWriter):
     """LevelDB through plyvel. Every read checks the checksum of its block: plyvel asks for none."""
 
     def __init__(self, path: Path) -> None:
@@ -77,7 +106,7 @@ class LevelStore:
         self._corrupt: type[Exception] = plyvel.CorruptionError
         self._errors: tuple[type[Exception], ...] = (plyvel.Error, OSError)
         self._failed = False
-        self._writing = threading.Lock()
+        super().__init__()
         try:
             self._db = plyvel.DB(
                 str(path),
@@ -126,19 +155,6 @@ class LevelStore:
             while place.valid() and place.key() >= start:
                 yield place.item()
                 place.prev()
-
-    def write(self, changes: Mapping[bytes, bytes | None]) -> None:
-        """See `Store`."""
-        with self._writing:
-            self._write(changes)
-
-    def write_if(self, key: bytes, value: bytes, changes: Mapping[bytes, bytes | None]) -> bool:
-        """See `Store`."""
-        with self._writing:
-            is_so = self.get(key) == value
-            if is_so:
-                self._write(changes)
-        return is_so
 
     def _write(self, changes: Mapping[bytes, bytes | None]) -> None:
         if self._failed:
@@ -191,7 +207,7 @@ class _LevelSnapshot:
             self._taken = None
 
 
-class LmdbStore:
+class LmdbStore(_OneWriter):
     """LMDB; its map grows by itself. Keys have 1 to 511 bytes."""
 
     def __init__(self, path: Path, *, map_size_bytes: int = _LMDB_MAP_START_BYTES) -> None:
@@ -201,7 +217,7 @@ class LmdbStore:
         self._failed = False
         # The map may only grow while nobody reads or writes: these locks see to it.
         self._reading = threading.Lock()
-        self._writing = threading.Lock()
+        super().__init__()
         self._snapshots: weakref.WeakSet[_LmdbSnapshot] = weakref.WeakSet()
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -241,19 +257,6 @@ class LmdbStore:
             if len(run) < _RUN_PAIRS:
                 return
             start, end = (start, run[-1][0]) if reverse else (run[-1][0] + b"\0", end)
-
-    def write(self, changes: Mapping[bytes, bytes | None]) -> None:
-        """See `Store`."""
-        with self._writing:
-            self._write(changes)
-
-    def write_if(self, key: bytes, value: bytes, changes: Mapping[bytes, bytes | None]) -> bool:
-        """See `Store`."""
-        with self._writing:
-            is_so = self.get(key) == value
-            if is_so:
-                self._write(changes)
-        return is_so
 
     def _write(self, changes: Mapping[bytes, bytes | None]) -> None:
         if self._failed:
