@@ -176,7 +176,9 @@ class Sync:
         attempt = self._attempts.pop(block_hash, 0)
         asked = take_turn(reachable, attempt)
         frame = encode_frame(FrameType.BLOCK_WANTED, block_hash)
-        self._wanted[block_hash] = asked.copy()
+        # Who was asked before may still answer: the pause between attempts is short.
+        earlier = self._wanted.get(block_hash, [])
+        self._wanted[block_hash] = list(dict.fromkeys([*earlier, *asked]))
         self._attempts[block_hash] = attempt + 1
         if len(self._wanted) > WANTED_MAX:
             self._wanted.popitem(last=False)

@@ -23,7 +23,7 @@ from node.simplex.types import (
 )
 from node.simplex.votes import CertificateStore, OwnVotes, Tally, size_vote
 
-FETCH_RETRY_MS = 2_000
+FETCH_RETRY_MS, FETCH_RETRY_MS_MAX = 500, 4_000  # doubled with each repetition
 REPLY_MS = 500  # at most one frontier to a peer in this time
 PEERS_MAX = 256
 WALKS_MAX = 4
@@ -93,22 +93,39 @@ class _Packer:
 
 
 class Retransmission:
-    """When to broadcast the frontier, and to whom one was sent lately. Never decides what."""
+    """When to broadcast the frontier, and to whom one was sent lately. Never decides what.
+
+    Only finality counts as progress: views that follow each other without it are the sign that
+    certificates are split between the nodes, which the frontier mends.
+    """
 
     def __init__(self, *, config: Config) -> None:
         jitter_ms = (config.me or 0) * 37 % max(1, config.retransmit_ms // 4)
         self._interval_ms = config.retransmit_ms + jitter_ms
-        self._last_ms = 0
+        self._since_ms: int | None = None  # nothing became final although it should
         self._replied_ms: dict[int, int] = {}
 
     def progress(self, now: Now) -> None:
-        """Something moved, or a frontier was sent: wait a full interval again."""
-        self._last_ms = now.mono_ms
+        """A view became final: wait a full interval again."""
+        if self._since_ms is not None:
+            self._since_ms = now.mono_ms
+
+    def is_due(self, now: Now, *, is_unsettled: bool) -> bool:
+        """Whether to broadcast now; True once in an interval."""
+        if not is_unsettled:
+            self._since_ms = None
+            return False
+        if self._since_ms is None:
+            self._since_ms = now.mono_ms
+        is_due = now.mono_ms >= self._since_ms + self._interval_ms
+        if is_due:
+            self._since_ms = now.mono_ms
+        return is_due
 
     @property
-    def due_ms(self) -> int:
-        """Monotonic time of the next broadcast, if one is needed then."""
-        return self._last_ms + self._interval_ms
+    def due_ms(self) -> int | None:
+        """Monotonic time of the next broadcast, None: all is settled."""
+        return None if self._since_ms is None else self._since_ms + self._interval_ms
 
     def may_reply(self, peer: int, now: Now) -> bool:
         """Bound the frontiers that one peer can cause."""
@@ -123,11 +140,11 @@ class Retransmission:
 
 
 class Wanted:
-    """Data this node needs at this step; each is asked for again every `FETCH_RETRY_MS`."""
+    """Data this node needs at this step; each is asked for again, ever less often."""
 
     def __init__(self, *, me: int | None) -> None:
         self._me = me
-        self._due_ms: dict[bytes, int] = {}
+        self._due_ms: dict[bytes, tuple[int, int]] = {}  # when, and the pause after that
         self._needed: dict[bytes, tuple[int, ...]] = {}
 
     def need(self, block_hash: bytes, ask: tuple[int, ...], *, is_final: bool = False) -> None:
@@ -141,21 +158,26 @@ class Wanted:
     def take(self, now: Now) -> tuple[Fetch, ...]:
         """Fetches to start now; what was not needed in this step is forgotten."""
         fetches = []
-        due: dict[bytes, int] = {}
+        due: dict[bytes, tuple[int, int]] = {}
         for block_hash, ask in self._needed.items():
-            due_ms = self._due_ms.get(block_hash, now.mono_ms)
+            due_ms, pause_ms = self._due_ms.get(block_hash, (now.mono_ms, FETCH_RETRY_MS))
             if due_ms <= now.mono_ms:
                 fetches.append(Fetch(block_hash=block_hash, ask=ask))
-                due_ms = now.mono_ms + FETCH_RETRY_MS
-            due[block_hash] = due_ms
+                due_ms = now.mono_ms + pause_ms
+                pause_ms = min(2 * pause_ms, FETCH_RETRY_MS_MAX)
+            due[block_hash] = due_ms, pause_ms
         self._due_ms = due
         self._needed = {}
         return tuple(fetches)
 
+    def restart(self) -> None:
+        """A link came up: what was asked on the one before is lost with it."""
+        self._due_ms.clear()
+
     @property
     def wake_ms(self) -> int | None:
         """When the next repetition is due."""
-        return min(self._due_ms.values(), default=None)
+        return min((due_ms for due_ms, _ in self._due_ms.values()), default=None)
 
 
 class Delivery:

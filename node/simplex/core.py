@@ -216,6 +216,7 @@ class Simplex(Voter):
             case Received():
                 self._receive(input_)
             case Connected():
+                self._wanted.restart()
                 self._greet(input_.peer, is_new=True)
             case Synced():
                 self._sync(input_)
@@ -231,7 +232,6 @@ class Simplex(Voter):
         if not self._has_started:
             self._has_started = True
             self._pace.start(now)
-            self._retransmission.progress(now)
 
     def _finish(self) -> Effects:
         while True:
@@ -429,17 +429,14 @@ class Simplex(Voter):
     def _wake_ms(self) -> int | None:
         times = [self._wanted.wake_ms]
         if self.config.me is not None:
-            times += self._pace.wake_times_ms()
-            if self._pace.is_unsettled():
-                times.append(self._retransmission.due_ms)
+            times += [*self._pace.wake_times_ms(), self._retransmission.due_ms]
         return min((each for each in times if each is not None), default=None)
 
     # Healing (R10, R11)
 
     def _retransmit(self) -> None:
-        is_due = self._pace.now.mono_ms >= self._retransmission.due_ms
-        if self.config.me is not None and self._pace.is_unsettled() and is_due:
-            self._retransmission.progress(self._pace.now)
+        is_unsettled = self.config.me is not None and self._pace.is_unsettled()
+        if self._retransmission.is_due(self._pace.now, is_unsettled=is_unsettled):
             self._send_frontier(None)
 
     def _reply(self, peer: int, *, is_new: bool = False) -> None:

@@ -139,8 +139,7 @@ class Pacemaker:
         if self.is_final_seal() or not self.is_unsettled():
             return None
         view = self.view
-        nullified = self._tally.count_nullify(view, self._config.epoch)
-        if self._own.has(Kind.NULLIFY, view) or nullified > self._faulty_max:
+        if self._own.has(Kind.NULLIFY, view) or self._is_given_up():
             return Kind.NULLIFY, view
         tip = max(self._store.notarized)
         if tip > self._store.final_view and not self.has_proposal():
@@ -185,9 +184,13 @@ class Pacemaker:
         return any(each is not None and self.now.mono_ms >= each for each in times_ms)
 
     def has_expired(self) -> bool:
-        """R7: the leader's own nullify, the timer (R8), or a leader nobody hears."""
+        """R7: the leader's own nullify, f+1 nullify, the timer (R8), or a leader nobody hears.
+
+        Who cast nullify casts no finalize: with more than f of them the view cannot become final
+        any more, and waiting for the own timer only delays the next one.
+        """
         leader = self.leader(self.view)
-        if self._tally.has_voted(Kind.NULLIFY, self.view, leader):
+        if self._tally.has_voted(Kind.NULLIFY, self.view, leader) or self._is_given_up():
             return True
         timeout_ms = self.timeout_ms()
         if timeout_ms is None:
@@ -209,7 +212,7 @@ class Pacemaker:
             times.append(self.timeout_ms())
         if self._demand_ms is None:
             times += [self._flush_ms(), self._heartbeat_ms()]
-        elif self._may_propose_ms is not None and self.may_notarize():
+        elif self._may_propose_ms is not None and self._may_propose_ms > self.now.mono_ms:
             times.append(self._may_propose_ms)
         return times
 
@@ -217,10 +220,11 @@ class Pacemaker:
         """R9: (c) a proposal was received, (d) more than f nullify, or a block is wanted."""
         if self._config.me is None or self.is_final_seal():
             return False
-        if self.has_proposal():
-            return True
-        nullified = self._tally.count_nullify(self.view, self._config.epoch)
-        return nullified > self._faulty_max or self.wants_block()
+        return self.has_proposal() or self._is_given_up() or self.wants_block()
+
+    def _is_given_up(self) -> bool:
+        """More than f nullify votes of the current view: one honest validator at least cast one."""
+        return self._tally.count_nullify(self.view, self._config.epoch) > self._faulty_max
 
     @property
     def demand_ms(self) -> int | None:
@@ -274,12 +278,21 @@ class Pacemaker:
     def timeout_ms(self) -> int | None:
         """R8: when the current view's timer runs out, None: it is not running.
 
-        Until a proposal is seen 2 delta g, then 3 delta g, from the first demand.
+        Until a proposal is seen 2 delta g, then 3 delta g, from the first demand. A proposal that
+        came with a wrong time gets no vote here however long the timer is: 2 delta.
         """
         if self._demand_ms is None:
             return None
-        base_ms = (3 if self.has_proposal() else 2) * self._config.delta_ms
+        delta_ms = self._config.delta_ms
+        if self._is_untimely():
+            return self._demand_ms + 2 * delta_ms
+        base_ms = (3 if self.has_proposal() else 2) * delta_ms
         return self._demand_ms + rules.scale_ms(base_ms, self._growth(), self._config.cap_ms)
+
+    def _is_untimely(self) -> bool:
+        """The proposal that this node could vote for does not have a time that it accepts."""
+        candidate = self._proposals.first(self.view)
+        return candidate is not None and not candidate.is_timely
 
     def _is_silent(self, leader: int) -> bool:
         """R8: not heard while a quorum was; fails open when fewer are active.

@@ -127,8 +127,12 @@ def may_finalize(
 
 
 def growth(*, current: int, final_view: int, validators: int) -> tuple[int, int]:
-    """R8: g = min(16, 1.5^floor((cur - vf - 1)/(f+1))) as (numerator, denominator)."""
-    steps = (current - final_view - 1) // (count_faulty_max(validators) + 1)
+    """R8: g = min(16, 1.5^floor((cur - vf - 1)/n)) as (numerator, denominator).
+
+    A step for each round in which every validator has led: that f+1 views in a row fail is no sign
+    of a slow network after faults, and longer timers make what is left of them last longer.
+    """
+    steps = (current - final_view - 1) // validators
     if steps >= _GROWTH_STEPS_MAX:
         return GROWTH_MAX, 1
     steps = max(steps, 0)

@@ -155,7 +155,6 @@ class Voter:
         self._outbox.persist.append(CertificateRecord(certificate=certificate))
         if self.config.me is not None:
             self._outbox.send_message(certificate)
-        self._retransmission.progress(self._pace.now)
         self._proposals.retry()
         view = certificate.subject.view
         if certificate.subject.kind is not Kind.NULLIFY:
@@ -163,6 +162,7 @@ class Voter:
         if certificate.subject.kind is Kind.NOTARIZE:
             self._unvoted.add(view)
         elif certificate.subject.kind is Kind.FINALIZE:
+            self._retransmission.progress(self._pace.now)
             self._forget()
         if view >= self._pace.view:
             self._enter(view + 1)
@@ -170,7 +170,6 @@ class Voter:
     def _enter(self, view: int) -> None:
         """R1: every change of the current view happens here."""
         self._pace.enter(view)
-        self._retransmission.progress(self._pace.now)
         self._proposals.prune(current=view, final_view=self.final_view)
 
     def _forget(self) -> None:

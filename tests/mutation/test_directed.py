@@ -401,7 +401,7 @@ def test_r9_b_a_notarized_tip_alone_is_demand_after_four_delta() -> None:
 
 
 def test_r8_growth_counts_from_the_final_view_not_from_a_notarized_one() -> None:
-    """View 10 after 9 views without finality: g = 1.5^4, although view 3 was notarized."""
+    """View 10 after two rounds without finality: g = 1.5^2, although view 3 was notarized."""
     block = make_block(view=3, proposer=2)
     bench = Bench(me=3, blocks=[block])
     bench.receive(certify(subject_of(N, block), signers=(0, 1, 2)))
@@ -409,7 +409,7 @@ def test_r8_growth_counts_from_the_final_view_not_from_a_notarized_one() -> None
         bench.receive(certify(subject_of(X, view=view), signers=(0, 1, 2)))
     assert bench.core.current_view == 10
     bench.submit()
-    assert bench.core._pace.timeout_ms() == 600 * 81 // 16
+    assert bench.core._pace.timeout_ms() == 600 * 9 // 4
 
 
 # --- guard.py -------------------------------------------------------------------------------------
@@ -474,3 +474,15 @@ def test_r9_d_who_knows_no_event_joins_when_more_than_f_nullify() -> None:
     network.submit(at=(1, 2))
     took_ms = network.run(lambda: network.height(1) == 1)
     assert took_ms <= 2_000
+
+
+def test_r9_d_who_joined_without_an_event_repeats_its_nullify() -> None:
+    """Its nullify may be the one that lacks, and be lost: joining is demand as well."""
+    bench = Bench(me=3, count=7)
+    for signer in (1, 2, 4):
+        bench.receive(sign(subject_of(X, view=1), signer), signer)
+    assert bench.own_votes() == [(X, 1)]
+    bench.tick(1_250)
+    frontier = bench.sent()[0]
+    assert isinstance(frontier, Frontier)
+    assert [vote.subject for vote in frontier.votes] == [subject_of(X, view=1)]

@@ -13,7 +13,7 @@ from contextvars import Context
 from typing import Any
 
 US_PER_MS = 1_000
-STEPS_AT_ONCE_MAX = 20_000  # timers at one instant; more is a loop that never waits
+STEPS_AT_ONCE_MAX = 20_000  # timers in one millisecond; more is a loop that never waits
 _US_PER_S = 1_000_000
 
 
@@ -130,7 +130,9 @@ class VirtualLoop(asyncio.AbstractEventLoop):
                 self.now_us = max(self.now_us, end_us)
                 return False
             due_us, _, item = heapq.heappop(timers)
-            self._steps = self._steps + 1 if due_us <= self.now_us else 0
+            if due_us // US_PER_MS > self.now_us // US_PER_MS:
+                self._steps = 0
+            self._steps += 1
             if self._steps > STEPS_AT_ONCE_MAX:
                 raise TimeStandsStill(f"at {self.now_us} us")
             self.now_us = max(self.now_us, due_us)

@@ -25,6 +25,7 @@ from tests.simulation.world import HonestSite, World, silent_logs
 MEMORY_FOLDER = Path("/dev/shm")
 VALIDATORS_MIN, VALIDATORS_MAX = 4, 7
 QUIET_MS = 12_000
+HEAL_MS_MAX = 2_000  # from the healing of the network to the next finality
 RETRY_MS = 2_000
 
 
@@ -252,6 +253,7 @@ class Runner:
         if self.healed_us is not None:
             later = [each for each in times_us if each > self.healed_us]
             healed_ms = (later[0] - self.healed_us) // 1_000 if later else None
+            require((healed_ms or 0) <= HEAL_MS_MAX, "heals late: after {} ms", healed_ms)
         gaps = [b - a for a, b in zip([0, *times_us], times_us, strict=False)]
         return Result(
             seed=plan.seed,

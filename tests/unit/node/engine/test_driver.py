@@ -266,6 +266,28 @@ def test_a_final_block_is_fetched_and_committed(tmp_path: Path) -> None:
     drive(tmp_path, test)
 
 
+def test_who_was_asked_first_may_answer_after_others_were_asked_too(tmp_path: Path) -> None:
+    """The pause between attempts is shorter than a block takes on a slow link."""
+
+    async def test(mine: Bench) -> None:
+        with ledger(tmp_path / "other", me=PLACE) as other:
+            event = request()
+            block = other.build(event)
+        mine.driver.put(Received(sender=PLACE, message=encode_message(certify(block, mine))))
+        await mine.rounds()
+        slow = mine.wire.take(FrameType.BLOCK_WANTED)[0][0]
+        assert slow is not None
+        other = next(peer for peer in mine.driver.peers if peer != slow)
+        mine.driver.sync.fetch(block.hash, [other])
+        await mine.rounds()
+        assert [to for to, _ in mine.wire.take(FrameType.BLOCK_WANTED)] == [other]
+        mine.driver.on_frame(slow, block_data(block, event))
+        await mine.rounds(3)
+        assert mine.ledger.log.tip.block_hash == block.hash
+
+    drive(tmp_path, test)
+
+
 def test_children_wait_for_their_parents(tmp_path: Path) -> None:
     async def test(mine: Bench) -> None:
         with ledger(tmp_path / "other", me=PLACE) as other:

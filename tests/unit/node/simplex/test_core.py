@@ -167,6 +167,47 @@ def test_r5_an_invalid_proposal_is_nullified_and_an_untimely_one_waits() -> None
     assert bench.own_votes() == [(X, 1)]
 
 
+def test_r8_a_proposal_with_a_wrong_time_gets_no_longer_timer() -> None:
+    """No vote can follow here: three times the growth would be waited for nothing."""
+    bench = Bench(me=1)
+    for view in range(1, 5):
+        bench.receive(certify(subject_of(X, view=view), signers=(0, 2, 3)))
+    wrong = make_block(view=5, proposer=0, time_ms=GENESIS.time_ms + 10_000)
+    bench.receive(bench.propose(wrong))
+    assert bench.core._pace._growth() == (3, 2)
+    bench.tick(599)
+    assert bench.own_votes() == []
+    bench.tick(600)
+    assert bench.own_votes() == [(X, 5)]
+
+
+def test_r7_more_than_f_nullify_end_the_view_and_f_do_not() -> None:
+    """Who cast nullify casts no finalize: the view cannot become final any more."""
+    bench = Bench(me=1, count=7)
+    bench.submit()
+    for signer in (2, 3):
+        bench.receive(sign(subject_of(X, view=1), signer), signer)
+    assert bench.own_votes() == []
+    bench.receive(sign(subject_of(X, view=1), 4), 4)
+    assert bench.own_votes() == [(X, 1)]
+
+
+def test_r4_a_leader_that_waits_for_its_parent_sleeps() -> None:
+    """Its clock allows it to propose, but the parent that is certified since then is not here.
+
+    A wake time in the past made the driver spin until the parent came.
+    """
+    bench = Bench(me=1, time_ms=-300)
+    bench.receive(certify(subject_of(X, view=1), signers=(0, 2, 3)))
+    bench.submit()
+    assert bench.own_votes() == [], "the genesis is ahead of this clock"
+    bench.receive(certify(subject_of(N, BLOCK_1), signers=(0, 2, 3)))
+    wake_ms = bench.tick(0).wake_ms
+    assert bench.own_votes() == []
+    assert wake_ms is not None
+    assert wake_ms > 0
+
+
 def test_r5_missing_data_is_fetched_and_judged_again_never_a_cached_no() -> None:
     other = Bench()
     other.application.submit(EVENT)
@@ -273,8 +314,7 @@ def test_a_later_vote_does_not_replace_a_verified_one_ava_546() -> None:
     bench.receive(honest, 2)
     forged = Vote(subject=honest.subject, signer=2, signature=bytes(64))
     assert bench.receive(forged, 3).rejected
-    bench.receive(sign(subject_of(X, view=1), 3), 3)
-    bench.receive(sign(subject_of(X, view=1), 0), 0)
+    bench.receive(sign(subject_of(X, view=1), 3), 3)  # more than f: this node joins, a quorum
     certificate = next(each for each in bench.sent() if isinstance(each, Certificate))
     bench.core._verifier.verify_certificate(certificate)
     assert bench.core.current_view == 2
@@ -429,8 +469,13 @@ def test_r11_missing_ancestors_are_fetched_and_delivered_in_order() -> None:
     bench.application.absorb(block_2, ())
     effects = bench.step(DataArrived(block_hash=block_2.hash))
     assert [fetch.block_hash for fetch in effects.fetch] == [BLOCK_1.hash]
-    assert bench.tick(1_000).fetch == ()
-    assert bench.tick(2_000).fetch != ()
+    asked = [time_ms for time_ms in range(0, 9_000, 100) if bench.tick(time_ms).fetch]
+    assert asked == [500, 1_500, 3_500, 7_500], "again, and ever less often"
+    assert bench.tick(9_100).fetch == ()
+    assert bench.connect(3).fetch != (), "what was asked on the link before is lost with it"
+    assert [time_ms for time_ms in range(9_200, 10_000, 100) if bench.tick(time_ms).fetch] == [
+        9_600
+    ]
     bench.application.absorb(BLOCK_1, ())
     effects = bench.step(DataArrived(block_hash=BLOCK_1.hash))
     assert [block.height for block in effects.commit] == [1, 2]

@@ -52,9 +52,9 @@ def test_r8_growth_counts_from_the_final_view_and_stops_at_sixteen() -> None:
         return rules.growth(current=current, final_view=final_view, validators=4)
 
     assert grow(2, 1) == (1, 1)
-    assert grow(3, 1) == (1, 1)
-    assert grow(4, 1) == (3, 2)
-    assert grow(6, 1) == (9, 4)
+    assert grow(5, 1) == (1, 1)
+    assert grow(6, 1) == (3, 2)
+    assert grow(10, 1) == (9, 4)
     assert grow(1_000, 1) == (16, 1)
     assert rules.scale_ms(600, (9, 4), 60_000) == 1_350
     assert rules.scale_ms(600, (16, 1), 5_000) == 5_000
