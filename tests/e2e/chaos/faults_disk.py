@@ -18,7 +18,7 @@ from tests.e2e.chaos.world import Violation, World
 from tools.exits import FailedNode
 from tools.localnet import free_ports
 
-TMPFS_BYTES = 96 * 1024 * 1024
+SPARE_BYTES = 96 * 1024 * 1024  # of a small disk, besides what it holds
 DIED_S_MAX = 60.0
 
 
@@ -51,8 +51,9 @@ def _small_disk(data: Path) -> Iterator[None]:
     """Put the directory on a disk of its own; what is there moves to it and back."""
     aside = data.with_name("data.aside")
     data.rename(aside)
+    held_bytes = sum(path.stat().st_size for path in aside.rglob("*") if path.is_file())
     data.mkdir(mode=0o700)
-    options = f"size={TMPFS_BYTES},mode=700"
+    options = f"size={held_bytes + SPARE_BYTES},mode=700"
     subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tallystick", str(data)], check=True)
     try:
         shutil.copytree(aside, data, dirs_exist_ok=True)
