@@ -8,7 +8,7 @@ from datetime import date
 
 from contracts.errors import refused, unfit
 from contracts.governance.evidence import check_evidence
-from contracts.governance.proposals import check_governance
+from contracts.governance.proposals import check_acknowledgement, check_governance
 from contracts.governance.validators import check_ready
 from contracts.lifecycle import STEPS
 from contracts.lookup import (
@@ -28,8 +28,9 @@ from ledger.events import (
     ShareRejected,
     ShareRequested,
 )
+from ledger.governance.proposals import GovernanceAcknowledged
 from ledger.quorum.governance import EvidenceEquivocation, ValidatorReady
-from ledger.registry import Exchange, Officer
+from ledger.registry import Exchange, MemberStatus, Officer
 from ledger.state import StateReader, nonce_key
 
 CODE_SETS = ("oecd-crs-sm-2.0", "oecd-crs-sm-3.0", "tallystick-1")
@@ -48,12 +49,16 @@ def check_event(state: StateReader, event: Event, *, network: bytes, height: int
     if isinstance(body, EvidenceEquivocation):
         check_evidence(state, event, body)
         return
-    officer = _check_actor(state, event)
+    is_acknowledged = isinstance(body, GovernanceAcknowledged)
+    officer = _check_actor(state, event, "applied" if is_acknowledged else "active")
     if isinstance(body, ShareRequested):
         _check_request(state, event, body, officer)
     elif isinstance(body, GovernanceBody):
         _require_role(officer, "admin")
-        check_governance(state, event, height=height)
+        if isinstance(body, GovernanceAcknowledged):
+            check_acknowledgement(state, event, body)
+        else:
+            check_governance(state, event, height=height)
     else:
         _check_step(state, event, officer)
 
@@ -75,11 +80,11 @@ def _check_envelope(state: StateReader, event: Event, *, network: bytes, height:
         raise unfit("nonce-reused", f"the nonce names event {known.hex()}")
 
 
-def _check_actor(state: StateReader, event: Event) -> Officer:
+def _check_actor(state: StateReader, event: Event, status: MemberStatus) -> Officer:
     member = find_member(state, event.member)
     if member is None:
         raise unfit("member-unknown", event.member)
-    if member.status != "active":
+    if member.status != status:
         raise unfit("member-not-active", f"{event.member} is {member.status}")
     officer = find_officer(state, event.officer)
     if officer is None:

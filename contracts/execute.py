@@ -19,6 +19,7 @@ from contracts.errors import InvalidInclusion, InvalidTime, RefusedEvent
 from contracts.facts import Act, block_date
 from contracts.governance.evidence import apply_evidence
 from contracts.governance.proposals import apply_governance
+from contracts.governance.schedule import enact_due
 from contracts.governance.validators import apply_ready, seal
 from contracts.lifecycle import PERMITTED, STATUS_OF_DECISION, STEPS, Step
 from contracts.lookup import (
@@ -138,6 +139,7 @@ class _Run:
 
     def finish(self) -> Execution:
         """The result. What no event does but the end of the block, is done here."""
+        enact_due(self._overlay, self._height, network=self._network)
         return Execution(
             next_validators=seal(self._overlay, self._height),
             overlay=self._overlay,
@@ -169,7 +171,7 @@ class _Run:
         elif isinstance(body, EvidenceEquivocation):
             apply_evidence(self._overlay, event, body)
         else:
-            apply_governance(self._overlay, event)
+            apply_governance(self._overlay, event, height=self._height)
         return _outcome(None, "")
 
     def _request(self, event: Event, body: ShareRequested) -> Outcome:

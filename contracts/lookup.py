@@ -2,7 +2,16 @@
 
 from functools import lru_cache
 
-from ledger.quorum.governance import PROPOSALS, Proposal
+from ledger.governance.actions import VotingRule
+from ledger.governance.proposals import (
+    BALLOT_BOXES,
+    PROPOSALS,
+    VOTING_RULES,
+    WAITINGS,
+    BallotBox,
+    Proposal,
+    Waiting,
+)
 from ledger.registry import (
     DATASETS,
     EMPTY_COUNTERS,
@@ -15,6 +24,8 @@ from ledger.registry import (
     PAIR_COUNTERS,
     PARAMETERS,
     PENDINGS,
+    POLICY_SETS,
+    PURPOSES,
     REACHABLES,
     VALIDATOR_LISTS,
     Dataset,
@@ -27,6 +38,8 @@ from ledger.registry import (
     PairCounters,
     Parameters,
     PendingChange,
+    PolicySet,
+    Purpose,
     Reachable,
     Validator,
 )
@@ -35,8 +48,11 @@ from ledger.state import (
     FREEZES_KEY,
     PARAMETERS_KEY,
     PENDING_KEY,
+    POLICY_SET_KEY,
     VALIDATORS_KEY,
+    WAITING_KEY,
     StateReader,
+    ballot_box_key,
     counters_key,
     dataset_key,
     epoch_key,
@@ -48,6 +64,7 @@ from ledger.state import (
     proposal_key,
     purpose_key,
     reachable_key,
+    voting_rule_key,
 )
 
 _MEMO_ENTRIES_MAX = 4_096
@@ -61,6 +78,7 @@ _decode_parameters = lru_cache(16)(PARAMETERS.decode)
 _decode_validators = lru_cache(16)(VALIDATOR_LISTS.decode)
 _decode_epoch = lru_cache(16)(EPOCH_RECORDS.decode)
 _decode_pending = lru_cache(16)(PENDINGS.decode)
+_decode_rule = lru_cache(64)(VOTING_RULES.decode)
 
 
 def find_member(state: StateReader, member: str) -> Member | None:
@@ -152,6 +170,37 @@ def find_proposal(state: StateReader, proposal: bytes) -> Proposal | None:
     """Proposal by the digest of the event that proposed it, or None."""
     data = state.get(proposal_key(proposal))
     return None if data is None else PROPOSALS.decode(data)
+
+
+def find_ballot_box(state: StateReader, proposal: bytes, member: str) -> BallotBox | None:
+    """Keys with which a member has approved a proposal, or None."""
+    data = state.get(ballot_box_key(proposal, member))
+    return None if data is None else BALLOT_BOXES.decode(data)
+
+
+def find_voting_rule(state: StateReader, action_class: str) -> VotingRule | None:
+    """The rule that members have set for a class of actions, or None."""
+    data = state.get(voting_rule_key(action_class))
+    return None if data is None else _decode_rule(data)
+
+
+def read_waiting(state: StateReader) -> tuple[Waiting, ...]:
+    """Carried proposals that wait for their height, in the order of their heights."""
+    data = state.get(WAITING_KEY)
+    return () if data is None else WAITINGS.decode(data)
+
+
+def read_policy_set(state: StateReader) -> PolicySet:
+    """The policy set in force."""
+    data = state.get(POLICY_SET_KEY)
+    assert data is not None, "a state without contracts was not made from a genesis"
+    return POLICY_SETS.decode(data)
+
+
+def find_purpose(state: StateReader, purpose: str) -> Purpose | None:
+    """Purpose by id, or None."""
+    data = state.get(purpose_key(purpose))
+    return None if data is None else PURPOSES.decode(data)
 
 
 def find_reachable(state: StateReader, member: str) -> Reachable | None:

@@ -24,14 +24,14 @@ from msgspec import Meta
 
 from ledger.codec import Codec, Value
 from ledger.errors import InvalidEncoding, InvalidEvent, InvalidKey, InvalidSignature
-from ledger.keys import SecretKey, verify_signature
-from ledger.quorum.governance import (
-    EvidenceEquivocation,
+from ledger.governance.proposals import (
+    GovernanceAcknowledged,
     GovernanceBalloted,
     GovernanceProposed,
     GovernanceWithdrawn,
-    ValidatorReady,
 )
+from ledger.keys import SecretKey, verify_signature
+from ledger.quorum.governance import EvidenceEquivocation, ValidatorReady
 from ledger.scalars import (
     Count,
     Date,
@@ -124,7 +124,8 @@ class ShareRejected(Value, frozen=True, kw_only=True):
 ShareStep: TypeAlias = (
     ShareApproved | ShareRefused | ShareWithdrawn | ShareDelivered | ShareReceived | ShareRejected
 )
-GovernanceBody: TypeAlias = GovernanceProposed | GovernanceBalloted | GovernanceWithdrawn
+GovernanceStep: TypeAlias = GovernanceBalloted | GovernanceWithdrawn | GovernanceAcknowledged
+GovernanceBody: TypeAlias = GovernanceProposed | GovernanceStep
 NodeBody: TypeAlias = ValidatorReady | EvidenceEquivocation
 Body: TypeAlias = ShareRequested | ShareStep | GovernanceBody | NodeBody
 
@@ -139,6 +140,7 @@ BODY_TYPES: dict[tuple[str, int], type[Body]] = {
     ("governance.proposed", 1): GovernanceProposed,
     ("governance.balloted", 1): GovernanceBalloted,
     ("governance.withdrawn", 1): GovernanceWithdrawn,
+    ("governance.acknowledged", 1): GovernanceAcknowledged,
     ("validator.ready", 1): ValidatorReady,
     ("evidence.equivocation", 1): EvidenceEquivocation,
 }
@@ -204,7 +206,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
         """
         if isinstance(self.body, GovernanceProposed):
             return self.digest
-        if isinstance(self.body, GovernanceBalloted | GovernanceWithdrawn):
+        if isinstance(self.body, GovernanceStep):
             return self.body.proposal
         return self.exchange
 

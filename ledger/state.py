@@ -12,6 +12,8 @@ State is a map of byte keys to canonical values. Keys are a two-byte prefix and 
     h/                      epoch (8 bytes)   e/ epoch(8)                 EpochRecord
     q/                      Pending           g/ proposal digest (32)     Proposal
     a/ member id            Reachable         y/ epoch(8) view(8) member  digest of the event (32)
+    t/ class of actions     VotingRule        b/ proposal digest, member  BallotBox
+    w/                      tuple of Waiting  s/ target 00 height(8)      Revision
 
 Digest: LtHash16 with 1,024 lanes (Bellare and Micciancio 1997, "AdHash/LtHash"; parameters as
 analysed by Lewi, Kim, Maykov and Weis, eprint 2019/227). Each pair (key, value) expands by
@@ -225,6 +227,21 @@ def evidence_key(epoch: int, view: int, member: str) -> bytes:
     return b"y/" + epoch.to_bytes(8, "big") + view.to_bytes(8, "big") + member.encode()
 
 
+def voting_rule_key(action_class: str) -> bytes:
+    """State key of the rule by which votes on a class of actions count."""
+    return b"t/" + action_class.encode()
+
+
+def ballot_box_key(proposal: bytes, member: str) -> bytes:
+    """State key of the keys with which a member has approved a proposal."""
+    return b"b/" + proposal + member.encode()
+
+
+def revision_key(target: str, height: int) -> bytes:
+    """State key of a change of what `target` names (`dataset/account`), in force from `height`."""
+    return b"s/" + target.encode() + b"\0" + height.to_bytes(8, "big")
+
+
 def reachable_key(member: str) -> bytes:
     """State key of the address of a member's node."""
     return b"a/" + member.encode()
@@ -237,3 +254,4 @@ PARAMETERS_KEY = b"n/"
 REGISTRY_VERSION_KEY = b"r/"
 EPOCH_KEY = b"h/"
 PENDING_KEY = b"q/"
+WAITING_KEY = b"w/"

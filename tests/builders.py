@@ -22,14 +22,16 @@ from ledger.events import (
     sign_event,
 )
 from ledger.genesis import Genesis, genesis_state, hash_genesis
-from ledger.keys import SecretKey
-from ledger.quorum.governance import (
-    Action,
-    AddValidator,
-    EvidenceEquivocation,
+from ledger.governance.actions import Action
+from ledger.governance.proposals import (
     GovernanceBalloted,
     GovernanceProposed,
     GovernanceWithdrawn,
+)
+from ledger.keys import SecretKey
+from ledger.quorum.governance import (
+    AddValidator,
+    EvidenceEquivocation,
     RemoveValidator,
     ValidatorReady,
     prove_possession,

@@ -22,9 +22,9 @@ from ledger.blocks import RECORDS, Outcome
 from ledger.errors import LedgerError
 from ledger.events import Body, Event, hash_event, parse_event, sign_event
 from ledger.genesis import Genesis, hash_genesis
+from ledger.governance.actions import Action
 from ledger.keys import SecretKey
 from ledger.quorum.epochs import EPOCH_PROOFS, EpochChain
-from ledger.quorum.governance import Action
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.note import SignedNote
 from ledger.tlog.receipt import Receipt, verify_receipt

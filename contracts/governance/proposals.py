@@ -1,38 +1,70 @@
-"""Proposals and ballots: who may vote, what carries a proposal, and what a carried one does.
+"""Proposals and ballots: what an administrator may do, and what follows when votes suffice.
 
-Voters are the members with a validator in the epoch in force, one vote each. A proposal counts as
-its member's approval; it is carried by the ballot that makes a quorum of the voters approve, and
-takes effect with that ballot. Who is a voter is asked when votes are counted: the approval of a
-member that has left counts no more. If a carried change is not possible (any more), the ballot is
-refused and the proposal stays open.
+A proposal counts as its member's approval. It is carried by the ballot with which enough of today's
+voters approve (`contracts.governance.rules`), and lost by the one after which they cannot. If a
+carried change is not possible (any more), the deciding ballot is refused and the proposal stays
+open. Carried changes wait for their height (`contracts.governance.schedule`).
 """
+
+from dataclasses import dataclass
 
 import msgspec
 
-from contracts.errors import RefusedEvent, refused
-from contracts.governance.validators import Preview, enact, preview_change
-from contracts.lookup import find_proposal, read_parameters, read_validators
-from ledger.blocks import quorum_of
+from contracts.errors import RefusedEvent, refused, unfit
+from contracts.governance.effects import find_faults, is_about_validators
+from contracts.governance.rules import (
+    OWN_FACTORS,
+    count_factors,
+    is_carried,
+    is_lost,
+    is_own,
+    voters_of,
+)
+from contracts.governance.schedule import check_room, wait
+from contracts.governance.validators import enact, preview_change
+from contracts.lookup import find_ballot_box, find_member, find_proposal, read_parameters
 from ledger.events import Event
-from ledger.quorum.governance import (
+from ledger.governance.actions import AdmitMember
+from ledger.governance.proposals import (
+    BALLOT_BOXES,
     PROPOSALS,
+    BallotBox,
+    GovernanceAcknowledged,
     GovernanceBalloted,
     GovernanceProposed,
     GovernanceWithdrawn,
     Proposal,
 )
-from ledger.state import Overlay, StateReader, proposal_key
+from ledger.registry import MEMBERS
+from ledger.state import Overlay, StateReader, ballot_box_key, member_key, proposal_key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Count:
+    """A proposal and its member's box after a vote."""
+
+    digest: bytes
+    proposal: Proposal
+    box: BallotBox
+
+    def on(self, state: StateReader, member: str) -> Overlay:
+        """The state with this count in it."""
+        overlay = Overlay(state)
+        overlay.put(proposal_key(self.digest), PROPOSALS.encode(self.proposal))
+        overlay.put(ballot_box_key(self.digest, member), BALLOT_BOXES.encode(self.box))
+        return overlay
 
 
 def check_governance(state: StateReader, event: Event, *, height: int) -> None:
     """Check an administrator's event. Raises `RefusedEvent`, always one to be recorded."""
     body = event.body
     if isinstance(body, GovernanceProposed):
-        _require_voter(state, event.member)
         _check_heights(state, body, height)
-        _require_possible(preview_change(state, body.actions, network=event.network))
+        count = _open(state, event, body)
+        if event.member not in voters_of(state) and not is_own(state, count.proposal):
+            raise refused("not-a-voter", f"{event.member} has no validator in this epoch")
+        _require_possible(state, event, count.proposal, height)
     elif isinstance(body, GovernanceBalloted):
-        _require_voter(state, event.member)
         _check_ballot(state, event, body, height)
     elif isinstance(body, GovernanceWithdrawn):
         proposal = _find_open(state, body.proposal)
@@ -40,36 +72,58 @@ def check_governance(state: StateReader, event: Event, *, height: int) -> None:
             raise refused("not-the-proposer", f"only {proposal.member} may withdraw it")
 
 
-def apply_governance(overlay: Overlay, event: Event) -> None:
-    """Change the state as a checked event says."""
+def check_acknowledgement(state: StateReader, event: Event, body: GovernanceAcknowledged) -> None:
+    """Check that an admitted member acknowledges its own admission. Raises `RefusedEvent`."""
+    proposal = find_proposal(state, body.proposal)
+    if proposal is None:
+        raise unfit("proposal-unknown", body.proposal.hex())
+    admitted = [
+        action.application.id for action in proposal.actions if isinstance(action, AdmitMember)
+    ]
+    member = find_member(state, event.member)
+    if event.member not in admitted or member is None or member.status != "applied":
+        raise unfit("acknowledge-unexpected", event.member)
+
+
+def apply_governance(overlay: Overlay, event: Event, *, height: int) -> None:
+    """Change the state as a checked event of the block at `height` says."""
     body = event.body
-    if isinstance(body, GovernanceProposed):
-        digest, proposal = event.digest, _open(event, body)
-    elif isinstance(body, GovernanceBalloted):
+    if isinstance(body, GovernanceAcknowledged):
+        member = find_member(overlay, event.member)
+        assert member is not None, "check_acknowledgement has found it"
+        active = msgspec.structs.replace(member, status="active")
+        overlay.put(member_key(member.id), MEMBERS.encode(active))
+    elif isinstance(body, GovernanceWithdrawn):
         before = find_proposal(overlay, body.proposal)
         assert before is not None, "check_governance has found it"
-        digest, proposal = body.proposal, _cast(before, event.member, approve=body.approve)
+        _put(overlay, body.proposal, msgspec.structs.replace(before, status="withdrawn"))
+    elif isinstance(body, GovernanceProposed):
+        _settle(overlay, event, _open(overlay, event, body), height)
     else:
-        assert isinstance(body, GovernanceWithdrawn), "there is no other kind"
-        digest, before = body.proposal, find_proposal(overlay, body.proposal)
-        assert before is not None, "check_governance has found it"
-        proposal = msgspec.structs.replace(before, status="withdrawn")
-    if proposal.status == "open" and is_carried(overlay, proposal):
-        preview = preview_change(overlay, proposal.actions, network=event.network)
-        enact(overlay, digest, proposal, preview)
-        proposal = msgspec.structs.replace(proposal, status="enacted")
+        assert isinstance(body, GovernanceBalloted), "there is no other kind"
+        _settle(overlay, event, _cast(overlay, event, body), height)
+
+
+def _settle(overlay: Overlay, event: Event, count: _Count, height: int) -> None:
+    """Write a count, and do what follows from it."""
+    for key, value in count.on(overlay, event.member).changes.items():
+        overlay.put(key, value)
+    proposal = count.proposal
+    if is_carried(overlay, count.digest, proposal):
+        if is_about_validators(proposal.actions):
+            preview = preview_change(overlay, proposal.actions, network=event.network)
+            enact(overlay, count.digest, proposal, preview)
+            proposal = msgspec.structs.replace(proposal, status="enacted")
+        else:
+            wait(overlay, count.digest, proposal, height)
+            proposal = msgspec.structs.replace(proposal, status="waiting")
+        _put(overlay, count.digest, proposal)
+    elif is_lost(overlay, proposal):
+        _put(overlay, count.digest, msgspec.structs.replace(proposal, status="rejected"))
+
+
+def _put(overlay: Overlay, digest: bytes, proposal: Proposal) -> None:
     overlay.put(proposal_key(digest), PROPOSALS.encode(proposal))
-
-
-def voters_of(state: StateReader) -> tuple[str, ...]:
-    """Members that may vote now, sorted."""
-    return tuple(sorted(validator.member for validator in read_validators(state)))
-
-
-def is_carried(state: StateReader, proposal: Proposal) -> bool:
-    """Whether a quorum of today's voters approves."""
-    voters = voters_of(state)
-    return len(frozenset(voters) & frozenset(proposal.approved)) >= quorum_of(len(voters))
 
 
 def _check_heights(state: StateReader, body: GovernanceProposed, height: int) -> None:
@@ -81,31 +135,53 @@ def _check_heights(state: StateReader, body: GovernanceProposed, height: int) ->
 
 def _check_ballot(state: StateReader, event: Event, body: GovernanceBalloted, height: int) -> None:
     proposal = _find_open(state, body.proposal)
+    is_own_one = is_own(state, proposal) and event.member == proposal.member
+    if event.member not in voters_of(state) and not is_own_one:
+        raise refused("not-a-voter", f"{event.member} has no validator in this epoch")
     if height > proposal.ballots_until_height:
         detail = f"ballots counted up to height {proposal.ballots_until_height}, now {height}"
         raise refused("proposal-expired", detail)
-    if event.member in proposal.approved or event.member in proposal.rejected:
+    box = find_ballot_box(state, body.proposal, event.member)
+    officers = () if box is None else box.officers
+    has_said = event.member in (*proposal.approved, *proposal.rejected)
+    needs_more = is_own_one and body.approve and len(officers) < OWN_FACTORS
+    if event.officer in officers or (has_said and not needs_more):
         raise refused("ballot-repeated", event.member)
-    if is_carried(state, _cast(proposal, event.member, approve=body.approve)):
-        _require_possible(preview_change(state, proposal.actions, network=event.network))
+    count = _cast(state, event, body)
+    if is_carried(count.on(state, event.member), count.digest, count.proposal):
+        _require_possible(state, event, proposal, height)
 
 
-def _open(event: Event, body: GovernanceProposed) -> Proposal:
-    return Proposal(
+def _open(state: StateReader, event: Event, body: GovernanceProposed) -> _Count:
+    is_whole = count_factors(state, body.actions) == 1
+    proposal = Proposal(
         status="open",
         member=event.member,
         actions=body.actions,
         activate_height=body.activate_height,
         ballots_until_height=body.ballots_until_height,
-        approved=(event.member,),
+        approved=(event.member,) if is_whole else (),
         rejected=(),
     )
+    return _Count(digest=event.digest, proposal=proposal, box=BallotBox(officers=(event.officer,)))
 
 
-def _cast(proposal: Proposal, member: str, *, approve: bool) -> Proposal:
-    side = "approved" if approve else "rejected"
-    members = tuple(sorted((*getattr(proposal, side), member)))
-    return msgspec.structs.replace(proposal, **{side: members})
+def _cast(state: StateReader, event: Event, body: GovernanceBalloted) -> _Count:
+    """Count a ballot: an approval is whole once enough administrators of the member gave it."""
+    proposal = find_proposal(state, body.proposal)
+    assert proposal is not None, "check_governance has found it"
+    box = find_ballot_box(state, body.proposal, event.member) or BallotBox(officers=())
+    approved, rejected = frozenset(proposal.approved), frozenset(proposal.rejected)
+    if body.approve:
+        box = BallotBox(officers=tuple(sorted((*box.officers, event.officer))))
+        if len(box.officers) >= count_factors(state, proposal.actions):
+            approved |= {event.member}
+    else:
+        rejected |= {event.member}
+    proposal = msgspec.structs.replace(
+        proposal, approved=tuple(sorted(approved)), rejected=tuple(sorted(rejected))
+    )
+    return _Count(digest=body.proposal, proposal=proposal, box=box)
 
 
 def _find_open(state: StateReader, digest: bytes) -> Proposal:
@@ -117,12 +193,9 @@ def _find_open(state: StateReader, digest: bytes) -> Proposal:
     return proposal
 
 
-def _require_voter(state: StateReader, member: str) -> None:
-    if member not in voters_of(state):
-        raise refused("not-a-voter", f"{member} has no validator in this epoch")
-
-
-def _require_possible(preview: Preview) -> None:
-    if preview.faults:
-        first = preview.faults[0]
-        raise RefusedEvent(first.code, first.detail, recordable=True)
+def _require_possible(state: StateReader, event: Event, proposal: Proposal, height: int) -> None:
+    faults = find_faults(state, proposal.actions, network=event.network)
+    if faults:
+        raise RefusedEvent(faults[0].code, faults[0].detail, recordable=True)
+    if not is_about_validators(proposal.actions):
+        check_room(state, proposal, height)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import msgspec
 
 from contracts.errors import unfit
+from contracts.governance.faults import Fault
 from contracts.lookup import (
     find_member,
     find_officer,
@@ -24,13 +25,12 @@ from contracts.lookup import (
 from ledger.blocks import VALIDATORS_MAX, quorum_of
 from ledger.errors import InvalidKey, InvalidSignature
 from ledger.events import Event
+from ledger.governance.actions import Action
+from ledger.governance.proposals import PROPOSALS, Proposal
 from ledger.keys import ED25519
 from ledger.quorum.governance import (
-    PROPOSALS,
-    Action,
     AddValidator,
     KeepValidators,
-    Proposal,
     RemoveValidator,
     ValidatorReady,
     verify_possession,
@@ -58,14 +58,6 @@ from ledger.state import (
     reachable_key,
 )
 from ledger.tlog.note import COSIGNATURE_ED25519, VerifierKey
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
-    """Why a change is not possible: a stable code (`contracts.words`) and what was found."""
-
-    code: str
-    detail: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

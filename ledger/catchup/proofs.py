@@ -22,7 +22,7 @@ from ledger.blocks import HEADERS, Header, hash_header, is_header
 from ledger.catchup.staging import ProvenBlock
 from ledger.errors import InvalidEncoding, InvalidProof
 from ledger.events import BODY_TYPES, ShareRequested, hash_event
-from ledger.quorum.governance import GovernanceProposed
+from ledger.governance.proposals import GovernanceProposed
 from ledger.state import StateDigest
 from ledger.tlog.merkle import (
     CompactRange,

@@ -1,7 +1,6 @@
-r"""How a network governs its validators: bodies of events, and the state of a proposal.
+r"""How a network governs its validators: actions of proposals, and what nodes report.
 
-Governance events are signed by officers with the role `admin`. A proposal holds 1 to 8 actions, a
-tagged union (`action` comes first), so later actions can be added:
+Actions are part of the union of `ledger.governance.actions` (`action` comes first in each):
 
     validator.add      a member's validator joins; its consensus key signs `possession_message`
     validator.remove   the member's validator leaves
@@ -12,7 +11,7 @@ log and can vote in the next epoch, `EvidenceEquivocation` carries two votes tha
 validator signs together (CONSENSUS R12), each in the encoding of `ledger.quorum.votes`.
 """
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated
 
 from msgspec import Meta
 
@@ -20,10 +19,9 @@ from ledger.codec import Codec, Value
 from ledger.keys import SecretKey, verify_signature
 from ledger.quorum.votes import VOTE_BYTES_MAX
 from ledger.registry import Validator
-from ledger.scalars import Hash32, Identifier, PeerAddress, SignatureBytes, Text, Uint
+from ledger.scalars import Hash32, Identifier, PeerAddress, SignatureBytes, Uint
 
 POSSESSION_DOMAIN = b"tallystick/possession/v1\0"
-ACTIONS_MAX = 8
 
 VoteBytes = Annotated[bytes, Meta(min_length=1, max_length=VOTE_BYTES_MAX)]
 
@@ -48,32 +46,6 @@ class KeepValidators(Value, frozen=True, kw_only=True, tag_field="action", tag="
     """The pending change is abandoned: the list stays as it is."""
 
 
-Action: TypeAlias = AddValidator | RemoveValidator | KeepValidators
-
-
-class GovernanceProposed(Value, frozen=True, kw_only=True):
-    """A member proposes, and thereby approves. Ballots count up to a height, which is included."""
-
-    actions: Annotated[tuple[Action, ...], Meta(min_length=1, max_length=ACTIONS_MAX)]
-    text: Text
-    activate_height: Uint
-    ballots_until_height: Uint
-
-
-class GovernanceBalloted(Value, frozen=True, kw_only=True):
-    """A member approves or rejects a proposal, once."""
-
-    proposal: Hash32
-    approve: bool
-    text: Text
-
-
-class GovernanceWithdrawn(Value, frozen=True, kw_only=True):
-    """The proposing member takes its proposal back."""
-
-    proposal: Hash32
-
-
 class ValidatorReady(Value, frozen=True, kw_only=True):
     """A validator of the pending list can take part in `next_epoch`.
 
@@ -91,29 +63,6 @@ class EvidenceEquivocation(Value, frozen=True, kw_only=True):
 
     first: VoteBytes
     second: VoteBytes
-
-
-ProposalStatus = Literal["open", "enacted", "sealed", "abandoned", "withdrawn"]
-
-
-class Proposal(Value, frozen=True, kw_only=True):
-    """State of a proposal; its id is the digest of the event that proposed it.
-
-    `approved` and `rejected` are the members that said so, sorted; who of them counts is decided
-    when they are counted. An open proposal whose `ballots_until_height` is past stays as it is. One
-    that was enacted is pending until a seal block puts it in force, or another abandons it.
-    """
-
-    status: ProposalStatus
-    member: Identifier
-    actions: Annotated[tuple[Action, ...], Meta(min_length=1, max_length=ACTIONS_MAX)]
-    activate_height: Uint
-    ballots_until_height: Uint
-    approved: tuple[Identifier, ...]
-    rejected: tuple[Identifier, ...]
-
-
-PROPOSALS = Codec(Proposal, size_bytes_max=65_536)
 
 
 def possession_message(network: bytes, validator: Validator) -> bytes:

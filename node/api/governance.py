@@ -11,7 +11,8 @@ from ledger.blocks import RECORDS
 from ledger.codec import Codec
 from ledger.errors import InvalidEncoding
 from ledger.events import parse_event
-from ledger.quorum.governance import Action, EvidenceEquivocation
+from ledger.governance.actions import Action
+from ledger.quorum.governance import EvidenceEquivocation
 from ledger.quorum.votes import decode_vote
 from node.api.context import (
     context_of,

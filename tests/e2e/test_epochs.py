@@ -14,12 +14,9 @@ import pytest
 
 from contracts.replay import replay
 from ledger.blocks import HEADERS, hash_header, is_header
-from ledger.quorum.governance import (
-    Action,
-    GovernanceBalloted,
-    GovernanceProposed,
-    RemoveValidator,
-)
+from ledger.governance.actions import Action
+from ledger.governance.proposals import GovernanceBalloted, GovernanceProposed
+from ledger.quorum.governance import RemoveValidator
 from tests.e2e.network import ASKER, OWNER, Net, running
 from tools.founding import read_application
 from tools.mirror import folder_reader, mirror_log

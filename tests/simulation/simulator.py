@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 
 from ledger.events import Event
-from ledger.quorum.governance import Action as Change
+from ledger.governance.actions import Action as Change
 from ledger.quorum.governance import RemoveValidator
 from node.engine import driver as driver_module
 from tests.simulation.byzantine import known_adversaries

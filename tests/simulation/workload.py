@@ -11,15 +11,11 @@ import msgspec
 from contracts.engine import Contracts
 from ledger.events import Event
 from ledger.genesis import Genesis, hash_genesis, verify_genesis
+from ledger.governance.actions import Action
+from ledger.governance.proposals import GovernanceBalloted, GovernanceProposed
 from ledger.keys import SecretKey
 from ledger.log import Log
-from ledger.quorum.governance import (
-    Action,
-    AddValidator,
-    GovernanceBalloted,
-    GovernanceProposed,
-    prove_possession,
-)
+from ledger.quorum.governance import AddValidator, prove_possession
 from ledger.registry import Member, Officer
 from node.startup import Identity
 from tests import builders

@@ -23,16 +23,18 @@ from ledger.genesis import (
     hash_genesis,
     log_policy,
 )
-from ledger.keys import SecretKey
-from ledger.quorum.governance import (
+from ledger.governance.proposals import (
     PROPOSALS,
-    AddValidator,
-    EvidenceEquivocation,
     GovernanceBalloted,
     GovernanceProposed,
     GovernanceWithdrawn,
-    KeepValidators,
     Proposal,
+)
+from ledger.keys import SecretKey
+from ledger.quorum.governance import (
+    AddValidator,
+    EvidenceEquivocation,
+    KeepValidators,
     RemoveValidator,
     ValidatorReady,
     prove_possession,

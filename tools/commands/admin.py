@@ -6,14 +6,13 @@ from typing import Any
 
 import click
 
-from ledger.quorum.governance import (
-    Action,
+from ledger.governance.actions import Action
+from ledger.governance.proposals import (
     GovernanceBalloted,
     GovernanceProposed,
     GovernanceWithdrawn,
-    KeepValidators,
-    RemoveValidator,
 )
+from ledger.quorum.governance import KeepValidators, RemoveValidator
 from tools.client import Client
 from tools.commands.acting import Place, act, parse_hash, place_options
 from tools.exits import RefusedEvent

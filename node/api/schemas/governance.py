@@ -9,9 +9,10 @@ from contracts.governance.validators import Preview
 from contracts.words import Language, describe
 from ledger.blocks import quorum_of
 from ledger.events import Event
+from ledger.governance.actions import ACTIONS_MAX as ACTIONS_MAX
+from ledger.governance.actions import Action
 from ledger.keys import format_public_key
-from ledger.quorum.governance import ACTIONS_MAX as ACTIONS_MAX
-from ledger.quorum.governance import Action, EvidenceEquivocation
+from ledger.quorum.governance import EvidenceEquivocation
 from ledger.quorum.votes import decode_vote
 from ledger.registry import EpochRecord, PendingChange, Validator
 from node.api.schemas.base import Body

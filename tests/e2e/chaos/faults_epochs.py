@@ -6,12 +6,9 @@ One node more, the guest, is voted in and out again. In between it stays as an o
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from ledger.quorum.governance import (
-    Action,
-    GovernanceBalloted,
-    GovernanceProposed,
-    RemoveValidator,
-)
+from ledger.governance.actions import Action
+from ledger.governance.proposals import GovernanceBalloted, GovernanceProposed
+from ledger.quorum.governance import RemoveValidator
 from tests.e2e.chaos.faults_process import hold
 from tests.e2e.chaos.world import Violation, World
 from tools.founding import read_application

@@ -18,8 +18,10 @@ from contracts.lookup import (
 )
 from contracts.words import LANGUAGES, describe
 from ledger.events import Event
+from ledger.governance.actions import Action
+from ledger.governance.proposals import PROPOSALS, Proposal
 from ledger.keys import SecretKey
-from ledger.quorum.governance import PROPOSALS, Action, KeepValidators, Proposal, prove_possession
+from ledger.quorum.governance import KeepValidators, prove_possession
 from ledger.quorum.lists import hash_validator_list
 from ledger.quorum.votes import Kind, Subject, Vote, encode_vote, signed_vote
 from ledger.registry import MEMBERS, OFFICERS, EpochRecord, Officer, Validator
@@ -126,8 +128,10 @@ def test_a_rejection_is_counted_and_carries_nothing() -> None:
     )
     found = find_proposal(state, proposal.digest)
     assert found is not None
-    assert (found.status, found.rejected) == ("open", (SECOND, THIRD))
+    # The two that are left are no quorum: it is decided, with its reasons in the ballots.
+    assert (found.status, found.rejected) == ("rejected", (SECOND, THIRD))
     assert read_pending(state) is None
+    assert refusal(state, ballot(proposal, FOURTH)).code == "proposal-closed"
 
 
 def test_ballots_of_members_that_left_count_no_more() -> None:

@@ -11,12 +11,11 @@ from ledger.blocks import RECORDS
 from ledger.errors import Divergence
 from ledger.events import Body, Event
 from ledger.genesis import Genesis
+from ledger.governance.actions import Action
+from ledger.governance.proposals import GovernanceBalloted, GovernanceProposed
 from ledger.keys import SecretKey
 from ledger.quorum.governance import (
-    Action,
     AddValidator,
-    GovernanceBalloted,
-    GovernanceProposed,
     RemoveValidator,
     ValidatorReady,
     prove_possession,

@@ -8,17 +8,19 @@ import pytest
 from ledger.errors import InvalidEncoding, InvalidEvent, InvalidSignature
 from ledger.events import EVENT_SIZE_BYTES_MAX, Body, parse_event, verify_event
 from ledger.genesis import hash_genesis
+from ledger.governance.actions import ACTIONS_MAX
+from ledger.governance.proposals import (
+    PROPOSALS,
+    GovernanceBalloted,
+    GovernanceProposed,
+    Proposal,
+)
 from ledger.quorum.epochs import EPOCH_PROOFS, EpochProof
 from ledger.quorum.evidence import verify_equivocation
 from ledger.quorum.governance import (
-    ACTIONS_MAX,
-    PROPOSALS,
     AddValidator,
     EvidenceEquivocation,
-    GovernanceBalloted,
-    GovernanceProposed,
     KeepValidators,
-    Proposal,
     RemoveValidator,
     ValidatorReady,
     prove_possession,

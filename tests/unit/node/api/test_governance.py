@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from ledger.events import Event
-from ledger.quorum.governance import Action
+from ledger.governance.actions import Action
 from ledger.quorum.votes import Kind, encode_vote
 from tests import builders
 from tests.builders import VALIDATORS

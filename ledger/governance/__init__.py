@@ -1,0 +1,1 @@
+"""How members change what they share: the actions they vote on, proposals, and how votes count."""
