@@ -25,6 +25,7 @@ from ledger.genesis import (
 )
 from ledger.governance.proposals import (
     PROPOSALS,
+    GovernanceAcknowledged,
     GovernanceBalloted,
     GovernanceProposed,
     GovernanceWithdrawn,
@@ -82,6 +83,7 @@ from tests.unit.ledger.builders import (
     make_validator,
     officer_secret,
 )
+from tests.vectors.governance_cases import governance_cases
 
 FOLDER = Path(__file__).parent / "ledger"
 EXCHANGE = b"\x0e" * 32
@@ -140,6 +142,7 @@ def _quorum_events() -> dict[str, Event]:
         ),
         "governance.balloted": GovernanceBalloted(proposal=PROPOSAL, approve=True, text=""),
         "governance.withdrawn": GovernanceWithdrawn(proposal=PROPOSAL),
+        "governance.acknowledged": GovernanceAcknowledged(proposal=PROPOSAL),
     }
     said = {
         "validator.ready": ValidatorReady(next_epoch=1, set_hash=b"\x05" * 32, synced_height=99),
@@ -316,6 +319,7 @@ FILES = {
     "registry.json": registry_cases,
     "state.json": state_cases,
     "genesis.json": genesis_cases,
+    "governance.json": lambda: governance_cases(make_genesis()),
     "keys.json": key_cases,
 }
 
