@@ -91,6 +91,18 @@ def test_a_suspended_member_is_no_voter() -> None:
     assert refusal(state, ballot(proposal, FOURTH)).code == "member-not-active"
 
 
+def test_members_are_not_suspended_until_nobody_can_decide() -> None:
+    one, two = (SuspendMember(member=id_, grounds="breach") for id_ in (THIRD, FOURTH))
+    assert faults(states(), one) == []
+    assert faults(states(), one, two) == ["voters-too-few"]
+    state = after(*votes(propose(two), SECOND, THIRD))
+    assert refusal(state, propose(one), HEIGHT + 1).code == "voters-too-few"
+    # Three voters are left: a third of them is one, who would decide alone.
+    alone = propose(FREEZE)
+    after(alone, state=state, height=HEIGHT + 1)
+    assert found(state, alone).status == "open"
+
+
 def test_a_rule_changes_what_carries() -> None:
     state = after(*passed(rule("keys", 700)))
     assert rule_of(state, "keys").share == 700
