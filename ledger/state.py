@@ -12,6 +12,8 @@ State is a map of byte keys to canonical values. Keys are a two-byte prefix and 
     h/                      epoch (8 bytes)   e/ epoch(8)                 EpochRecord
     q/                      Pending           g/ proposal digest (32)     Proposal
     a/ member id            Reachable         y/ epoch(8) view(8) member  digest of the event (32)
+    k/ member id            Credit            k/ member id 00 number(8)   GradeChange
+    k/                      CreditRules
 
 Digest: LtHash16 with 1,024 lanes (Bellare and Micciancio 1997, "AdHash/LtHash"; parameters as
 analysed by Lewi, Kim, Maykov and Weis, eprint 2019/227). Each pair (key, value) expands by
@@ -230,6 +232,16 @@ def reachable_key(member: str) -> bytes:
     return b"a/" + member.encode()
 
 
+def credit_key(member: str) -> bytes:
+    """State key of the credit of a member."""
+    return b"k/" + member.encode()
+
+
+def grade_change_key(member: str, number: int) -> bytes:
+    """State key of a change of a member's grade; the first has the number 0."""
+    return b"k/" + member.encode() + b"\0" + number.to_bytes(8, "big")
+
+
 FREEZES_KEY = b"f/"
 POLICY_SET_KEY = b"p/"
 VALIDATORS_KEY = b"v/"
@@ -237,3 +249,5 @@ PARAMETERS_KEY = b"n/"
 REGISTRY_VERSION_KEY = b"r/"
 EPOCH_KEY = b"h/"
 PENDING_KEY = b"q/"
+# No member has an empty id.
+CREDIT_RULES_KEY = b"k/"
