@@ -4,7 +4,7 @@ All are canonical values (`ledger.codec`) kept in the state under the keys of `l
 named in genesis. Lists that form a set are sorted by id and have no duplicates.
 """
 
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, TypeAlias
 
 from msgspec import Meta
 
@@ -213,7 +213,10 @@ class PairCounters(Value, frozen=True, kw_only=True):
 
 
 CREDIT_BUCKETS_MAX = 24
-CREDIT_EVENTS_MAX = 3
+# Rules with other buckets leave those of the old length in the window for a while.
+CREDIT_BUCKETS_KEPT_MAX = 2 * CREDIT_BUCKETS_MAX
+CREDIT_BEHAVIOURS_MAX = 32
+CREDIT_CAUSES_MAX = 3
 GRADE_CAUSES_MAX = 8
 
 
@@ -242,53 +245,60 @@ class CreditRules(Value, frozen=True, kw_only=True):
     grade_a: Score
     grade_b: Score
     grade_c: Score
-    weights: Annotated[tuple[CreditWeight, ...], Meta(max_length=32)]
+    weights: Annotated[tuple[CreditWeight, ...], Meta(max_length=CREDIT_BEHAVIOURS_MAX)]
     permitted_reasons: Annotated[tuple[Identifier, ...], Meta(max_length=64)]
 
 
-class CreditEvent(NamedTuple):
-    """An event that changed a score, by how many points, and its height. An array on the wire."""
+# Only execution writes it: a pattern would cost more to read than everything else of a record.
+BehaviourId = Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class CreditCause(NamedTuple):
+    """An event that counts for a behaviour, its height, and what it is worth by itself.
+
+    An array on the wire.
+    """
 
     event: Hash32
+    behaviour: BehaviourId
     points: Points
     height: Uint
 
 
+CreditCauses: TypeAlias = Annotated[
+    tuple[CreditCause, ...], Meta(max_length=CREDIT_CAUSES_MAX * CREDIT_BEHAVIOURS_MAX)
+]
+
+
 class CreditTally(NamedTuple):
-    """How often a behaviour was seen in a bucket, and its newest events, newest first."""
+    """How often a behaviour was seen. An array on the wire."""
 
-    behaviour: Identifier
+    behaviour: BehaviourId
     amount: Uint
-    events: Annotated[tuple[CreditEvent, ...], Meta(max_length=CREDIT_EVENTS_MAX)]
 
 
-class CreditBucket(Value, frozen=True, kw_only=True):
+class CreditBucket(NamedTuple):
     """What was seen in the days from `start_day` (since 1970) on; tallies sorted by behaviour."""
 
     start_day: Uint
-    tallies: Annotated[tuple[CreditTally, ...], Meta(max_length=64)]
+    tallies: Annotated[tuple[CreditTally, ...], Meta(max_length=CREDIT_BEHAVIOURS_MAX)]
 
 
 class Credit(Value, frozen=True, kw_only=True):
     """Credit of a member as its last counted act left it; buckets in order of time.
 
-    `changes` is how many changes of grade there were: each has a state key of its own.
+    `changes` is how many changes of grade there were: each has a state key of its own. `causes` are
+    the newest events of each behaviour in the bucket of `day`; those of other buckets stand under
+    keys of their own, so that an act rewrites little.
     """
 
     score: Score
     grade: Grade
     rules_version: Uint
     changes: Uint
-    buckets: Annotated[tuple[CreditBucket, ...], Meta(max_length=2 * CREDIT_BUCKETS_MAX)]
-
-
-class GradeCause(NamedTuple):
-    """One event behind a change of grade, and what it gave or took."""
-
-    event: Hash32
-    behaviour: Identifier
-    points: Points
-    height: Uint
+    buckets: Annotated[tuple[CreditBucket, ...], Meta(max_length=CREDIT_BUCKETS_KEPT_MAX)]
+    day: Uint
+    causes: CreditCauses
 
 
 class GradeChange(Value, frozen=True, kw_only=True):
@@ -306,7 +316,7 @@ class GradeChange(Value, frozen=True, kw_only=True):
     rules_version: Uint
     height: Uint
     time_ms: Uint
-    causes: Annotated[tuple[GradeCause, ...], Meta(max_length=GRADE_CAUSES_MAX)]
+    causes: Annotated[tuple[CreditCause, ...], Meta(max_length=GRADE_CAUSES_MAX)]
 
 
 MEMBERS = Codec(Member, size_bytes_max=2_048)
@@ -324,7 +334,8 @@ PARAMETERS = Codec(Parameters, size_bytes_max=2_048)
 EXCHANGES = Codec(Exchange, size_bytes_max=16_384)
 PAIR_COUNTERS = Codec(PairCounters, size_bytes_max=1_024)
 CREDIT_RULES = Codec(CreditRules, size_bytes_max=16_384)
-CREDITS = Codec(Credit, size_bytes_max=1_048_576)
+CREDITS = Codec(Credit, size_bytes_max=262_144)
+CREDIT_CAUSES = Codec(tuple[CreditCause, ...], size_bytes_max=16_384)
 GRADE_CHANGES = Codec(GradeChange, size_bytes_max=4_096)
 
 EMPTY_COUNTERS = PairCounters(

@@ -10,21 +10,20 @@ from functools import lru_cache
 import msgspec
 
 from contracts.credit.behaviours import SANCTIONED, judge_step
-from contracts.credit.score import DEFAULT_FORMULA, Formula, Standing, add_to_bucket
+from contracts.credit.score import DEFAULT_FORMULA, Formula, Standing, add_cause, add_to_bucket
 from contracts.lookup import find_member
 from ledger.events import Event
 from ledger.registry import (
+    CREDIT_CAUSES,
     CREDIT_RULES,
     CREDITS,
     GRADE_CAUSES_MAX,
     GRADE_CHANGES,
     ChangeReason,
     Credit,
-    CreditBucket,
-    CreditEvent,
+    CreditCause,
     Exchange,
     Grade,
-    GradeCause,
     GradeChange,
     Member,
 )
@@ -32,6 +31,7 @@ from ledger.state import (
     CREDIT_RULES_KEY,
     Overlay,
     StateReader,
+    credit_causes_key,
     credit_key,
     grade_change_key,
 )
@@ -57,14 +57,16 @@ def _judge(
     """The record in the state, or that of a member never counted, and how it stands now."""
     if data is not None:
         credit = CREDITS.decode(data)
-        return credit, formula.weigh(credit.buckets, start=start, bucket_day=bucket_day)
-    standing = formula.stand({}, start=start)
+        return credit, formula.weigh(credit.buckets, start, bucket_day)
+    standing = formula.stand({}, start)
     credit = Credit(
         score=standing.score,
         grade=standing.grade,
         rules_version=formula.rules.version,
         changes=0,
         buckets=(),
+        day=bucket_day,
+        causes=(),
     )
     return credit, standing
 
@@ -91,12 +93,20 @@ def read_changes(state: StateReader, member: str, count: int, limit: int) -> lis
     return changes
 
 
+def read_causes(state: StateReader, member: str, credit: Credit) -> tuple[CreditCause, ...]:
+    """The newest causes of every bucket that is kept, newest first."""
+    found: list[CreditCause] = []
+    for bucket in credit.buckets:
+        is_open = bucket.start_day == credit.day
+        found += credit.causes if is_open else _archived(state, member, bucket.start_day)
+    return tuple(sorted(found, key=_newest_first))
+
+
 def settle(overlay: Overlay, member: Member, *, height: int, time_ms: int) -> None:
     """Record the change of grade that time or new rules have brought, if there is one."""
     credit, standing = read_credit(overlay, member, time_ms)
     if credit.grade != standing.grade:
-        formula = read_formula(overlay)
-        credit = _settled(overlay, member.id, credit, standing, formula, height, time_ms)
+        credit = _Account(overlay, member.id, height, time_ms).settled(credit, standing)
         overlay.put(credit_key(member.id), CREDITS.encode(credit))
 
 
@@ -113,28 +123,11 @@ def count(
     """Count a behaviour of a member, shown by the event with this digest."""
     member = find_member(overlay, member_id)
     assert member is not None, "only members act"
-    formula = read_formula(overlay)
-    credit, before = read_credit(overlay, member, time_ms)
-    credit = _settled(overlay, member_id, credit, before, formula, height, time_ms)
-    day = formula.bucket_day(time_ms)
-    amounts = {each.behaviour: each.amount for each in before.contributions}
-    seen = amounts.get(behaviour, 0)
-    points = formula.points(behaviour, seen + amount) - formula.points(behaviour, seen)
-    # Beyond its limit an event changes nothing, so it is the cause of nothing.
-    named = (CreditEvent(event, points, height),) if points else ()
-    first = formula.first_day(day)
-    kept = tuple(bucket for bucket in credit.buckets if bucket.start_day >= first)
-    buckets = add_to_bucket(kept, day, behaviour, amount, named)
-    after = formula.stand({**amounts, behaviour: seen + amount}, start=member.credit)
-    credit = msgspec.structs.replace(credit, buckets=buckets)
-    if after.grade != credit.grade:
-        sign = 1 if after.score > credit.score else -1
-        causes = _causes(buckets, sign, newest=event)
-        credit = _changed(
-            overlay, member_id, credit, after, formula, "behaviour", causes, height, time_ms
-        )
-    credit = msgspec.structs.replace(credit, score=after.score, grade=after.grade)
-    overlay.put(credit_key(member_id), CREDITS.encode(credit))
+    credit, standing = read_credit(overlay, member, time_ms)
+    account = _Account(overlay, member_id, height, time_ms)
+    settled = account.settled(credit, standing)
+    counted = account.counted(settled, standing, member.credit, behaviour, amount, event)
+    overlay.put(credit_key(member_id), CREDITS.encode(counted))
 
 
 def count_step(
@@ -143,10 +136,8 @@ def count_step(
     """Count what a step shows of the provider; `exchange` as it was before the step."""
     reasons = read_formula(overlay).rules.permitted_reasons
     for behaviour in judge_step(event, exchange, time_ms, reasons):
-        count(
-            overlay, exchange.provider, behaviour,
-            event=event.digest, height=height, time_ms=time_ms,
-        )  # fmt: skip
+        provider, digest = exchange.provider, event.digest
+        count(overlay, provider, behaviour, event=digest, height=height, time_ms=time_ms)
 
 
 def apply_sanction(
@@ -160,71 +151,112 @@ def apply_sanction(
     count(overlay, member, SANCTIONED, event=cause, height=height, time_ms=time_ms, amount=points)
 
 
-def _settled(
-    overlay: Overlay,
-    member: str,
-    credit: Credit,
-    standing: Standing,
-    formula: Formula,
-    height: int,
-    time_ms: int,
-) -> Credit:
-    """The record brought up to the moment; what it changes is put into the overlay."""
-    rules = formula.rules
-    if credit.grade != standing.grade:
-        reason: ChangeReason = "window" if credit.rules_version == rules.version else "rules"
+class _Account:
+    """One change of a member's credit at one place in the log."""
+
+    def __init__(self, overlay: Overlay, member: str, height: int, time_ms: int) -> None:
+        self._overlay = overlay
+        self._member = member
+        self._height = height
+        self._time_ms = time_ms
+        self._formula = read_formula(overlay)
+        self._day = self._formula.bucket_day(time_ms)
+        self._first = self._formula.first_day(self._day)
+
+    def settled(self, credit: Credit, standing: Standing) -> Credit:
+        """The record brought up to the moment, what left the window left out."""
+        version, changes = self._formula.rules.version, credit.changes
+        found = (credit.score, credit.grade, credit.rules_version)
+        is_whole = bool(credit.buckets) and credit.buckets[0].start_day >= self._first
+        if is_whole and found == (standing.score, standing.grade, version):
+            return credit
+        if credit.grade != standing.grade:
+            reason: ChangeReason = "window" if credit.rules_version == version else "rules"
+            self._record_change(credit, standing, reason, self._lost(credit, standing))
+            changes += 1
+        return Credit(
+            score=standing.score,
+            grade=standing.grade,
+            rules_version=version,
+            changes=changes,
+            buckets=tuple(each for each in credit.buckets if each.start_day >= self._first),
+            day=credit.day,
+            causes=credit.causes,
+        )
+
+    def counted(
+        self,
+        credit: Credit,
+        standing: Standing,
+        start: int,
+        behaviour: str,
+        amount: int,
+        event: bytes,
+    ) -> Credit:
+        """The settled record with one more act in it."""
+        formula, seen = self._formula, standing.amounts.get(behaviour, 0)
+        after = formula.stand({**standing.amounts, behaviour: seen + amount}, start)
+        # Its own worth: beyond the limit it changes nothing now, but when others leave the window.
+        points = formula.points(behaviour, amount)
+        causes = self._open_causes(credit)
+        if points:
+            causes = add_cause(causes, CreditCause(event, behaviour, points, self._height))
+        counted = Credit(
+            score=after.score,
+            grade=after.grade,
+            rules_version=credit.rules_version,
+            changes=credit.changes + (after.grade != credit.grade),
+            buckets=add_to_bucket(credit.buckets, self._day, behaviour, amount),
+            day=self._day,
+            causes=causes,
+        )
+        if after.grade != credit.grade:
+            sign = 1 if after.score > credit.score else -1
+            found = read_causes(self._overlay, self._member, counted)
+            ours = [each for each in found if each.points * sign > 0]
+            # In one block many events have the same height.
+            ours.sort(key=lambda each: each.event != event)
+            self._record_change(credit, after, "behaviour", ours)
+        return counted
+
+    def _open_causes(self, credit: Credit) -> tuple[CreditCause, ...]:
+        """Causes in the bucket that runs; those of the one before it get a key of their own."""
+        if credit.day == self._day:
+            return credit.causes
+        key = credit_causes_key(self._member, credit.day)
+        self._overlay.put(key, CREDIT_CAUSES.encode(credit.causes))
+        return _archived(self._overlay, self._member, self._day)
+
+    def _lost(self, credit: Credit, standing: Standing) -> list[CreditCause]:
+        """What left the window and moved the score this way: it gives back what it took."""
         sign = -1 if standing.score > credit.score else 1
-        first = formula.first_day(formula.bucket_day(time_ms))
-        left = tuple(bucket for bucket in credit.buckets if bucket.start_day < first)
-        # What took points and left the window gives them back.
-        causes = tuple(
-            cause._replace(points=-cause.points) for cause in _causes(left, sign, newest=b"")
+        gone = tuple(each for each in credit.buckets if each.start_day < self._first)
+        left = msgspec.structs.replace(credit, buckets=gone)
+        found = read_causes(self._overlay, self._member, left)
+        return [each._replace(points=-each.points) for each in found if each.points * sign > 0]
+
+    def _record_change(
+        self, credit: Credit, after: Standing, reason: ChangeReason, causes: list[CreditCause]
+    ) -> None:
+        change = GradeChange(
+            before=credit.grade,
+            after=after.grade,
+            score_before=credit.score,
+            score_after=after.score,
+            reason=reason,
+            rules_version=self._formula.rules.version,
+            height=self._height,
+            time_ms=self._time_ms,
+            causes=tuple(causes[:GRADE_CAUSES_MAX]),
         )
-        credit = _changed(
-            overlay, member, credit, standing, formula, reason, causes, height, time_ms
-        )
-    return msgspec.structs.replace(
-        credit, score=standing.score, grade=standing.grade, rules_version=rules.version
-    )
+        key = grade_change_key(self._member, credit.changes)
+        self._overlay.put(key, GRADE_CHANGES.encode(change))
 
 
-def _changed(
-    overlay: Overlay,
-    member: str,
-    credit: Credit,
-    after: Standing,
-    formula: Formula,
-    reason: ChangeReason,
-    causes: tuple[GradeCause, ...],
-    height: int,
-    time_ms: int,
-) -> Credit:
-    """Record a change of grade; the record, which counts it."""
-    change = GradeChange(
-        before=credit.grade,
-        after=after.grade,
-        score_before=credit.score,
-        score_after=after.score,
-        reason=reason,
-        rules_version=formula.rules.version,
-        height=height,
-        time_ms=time_ms,
-        causes=causes,
-    )
-    overlay.put(grade_change_key(member, credit.changes), GRADE_CHANGES.encode(change))
-    return msgspec.structs.replace(credit, changes=credit.changes + 1)
+def _archived(state: StateReader, member: str, day: int) -> tuple[CreditCause, ...]:
+    data = state.get(credit_causes_key(member, day))
+    return () if data is None else CREDIT_CAUSES.decode(data)
 
 
-def _causes(
-    buckets: tuple[CreditBucket, ...], sign: int, *, newest: bytes
-) -> tuple[GradeCause, ...]:
-    """Named events whose points have this sign: `newest` first, then from high to low."""
-    found = [
-        GradeCause(each.event, tally.behaviour, each.points, each.height)
-        for bucket in buckets
-        for tally in bucket.tallies
-        for each in tally.events
-        if each.points * sign > 0
-    ]
-    found.sort(key=lambda each: (each.event != newest, -each.height, each.behaviour, each.event))
-    return tuple(found[:GRADE_CAUSES_MAX])
+def _newest_first(cause: CreditCause) -> tuple[int, str, bytes]:
+    return -cause.height, cause.behaviour, cause.event

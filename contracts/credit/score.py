@@ -3,17 +3,18 @@
     score = base + the sum over the behaviours of (points x amount in the window, within the limit)
 
 kept within minimum and maximum. The window is made of whole buckets of days in UTC, the one that
-runs and those before it: a bucket leaves as a whole, when the first block after midnight asks.
+runs and those before it: a bucket leaves as a whole, with the first block after a midnight.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from contracts.credit.behaviours import DEFAULT_RULES, TABLE
 from ledger.registry import (
-    CREDIT_EVENTS_MAX,
+    CREDIT_BUCKETS_KEPT_MAX,
+    CREDIT_CAUSES_MAX,
     CreditBucket,
-    CreditEvent,
+    CreditCause,
     CreditRules,
     CreditTally,
     Grade,
@@ -23,31 +24,17 @@ _DAY_MS = 86_400_000
 _AMOUNT_MAX = 2**63 - 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Contribution:
-    """What a behaviour gives or takes in the window."""
-
-    behaviour: str
-    amount: int
-    points: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Standing:
-    """Score and grade at one time, and what they are made of, sorted by behaviour."""
+    """Score and grade at one time, and how often each behaviour stands in the window."""
 
     score: int
     grade: Grade
-    contributions: tuple[Contribution, ...]
-
-    def amount_of(self, behaviour: str) -> int:
-        """How often a behaviour was seen."""
-        seen = (each.amount for each in self.contributions if each.behaviour == behaviour)
-        return next(seen, 0)
+    amounts: Mapping[str, int]
 
 
 class Formula:
-    """Rules made ready for use. Compared by identity: one for each set of rules."""
+    """Rules made ready for use. Compared by identity: there is one for each set of rules."""
 
     def __init__(self, rules: CreditRules) -> None:
         self.rules = rules
@@ -64,6 +51,10 @@ class Formula:
         """First day of the window whose last bucket begins on `bucket_day`."""
         return bucket_day - (self.rules.buckets - 1) * self.rules.bucket_days
 
+    def limit(self, behaviour: str) -> int:
+        """The most that a behaviour gives or takes in the window."""
+        return self._weights.get(behaviour, (0, 0))[1]
+
     def points(self, behaviour: str, amount: int) -> int:
         """Points of a behaviour seen `amount` times. One that no row knows has none."""
         each, limit = self._weights.get(behaviour, (0, 0))
@@ -77,26 +68,23 @@ class Formula:
             return "B"
         return "C" if score >= self.rules.grade_c else "D"
 
-    def weigh(self, buckets: tuple[CreditBucket, ...], *, start: int, bucket_day: int) -> Standing:
+    def weigh(self, buckets: Iterable[CreditBucket], start: int, bucket_day: int) -> Standing:
         """Standing of a member that starts at `start`, in the bucket that runs."""
         first = self.first_day(bucket_day)
         amounts: dict[str, int] = {}
-        for bucket in buckets:
-            if bucket.start_day >= first:
-                for tally in bucket.tallies:
-                    amounts[tally.behaviour] = amounts.get(tally.behaviour, 0) + tally.amount
-        return self.stand(amounts, start=start)
+        for start_day, tallies in buckets:
+            if start_day >= first:
+                for behaviour, amount in tallies:
+                    amounts[behaviour] = amounts.get(behaviour, 0) + amount
+        return self.stand(amounts, start)
 
-    def stand(self, amounts: Mapping[str, int], *, start: int) -> Standing:
+    def stand(self, amounts: Mapping[str, int], start: int) -> Standing:
         """Standing of a member that starts at `start` and was seen to do so much of each."""
-        contributions = tuple(
-            Contribution(behaviour=name, amount=amount, points=self.points(name, amount))
-            for name, amount in sorted(amounts.items())
-        )
-        base = start if self.rules.base is None else self.rules.base
-        total = base + sum(each.points for each in contributions)
+        total = start if self.rules.base is None else self.rules.base
+        for behaviour, amount in amounts.items():
+            total += self.points(behaviour, amount)
         score = max(self.rules.minimum, min(self.rules.maximum, total))
-        return Standing(score=score, grade=self.grade(score), contributions=contributions)
+        return Standing(score, self.grade(score), amounts)
 
 
 DEFAULT_FORMULA = Formula(DEFAULT_RULES)
@@ -120,23 +108,21 @@ def find_rules_faults(rules: CreditRules) -> tuple[str, ...]:
 
 
 def add_to_bucket(
-    buckets: tuple[CreditBucket, ...],
-    day: int,
-    behaviour: str,
-    amount: int,
-    events: tuple[CreditEvent, ...],
+    buckets: tuple[CreditBucket, ...], day: int, behaviour: str, amount: int
 ) -> tuple[CreditBucket, ...]:
-    """The buckets with `amount` more of a behaviour, and its new events, in that of `day`."""
+    """The buckets with `amount` more of a behaviour in the one that begins on `day`."""
     found = next((each for each in buckets if each.start_day == day), None)
-    tallies = {tally.behaviour: tally for tally in found.tallies} if found else {}
-    before = tallies.get(behaviour, CreditTally(behaviour, 0, ()))
-    tallies[behaviour] = CreditTally(
-        behaviour,
-        min(before.amount + amount, _AMOUNT_MAX),
-        (*events, *before.events)[:CREDIT_EVENTS_MAX],
-    )
-    changed = CreditBucket(
-        start_day=day, tallies=tuple(tally for _, tally in sorted(tallies.items()))
-    )
+    amounts = dict(found.tallies) if found else {}
+    amounts[behaviour] = min(amounts.get(behaviour, 0) + amount, _AMOUNT_MAX)
+    changed = CreditBucket(day, tuple(CreditTally(*pair) for pair in sorted(amounts.items())))
+    if found is not None and found is buckets[-1]:
+        return (*buckets[:-1], changed)
     others = (each for each in buckets if each.start_day != day)
-    return tuple(sorted((*others, changed), key=lambda each: each.start_day))
+    return tuple(sorted((*others, changed)))[-CREDIT_BUCKETS_KEPT_MAX:]
+
+
+def add_cause(causes: tuple[CreditCause, ...], cause: CreditCause) -> tuple[CreditCause, ...]:
+    """The causes with a newer one first, of each behaviour only the newest."""
+    same = [each for each in causes if each.behaviour == cause.behaviour]
+    dropped = same[CREDIT_CAUSES_MAX - 1 :]
+    return (cause, *(each for each in causes if each not in dropped))
