@@ -93,10 +93,14 @@ def read_changes(state: StateReader, member: str, count: int, limit: int) -> lis
     return changes
 
 
-def read_causes(state: StateReader, member: str, credit: Credit) -> tuple[CreditCause, ...]:
-    """The newest causes of every bucket that is kept, newest first."""
+def read_causes(
+    state: StateReader, member: str, credit: Credit, *, since_day: int = 0
+) -> tuple[CreditCause, ...]:
+    """The newest causes of every bucket that is kept and not older, newest first."""
     found: list[CreditCause] = []
     for bucket in credit.buckets:
+        if bucket.start_day < since_day:
+            continue
         is_open = bucket.start_day == credit.day
         found += credit.causes if is_open else _archived(state, member, bucket.start_day)
     return tuple(sorted(found, key=_newest_first))
