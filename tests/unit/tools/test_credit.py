@@ -117,3 +117,13 @@ def test_an_answer_that_cannot_be_is_an_error(
 def test_a_member_that_is_none_is_not_found(tmp_path: Path) -> None:
     result = credit(document(), tmp_path, member="cn/9999")
     assert result.exit_code == NOT_FOUND
+
+
+@pytest.mark.parametrize(("reason", "is_told"), [("no-time", True), ("not-held", False)])
+def test_a_refusal_that_costs_credit_says_so(reason: str, is_told: bool, tmp_path: Path) -> None:
+    with node(document(), tmp_path) as place:
+        arguments = ("refuse", "00" * 32, "--reason", reason, "--member", OWNER, *place)
+        key = ("--key", str(tmp_path / "none.key"))
+        result = CliRunner().invoke(main, ["officer", *arguments, *key, "--lang", "en"])
+    assert ("not one that costs no credit" in result.stderr) is is_told
+    assert "none.key" in result.stderr
