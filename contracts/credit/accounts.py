@@ -78,11 +78,6 @@ def read_credit(state: StateReader, member: Member, time_ms: int) -> tuple[Credi
     return _judge(data, formula, member.credit, formula.bucket_day(time_ms))
 
 
-def read_grade(state: StateReader, member: Member, time_ms: int) -> Grade:
-    """Grade of a member at a block time: what contracts see."""
-    return read_credit(state, member, time_ms)[1].grade
-
-
 def read_changes(state: StateReader, member: str, count: int, limit: int) -> list[GradeChange]:
     """The newest `limit` of a member's `count` changes of grade, newest first."""
     changes: list[GradeChange] = []
@@ -106,44 +101,6 @@ def read_causes(
     return tuple(sorted(found, key=_newest_first))
 
 
-def settle(overlay: Overlay, member: Member, *, height: int, time_ms: int) -> None:
-    """Record the change of grade that time or new rules have brought, if there is one."""
-    credit, standing = read_credit(overlay, member, time_ms)
-    if credit.grade != standing.grade:
-        credit = _Account(overlay, member.id, height, time_ms).settled(credit, standing)
-        overlay.put(credit_key(member.id), CREDITS.encode(credit))
-
-
-def count(
-    overlay: Overlay,
-    member_id: str,
-    behaviour: str,
-    *,
-    event: bytes,
-    height: int,
-    time_ms: int,
-    amount: int = 1,
-) -> None:
-    """Count a behaviour of a member, shown by the event with this digest."""
-    member = find_member(overlay, member_id)
-    assert member is not None, "only members act"
-    credit, standing = read_credit(overlay, member, time_ms)
-    account = _Account(overlay, member_id, height, time_ms)
-    settled = account.settled(credit, standing)
-    counted = account.counted(settled, standing, member.credit, behaviour, amount, event)
-    overlay.put(credit_key(member_id), CREDITS.encode(counted))
-
-
-def count_step(
-    overlay: Overlay, event: Event, exchange: Exchange, *, height: int, time_ms: int
-) -> None:
-    """Count what a step shows of the provider; `exchange` as it was before the step."""
-    reasons = read_formula(overlay).rules.permitted_reasons
-    for behaviour in judge_step(event, exchange, time_ms, reasons):
-        provider, digest = exchange.provider, event.digest
-        count(overlay, provider, behaviour, event=digest, height=height, time_ms=time_ms)
-
-
 def apply_sanction(
     overlay: Overlay, member: str, points: int, cause: bytes, time_ms: int, *, height: int
 ) -> None:
@@ -152,57 +109,48 @@ def apply_sanction(
     It counts for as long as anything: until it leaves the window.
     """
     assert 1 <= points <= SANCTION_POINTS_MAX, "a proposal with other points is refused"
-    count(overlay, member, SANCTIONED, event=cause, height=height, time_ms=time_ms, amount=points)
+    account = Credits(overlay, height=height, time_ms=time_ms)
+    account.count(member, SANCTIONED, event=cause, amount=points)
 
 
-class _Account:
-    """One change of a member's credit at one place in the log."""
+class Credits:
+    """The credit of all members while one block is executed.
 
-    def __init__(self, overlay: Overlay, member: str, height: int, time_ms: int) -> None:
+    The rules are those that the block found: as contracts do, a vote takes effect with the next.
+    """
+
+    def __init__(self, overlay: Overlay, *, height: int, time_ms: int) -> None:
         self._overlay = overlay
-        self._member = member
         self._height = height
         self._time_ms = time_ms
-        self._formula = read_formula(overlay)
+        data = overlay.parent_value(CREDIT_RULES_KEY)
+        self._formula = DEFAULT_FORMULA if data is None else _make_formula(data)
         self._day = self._formula.bucket_day(time_ms)
         self._first = self._formula.first_day(self._day)
+        # What was read or written last, by the bytes in the overlay that it stands for.
+        self._known: dict[tuple[str, int], tuple[bytes | None, Credit, Standing]] = {}
 
-    def settled(self, credit: Credit, standing: Standing) -> Credit:
-        """The record brought up to the moment, what left the window left out."""
-        version, changes = self._formula.rules.version, credit.changes
-        found = (credit.score, credit.grade, credit.rules_version)
-        is_whole = bool(credit.buckets) and credit.buckets[0].start_day >= self._first
-        if is_whole and found == (standing.score, standing.grade, version):
-            return credit
+    def grade(self, member: Member) -> Grade:
+        """Grade of a member now: what contracts see."""
+        return self._find(member)[1].grade
+
+    def settle(self, member: Member) -> None:
+        """Record the change of grade that time or new rules have brought, if there is one."""
+        credit, standing = self._find(member)
         if credit.grade != standing.grade:
-            reason: ChangeReason = "window" if credit.rules_version == version else "rules"
-            self._record_change(credit, standing, reason, self._lost(credit, standing))
-            changes += 1
-        return Credit(
-            score=standing.score,
-            grade=standing.grade,
-            rules_version=version,
-            changes=changes,
-            buckets=tuple(each for each in credit.buckets if each.start_day >= self._first),
-            day=credit.day,
-            causes=credit.causes,
-        )
+            self._put(member, self._settled(member.id, credit, standing), standing)
 
-    def counted(
-        self,
-        credit: Credit,
-        standing: Standing,
-        start: int,
-        behaviour: str,
-        amount: int,
-        event: bytes,
-    ) -> Credit:
-        """The settled record with one more act in it."""
+    def count(self, member_id: str, behaviour: str, *, event: bytes, amount: int = 1) -> None:
+        """Count a behaviour of a member, shown by the event with this digest."""
+        member = find_member(self._overlay, member_id)
+        assert member is not None, "only members act"
+        credit, standing = self._find(member)
+        credit = self._settled(member_id, credit, standing)
         formula, seen = self._formula, standing.amounts.get(behaviour, 0)
-        after = formula.stand({**standing.amounts, behaviour: seen + amount}, start)
+        after = formula.stand({**standing.amounts, behaviour: seen + amount}, member.credit)
         # Its own worth: beyond the limit it changes nothing now, but when others leave the window.
         points = formula.points(behaviour, amount)
-        causes = self._open_causes(credit)
+        causes = self._open_causes(member_id, credit)
         if points:
             causes = add_cause(causes, CreditCause(event, behaviour, points, self._height))
         counted = Credit(
@@ -216,31 +164,80 @@ class _Account:
         )
         if after.grade != credit.grade:
             sign = 1 if after.score > credit.score else -1
-            found = read_causes(self._overlay, self._member, counted)
+            found = read_causes(self._overlay, member_id, counted)
             ours = [each for each in found if each.points * sign > 0]
             # In one block many events have the same height.
             ours.sort(key=lambda each: each.event != event)
-            self._record_change(credit, after, "behaviour", ours)
-        return counted
+            self._record_change(member_id, credit, after, "behaviour", ours)
+        self._put(member, counted, after)
 
-    def _open_causes(self, credit: Credit) -> tuple[CreditCause, ...]:
+    def count_step(self, event: Event, exchange: Exchange) -> None:
+        """Count what a step shows of the provider; `exchange` as it was before the step."""
+        reasons = self._formula.rules.permitted_reasons
+        for behaviour in judge_step(event, exchange, self._time_ms, reasons):
+            self.count(exchange.provider, behaviour, event=event.digest)
+
+    def _find(self, member: Member) -> tuple[Credit, Standing]:
+        key = credit_key(member.id)
+        changed = self._overlay.changes.get(key)
+        known = self._known.get((member.id, member.credit))
+        if known is not None and known[0] is changed:
+            return known[1:]
+        data = self._overlay.parent_value(key) if changed is None else changed
+        credit, standing = _judge(data, self._formula, member.credit, self._day)
+        self._known[member.id, member.credit] = (changed, credit, standing)
+        return credit, standing
+
+    def _put(self, member: Member, credit: Credit, standing: Standing) -> None:
+        data = CREDITS.encode(credit)
+        self._overlay.put(credit_key(member.id), data)
+        self._known[member.id, member.credit] = (data, credit, standing)
+
+    def _settled(self, member: str, credit: Credit, standing: Standing) -> Credit:
+        """The record brought up to the moment, what left the window left out."""
+        version, changes = self._formula.rules.version, credit.changes
+        found = (credit.score, credit.grade, credit.rules_version)
+        is_whole = bool(credit.buckets) and credit.buckets[0].start_day >= self._first
+        if is_whole and found == (standing.score, standing.grade, version):
+            return credit
+        if credit.grade != standing.grade:
+            reason: ChangeReason = "window" if credit.rules_version == version else "rules"
+            causes = self._lost(member, credit, standing)
+            self._record_change(member, credit, standing, reason, causes)
+            changes += 1
+        return Credit(
+            score=standing.score,
+            grade=standing.grade,
+            rules_version=version,
+            changes=changes,
+            buckets=tuple(each for each in credit.buckets if each.start_day >= self._first),
+            day=credit.day,
+            causes=credit.causes,
+        )
+
+    def _open_causes(self, member: str, credit: Credit) -> tuple[CreditCause, ...]:
         """Causes in the bucket that runs; those of the one before it get a key of their own."""
         if credit.day == self._day:
             return credit.causes
-        key = credit_causes_key(self._member, credit.day)
+        key = credit_causes_key(member, credit.day)
         self._overlay.put(key, CREDIT_CAUSES.encode(credit.causes))
-        return _archived(self._overlay, self._member, self._day)
+        return _archived(self._overlay, member, self._day)
 
-    def _lost(self, credit: Credit, standing: Standing) -> list[CreditCause]:
+    def _lost(self, member: str, credit: Credit, standing: Standing) -> list[CreditCause]:
         """What left the window and moved the score this way: it gives back what it took."""
         sign = -1 if standing.score > credit.score else 1
         gone = tuple(each for each in credit.buckets if each.start_day < self._first)
         left = msgspec.structs.replace(credit, buckets=gone)
-        found = read_causes(self._overlay, self._member, left)
+        found = read_causes(self._overlay, member, left)
         return [each._replace(points=-each.points) for each in found if each.points * sign > 0]
 
     def _record_change(
-        self, credit: Credit, after: Standing, reason: ChangeReason, causes: list[CreditCause]
+        self,
+        member: str,
+        credit: Credit,
+        after: Standing,
+        reason: ChangeReason,
+        causes: list[CreditCause],
     ) -> None:
         change = GradeChange(
             before=credit.grade,
@@ -253,7 +250,7 @@ class _Account:
             time_ms=self._time_ms,
             causes=tuple(causes[:GRADE_CAUSES_MAX]),
         )
-        key = grade_change_key(self._member, credit.changes)
+        key = grade_change_key(member, credit.changes)
         self._overlay.put(key, GRADE_CHANGES.encode(change))
 
 

@@ -1,8 +1,8 @@
 """What counts for the credit of a member, as a table: one row for each behaviour.
 
 A behaviour that a step of an exchange shows is found by `judge_step`; one that something else shows
-(a sanction, later a dispute, an incident) is handed to `contracts.credit.accounts.count` by
-whatever handles that event. Points and limits of a row hold until a vote sets others.
+(a sanction, later a dispute, an incident) is handed to `Credits.count` by whatever handles that
+event. Points and limits of a row hold until a vote sets others.
 
 Not counted: requests that are withdrawn, whenever that is; a second delivery after a rejection,
 which is the same answer once more; exchanges that nobody answers, until somebody does; and what the

@@ -111,13 +111,12 @@ def add_to_bucket(
     buckets: tuple[CreditBucket, ...], day: int, behaviour: str, amount: int
 ) -> tuple[CreditBucket, ...]:
     """The buckets with `amount` more of a behaviour in the one that begins on `day`."""
-    found = next((each for each in buckets if each.start_day == day), None)
-    amounts = dict(found.tallies) if found else {}
-    amounts[behaviour] = min(amounts.get(behaviour, 0) + amount, _AMOUNT_MAX)
-    changed = CreditBucket(day, tuple(CreditTally(*pair) for pair in sorted(amounts.items())))
-    if found is not None and found is buckets[-1]:
-        return (*buckets[:-1], changed)
-    others = (each for each in buckets if each.start_day != day)
+    others = tuple(each for each in buckets if each.start_day != day)
+    tallies = next((each.tallies for each in buckets if each.start_day == day), ())
+    seen = next((tally.amount for tally in tallies if tally.behaviour == behaviour), 0)
+    same = CreditTally(behaviour, min(seen + amount, _AMOUNT_MAX))
+    rest = (tally for tally in tallies if tally.behaviour != behaviour)
+    changed = CreditBucket(day, tuple(sorted((*rest, same))))
     return tuple(sorted((*others, changed)))[-CREDIT_BUCKETS_KEPT_MAX:]
 
 

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts.credit.accounts import apply_sanction, count, read_changes, read_credit, settle
+from contracts.credit.accounts import Credits, apply_sanction, read_changes, read_credit
 from contracts.credit.behaviours import SANCTIONED, TABLE
 from contracts.lookup import find_member
 from ledger.registry import Member
@@ -47,8 +47,9 @@ def do(overlay: Overlay, behaviour: str, amount: int, digest: bytes, time_ms: in
     if behaviour == SANCTIONED:
         apply_sanction(overlay, OWNER, amount, digest, time_ms, height=at)
         return
+    account = Credits(overlay, height=at, time_ms=time_ms)
     for _ in range(amount % 4 or 1):
-        count(overlay, OWNER, behaviour, event=digest, height=at, time_ms=time_ms)
+        account.count(OWNER, behaviour, event=digest)
 
 
 def member_at(start: int) -> tuple[Overlay, Member]:
@@ -94,7 +95,7 @@ def test_every_change_of_grade_is_on_record_with_its_causes(
     for at, (days, behaviour, amount) in enumerate(given_acts):
         now_ms += days * DAY_MS
         digest = hash32(f"act {at}")
-        settle(overlay, member, height=at, time_ms=now_ms)
+        Credits(overlay, height=at, time_ms=now_ms).settle(member)
         after_time = read_credit(overlay, member, now_ms)[0]
         grades += [after_time.grade] * (after_time.grade != grades[-1])
         do(overlay, behaviour, amount, digest, now_ms, at)

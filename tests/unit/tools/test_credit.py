@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from contracts.credit.accounts import (
+    Credits,
     apply_sanction,
-    count,
     read_causes,
     read_changes,
     read_credit,
@@ -38,7 +38,7 @@ PATH = f"/v1/members/{OWNER}/credit"
 def document(**lies: Any) -> bytes:
     """What a node answers after an answer in time and a sanction; `lies` replace fields."""
     overlay = Overlay(states())
-    count(overlay, OWNER, IN_TIME, event=ANSWER, height=5, time_ms=TIME_MS)
+    Credits(overlay, height=5, time_ms=TIME_MS).count(OWNER, IN_TIME, event=ANSWER)
     apply_sanction(overlay, OWNER, 100, VOTE, TIME_MS, height=9)
     member = find_member(overlay, OWNER)
     assert member is not None

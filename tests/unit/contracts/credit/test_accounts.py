@@ -4,12 +4,11 @@ import msgspec
 import pytest
 
 from contracts.credit.accounts import (
+    Credits,
     apply_sanction,
-    count,
     read_causes,
     read_changes,
     read_credit,
-    read_grade,
 )
 from contracts.credit.behaviours import DEFAULT_RULES, IN_TIME, LATE, SANCTIONED, UNFOUNDED
 from contracts.lookup import find_member
@@ -47,7 +46,13 @@ def credit_of(state: MapState | Overlay, time_ms: int = TIME_MS, id_: str = OWNE
 
 
 def grade_of(state: MapState | Overlay, time_ms: int = TIME_MS, id_: str = OWNER) -> str:
-    return read_grade(state, member_of(state, id_), time_ms)
+    return read_credit(state, member_of(state, id_), time_ms)[1].grade
+
+
+def count(
+    overlay: Overlay, member: str, behaviour: str, *, event: bytes, height: int, time_ms: int
+) -> None:
+    Credits(overlay, height=height, time_ms=time_ms).count(member, behaviour, event=event)
 
 
 def changes_of(state: MapState | Overlay, id_: str = OWNER) -> list[GradeChange]:
@@ -171,13 +176,16 @@ def set_rules(state: MapState | Overlay, **changed: object) -> CreditRules:
     return rules
 
 
-def test_rules_set_by_vote_hold_at_once_and_their_change_is_recorded() -> None:
+def test_rules_set_by_vote_hold_from_the_next_block_and_their_change_is_recorded() -> None:
     overlay = Overlay(starting_at(812))
     count(overlay, OWNER, LATE, event=hash32("late"), height=1, time_ms=TIME_MS)
     assert grade_of(overlay) == "A"
     set_rules(overlay, grade_a=805)
     assert grade_of(overlay) == "B"
-    count(overlay, OWNER, IN_TIME, event=hash32("good"), height=2, time_ms=TIME_MS)
+    count(overlay, OWNER, IN_TIME, event=hash32("same block"), height=1, time_ms=TIME_MS)
+    assert changes_of(overlay) == []
+    overlay = Overlay(overlay)
+    count(overlay, OWNER, IN_TIME, event=hash32("next block"), height=2, time_ms=TIME_MS)
     (change,) = changes_of(overlay)
     assert (change.before, change.after, change.reason) == ("A", "B", "rules")
     assert (change.rules_version, change.causes) == (1, ())
@@ -198,12 +206,14 @@ def test_buckets_of_another_length_keep_what_was_counted() -> None:
             overlay, OWNER, LATE, event=hash32(f"{day}"), height=day, time_ms=TIME_MS + day * DAY_MS
         )
     set_rules(overlay, bucket_days=7, buckets=20)
+    overlay = Overlay(overlay)
     now_ms = TIME_MS + 81 * DAY_MS
     count(overlay, OWNER, LATE, event=hash32("now"), height=99, time_ms=now_ms)
     assert credit_of(overlay, now_ms).score == 890 - 40
     causes = read_causes(overlay, OWNER, credit_of(overlay))
     assert [each.height for each in causes] == [99, 80, 40, 0]
     set_rules(overlay, version=2, bucket_days=90, buckets=4)
+    overlay = Overlay(overlay)
     count(overlay, OWNER, LATE, event=hash32("coarse"), height=100, time_ms=now_ms)
     assert credit_of(overlay, now_ms).score == 890 - 50
     assert len(read_causes(overlay, OWNER, credit_of(overlay))) == 5
