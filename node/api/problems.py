@@ -40,6 +40,7 @@ STATUS: Mapping[str, int] = {
     "route-unknown": 404,
     "event-unknown": 404,
     "entry-unknown": 404,
+    "member-not-found": 404,
     "exchange-unknown": 404,
     "tile-unknown": 404,
     "epoch-open": 404,
@@ -209,6 +210,14 @@ _TEXTS: Mapping[str, tuple[_Text, _Text]] = {
             "No such entry",
             "The log is not that long yet.",
             "Ask for an index below the tree_size of /v1/status.",
+        ),
+    ),
+    "member-not-found": (
+        _Text("没有该成员", "登记中没有这个成员。", "成员编号见 /v1/members。"),
+        _Text(
+            "No such member",
+            "The registry has no member of that id.",
+            "See /v1/members for the ids.",
         ),
     ),
     "tile-unknown": (

@@ -3,7 +3,7 @@
 from ledger import registry
 from node.api import events, governance, health, reads, stream
 from node.api.openapi import Media, Parameter, Route, json_of
-from node.api.schemas import base, diagnosis, log, nodes, values
+from node.api.schemas import base, credit, diagnosis, log, nodes, values
 from node.api.schemas import governance as bodies
 
 MSGPACK = events.MSGPACK
@@ -229,6 +229,16 @@ _REGISTRY_ROUTES = (
             b"m/", registry.MEMBERS, base.shape_of(values.MemberBody), values.MemberPage
         ),
         values.MemberPage,
+    ),
+    Route(
+        method="GET",
+        path="/v1/members/{member}/credit",
+        handler=reads.read_member_credit,
+        name="readMemberCredit",
+        zh="成员的信用：分数、等级、缘由与等级变化。",
+        en="Credit of a member: score, grade, causes and changes of grade.",
+        answers={200: json_of(credit.CreditBody)},
+        problems=(400, 404),
     ),
     _registry_route(
         "/v1/officers",
