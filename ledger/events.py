@@ -24,7 +24,7 @@ from msgspec import Meta
 
 from ledger.codec import Codec, Value
 from ledger.errors import InvalidEncoding, InvalidEvent, InvalidKey, InvalidSignature
-from ledger.keys import SecretKey, verify_signature
+from ledger.keys import Signer, verify_signature
 from ledger.quorum.governance import (
     EvidenceEquivocation,
     GovernanceBalloted,
@@ -257,7 +257,7 @@ def verify_event(event: Event) -> None:
 
 
 def sign_event(
-    key: SecretKey,
+    key: Signer,
     *,
     network: bytes,
     member: str,
