@@ -33,6 +33,8 @@ from ledger.errors import InvalidKey, InvalidKeystore, WrongPassphrase
 from ledger.keys import SecretKey, format_secret_key, parse_secret_key
 from tools.custody.passphrase import Ways, read_passphrase
 from tools.exits import InvalidInput, ToolError
+from tools.output import note
+from tools.words import say
 
 KEY_FILE_BYTES_MAX = 8_192
 ATTEMPTS_MAX = 3
@@ -114,6 +116,7 @@ def open_key_file(file: KeyFile, ways: Ways) -> bytes:
         except WrongPassphrase as error:
             if not ways.asks or attempt == ATTEMPTS_MAX:
                 raise InvalidInput("passphrase-wrong", f"{file.path}: {error}") from None
+            note(say("custody.try_again"))
         except InvalidKeystore as error:
             raise InvalidInput("keystore-damaged", f"{file.path}: {error}") from None
         except MemoryError as error:
