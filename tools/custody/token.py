@@ -10,13 +10,14 @@ The library of the token is the URI's `module-path`, else `TALLYSTICK_PKCS11_MOD
 of `MODULES` that is there. The module `pkcs11` comes with the extra `hsm`.
 """
 
+import importlib
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
 import click
@@ -25,9 +26,6 @@ from ledger.errors import InvalidKey, InvalidSignature
 from ledger.keys import ED25519, verify_signature
 from tools.custody.passphrase import Ways, read_passphrase
 from tools.exits import InvalidInput, NotFound, ToolError
-
-if TYPE_CHECKING:
-    import pkcs11
 
 MODULE_VARIABLE = "TALLYSTICK_PKCS11_MODULE"
 MODULES = (
@@ -117,10 +115,8 @@ class TokenSigner:
 
     def sign(self, domain: bytes, message: bytes) -> bytes:
         """Signature (65 bytes) over `domain || message`, checked. Raises `ToolError`."""
-        from pkcs11 import Mechanism
-
-        with _faults():
-            raw = bytes(self._key.sign(domain + message, mechanism=Mechanism.EDDSA))
+        with _faults() as pkcs11:
+            raw = bytes(self._key.sign(domain + message, mechanism=pkcs11.Mechanism.EDDSA))
         signature = bytes([ED25519]) + raw
         try:
             verify_signature(self.public, domain, message, signature)
@@ -132,8 +128,8 @@ class TokenSigner:
 def find_public_key(reference: str) -> bytes:
     """Public key (33 bytes) of the one key that a URI names; needs no PIN. Raises `ToolError`."""
     uri = parse_uri(reference)
-    with _faults(), _find_token(uri).open() as session:
-        return _public_key(uri, session)
+    with _faults() as pkcs11, _find_token(pkcs11, uri).open() as session:
+        return _public_bytes(pkcs11, _one(pkcs11, uri, session, pkcs11.ObjectClass.PUBLIC_KEY))
 
 
 def open_token(reference: str, ways: Ways) -> TokenSigner:
@@ -141,75 +137,68 @@ def open_token(reference: str, ways: Ways) -> TokenSigner:
 
     The session ends with the command. Raises `InvalidInput`, `ToolError`.
     """
-    from pkcs11 import ObjectClass
-
     uri = parse_uri(reference)
     public = find_public_key(reference)
-    with _faults():
-        token = _find_token(uri)
-        session = token.open(user_pin=read_passphrase(ways, str(uri)))
+    with _faults() as pkcs11:
+        token = _find_token(pkcs11, uri)
+        session = token.open()
+        # Seen only after a login, which holds for the whole process: another key may have done it.
+        if not list(session.get_objects(_template(pkcs11, uri, pkcs11.ObjectClass.PRIVATE_KEY))):
+            session.close()
+            session = _login(pkcs11, token, uri, ways)
         context = click.get_current_context(silent=True)
         if context is not None:
             context.find_root().call_on_close(session.close)
-        keys = list(session.get_objects(_template(uri, ObjectClass.PRIVATE_KEY)))
-    if len(keys) != 1:
-        raise NotFound("token-key-not-found", f"{uri} ({len(keys)})")
-    return TokenSigner(uri, public, keys[0])
+        key = _one(pkcs11, uri, session, pkcs11.ObjectClass.PRIVATE_KEY)
+    return TokenSigner(uri, public, key)
 
 
 def generate_on_token(reference: str, ways: Ways) -> bytes:
     """Make a key that cannot leave the token; its public key. Raises `InvalidInput`."""
-    from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
-
     uri = parse_uri(reference)
     if not uri.object:
         raise InvalidInput("token-uri-invalid", f"{uri}: object=")
-    with _faults():
-        token = _find_token(uri)
+    with _faults() as pkcs11:
+        attribute, token = pkcs11.Attribute, _find_token(pkcs11, uri)
         with token.open() as session:
-            if list(session.get_objects(_template(uri, ObjectClass.PUBLIC_KEY))):
+            template = _template(pkcs11, uri, pkcs11.ObjectClass.PUBLIC_KEY)
+            if list(session.get_objects(template)):
                 raise InvalidInput("token-key-exists", str(uri))
-        with token.open(rw=True, user_pin=read_passphrase(ways, str(uri))) as session:
+        with _login(pkcs11, token, uri, ways, rw=True) as session:
             curve = session.create_domain_parameters(
-                KeyType.EC_EDWARDS, {Attribute.EC_PARAMS: _CURVE}, local=True
+                pkcs11.KeyType.EC_EDWARDS, {attribute.EC_PARAMS: _CURVE}, local=True
             )
             public, _ = curve.generate_keypair(
-                mechanism=Mechanism.EC_EDWARDS_KEY_PAIR_GEN,
+                mechanism=pkcs11.Mechanism.EC_EDWARDS_KEY_PAIR_GEN,
                 store=True,
                 label=uri.object,
                 id=uri.id or os.urandom(8),
-                private_template={Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False},
+                private_template={attribute.SENSITIVE: True, attribute.EXTRACTABLE: False},
             )
-            return _public_bytes(public)
+            return _public_bytes(pkcs11, public)
 
 
 def list_tokens(module: str | None) -> list[tuple[TokenUri, bytes]]:
     """Every Ed25519 key on every token in reach, without a PIN: its URI and public key."""
-    from pkcs11 import Attribute, KeyType, ObjectClass
-
     found = []
-    with _faults():
-        for slot in _load(module).get_slots(token_present=True):
+    with _faults() as pkcs11:
+        for slot in _load(pkcs11, module).get_slots(token_present=True):
             token = slot.get_token()
             if not token.label:
                 continue  # not initialised
             with token.open() as session:
-                for key in session.get_objects(
-                    {
-                        Attribute.CLASS: ObjectClass.PUBLIC_KEY,
-                        Attribute.KEY_TYPE: KeyType.EC_EDWARDS,
-                    }
-                ):
+                template = _template(pkcs11, TokenUri(), pkcs11.ObjectClass.PUBLIC_KEY)
+                for key in session.get_objects(template):
                     uri = TokenUri(
                         token=token.label, object=key.label, id=key.id, module_path=module
                     )
-                    found.append((uri, _public_bytes(key)))
+                    found.append((uri, _public_bytes(pkcs11, key)))
     return sorted(found, key=lambda row: (str(row[0]), row[1]))
 
 
-def _find_token(uri: TokenUri) -> Any:
+def _find_token(pkcs11: Any, uri: TokenUri) -> Any:
     found = []
-    for slot in _load(uri.module_path).get_slots(token_present=True):
+    for slot in _load(pkcs11, uri.module_path).get_slots(token_present=True):
         token = slot.get_token()
         pairs = (
             (uri.token, token.label),
@@ -228,43 +217,42 @@ def _text(value: object) -> str:
     return value.decode("utf-8", "replace").strip() if isinstance(value, bytes) else str(value)
 
 
-def _public_key(uri: TokenUri, session: "pkcs11.Session") -> bytes:
-    from pkcs11 import ObjectClass
+def _login(pkcs11: Any, token: Any, uri: TokenUri, ways: Ways, *, rw: bool = False) -> Any:
+    pin = read_passphrase(ways, str(uri))
+    try:
+        return token.open(rw=rw, user_pin=pin)
+    except pkcs11.UserAlreadyLoggedIn:
+        return token.open(rw=rw)
 
-    keys = list(session.get_objects(_template(uri, ObjectClass.PUBLIC_KEY)))
+
+def _one(pkcs11: Any, uri: TokenUri, session: Any, kind: Any) -> Any:
+    keys = list(session.get_objects(_template(pkcs11, uri, kind)))
     if len(keys) != 1:
         raise NotFound("token-key-not-found", f"{uri} ({len(keys)})")
-    return _public_bytes(keys[0])
+    return keys[0]
 
 
-def _template(uri: TokenUri, kind: "pkcs11.ObjectClass") -> dict[Any, Any]:
-    from pkcs11 import Attribute, KeyType
-
-    template: dict[Any, Any] = {Attribute.CLASS: kind, Attribute.KEY_TYPE: KeyType.EC_EDWARDS}
+def _template(pkcs11: Any, uri: TokenUri, kind: Any) -> dict[Any, Any]:
+    attribute = pkcs11.Attribute
+    template = {attribute.CLASS: kind, attribute.KEY_TYPE: pkcs11.KeyType.EC_EDWARDS}
     if uri.object is not None:
-        template[Attribute.LABEL] = uri.object
+        template[attribute.LABEL] = uri.object
     if uri.id is not None:
-        template[Attribute.ID] = uri.id
+        template[attribute.ID] = uri.id
     return template
 
 
-def _public_bytes(key: Any) -> bytes:
+def _public_bytes(pkcs11: Any, key: Any) -> bytes:
     """Public key of an object: the point, in DER or bare (both are in use)."""
-    from pkcs11 import Attribute
-
-    point = bytes(key[Attribute.EC_POINT])
+    point = bytes(key[pkcs11.Attribute.EC_POINT])
     raw = point.removeprefix(_POINT_HEAD) if len(point) == 34 else point
     if len(raw) != 32:
-        raise InvalidInput("token-key-not-found", f"EC_POINT: {len(point)} B")
+        raise ToolError("token-failed", f"EC_POINT: {len(point)} B")
     return bytes([ED25519]) + raw
 
 
-def _load(module: str | None) -> Any:
+def _load(pkcs11: Any, module: str | None) -> Any:
     """The library of a token. Raises `InvalidInput`."""
-    try:
-        import pkcs11
-    except ImportError:
-        raise InvalidInput("hsm-missing", "python-pkcs11") from None
     path = module or os.environ.get(MODULE_VARIABLE) or next(filter(_is_file, MODULES), None)
     if path is None or not _is_file(path):
         raise InvalidInput("hsm-module-not-found", path or ", ".join(MODULES))
@@ -276,18 +264,18 @@ def _is_file(path: str) -> bool:
 
 
 @contextmanager
-def _faults() -> Iterator[None]:
-    """Errors of a token as ours. Raises `InvalidInput`, `ToolError`."""
+def _faults() -> Iterator[Any]:
+    """The module `pkcs11`; its errors become ours. Raises `InvalidInput`, `ToolError`."""
     try:
-        from pkcs11 import exceptions
+        pkcs11: Any = importlib.import_module("pkcs11")
     except ImportError:
         raise InvalidInput("hsm-missing", "python-pkcs11") from None
     try:
-        yield
-    except (exceptions.PinIncorrect, exceptions.PinInvalid, exceptions.PinLenRange) as error:
+        yield pkcs11
+    except (pkcs11.PinIncorrect, pkcs11.PinInvalid, pkcs11.PinLenRange) as error:
         raise InvalidInput("pin-wrong", type(error).__name__) from None
-    except (exceptions.PinLocked, exceptions.PinExpired) as error:
+    except (pkcs11.PinLocked, pkcs11.PinExpired) as error:
         raise InvalidInput("pin-locked", type(error).__name__) from None
-    except (exceptions.PKCS11Error, RuntimeError) as error:
+    except RuntimeError as error:  # root of what the module raises
         text = f"{type(error).__name__} {error}".strip()
         raise ToolError("token-failed", text) from None
