@@ -97,10 +97,18 @@ def _find_place(
     return Place(url=url, genesis=genesis, member=member, key=key, ways=ways)
 
 
-def act(place: Place, body: Body, as_json: bool, *, done: str = "officer.done") -> None:
+def act(
+    place: Place,
+    body: Body,
+    as_json: bool,
+    *,
+    done: str = "officer.done",
+    prepare: Callable[[], None] = lambda: None,
+) -> None:
     """Sign, submit, verify, print `done`; a denial or a refused record is an error.
 
-    Who must unlock a key sees first what it will sign.
+    Who must unlock a key sees first what it will sign. `prepare` is called when the key is open
+    and nothing is signed yet.
     """
     assert place.key is not None, "commands that sign have a key"
 
@@ -114,7 +122,9 @@ def act(place: Place, body: Body, as_json: bool, *, done: str = "officer.done") 
         info, genesis = describe_key(place.key), read_genesis(place.genesis)
         if info.is_protected:
             note(_describe_body(place, info, genesis, body))
-        record = run(submit(open_signer(place.key, place.ways), genesis))
+        signer = open_signer(place.key, place.ways)
+        prepare()
+        record = run(submit(signer, genesis))
     except (InvalidEvent, msgspec.ValidationError) as error:
         raise InvalidInput("event-body-invalid", str(error)) from None
     outcome = record.outcome
