@@ -5,7 +5,6 @@ import pty
 import select
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -35,6 +34,8 @@ class Terminal:
         )
         os.close(there)
         self.shown = ""
+        self._data = b""
+        self._waited = 0
 
     def __enter__(self) -> "Terminal":
         return self
@@ -51,9 +52,9 @@ class Terminal:
 
     def wait_for(self, text: str) -> None:
         """Read until `text` is shown after what was waited for last."""
-        start = len(self.shown)
-        while text not in self.shown[start:]:
+        while (at := self.shown.find(text, self._waited)) < 0:
             assert self._read(), f"{text!r} is not in {self.shown!r}"
+        self._waited = at + len(text)
 
     def type(self, line: str) -> None:
         os.write(self._here, line.encode() + b"\n")
@@ -69,12 +70,13 @@ class Terminal:
         return self._process.wait(TIMEOUT_S)
 
     def _read(self) -> bool:
-        deadline = time.monotonic() + TIMEOUT_S
-        ready, _, _ = select.select([self._here], [], [], deadline - time.monotonic())
+        ready, _, _ = select.select([self._here], [], [], TIMEOUT_S)
         assert ready, f"nothing more is shown after {self.shown!r}"
         try:
             data = os.read(self._here, 65_536)
         except OSError:  # the child has closed its end
             return False
-        self.shown += data.decode("utf-8", "replace")
+        self._data += data
+        # A character may come in two parts.
+        self.shown = self._data.decode("utf-8", "ignore")
         return bool(data)

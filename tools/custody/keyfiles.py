@@ -167,15 +167,13 @@ def write_private(path: Path, data: bytes, *, replace: bool = False) -> None:
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, 0o600)
             file.write(data)
             file.flush()
             os.fsync(descriptor)
         if replace:
             draft.replace(path)
         else:
-            # A link, unlike a rename, never takes the place of a file that came meanwhile.
-            os.link(draft, path)
+            _place(draft, path)
     except FileExistsError:
         raise InvalidInput("file-exists", str(path)) from None
     finally:
@@ -185,6 +183,19 @@ def write_private(path: Path, data: bytes, *, replace: bool = False) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _place(draft: Path, path: Path) -> None:
+    """Give a file its name, unless somebody has it. Raises `FileExistsError`, `InvalidInput`."""
+    try:
+        # A link, unlike a rename, never takes the place of a file that came meanwhile.
+        os.link(draft, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        # No links on this file system, as on most memory sticks.
+        check_free(path)
+        draft.replace(path)
 
 
 def _parse_plain(path: Path, data: bytes) -> bytes:

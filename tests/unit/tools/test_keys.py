@@ -198,7 +198,10 @@ def test_a_successor_beside_the_key_and_a_statement_of_both(
 def test_a_rotation_that_cannot_be_leaves_nothing(
     network: Localnet, key: Path, phrase: Path, other: Path, tmp_path: Path
 ) -> None:
+    taken = tmp_path / "taken.json"
+    taken.write_bytes(b"{}")
     before = sorted(tmp_path.iterdir())
+    assert code_of(*rotation(network, key, phrase, "--plain", "--rotation", taken)) == "file-exists"
     assert code_of(*rotation(network, key, other, "--plain")) == "passphrase-wrong"
     line = rotation(network, key, phrase, "--plain", "--member", "Not A Member")
     assert code_of(*line) == "rotation-invalid"

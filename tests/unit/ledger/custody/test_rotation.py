@@ -1,6 +1,7 @@
 """Rotation: both keys sign, for one network and one member, and nothing else is accepted."""
 
 import json
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -17,11 +18,16 @@ from ledger.errors import InvalidRotation
 from ledger.keys import SecretKey
 
 OLD, NEW, OTHER = (SecretKey(bytes([number]) * 32) for number in (1, 2, 3))
+FROZEN = Path(__file__).parents[3] / "vectors" / "custody" / "rotation.json"
 NETWORK = b"\x5a" * 32
 
 
 def make(old: SecretKey = OLD, new: SecretKey = NEW) -> SignedRotation:
     return sign_rotation(old, new, network=NETWORK, member="cn-3301-tax")
+
+
+def test_the_frozen_statement() -> None:
+    assert encode_rotation_json(make()) == FROZEN.read_bytes()
 
 
 def test_a_rotation_is_read_back_from_both_forms() -> None:

@@ -1,5 +1,7 @@
 """Key files of every kind: read strictly, opened, written whole and private."""
 
+import errno
+import os
 import stat
 from pathlib import Path
 from typing import Literal
@@ -16,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from ledger.custody.keystore import Cost
 from tools.custody.keyfiles import (
+    _place,
     format_plain,
     open_key_file,
     read_key_file,
@@ -125,3 +128,22 @@ def test_a_file_is_private_whole_and_never_overwritten(tmp_path: Path) -> None:
         write_private(tmp_path / "dangling", b"x")
     with pytest.raises(FileNotFoundError):
         write_private(tmp_path / "none" / "a.key", b"x")
+
+
+def test_a_file_system_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    write_private(tmp_path / "a.key", b"one")
+    assert (tmp_path / "a.key").read_bytes() == b"one"
+    assert stat.S_IMODE((tmp_path / "a.key").stat().st_mode) == 0o600
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_file_that_came_meanwhile_keeps_its_name(tmp_path: Path) -> None:
+    (tmp_path / "draft").write_bytes(b"two")
+    (tmp_path / "a.key").write_bytes(b"one")
+    with pytest.raises(FileExistsError):
+        _place(tmp_path / "draft", tmp_path / "a.key")
+    assert (tmp_path / "a.key").read_bytes() == b"one"

@@ -1,11 +1,13 @@
 """Shares: any k of n restore, fewer do not, every change is seen."""
 
+import dataclasses
 from itertools import combinations
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shamir_mnemonic.share import Share
 
 from tools.custody.shares import KeyShare, combine_shares, parse_share, split_secret
 from tools.exits import ToolError
@@ -85,6 +87,16 @@ def test_a_wrong_word_is_seen(place: int, word: str) -> None:
         parse_share(data, "")
     else:
         assert parse_code(data) == "share-damaged"
+
+
+def test_a_share_that_would_cost_minutes_is_refused() -> None:
+    """The exponent says how long restoring takes; ours is 0, and a hostile one is not tried."""
+    text = (FROZEN / "1.txt").read_text()
+    head, _, words = text.partition("words:\n")
+    share = Share.from_mnemonic(" ".join(words.split()))
+    for change in ({"iteration_exponent": 15}, {"group_count": 2}, {"value": share.value[:16]}):
+        mnemonic = dataclasses.replace(share, **change).mnemonic()
+        assert parse_code(f"{head}words:\n{mnemonic}\n".encode()) == "share-damaged"
 
 
 def test_words_may_be_typed_from_paper() -> None:

@@ -126,6 +126,17 @@ def test_a_key_is_made_on_the_token_and_signs_events(pin: Path) -> None:
 
 
 @needs_token
+def test_a_signature_of_another_key_is_not_handed_out(pin: Path) -> None:
+    uri = make("honest", pin)
+    with click.Context(main):
+        signer = open_signer(uri, Ways(file=pin))
+        signer.public = b"\x01" + signer.public[:0:-1]  # type: ignore[misc]  # a token gone wrong
+        with pytest.raises(ToolError) as caught:
+            signer.sign(b"domain\0", b"message")
+    assert caught.value.code == "token-failed"
+
+
+@needs_token
 def test_a_private_key_cannot_leave_the_token(token: Path, pin: Path) -> None:
     import pkcs11
 
