@@ -21,6 +21,18 @@ class InvalidKey(LedgerError):
     """Bytes or text are not a key of a known algorithm."""
 
 
+class InvalidKeystore(LedgerError):
+    """A keystore file is damaged, or breaks a bound."""
+
+
+class WrongPassphrase(LedgerError):
+    """The pass phrase does not open the keystore (or somebody altered the file on purpose)."""
+
+
+class InvalidRotation(LedgerError):
+    """A statement that one key follows another is malformed or lacks a signature."""
+
+
 class InvalidEvent(LedgerError):
     """A signed event is malformed; `code` is the stable error code."""
 

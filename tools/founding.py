@@ -252,7 +252,7 @@ def read_application(path: Path) -> AddValidator:
     try:
         return msgspec.json.decode(data, type=AddValidator)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidInput("application-invalid", f"{path}: {error}") from None
+        raise InvalidInput("application-unreadable", f"{path}: {error}") from None
 
 
 def _validator(node: NodeSecrets) -> Validator:
