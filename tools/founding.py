@@ -19,7 +19,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ledger.codec import Value
+from ledger.errors import InvalidFounding
 from ledger.keys import SecretKey
+from ledger.quorum.founding import (
+    SIGNATURES_SIZE_BYTES_MAX,
+    GenesisSignatures,
+    decode_signatures,
+)
 from ledger.quorum.governance import AddValidator, prove_possession
 from ledger.registry import (
     Dataset,
@@ -149,6 +155,20 @@ def read_file(path: Path, *, size_bytes_max: int) -> bytes:
     if len(data) > size_bytes_max:
         raise InvalidInput("file-too-large", f"{path}: > {size_bytes_max} B")
     return data
+
+
+def read_signatures(path: Path) -> GenesisSignatures:
+    """Signatures of a file, not verified yet. Raises `InvalidInput`."""
+    data = read_file(path, size_bytes_max=SIGNATURES_SIZE_BYTES_MAX)
+    try:
+        return decode_signatures(data)
+    except InvalidFounding as error:
+        raise InvalidInput("signatures-invalid", f"{path}: {error}") from None
+
+
+def signatures_path(genesis: Path) -> Path:
+    """Where the founders' signatures lie: beside the genesis."""
+    return genesis.with_name(f"{genesis.stem}.signatures.json")
 
 
 def write_secret(path: Path, content: bytes) -> None:

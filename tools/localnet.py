@@ -45,11 +45,11 @@ from tools.founding import (
     encode_application,
     make_application,
     new_node,
+    signatures_path,
     write_secret,
 )
 
 GENESIS = "genesis.json"
-SIGNATURES = "genesis.signatures.json"
 FREE_PORTS = range(15_000, 32_000)
 READY_S_MAX = 60.0
 STOP_S_MAX = 10.0
@@ -111,8 +111,8 @@ def create_network(
         network=hash_genesis(founding.genesis).hex(),
         genesis=GENESIS,
         nodes=tuple(
-            _place_node(node.member, ports[3 * place : 3 * place + 3])
-            for place, node in enumerate(founding.nodes)
+            _place_node(node.member, ports[3 * number : 3 * number + 3])
+            for number, node in enumerate(founding.nodes)
         ),
     )
     write_officers(directory, founding.officers)
@@ -120,8 +120,8 @@ def create_network(
         write_node_keys(directory / "nodes" / node.member, node)
     write_genesis(directory, founding.genesis, founding.signatures)
     addresses = {node.member: node.peers for node in index.nodes}
-    for node in index.nodes:
-        write_node(directory, node, addresses, founding.log_key)
+    for place in index.nodes:
+        write_node(directory, place, addresses, founding.log_key)
     write_index(directory, index)
     return Localnet(directory)
 
@@ -455,7 +455,7 @@ def write_node_keys(directory: Path, node: NodeSecrets) -> None:
 def write_genesis(directory: Path, genesis: Genesis, signatures: GenesisSignatures) -> None:
     """Write the genesis and the signatures of its founders."""
     (directory / GENESIS).write_bytes(encode_genesis_json(genesis))
-    (directory / SIGNATURES).write_bytes(encode_signatures(signatures))
+    signatures_path(directory / GENESIS).write_bytes(encode_signatures(signatures))
 
 
 def write_node(

@@ -8,20 +8,25 @@ source without members leaves all that to the files.
 import datetime as dt
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 
+from contracts.engine import validate_policy_set
+from contracts.errors import InvalidPolicySet
+from contracts.shipped import load_shipped
 from ledger.genesis import Genesis, verify_genesis
 from ledger.keys import fingerprint
 from ledger.quorum.founding import derive_log_key
 from ledger.quorum.lists import VALIDATORS_MIN
 from ledger.registry import Member, Officer, PolicySet, Validator
 from tools.exits import InvalidInput
-from tools.found.founder import Founder, FounderFile
-from tools.founding import Source, SourceMember
+from tools.found.founder import Founder, FounderFile, FoundingMember
+from tools.founding import Source, SourceMember, read_file
 
 # Of a founder whose credit the source does not say: good standing, and room both ways.
 FOUNDING_CREDIT = 850
+POLICY_BYTES_MAX = 131_072
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +130,9 @@ def _compare(agreed: SourceMember, founder: Founder) -> Iterator[tuple[str, obje
 
 def _members(source: Source, founders: Sequence[Founder]) -> tuple[Member, ...]:
     credit = {member.id: member.credit for member in source.members}
-    described = source.members or tuple(founder.member for founder in founders)
+    described: Sequence[SourceMember | FoundingMember] = source.members or [
+        founder.member for founder in founders
+    ]
     members = (
         Member(
             id=each.id,
@@ -147,6 +154,37 @@ def _officers(founders: Sequence[Founder]) -> Iterator[Officer]:
             yield Officer(
                 key=officer.key, member=founder.member.id, roles=officer.roles, status="active"
             )
+
+
+def read_policies(directory: Path) -> PolicySet:
+    """The contracts of a folder: every `*.cedar`, and `schema.cedarschema` if it is there.
+
+    Without a schema of its own it has that of the shipped contracts. Raises `InvalidInput`.
+    """
+    shipped = load_shipped()
+    schema = directory / "schema.cedarschema"
+    values = {
+        "version": shipped.version,
+        "engine": shipped.engine,
+        "schema": _read_text(schema) if schema.exists() else shipped.schema,
+        "contracts": [
+            {"id": path.stem, "text": _read_text(path)}
+            for path in sorted(directory.glob("*.cedar"), key=lambda path: path.stem)
+        ],
+    }
+    try:
+        policy_set = msgspec.convert(values, PolicySet)
+        validate_policy_set(policy_set)
+    except (msgspec.ValidationError, InvalidPolicySet) as error:
+        raise InvalidInput("contracts-invalid", f"{directory}: {error}") from None
+    return policy_set
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return read_file(path, size_bytes_max=POLICY_BYTES_MAX).decode()
+    except UnicodeDecodeError as error:
+        raise InvalidInput("contracts-invalid", f"{path}: {error}") from None
 
 
 def find_changes(genesis: Genesis, file: FounderFile) -> list[str]:

@@ -104,7 +104,7 @@ def make_founder(
         origin=origin,
         member=member,
         officers=tuple(sorted(listed, key=lambda officer: officer.key)),
-        node=node and FoundingNode(validator=validator_of(node), address=address),
+        node=FoundingNode(validator=validator_of(node), address=address) if node else None,
     )
     signer = officers.get("admin") or next(iter(officers.values()))
     data = _CODEC.encode(founder)

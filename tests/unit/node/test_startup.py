@@ -22,8 +22,8 @@ from node.startup import (
     read_identity,
     read_signatures,
 )
-from tools.founding import read_source
-from tools.localnet import SIGNATURES, Localnet, create_network, shipped_policy_set
+from tools.founding import read_source, signatures_path
+from tools.localnet import Localnet, create_network, shipped_policy_set
 
 NOW = dt.datetime.now(dt.UTC)
 
@@ -144,12 +144,13 @@ def test_a_genesis_of_another_network(local: Localnet, tmp_path: Path) -> None:
     other = found(tmp_path / "other", NOW)
     local.genesis_path.write_bytes(other.genesis_path.read_bytes())
     assert "the signatures are for network" in refused(config_of(local)).reason
-    (local.directory / SIGNATURES).write_bytes((other.directory / SIGNATURES).read_bytes())
+    signatures = signatures_path(other.genesis_path).read_bytes()
+    signatures_path(local.genesis_path).write_bytes(signatures)
     assert "the ledger expects" in refused(config_of(local)).reason
 
 
 def test_signatures_of_all_founders_must_be_there(local: Localnet) -> None:
-    path = local.directory / SIGNATURES
+    path = signatures_path(local.genesis_path)
     good = path.read_bytes()
     signatures = decode_signatures(good)
     fewer = msgspec.structs.replace(signatures, signatures=signatures.signatures[1:])
@@ -168,7 +169,7 @@ def test_signatures_of_all_founders_must_be_there(local: Localnet) -> None:
 
 def test_signatures_may_lie_where_the_configuration_says(local: Localnet) -> None:
     path = local.node_directory(local.members[0]) / "elsewhere.json"
-    (local.directory / SIGNATURES).rename(path)
+    signatures_path(local.genesis_path).rename(path)
     config = config_of(local)
     assert "cannot be read" in refused(config).reason
     config._values["node", "genesis_signatures"] = path.name

@@ -26,8 +26,8 @@ from node.diagnosis.words import catalogue, describe
 from node.simplex.wal import MAGIC
 from node.startup import lock_data_dir, read_identity
 from tests.unit.node.diagnosis.test_rules import OFFLINE
-from tools.founding import read_source
-from tools.localnet import SIGNATURES, Localnet, create_network, shipped_policy_set
+from tools.founding import read_source, signatures_path
+from tools.localnet import Localnet, create_network, shipped_policy_set
 
 NOW = dt.datetime.now(dt.UTC)
 NOW_MS = int(NOW.timestamp() * 1000)
@@ -97,7 +97,7 @@ def take_other_genesis(place: Place) -> None:
 
 
 def lose_signatures(place: Place) -> None:
-    (place.local.directory / SIGNATURES).unlink()
+    signatures_path(place.local.genesis_path).unlink()
 
 
 def open_key(place: Place) -> None:
