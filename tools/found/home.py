@@ -30,6 +30,7 @@ from ledger.quorum.founding import (
     verify_founders,
 )
 from ledger.registry import MemberKind, Role
+from ledger.scalars import PeerAddress
 from tools.exits import InvalidInput, InvalidUsage, NotFound
 from tools.found.assemble import find_changes
 from tools.found.founder import (
@@ -180,12 +181,14 @@ class Home:
         if (self.directory / "network.toml").exists():
             raise InvalidInput("network-exists", str(self.directory))
         self.verify_entry(genesis)
-        write_genesis(self.directory, genesis, signatures)
-        if self.file.founder.node is None:
-            return None
+        for address in filter(None, (listen, api, metrics)):
+            _check_address(address)
         for address in (api, metrics):
             if host_of(address) not in LOOPBACK:
                 raise InvalidUsage("address-not-local", address)
+        write_genesis(self.directory, genesis, signatures)
+        if self.file.founder.node is None:
+            return None
         addresses = {each.member: each.address for each in signatures.signatures}
         place = NodeIndex(
             member=self.member,
@@ -226,6 +229,13 @@ def collect_signatures(genesis: Genesis, paths: Sequence[Path]) -> GenesisSignat
     except InvalidFounding as error:
         raise InvalidInput("signatures-invalid", "\n".join(("", *error.faults))) from None
     return signatures
+
+
+def _check_address(address: str) -> None:
+    try:
+        msgspec.convert(address, PeerAddress)
+    except msgspec.ValidationError:
+        raise InvalidUsage("address-invalid", address) from None
 
 
 def _listen_at(address: str) -> str:
