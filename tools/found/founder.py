@@ -39,6 +39,13 @@ FOUNDER_DOMAIN = b"tallystick/founder/v1\0"
 POSSESSION_DOMAIN = b"tallystick/founder-possession/v1\0"
 FOUNDER_BYTES_MAX = 16_384
 OFFICERS_MAX = 16
+# What reading the names in a certificate can raise.
+UNREADABLE = (
+    ValueError,
+    x509.DuplicateExtension,
+    x509.ExtensionNotFound,
+    x509.UnsupportedGeneralNameType,
+)
 ROLES: tuple[Role, ...] = ("requester", "approver", "provider", "admin")
 
 
@@ -188,7 +195,7 @@ def _find_node_faults(file: FounderFile, data: bytes) -> Iterator[str]:
     try:
         if host not in _hosts_of(validator.tls_certificate):
             yield f"the TLS certificate does not name {host}"
-    except (ValueError, x509.ExtensionNotFound) as error:
+    except UNREADABLE as error:
         yield f"tls_certificate: {error}"
 
 

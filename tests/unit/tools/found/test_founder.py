@@ -143,6 +143,15 @@ def handshake(server: ssl.SSLContext, client: ssl.SSLContext, name: str) -> str 
     return ours.version()
 
 
+def test_a_cosigning_key_of_an_unknown_algorithm() -> None:
+    statement = founder(OWN).founder
+    assert statement.node is not None
+    unknown = change(statement.node.validator, cosigning_key=b"\x02" + bytes(32))
+    assert "cosigning_key: unknown key algorithm" in refused(
+        resign(change(statement, node=change(statement.node, validator=unknown)))
+    )
+
+
 def test_a_certificate_that_cannot_be_read() -> None:
     statement = founder(OWN).founder
     assert statement.node is not None
