@@ -1,4 +1,4 @@
-"""The section on founding in both READMEs, word for word: its commands run and say what it shows."""
+"""The section on founding in both READMEs: its commands run, and say what is shown there."""
 
 import re
 import shlex
