@@ -49,6 +49,14 @@ class InvalidGenesis(LedgerError):
         self.faults = faults
 
 
+class InvalidFounding(LedgerError):
+    """Not every founder signed this genesis as it must be; `faults` lists what is wrong."""
+
+    def __init__(self, faults: tuple[str, ...]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = faults
+
+
 class InvalidProof(LedgerError):
     """An inclusion or consistency proof does not verify."""
 

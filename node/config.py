@@ -99,6 +99,14 @@ def _row(
 SETTINGS: tuple[Setting, ...] = (
     _row("node", "member", _text, REQUIRED, "本节点所属成员单位", "member id of this node"),
     _row("node", "genesis", _text, REQUIRED, "创世文件", "genesis file"),
+    _row(
+        "node",
+        "genesis_signatures",
+        _optional_text,
+        "",
+        "各创始成员对创世文件的签名;默认与创世文件同目录",
+        "signatures of the founders; by default beside the genesis file",
+    ),
     _row("node", "data_dir", _text, "data", "数据目录", "data directory"),
     _row(
         "node",

@@ -1,4 +1,4 @@
-"""What a node reads before it starts: genesis, keys, certificate, data directory.
+"""What a node reads before it starts: genesis, its founders' signatures, keys, data directory.
 
 Every fault is a `StartRefused` with what to do; nothing is changed on disk before all is checked.
 Keys may be keystores (`node.custody`).
@@ -18,9 +18,15 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from ledger.errors import InvalidGenesis
+from ledger.errors import InvalidFounding, InvalidGenesis
 from ledger.genesis import Genesis, decode_genesis_json
 from ledger.keys import SecretKey, format_public_key
+from ledger.quorum.founding import (
+    SIGNATURES_SIZE_BYTES_MAX,
+    GenesisSignatures,
+    decode_signatures,
+    verify_founders,
+)
 from ledger.registry import Validator
 from node.config import Config
 from node.custody.keys import KeyReader
@@ -55,6 +61,31 @@ def read_genesis(config: Config) -> Genesis:
             f"the genesis file {path} is not valid: {error}",
             "Get the file again from another member and compare its hash",
         ) from None
+
+
+def read_signatures(config: Config, genesis: Genesis) -> GenesisSignatures:
+    """The signatures of all founders under this very genesis. Raises `StartRefused`."""
+    path = config.path("node", "genesis")
+    path = path.with_name(f"{path.stem}.signatures.json")
+    if config["node", "genesis_signatures"]:
+        path = config.path("node", "genesis_signatures")
+    try:
+        with path.open("rb") as file:
+            signatures = decode_signatures(file.read(SIGNATURES_SIZE_BYTES_MAX + 1))
+        verify_founders(genesis, signatures)
+    except OSError as error:
+        raise StartRefused(
+            f"the founders' signatures {path} cannot be read: {error.strerror}",
+            "Copy the file from another member of the network to this place, or correct [node]"
+            " genesis_signatures; founders make it with: tally admin found finish",
+        ) from None
+    except InvalidFounding as error:
+        raise StartRefused(
+            f"{path} does not show that all founders signed this genesis: {error}",
+            "Get genesis and signatures together from another member; a founder that has not"
+            " signed yet runs: tally admin found sign",
+        ) from None
+    return signatures
 
 
 def read_identity(config: Config, genesis: Genesis) -> Identity:
