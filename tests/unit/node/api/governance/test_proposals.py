@@ -12,6 +12,7 @@ from ledger.governance.actions import (
     RemoveContract,
     RevokeOfficer,
     SanctionMember,
+    SetBasis,
     SetParameters,
     SetRule,
     SuspendMember,
@@ -248,6 +249,26 @@ def test_what_is_no_proposal_is_refused(data_dir: Path, name: str) -> None:
             assert response.status == 415
 
     run(data_dir, story)
+
+
+def test_what_no_event_could_hold_is_refused(data_dir: Path) -> None:
+    basis = builders.legal_basis("wide", categories=tuple(f"c-{n:058}" for n in range(1_100)))
+
+    async def story(node: Served) -> None:
+        body = await preview(node, SetBasis(basis=basis), status=413)
+        assert body["code"] == "event-too-large"
+
+    run(data_dir, story)
+
+
+def test_dry_runs_of_contracts_are_dear(data_dir: Path) -> None:
+    async def story(node: Served) -> None:
+        assert (await preview(node, change_contract()))["faults"] == []
+        body = await preview(node, change_contract(), status=429)
+        assert body["code"] == "rate-limited"
+        assert (await preview(node, SANCTION))["faults"] == []
+
+    run(data_dir, story, requests_per_s=1, requests_burst=1_500)
 
 
 # Lists.
