@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from contracts.shipped import load_shipped
 from ledger.governance.actions import (
     Action,
     LiftFreeze,
@@ -13,12 +14,16 @@ from ledger.governance.actions import (
     RevokeOfficer,
     SanctionMember,
     SetBasis,
+    SetDataset,
     SetParameters,
+    SetPurpose,
     SetRule,
+    SetSchema,
     SuspendMember,
     VotingRule,
 )
 from ledger.keys import format_public_key
+from ledger.registry import Purpose
 from tests import builders
 from tests.builders import HEIGHT, VALIDATORS, ballot, carried, key_of, propose, take_back
 from tests.unit.node.api.governance.proposing import (
@@ -112,6 +117,12 @@ def test_every_kind_of_value_is_readable(data_dir: Path) -> None:
         "parameters": SetParameters(parameters=parameters),
         "rule/parties": TWO_KEYS,
         "freezes": freeze(dataset="account"),
+        "dataset/vehicle": SetDataset(dataset=builders.dataset("vehicle", plate="internal")),
+        "basis/new": SetBasis(basis=builders.legal_basis("new", in_force_to="2030-12-31")),
+        "purpose/research": SetPurpose(
+            purpose=Purpose(id="research", name_zh="研究", name_en="research")
+        ),
+        "schema": SetSchema(schema=f"{load_shipped().schema}\n"),
     }
 
     async def story(node: Served) -> None:
@@ -126,6 +137,10 @@ def test_every_kind_of_value_is_readable(data_dir: Path) -> None:
         assert found["parameters"]["before"]["delta_ms"] == 200
         assert found["parameters"]["after"] == msgspec.to_builtins(parameters)
         assert found["rule/parties"]["before"]["factors"] == 1
+        assert found["dataset/vehicle"]["after"]["fields"][0]["id"] == "plate"
+        assert found["basis/new"]["after"]["in_force_to"] == "2030-12-31"
+        assert found["purpose/research"]["after"]["name_zh"] == "研究"
+        assert found["schema"]["after"]["schema"].endswith("\n\n")
         assert found["freezes"]["before"] is None
         assert found["freezes"]["after"]["dataset"] == "account"
 
