@@ -6,7 +6,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from contracts.shipped import load_shipped
 from ledger.governance.actions import (
     Action,
     LiftFreeze,
@@ -14,21 +13,15 @@ from ledger.governance.actions import (
     RevokeOfficer,
     SanctionMember,
     SetBasis,
-    SetDataset,
-    SetParameters,
-    SetPurpose,
     SetRule,
-    SetSchema,
     SuspendMember,
     VotingRule,
 )
 from ledger.keys import format_public_key
-from ledger.registry import Purpose
 from tests import builders
 from tests.builders import HEIGHT, VALIDATORS, ballot, carried, key_of, propose, take_back
 from tests.unit.node.api.governance.proposing import (
     add_officer,
-    admit,
     change_contract,
     freeze,
     preview,
@@ -104,45 +97,6 @@ def test_contracts_are_shown_one_by_one(data_dir: Path) -> None:
         assert changes["contract/statistics"]["after"]["text"].startswith("// changed\n")
         versions = [changes["policy-set"][side]["version"] for side in ("before", "after")]
         assert versions[1] == versions[0] + 1
-
-    run(data_dir, story)
-
-
-def test_every_kind_of_value_is_readable(data_dir: Path) -> None:
-    officer = add_officer(FOURTH)
-    parameters = builders.parameters(delta_ms=300)
-    cases: dict[str, Action] = {
-        f"officer/{officer.officer.key.hex()}": officer,
-        f"member/{admit().application.id}": admit(),
-        "parameters": SetParameters(parameters=parameters),
-        "rule/parties": TWO_KEYS,
-        "freezes": freeze(dataset="account"),
-        "dataset/vehicle": SetDataset(dataset=builders.dataset("vehicle", plate="internal")),
-        "basis/new": SetBasis(basis=builders.legal_basis("new", in_force_to="2030-12-31")),
-        "purpose/research": SetPurpose(
-            purpose=Purpose(id="research", name_zh="研究", name_en="research")
-        ),
-        "schema": SetSchema(schema=f"{load_shipped().schema}\n"),
-    }
-
-    async def story(node: Served) -> None:
-        found = {}
-        for target, action in cases.items():
-            body = await preview(node, action)
-            assert body["faults"] == [], body
-            found.update({change["target"]: change for change in body["changes"]})
-            assert target in found
-        key = format_public_key(officer.officer.key)
-        assert found[f"officer/{officer.officer.key.hex()}"]["after"]["key"] == key
-        assert found["parameters"]["before"]["delta_ms"] == 200
-        assert found["parameters"]["after"] == msgspec.to_builtins(parameters)
-        assert found["rule/parties"]["before"]["factors"] == 1
-        assert found["dataset/vehicle"]["after"]["fields"][0]["id"] == "plate"
-        assert found["basis/new"]["after"]["in_force_to"] == "2030-12-31"
-        assert found["purpose/research"]["after"]["name_zh"] == "研究"
-        assert found["schema"]["after"]["schema"].endswith("\n\n")
-        assert found["freezes"]["before"] is None
-        assert found["freezes"]["after"]["dataset"] == "account"
 
     run(data_dir, story)
 
