@@ -16,6 +16,7 @@ from ledger.quorum.governance import KeepValidators, RemoveValidator
 from tools.client import Client
 from tools.commands.acting import Place, act, parse_hash, place_options
 from tools.exits import RefusedEvent
+from tools.found.command import command as found
 from tools.founding import read_application
 from tools.mirror import read_genesis
 from tools.output import WordGroup, emit, format_table, option, run
@@ -27,6 +28,9 @@ BALLOT_BLOCKS = 50_000
 @click.group(cls=WordGroup, help="help.admin")
 def command() -> None:
     """Group."""
+
+
+command.add_command(found)
 
 
 @command.command("validators", help="help.admin_validators")
