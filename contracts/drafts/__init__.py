@@ -1,1 +1,1 @@
-"""Policy sets that are not in force yet: checked, tried on cases, compared, asked about the past."""
+"""Drafts of policy sets: checked, tried on cases, compared, asked about the past."""

@@ -16,12 +16,13 @@ INTEGER_MAX = 2**63 - 1
 # The engine hands policies to Cedar as JSON, which is read 128 levels deep.
 DEPTH_MAX = 110
 
-_PAIRS = frozenset(
-    ("==", "!=", "in", "<", "<=", ">", ">=", "&&", "||", "+", "-", "*")
-    + ("contains", "containsAll", "containsAny")
+_KNOWN = frozenset(
+    (
+        *("Value", "Var", "Set", ".", "has", "is", "like", "in", "if-then-else"),
+        *("==", "!=", "<", "<=", ">", ">=", "&&", "||", "!", "+", "-", "*", "neg"),
+        *("contains", "containsAll", "containsAny", "isEmpty"),
+    )
 )
-_SINGLE = frozenset(("!", "neg", "isEmpty"))
-_KNOWN = _PAIRS | _SINGLE | {"Value", "Var", ".", "has", "is", "like", "if-then-else", "Set"}
 
 
 def find_excess(policy: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -13,7 +13,7 @@ network asks, and no answer fails (`contracts.drafts.bounds` says why).
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -142,7 +142,7 @@ def _set_faults(policy_set: PolicySet) -> Iterator[Fault]:
         yield _about("policies-many", "", f"{max(count, len(ids))}, at most {POLICIES_MAX}")
 
 
-def _schema_faults(text: str) -> Iterator[Fault]:
+def _schema_faults(text: str) -> Generator[Fault, None, cedarpy.Schema | None]:
     """Faults of the schema; returns it parsed where it can be used."""
     offset = find_open_string(text)
     if offset is not None:
@@ -159,17 +159,32 @@ def _schema_faults(text: str) -> Iterator[Fault]:
     try:
         schema = cedarpy.Schema.from_str(text)
     except ValueError as error:
-        statements = split_statements(text)
-        offset = 0
-        if statements:
-            whole = Statement(text=text, start=0, words=tuple(words_of(text)))
-            offset = find_named(whole, str(error))
-        yield _about("schema-unreadable", SCHEMA, str(error), place=place_of(text, offset))
+        place = place_of(text, _find_in_schema(text, str(error)))
+        yield _about("schema-unreadable", SCHEMA, str(error), place=place)
         return None
     for complaint in _misfits(schema):
         yield _about("schema-unfit", SCHEMA, complaint)
         return None
     return schema
+
+
+def _find_in_schema(text: str, complaint: str) -> int:
+    words = tuple(words_of(text))
+    whole = Statement(text=text, start=0, words=words)
+    if not words:
+        return 0
+    if "unexpected" in complaint:
+        return find_parse_fault(whole, _schema_complaint)
+    return find_named(whole, complaint)
+
+
+def _schema_complaint(text: str) -> str | None:
+    """What the grammar says of a schema, or None; names that are not known yet do not count."""
+    try:
+        cedarpy.Schema.from_str(text)
+    except ValueError as error:
+        return str(error) if "unexpected" in str(error) else None
+    return None
 
 
 def _misfits(schema: cedarpy.Schema) -> Iterator[str]:

@@ -23,8 +23,9 @@ class TextChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Both sets by hash, version and engine, and what differs. `comments`: the texts differ, but in
-    no policy and not in the schema.
+    """Both sets by hash, version and engine, and what differs.
+
+    `comments`: the texts of contracts differ, but no policy does.
     """
 
     hashes: tuple[str, str]
@@ -67,9 +68,9 @@ def _changes(old: dict[str, str], new: dict[str, str]) -> Iterator[TextChange]:
         how: Literal["added", "removed", "changed"] = "changed"
         if before is None or after is None:
             how = "added" if before is None else "removed"
-        lines = difflib.unified_diff(
-            (before or "").split("\n") if before is not None else [],
-            (after or "").split("\n") if after is not None else [],
-            lineterm="",
-        )
+        lines = difflib.unified_diff(_lines(before), _lines(after), lineterm="")
         yield TextChange(id=name, how=how, lines=tuple(lines)[2:])
+
+
+def _lines(text: str | None) -> list[str]:
+    return [] if text is None else text.split("\n")

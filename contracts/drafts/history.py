@@ -16,17 +16,21 @@ from contracts.engine import Contracts, PolicyEngine
 from contracts.errors import ContractError
 from contracts.execute import BlockInput, execute
 from contracts.facts import Act, build_context
+from contracts.lookup import find_legal_basis
 from ledger.blocks import RECORDS, Outcome
 from ledger.events import Event, parse_event
 from ledger.genesis import Genesis, genesis_state, hash_genesis
-from ledger.registry import POLICY_SETS, PolicySet
+from ledger.registry import POLICY_SETS, LegalBasis, PolicySet
 from ledger.state import POLICY_SET_KEY, MapState, StateDigest, StateReader, sum_pairs
 from ledger.verify import BlockEntries, Step, diverge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Happened:
-    """A record of the log. `act` and `facts` are None where the contracts were not asked."""
+    """A record of the log. `act`, `facts` and `basis` are None where contracts were not asked.
+
+    `basis` is the legal basis as it was registered then.
+    """
 
     index: int
     height: int
@@ -35,6 +39,7 @@ class Happened:
     outcome: Outcome
     act: Act | None
     facts: Mapping[str, Any] | None
+    basis: LegalBasis | None
 
 
 class History:
@@ -64,7 +69,7 @@ class History:
         )
         try:
             execution = execute(self.state, given, self._witness)
-        except (ContractError, _Unasked) as error:
+        except ContractError as error:
             diverge(Step.OUTCOMES, block.index, "events that a block may include", str(error))
         for at, made in enumerate(execution.records):
             if made != block.records[at]:
@@ -87,7 +92,7 @@ class History:
     ) -> Iterator[Happened]:
         asked = iter(self._witness.asked)
         for at, (event, outcome) in enumerate(zip(events, outcomes, strict=True)):
-            act, facts = next(asked) if outcome.policy_set else (None, None)
+            act, facts, basis = next(asked) if outcome.policy_set else (None, None, None)
             yield Happened(
                 index=block.index + 1 + at,
                 height=block.header.height,
@@ -96,10 +101,11 @@ class History:
                 outcome=outcome,
                 act=act,
                 facts=facts,
+                basis=basis,
             )
 
 
-class _Unasked(Exception):  # noqa: N818 - never leaves this module
+class _Unasked(ContractError):
     """Execution asks for a decision that no record holds."""
 
 
@@ -108,7 +114,7 @@ class _Witness(Contracts):
 
     def __init__(self) -> None:
         super().__init__()
-        self.asked: list[tuple[Act, dict[str, Any]]] = []
+        self.asked: list[tuple[Act, dict[str, Any], LegalBasis | None]] = []
         self._outcomes: deque[Outcome] = deque()
 
     def start(self, outcomes: Iterable[Outcome]) -> None:
@@ -134,7 +140,8 @@ class _Witness(Contracts):
     def _next(self, state: StateReader, act: Act, time_ms: int) -> Outcome:
         if not self._outcomes:
             raise _Unasked("a decision that is not recorded")
-        self.asked.append((act, build_context(state, act, time_ms)))
+        facts = build_context(state, act, time_ms)
+        self.asked.append((act, facts, find_legal_basis(state, act.legal_basis)))
         return self._outcomes.popleft()
 
 

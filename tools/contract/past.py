@@ -46,7 +46,7 @@ class Past:
 
 @contextmanager
 def open_past(where: str, genesis: Path | None) -> Iterator[Past]:
-    """The past of a folder or URL. What does not verify is `InvalidAnswer`, inside the block too."""
+    """The past of a folder or URL. What does not verify, then or later, is `InvalidAnswer`."""
     founding = read_genesis(genesis) if genesis else None
     if founding is None:
         note(say("audit.unpinned"))

@@ -7,14 +7,17 @@ the names; `schema.cedarschema` beside them is the schema, else the shipped one 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 
 from contracts.drafts.check import SCHEMA, find_policy_set_faults
 from contracts.engine import ENGINE_VERSION
 from contracts.shipped import load_shipped
 from ledger.registry import Contract, PolicySet
+from tools.contract.past import open_past, progress
 from tools.exits import InvalidInput
 from tools.founding import read_file
+from tools.mirror import event_map, read_genesis
 
 CONTRACT_BYTES_MAX = 131_072
 SCHEMA_FILE = "schema.cedarschema"
@@ -32,9 +35,9 @@ class Draft:
 
 def read_draft(paths: Sequence[Path]) -> Draft:
     """Draft of folders and files. Raises `InvalidInput` for what cannot be read as one."""
-    files = [file for path in paths for file in _files_of(path)]
-    schemas = [file for file in files if file.suffix == ".cedarschema"]
-    policies = sorted(file for file in files if file.suffix == ".cedar")
+    found = [file for path in paths for file in _files_of(path)]
+    schemas = [file for file in found if file.suffix == ".cedarschema"]
+    policies = sorted(file for file in found if file.suffix == ".cedar")
     if len(schemas) > 1:
         raise InvalidInput("draft-invalid", ", ".join(map(str, schemas)))
     if not policies:
@@ -54,9 +57,7 @@ def read_draft(paths: Sequence[Path]) -> Draft:
             Contract(id=name, text=_read_text(file)) for name, file in sorted(placed.items())
         ),
     )
-    return Draft(
-        policy_set=policy_set, paths={**placed, SCHEMA: schemas[0] if schemas else Path()}
-    )
+    return Draft(policy_set=policy_set, paths={**placed, SCHEMA: schemas[0] if schemas else Path()})
 
 
 def read_usable(path: Path) -> PolicySet:
@@ -69,6 +70,11 @@ def read_usable(path: Path) -> PolicySet:
         detail = f"{path}: {len(faults)}: {faults[0].code} {faults[0].contract}"
         raise InvalidInput("policy-set-invalid", detail)
     return draft.policy_set
+
+
+def shipped_folder() -> Path:
+    """Folder of the shipped contracts and their cases, as installed."""
+    return Path(str(files("contracts"))) / "policies"
 
 
 def _files_of(path: Path) -> list[Path]:
@@ -91,3 +97,44 @@ def read_text(path: Path, size_bytes_max: int) -> str:
 
 def _read_text(path: Path) -> str:
     return read_text(path, CONTRACT_BYTES_MAX)
+
+
+def read_policy_set(where: str, genesis: Path | None, jobs: int) -> PolicySet:
+    """Policy set of a draft, a genesis file, a mirrored log or a node; `@HEIGHT` chooses a block.
+
+    Without a height it is the one in force for the next block. Raises `InvalidInput`.
+    """
+    if where == SHIPPED:
+        return load_shipped()
+    place, height = _split_height(where)
+    path = Path(place)
+    is_log = place.startswith(("http://", "https://")) or (path / "checkpoint").exists()
+    if is_log:
+        return _read_from_log(place, height, genesis, jobs)
+    if height is not None:
+        raise InvalidInput("height-unknown", where)
+    if path.suffix == ".json":
+        return read_genesis(path).policy_set
+    return read_draft([path]).policy_set
+
+
+def _split_height(where: str) -> tuple[str, int | None]:
+    found = re.fullmatch(r"(.+)@([0-9]{1,18})", where)
+    return (found[1], int(found[2])) if found else (where, None)
+
+
+def _read_from_log(where: str, height: int | None, genesis: Path | None, jobs: int) -> PolicySet:
+    with (
+        open_past(where, genesis) as past,
+        event_map(jobs) as map_events,
+        progress("contract.reading") as bar,
+    ):
+        last = 0
+        for block, _ in past.walk(map_events, bar):
+            last = block.header.height
+            if last == height:
+                past.history.verify_state(block)
+                return past.policy_set
+        if height not in (None, last + 1):
+            raise InvalidInput("height-unknown", f"{where}@{height}: 1 … {last + 1}")
+        return past.history.policy_set

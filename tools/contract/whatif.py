@@ -54,7 +54,9 @@ def look(
     height = 0
     engine = PolicyEngine(draft)
     with _workers(engine, draft, jobs) as (map_events, submit):
-        asking = _Asking(Reconsideration(engine), submit, limit=limit, waiting_max=BATCHES_MAX * jobs)
+        asking = _Asking(
+            Reconsideration(engine), submit, limit=limit, waiting_max=BATCHES_MAX * jobs
+        )
         batch: list[Happened] = []
         for block, happened in past.walk(believe if trust else map_events, on_progress):
             height = block.header.height
@@ -123,7 +125,7 @@ def _workers(
     )
     with pool:
         yield (
-            pool.map,  # type: ignore[misc]  # tasks is any iterable; a pool takes it
+            pool.map,
             lambda questions: pool.submit(_answer, questions) if questions else _done([]),
         )
 
