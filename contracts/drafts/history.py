@@ -7,9 +7,9 @@ end the walk as `Divergence`, and so does a state without the digest that a head
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from contracts.decision import Decision, Verdict
 from contracts.engine import Contracts, PolicyEngine
@@ -23,6 +23,10 @@ from ledger.genesis import Genesis, genesis_state, hash_genesis
 from ledger.registry import POLICY_SETS, LegalBasis, PolicySet
 from ledger.state import POLICY_SET_KEY, MapState, StateDigest, StateReader, sum_pairs
 from ledger.verify import BlockEntries, Step, diverge
+
+
+MapPairs: TypeAlias = Callable[..., Iterable[bytes]]
+_PART_PAIRS = 8_192
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,10 +83,17 @@ class History:
         self.state.pairs.update(execution.overlay.changes)
         return tuple(self._happened(block, events, [record.outcome for record in records]))
 
-    def verify_state(self, block: BlockEntries) -> None:
-        """Check the whole state after `block` against its header. Raises `Divergence`."""
+    def verify_state(self, block: BlockEntries, map_pairs: MapPairs = map) -> None:
+        """Check the whole state after `block` against its header. Raises `Divergence`.
+
+        The sums may be those of other processes: `map_pairs` is `map` or that of a pool.
+        """
         pairs = list(self.state.pairs.items())
-        found = StateDigest(sum_pairs(pairs)).digest()
+        parts = [pairs[at : at + _PART_PAIRS] for at in range(0, len(pairs), _PART_PAIRS)]
+        digest = StateDigest()
+        for part in map_pairs(sum_pairs, parts):
+            digest.merge(part)
+        found = digest.digest()
         if found != block.header.state_digest:
             expected = f"state_digest {found.hex()}"
             diverge(Step.STATE, block.index, expected, block.header.state_digest.hex())

@@ -14,8 +14,8 @@ from contracts.engine import PolicyEngine, hash_policy_set
 from contracts.facts import Act, credit_grade
 from contracts.words import Language, describe, kind_word, role_word
 from ledger.registry import PolicySet
-from ledger.verify import MapEvents, Step, diverge
-from tools.contract.past import Past
+from ledger.verify import Step, diverge
+from tools.contract.past import MapAll, Past
 from tools.exits import NotFound
 from tools.output import format_table
 
@@ -31,13 +31,13 @@ class Explanation:
 
 
 def find_explanation(
-    past: Past, digest: bytes, map_events: MapEvents, on_progress: Callable[[int, int], None]
+    past: Past, digest: bytes, map_all: MapAll, on_progress: Callable[[int, int], None]
 ) -> Explanation:
     """Explanation of an event. Raises `NotFound`, and `Divergence` if it was decided otherwise."""
-    for block, happened in past.walk(map_events, on_progress):
+    for block, happened in past.walk(map_all, on_progress):
         for each in happened:
             if each.event.digest == digest:
-                past.history.verify_state(block)
+                past.history.verify_state(block, map_all)
                 return _explain(each, past.policy_set)
     raise NotFound("event-not-found", digest.hex())
 

@@ -13,8 +13,7 @@ from contracts.drafts.history import Happened
 from contracts.drafts.whatif import Batch, Change, Reconsideration, Tally
 from contracts.engine import Answer, PolicyEngine, Question
 from ledger.registry import POLICY_SETS, PolicySet
-from ledger.verify import MapEvents
-from tools.contract.past import Past, believe
+from tools.contract.past import MapAll, Past
 
 BATCH_REQUESTS = 1_024
 # Batches that wait for their answers, for each process.
@@ -53,12 +52,12 @@ def look(
     started_s = time.monotonic()
     height = 0
     engine = PolicyEngine(draft)
-    with _workers(engine, draft, jobs) as (map_events, submit):
+    with _workers(engine, draft, jobs) as (map_all, submit):
         asking = _Asking(
             Reconsideration(engine), submit, limit=limit, waiting_max=BATCHES_MAX * jobs
         )
         batch: list[Happened] = []
-        for block, happened in past.walk(believe if trust else map_events, on_progress):
+        for block, happened in past.walk(map_all, on_progress, trust=trust):
             height = block.header.height
             if height >= since:
                 batch += happened
@@ -109,9 +108,7 @@ class _Asking:
 
 
 @contextmanager
-def _workers(
-    engine: PolicyEngine, draft: PolicySet, jobs: int
-) -> Iterator[tuple[MapEvents, Submit]]:
+def _workers(engine: PolicyEngine, draft: PolicySet, jobs: int) -> Iterator[tuple[MapAll, Submit]]:
     """Ways to verify signatures and to ask the draft: in `jobs` processes, or in this one."""
     if jobs <= 1:
         yield map, lambda questions: _done(engine.ask_all(questions))
