@@ -335,9 +335,8 @@ def render_findings(language: Language) -> str:
 def render_policy_faults(language: Language) -> str:
     """What keeps a policy set from being enacted."""
     head = _pick(language, "代码|含义|怎么办", "code|meaning|what to do").split("|")
-    faults = drafts.catalogue(language)["faults"].items()
-    rows = [(f"`{code}`", words["title"], words["advice"]) for code, words in faults]
-    return _table(tuple(head), rows)
+    found = drafts.catalogue(language)["faults"].items()
+    return _table(tuple(head), [(f"`{code}`", w["title"], w["advice"]) for code, w in found])
 
 
 def render_node_exits(language: Language) -> str:

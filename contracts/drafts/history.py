@@ -24,7 +24,6 @@ from ledger.registry import POLICY_SETS, LegalBasis, PolicySet
 from ledger.state import POLICY_SET_KEY, MapState, StateDigest, StateReader, sum_pairs
 from ledger.verify import BlockEntries, Step, diverge
 
-
 MapPairs: TypeAlias = Callable[..., Iterable[bytes]]
 _PART_PAIRS = 8_192
 

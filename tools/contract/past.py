@@ -15,7 +15,6 @@ from tools.mirror import copy_at, folder_reader, read_genesis
 from tools.output import Bar, note
 from tools.words import say
 
-
 MapAll: TypeAlias = Callable[..., Iterable[Any]]
 
 
