@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-_WORD = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\Z)|//[^\r\n]*|\w+|[^\w\s]', re.DOTALL)
+_WORD = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|//[^\r\n]*|\w+|[^\w\s]', re.DOTALL)
 _QUOTED = re.compile(r"`([^`]+)`")
 UNFINISHED = "unexpected end of input"
 

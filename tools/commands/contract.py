@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from tools.exits import ERROR
-from tools.output import WordGroup, common, emit, option
+from tools.output import WordGroup, common, emit, option, printable
 from tools.words import language, say
 
 SHIPPED = "shipped"
@@ -52,7 +52,7 @@ def validate(paths: tuple[Path, ...], as_json: bool) -> None:
     digest = hash_policy_set(draft.policy_set).hex()
     summary = say("contract.faults" if rows else "contract.valid", hash=digest, **counts)
     document = {"valid": not rows, "hash": digest, **counts, "found": rows}
-    emit(as_json, document, "\n".join([*lines, summary]))
+    emit(as_json, document, printable("\n".join([*lines, summary])))
     if rows:
         click.get_current_context().exit(ERROR)
 
@@ -71,7 +71,7 @@ def test(path: Path, cases: Path | None, as_json: bool) -> None:
     place = shipped_folder() if str(path) == SHIPPED else path
     engine = PolicyEngine(read_usable(place if place.is_dir() else place.parent))
     document, text = show_tables(run_tables(engine, find_tables(cases or place)))
-    emit(as_json, document, text)
+    emit(as_json, document, printable(text))
     if document["failed"]:
         click.get_current_context().exit(ERROR)
 
@@ -96,7 +96,7 @@ def explain(event: str, where: str, genesis: Path | None, jobs: int, as_json: bo
         progress("contract.reading") as bar,
     ):
         found = find_explanation(past, digest, map_events, bar)
-    emit(as_json, to_document(found), to_text(found, language()))
+    emit(as_json, to_document(found), printable(to_text(found, language())))
 
 
 @command.command("what-if", help="help.contract_what_if")
@@ -125,7 +125,7 @@ def what_if(
     with open_past(where, genesis) as past, progress("contract.asking") as bar:
         outlook = look(past, policy_set, on_progress=bar, **chosen)
     document, text = show_outlook(outlook, since=chosen["since"], trust=chosen["trust"])
-    emit(as_json, document, text)
+    emit(as_json, document, printable(text))
 
 
 @command.command("diff", help="help.contract_diff")
@@ -142,4 +142,4 @@ def diff(old: str, new: str, genesis: Path | None, jobs: int, as_json: bool) -> 
 
     sets = [read_policy_set(where, genesis, jobs) for where in (old, new)]
     compared = compare_sets(*sets)
-    emit(as_json, asdict(compared), show_comparison(old, new, compared))
+    emit(as_json, asdict(compared), printable(show_comparison(old, new, compared)))

@@ -11,12 +11,13 @@ from contracts.drafts.difference import policies_of
 from contracts.drafts.history import Happened
 from contracts.drafts.words import fact_word, text
 from contracts.engine import PolicyEngine, hash_policy_set
+from contracts.errors import InvalidPolicySet
 from contracts.facts import Act, credit_grade
 from contracts.words import Language, describe, kind_word, role_word
 from ledger.registry import PolicySet
 from ledger.verify import Step, diverge
 from tools.contract.past import MapAll, Past
-from tools.exits import NotFound
+from tools.exits import InvalidInput, NotFound
 from tools.output import format_table
 
 
@@ -46,7 +47,10 @@ def _explain(happened: Happened, policy_set: PolicySet) -> Explanation:
     act, facts = happened.act, happened.facts
     if act is None or facts is None:
         return Explanation(happened=happened, policy_set=policy_set, decision=None, effects={})
-    engine = PolicyEngine(policy_set)
+    try:
+        engine = PolicyEngine(policy_set)
+    except InvalidPolicySet:
+        raise InvalidInput("engine-differs", policy_set.engine) from None
     judge = engine.judge_request if act.action == "request" else engine.judge_step
     decision = judge(act, facts)
     made, recorded = _essence(decision), _recorded_essence(happened)

@@ -3,6 +3,7 @@
 Same rules as `contracts.words`: equal keys, `{name}` places, values are never templates.
 """
 
+import re
 import tomllib
 from collections.abc import Mapping
 from functools import cache
@@ -11,6 +12,8 @@ from typing import Any
 
 from contracts.drafts.check import Fault
 from contracts.words import Language
+
+_PLACE = re.compile(r"\{([a-z_]+)\}")
 
 
 @cache
@@ -33,7 +36,5 @@ def fact_word(name: str, language: Language) -> str:
 
 def text(key: str, language: Language, **values: object) -> str:
     """A sentence, filled with `values`."""
-    filled = str(catalogue(language)["texts"][key])
-    for name, value in values.items():
-        filled = filled.replace("{" + name + "}", str(value))
-    return filled
+    template = str(catalogue(language)["texts"][key])
+    return _PLACE.sub(lambda match: str(values.get(match[1], match[0])), template)

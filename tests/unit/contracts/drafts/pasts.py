@@ -104,7 +104,9 @@ def signed(chain: ChainBuilder, member: str, body: object, number: int) -> Event
     )
 
 
-def add_executed(chain: ChainBuilder, events: Sequence[Event]) -> tuple[Outcome, ...]:
+def add_executed(
+    chain: ChainBuilder, events: Sequence[Event], contracts: Contracts = CONTRACTS
+) -> tuple[Outcome, ...]:
     time_ms = chain.time_ms + 1_000
     given = BlockInput(
         network=chain.network,
@@ -113,7 +115,7 @@ def add_executed(chain: ChainBuilder, events: Sequence[Event]) -> tuple[Outcome,
         first_index=chain.range.size + 1,
         events=tuple(events),
     )
-    execution = execute(chain.state, given, CONTRACTS)
+    execution = execute(chain.state, given, contracts)
     digest = apply_changes(chain.accumulator, execution.overlay)
     chain.add(
         records=execution.records,

@@ -151,7 +151,10 @@ def test_the_deepest_that_is_allowed_can_be_asked() -> None:
     PolicyEngine(when(" && ".join(["context.frozen"] * deepest)))
 
 
-@pytest.mark.parametrize("text", ['"' + '\\"' * 16_000, "(" * 32_000, "//" * 16_000, "@" * 32_000])
+@pytest.mark.parametrize(
+    "text",
+    ['"' + '\\"' * 16_000 + "\\", '"' + '\\"' * 16_000, "(" * 32_000, "//" * 16_000, "@" * 32_000],
+)
 def test_hostile_text_is_refused_in_a_moment(text: str) -> None:
     started_s = time.process_time()
     assert find_policy_set_faults(made_of(text))

@@ -36,4 +36,4 @@ def test_every_fact_has_a_name() -> None:
 
 
 def test_values_are_text_not_templates() -> None:
-    assert "{hash}" in text("policy-set", "en", version="{hash}")
+    assert "{hash} · h" in text("policy-set", "en", version="{hash}", hash="h")

@@ -9,10 +9,14 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
+from contracts.engine import Contracts, PolicyEngine
 from contracts.shipped import load_shipped
 from ledger.events import ShareRequested
 from ledger.genesis import encode_genesis_json
+from ledger.state import StateReader
 from tests.unit.contracts.drafts.pasts import (
+    add_executed,
+    ask,
     changed_set,
     make_past,
     make_past_genesis,
@@ -228,6 +232,32 @@ def test_what_cannot_be_explained_is_refused(
     digest = records_of(chain)[0][0].digest.hex()
     refused = code_of("explain", digest, damaged, "--jobs", 1, exit_code=UNVERIFIED)
     assert refused == "replay-diverged"
+
+
+class Newer(Contracts):
+    """An engine of another version, whatever the set in force says."""
+
+    def at(self, state: StateReader) -> PolicyEngine:
+        return PolicyEngine(load_shipped())
+
+
+def test_a_decision_of_another_engine_is_not_guessed(tmp_path: Path) -> None:
+    other = msgspec.structs.replace(load_shipped(), engine="cedarpy-0")
+    chain = ChainBuilder(make_past_genesis(policy_set=other))
+    event = ask(chain, 1)
+    add_executed(chain, [event], Newer())
+    folder = write_copy(chain, tmp_path / "copy")
+    result = invoke("explain", event.digest.hex(), folder, "--jobs", 1)
+    assert result.exit_code == ERROR
+    assert "another version of the engine: cedarpy-0 [engine-differs]" in result.stderr
+
+
+def test_texts_of_others_do_not_steer_the_terminal(draft: Path) -> None:
+    path = draft / "freeze.cedar"
+    path.write_text(path.read_text().replace("Emergency freeze", "Freeze\x1b[2J\u202e"))
+    text = invoke("diff", "shipped", draft).stdout
+    assert '+@title_en("Freeze?[2J?")' in text
+    assert "\x1b" not in text
 
 
 # --- what-if -------------------------------------------------------------------------------------
