@@ -105,7 +105,10 @@ def signed(chain: ChainBuilder, member: str, body: object, number: int) -> Event
 
 
 def add_executed(
-    chain: ChainBuilder, events: Sequence[Event], contracts: Contracts = CONTRACTS
+    chain: ChainBuilder,
+    events: Sequence[Event],
+    contracts: Contracts = CONTRACTS,
+    **lies: object,
 ) -> tuple[Outcome, ...]:
     time_ms = chain.time_ms + 1_000
     given = BlockInput(
@@ -117,12 +120,13 @@ def add_executed(
     )
     execution = execute(chain.state, given, contracts)
     digest = apply_changes(chain.accumulator, execution.overlay)
-    chain.add(
-        records=execution.records,
-        time_ms=time_ms,
-        engine=ENGINE_VERSION,
-        state_digest=digest.digest(),
-    )
+    fields = {
+        "records": execution.records,
+        "time_ms": time_ms,
+        "engine": ENGINE_VERSION,
+        "state_digest": digest.digest(),
+    }
+    chain.add(**(fields | lies))
     chain.accumulator = digest.encode()
     chain.state.pairs.update(execution.overlay.changes)
     return execution.outcomes

@@ -5,6 +5,7 @@ import time
 import msgspec
 import pytest
 
+from contracts.drafts import check
 from contracts.drafts.bounds import DEPTH_MAX
 from contracts.drafts.check import FAULTS_MAX, Fault, find_policy_set_faults
 from contracts.engine import POLICIES_MAX, PolicyEngine, validate_policy_set
@@ -139,6 +140,23 @@ def test_a_set_that_validates_but_cannot_be_asked_is_refused() -> None:
     with pytest.raises(ValueError, match="JSON"):
         PolicyEngine(deep)
     assert only(deep).code == "policy-deep"
+
+
+@pytest.mark.parametrize(
+    ("condition", "code", "detail"),
+    [
+        (" && ".join(["context.frozen"] * 70), "engine-failed", "JSON"),
+        ("context.timeMs + 9223372036854775807 > 0", "probe-failed", "overflow"),
+        ('Member::"a".kind == "tax"', "probe-failed", "does not exist"),
+    ],
+)
+def test_without_the_bounds_the_invented_questions_would_still_tell(
+    monkeypatch: pytest.MonkeyPatch, condition: str, code: str, detail: str
+) -> None:
+    monkeypatch.setattr(check, "find_excess", lambda policy: iter(()))
+    fault = only(when(condition))
+    assert (fault.code, fault.contract) == (code, "")
+    assert detail in fault.detail
 
 
 def test_the_deepest_that_is_allowed_can_be_asked() -> None:

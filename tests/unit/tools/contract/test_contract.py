@@ -330,6 +330,18 @@ def test_a_copy_that_lies_is_not_believed(chain: ChainBuilder, draft: Path, tmp_
         assert found == "replay-diverged"
 
 
+def test_a_state_that_is_not_the_one_on_the_log_is_not_believed(tmp_path: Path) -> None:
+    chain = ChainBuilder(make_past_genesis())
+    add_executed(chain, [ask(chain, 1)], state_digest=bytes(32))
+    folder = write_copy(chain, tmp_path / "copy")
+    line = ("what-if", "shipped", folder, "--jobs", 1)
+    assert code_of(*line, exit_code=UNVERIFIED) == "replay-diverged"
+    digest = records_of(chain)[0][0].digest.hex()
+    found = code_of("explain", digest, folder, "--jobs", 1, exit_code=UNVERIFIED)
+    assert found == "replay-diverged"
+    assert tally(*line, "--trust")["requests"] == 1
+
+
 # --- diff ----------------------------------------------------------------------------------------
 
 
