@@ -158,8 +158,8 @@ def to_text(found: Explanation, language: Language) -> str:
         ]
         for name, value in rows
     ]
+    table += _basis_rows(found, language)
     lines.append(format_table(table[0], table[1:]))
-    lines += _basis_lines(found, language)
     lines += _policy_lines(document)
     if asked:
         facts = [
@@ -172,22 +172,20 @@ def to_text(found: Explanation, language: Language) -> str:
     return "\n".join(lines)
 
 
-def _basis_lines(found: Explanation, language: Language) -> list[str]:
+def _basis_rows(found: Explanation, language: Language) -> list[list[str]]:
     basis = found.happened.basis
     if basis is None:
         return []
-    title = basis.title_zh if language == "zh" else basis.title_en
-    return [
-        text(
-            "legal-basis",
-            language,
-            id=basis.id,
-            title=title,
-            article=basis.article,
-            start=basis.in_force_from,
-            end=basis.in_force_to,
-        )
-    ]
+    named = text(
+        "legal-basis",
+        language,
+        id=basis.id,
+        title=basis.title_zh if language == "zh" else basis.title_en,
+        article=basis.article,
+        start=basis.in_force_from,
+        end=basis.in_force_to,
+    )
+    return [[text("row-legal_basis", language), named]]
 
 
 def _policy_lines(document: dict[str, Any]) -> list[str]:
