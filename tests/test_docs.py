@@ -19,7 +19,6 @@ from typing import Literal
 import click
 import pytest
 
-from contracts.drafts import words as drafts
 from contracts.lifecycle import STATUS_OF_DECISION, STATUSES, STEPS
 from contracts.shipped import TABLE
 from contracts.words import catalogue as rule_words
@@ -31,9 +30,8 @@ from node import daemon
 from node.api.problems import HTTP_CODES, STATUS, Problem, problem_body, status_of
 from node.api.routes import ROUTES
 from node.config import REQUIRED, SETTINGS
-from node.diagnosis.words import catalogue as findings_of_nodes
 from node.metrics import Metrics
-from tests import tables_of_credit
+from tests import tables_of_credit, tables_of_faults
 from tools import exits
 from tools.cli import main as tally
 from tools.words import catalogue as tool_words
@@ -316,33 +314,6 @@ def render_tool_errors(language: Language) -> str:
     return _table(tuple(head), rows)
 
 
-def render_findings(language: Language) -> str:
-    """Causes that `tally doctor` names: of nodes and their files, and of the network."""
-    head = _pick(language, "代码|发现之处|含义|怎么办", "code|found by|finding|what to do")
-    node, network = (
-        _pick(language, "节点及其文件", "a node and its files"),
-        _pick(language, "询问与对比", "asking and comparing"),
-    )
-    rows = [
-        (f"`{code}`", node, entry["title"], entry["advice"])
-        for code, entry in findings_of_nodes(language).items()
-    ]
-    words = tool_words(language)
-    codes = [key.split(".")[1] for key in words if re.fullmatch(r"findings\..*\.title", key)]
-    rows += [
-        (f"`{code}`", network, words[f"findings.{code}.title"], words[f"findings.{code}.advice"])
-        for code in codes
-    ]
-    return _table(tuple(head.split("|")), rows)
-
-
-def render_policy_faults(language: Language) -> str:
-    """What keeps a policy set from being enacted."""
-    head = _pick(language, "代码|含义|怎么办", "code|meaning|what to do").split("|")
-    found = drafts.catalogue(language)["faults"].items()
-    return _table(tuple(head), [(f"`{code}`", w["title"], w["advice"]) for code, w in found])
-
-
 def render_node_exits(language: Language) -> str:
     head = _pick(language, "退出码|含义", "exit code|meaning").split("|")
     values = {"EXIT_STOPPED": 0, **_constants(daemon, "EXIT_")}
@@ -397,13 +368,13 @@ RENDERERS: dict[str, Callable[[Language], str]] = {
     "contracts": render_contracts,
     "errors": render_errors,
     "exits": render_exits,
-    "findings": render_findings,
+    "findings": lambda language: _table(*tables_of_faults.findings(language)),
     "lifecycle": render_lifecycle,
     "metrics": render_metrics,
     "node-exits": render_node_exits,
     "options": render_options,
     "reasons": lambda language: _table(*tables_of_credit.reasons(language)),
-    "policy-faults": render_policy_faults,
+    "policy-faults": lambda language: _table(*tables_of_faults.policy_faults(language)),
     "routes": render_routes,
     "targets": render_targets,
     "tool-errors": render_tool_errors,

@@ -178,20 +178,16 @@ def compose(
     )
     _check_place(driver.chain.log, identity, addresses)
     metrics = Metrics()
-    certificate_expires_ms = read_expiry_ms(identity.certificate)
+    ends_ms = read_expiry_ms(identity.certificate)
     gatherer = Gatherer(
         driver=driver,
         links=links,
         clock=clock,
         workers=workers,
         data_dir=config.path("node", "data_dir"),
-        certificate_expires_ms=certificate_expires_ms,
+        certificate_expires_ms=ends_ms,
     )
-    overseer = Overseer(
-        log=driver.chain.log,
-        member=identity.member,
-        certificate_ends_ms=certificate_expires_ms,
-    )
+    overseer = Overseer(log=driver.chain.log, member=identity.member, certificate_ends_ms=ends_ms)
     overseer.look(clock.now().wall_ms)
     node = Node(
         genesis=genesis,
