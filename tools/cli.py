@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import click
 
 from tools.exits import ERROR, Interrupted, InvalidUsage, ToolError
-from tools.output import WordGroup, WordOption
+from tools.output import WordGroup, WordOption, printable
 from tools.words import describe_error, say, select_language
 
 # Name of the command: module under `tools.commands` that holds it as `command`.
@@ -23,6 +23,7 @@ COMMANDS = {
     "doctor": "doctor",
     "keys": "keys",
     "localnet": "localnet",
+    "member": "governance.member",
     "node": "node",
     "officer": "officer",
 }
@@ -98,16 +99,11 @@ def _fail(error: ToolError, as_json: bool) -> NoReturn:
             "exit_code": error.exit_code,
         }
         click.echo(json.dumps({"error": document}, ensure_ascii=False))
-    first, *more = _printable(error.detail).split("\n")
-    parts = filter(None, (say("word.error"), _printable(title), first))
-    lines = [f"{say('word.colon').join(parts)} [{_printable(error.code)}]", *more]
-    click.echo("\n".join(filter(None, (*lines, _printable(advice)))), err=True)
+    first, *more = printable(error.detail).split("\n")
+    parts = filter(None, (say("word.error"), printable(title), first))
+    lines = [f"{say('word.colon').join(parts)} [{printable(error.code)}]", *more]
+    click.echo("\n".join(filter(None, (*lines, printable(advice)))), err=True)
     sys.exit(error.exit_code or ERROR)
-
-
-def _printable(text: str) -> str:
-    """Text without control characters: what a node says must not steer the terminal."""
-    return "".join(char if char.isprintable() or char == "\n" else "?" for char in text)
 
 
 @click.group(cls=Root, help="help.tally")

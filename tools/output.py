@@ -143,6 +143,11 @@ def emit(as_json: bool, document: Any, text: str) -> None:
         click.echo(text)
 
 
+def printable(text: str) -> str:
+    """Text without control characters: what others wrote must not steer the terminal."""
+    return "".join(char if char.isprintable() or char == "\n" else "?" for char in text)
+
+
 def note(text: str) -> None:
     """Tell people something on stderr."""
     click.echo(text, err=True)

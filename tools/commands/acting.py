@@ -11,6 +11,7 @@ import msgspec
 from ledger.blocks import Outcome
 from ledger.errors import InvalidEvent
 from ledger.events import Body
+from ledger.keys import SecretKey
 from tools.client import Client, VerifiedRecord
 from tools.commands.keys import read_secret_key
 from tools.exits import Denied, InvalidInput, RefusedEvent
@@ -22,16 +23,22 @@ from tools.words import language, say
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where to send, whom to believe, and who signs."""
+    """Where to send, whom to believe, and who signs.
+
+    `draft` names a file that is written in place of signing, for a machine without a network.
+    """
 
     url: str
     genesis: Path
     member: str
     key: Path | None
+    draft: Path | None = None
 
 
-def place_options(role: str | None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Options that say where and who; the function gets a `Place`."""
+def place_options(
+    role: str | None, *, drafts: bool = False
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Options that say where and who; the function gets a `Place`. With `drafts`, one may draft."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         def wrapped(
@@ -40,9 +47,10 @@ def place_options(role: str | None) -> Callable[[Callable[..., Any]], Callable[.
             genesis: Path | None,
             member: str,
             key: Path | None = None,
+            draft: Path | None = None,
             **values: Any,
         ) -> Any:
-            place = _find_place(directory, url, genesis, member, key, role)
+            place = _find_place(directory, url, genesis, member, key, role, draft)
             return function(place=place, **values)
 
         wrapped.__doc__ = function.__doc__
@@ -51,6 +59,8 @@ def place_options(role: str | None) -> Callable[[Callable[..., Any]], Callable[.
         decorated = common(wrapped)
         if role:
             decorated = option("--key", type=path, help="option.key")(decorated)
+        if drafts:
+            decorated = option("--draft", type=path, help="option.draft")(decorated)
         decorated = option("--member", default="", help="option.member")(decorated)
         decorated = option("--genesis", type=path, help="option.genesis")(decorated)
         decorated = option("--url", help="option.url")(decorated)
@@ -66,33 +76,49 @@ def _find_place(
     member: str,
     key: Path | None,
     role: str | None,
+    draft: Path | None,
 ) -> Place:
     if role and not member:
         raise InvalidInput("member-missing", "--member")
-    if url is None or genesis is None or (role and key is None):
+    needs_key = role is not None and draft is None
+    if url is None or genesis is None or (needs_key and key is None):
         network = Localnet(directory.resolve())
         url = url or network.node(member if member in network.members else network.members[0]).api
         genesis = genesis or network.genesis_path
-        if role:
+        if role and needs_key:
             key = key or network.officer_key_path(member, role)
-    return Place(url=url, genesis=genesis, member=member, key=key)
+    return Place(url=url, genesis=genesis, member=member, key=key, draft=draft)
 
 
 def act(place: Place, body: Body, as_json: bool, *, done: str = "officer.done") -> None:
     """Sign, submit, verify, print `done`; a denial or a refused record is an error."""
+    report(place, send(place, body), as_json, done=done)
+
+
+def send(place: Place, body: Body) -> VerifiedRecord:
+    """Sign, submit and verify."""
 
     async def submit() -> VerifiedRecord:
         assert place.key is not None, "commands that sign have a key"
-        key = read_secret_key(place.key)
+        key = open_key(place.key)
         async with Client(place.url, read_genesis(place.genesis)) as client:
             return await client.execute(await client.sign(key, member=place.member, body=body))
 
     try:
         # Strict reading finds what the constructor does not check: dates, identifiers, counts.
         msgspec.convert(msgspec.to_builtins(body, builtin_types=(bytes,)), type(body))
-        record = run(submit())
+        return run(submit())
     except (InvalidEvent, msgspec.ValidationError) as error:
         raise InvalidInput("event-body-invalid", str(error)) from None
+
+
+def open_key(path: Path) -> SecretKey:
+    """The key that signs: every command that signs reads it here."""
+    return read_secret_key(path)
+
+
+def report(place: Place, record: VerifiedRecord, as_json: bool, *, done: str) -> None:
+    """Print what became of an event. Raises `Denied` or `RefusedEvent`."""
     outcome = record.outcome
     policies = ", ".join(outcome.policies)
     if outcome.decision == "deny":

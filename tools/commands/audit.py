@@ -20,6 +20,7 @@ from ledger.quorum.votes import decode_vote
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.receipt import Receipt, verify_receipt
 from ledger.verify import LogCopy, Progress, open_copy, read_blocks
+from tools.commands.governance.who import who
 from tools.exits import InvalidAnswer, InvalidInput
 from tools.mirror import (
     FILE_BYTES_MAX,
@@ -42,6 +43,9 @@ genesis_option = option(
 @click.group(cls=WordGroup, help="help.audit")
 def command() -> None:
     """Group."""
+
+
+command.add_command(who)
 
 
 @command.command("mirror", help="help.audit_mirror")
@@ -73,7 +77,7 @@ def replay(where: str, genesis: Path | None, jobs: int, as_json: bool) -> None:
     founding = read_genesis(genesis) if genesis else None
     if founding is None:
         note(say("audit.unpinned"))
-    with _copy_at(where, founding) as directory:
+    with copy_at(where, founding) as directory:
         document = replay_folder(directory, genesis=founding, jobs=jobs)
     counts = _decisions(document)
     emit(as_json, document, say("audit.valid", **{**document, "decisions": counts}))
@@ -147,7 +151,7 @@ def evidence(where: str, genesis: Path | None, jobs: int, as_json: bool) -> None
     founding = read_genesis(genesis) if genesis else None
     if founding is None:
         note(say("audit.unpinned"))
-    with _copy_at(where, founding) as directory:
+    with copy_at(where, founding) as directory:
         found = list(find_evidence(directory, genesis=founding, jobs=jobs))
     columns = ("index", "epoch", "view", "member", "votes", "submitted_by")
     head = [say(f"column.{name}") for name in columns]
@@ -215,7 +219,7 @@ def _accuse(
 
 
 @contextmanager
-def _copy_at(where: str, genesis: Genesis | None) -> Iterator[Path]:
+def copy_at(where: str, genesis: Genesis | None) -> Iterator[Path]:
     """A folder with a copy, or one that is mirrored from a URL and removed afterwards."""
     if not where.startswith(("http://", "https://")):
         yield Path(where)
