@@ -41,6 +41,7 @@ STATUS: Mapping[str, int] = {
     "event-unknown": 404,
     "entry-unknown": 404,
     "exchange-unknown": 404,
+    "proposal-unknown": 404,
     "tile-unknown": 404,
     "epoch-open": 404,
     "method-not-allowed": 405,

@@ -1,10 +1,12 @@
 """The table of every route: one row registers it and documents it."""
 
 from ledger import registry
-from node.api import events, governance, health, reads, stream
+from node.api import events, health, reads, stream
+from node.api.governance import proposals, validators
 from node.api.openapi import Media, Parameter, Route, json_of
 from node.api.schemas import base, diagnosis, log, nodes, values
-from node.api.schemas import governance as bodies
+from node.api.schemas.governance import proposals as proposed
+from node.api.schemas.governance import validators as bodies
 
 MSGPACK = events.MSGPACK
 _WAIT = Parameter(
@@ -306,7 +308,7 @@ _GOVERNANCE_ROUTES = (
     Route(
         method="GET",
         path="/v1/validators",
-        handler=governance.read_validators,
+        handler=validators.read_validators,
         name="readValidators",
         zh="现行纪元的验证者与待生效的变更。",
         en="Validators of the epoch in force, and the pending change.",
@@ -315,7 +317,7 @@ _GOVERNANCE_ROUTES = (
     Route(
         method="POST",
         path="/v1/validators/preview",
-        handler=governance.preview_validators,
+        handler=validators.preview_validators,
         name="previewValidators",
         zh="试算一项变更：得到怎样的名单、其中谁在线；不提交任何内容。",
         en="Dry run of a change: the list it makes, and who of it is heard; submits nothing.",
@@ -329,7 +331,7 @@ _GOVERNANCE_ROUTES = (
     Route(
         method="GET",
         path="/v1/evidence",
-        handler=governance.list_evidence,
+        handler=validators.list_evidence,
         name="listEvidence",
         zh="账本上的重复投票证据。",
         en="Evidence of double votes on the ledger.",
@@ -340,13 +342,74 @@ _GOVERNANCE_ROUTES = (
     Route(
         method="GET",
         path="/v1/log/epochs/{epoch}",
-        handler=governance.read_epoch_proof,
+        handler=validators.read_epoch_proof,
         name="readEpochProof",
         zh="结束一个纪元的证明：下一份验证者名单。",
         en="Proof that ends an epoch: the validators that come after it.",
         parameters=(_IF_NONE_MATCH,),
         answers={200: _BINARY, 304: None},
         problems=(400, 404, 503),
+    ),
+)
+
+_PROPOSAL_ROUTES = (
+    Route(
+        method="GET",
+        path="/v1/rules",
+        handler=proposals.list_rules,
+        name="listRules",
+        zh="表决规则：谁有表决权，各类事项需几个成员同意。",
+        en="Rules of voting: who votes, and how many must approve in each class.",
+        answers={200: json_of(proposed.RulesBody)},
+    ),
+    Route(
+        method="POST",
+        path="/v1/proposals/preview",
+        handler=proposals.preview_proposal,
+        name="previewProposal",
+        zh="试算一项提案：改变什么、为何不可行、需几个成员同意；不提交任何内容。",
+        en="Dry run of a proposal: what it changes, why it cannot be, who must approve; no more.",
+        takes=(
+            Media(content_type=MSGPACK, text="map of actions and member"),
+            Media(content_type="application/json", struct=proposed.PreviewProposal),
+        ),
+        answers={200: json_of(proposed.ProposalPreviewBody)},
+        problems=(400, 408, 413, 415),
+    ),
+    Route(
+        method="GET",
+        path="/v1/proposals",
+        handler=proposals.list_proposals,
+        name="listProposals",
+        zh="提案列表。",
+        en="List of proposals.",
+        parameters=(
+            Parameter(name="status", place="query", zh="只看该状态。", en="Only this status."),
+            _CURSOR,
+            _LIMIT,
+        ),
+        answers={200: json_of(proposed.ProposalPage)},
+        problems=(400,),
+    ),
+    Route(
+        method="GET",
+        path="/v1/proposals/{digest}",
+        handler=proposals.read_proposal,
+        name="readProposal",
+        zh="一项提案：内容、表决、还缺谁、会改变什么。",
+        en="A proposal: content, ballots, who is missing, what it would change.",
+        answers={200: json_of(proposed.ProposalBody)},
+        problems=(400, 404),
+    ),
+    Route(
+        method="GET",
+        path="/v1/history/{target:.+}",
+        handler=proposals.read_history,
+        name="readHistory",
+        zh="某一事物历次由表决作出的变更，如 dataset/account。",
+        en="What votes have changed of one thing, such as dataset/account.",
+        answers={200: json_of(proposed.HistoryBody)},
+        problems=(400,),
     ),
 )
 
@@ -416,5 +479,6 @@ ROUTES: tuple[Route, ...] = (
     *_LOG_ROUTES,
     *_REGISTRY_ROUTES,
     *_GOVERNANCE_ROUTES,
+    *_PROPOSAL_ROUTES,
     *_NODE_ROUTES,
 )

@@ -7,6 +7,7 @@ from aiohttp import web
 
 from contracts.governance.validators import preview_change
 from contracts.lookup import find_epoch, find_reachable, read_epoch, read_pending
+from contracts.words import Language
 from ledger.blocks import RECORDS
 from ledger.codec import Codec
 from ledger.errors import InvalidEncoding
@@ -26,7 +27,7 @@ from node.api.context import (
 )
 from node.api.events import MSGPACK, media_type
 from node.api.problems import Problem, choose_language
-from node.api.schemas import governance as bodies
+from node.api.schemas.governance import validators as bodies
 from node.service import PeerStatus, Service
 
 EVIDENCE_PREFIX = b"y/"
@@ -58,12 +59,18 @@ async def preview_validators(request: web.Request) -> web.Response:
     query_parameters(request)
     service = context_of(request).service
     actions = await _read_actions(request)
-    preview = preview_change(service.state(), actions, network=service.network)
     language = choose_language(request.headers.get("Accept-Language", ""))
-    current = [validator.member for validator in read_epoch(service.state()).validators]
-    body = bodies.preview_body(preview, current, hearing=_hearing(service), language=language)
     headers = {"Content-Language": language, "Cache-Control": "no-store"}
-    return json_response(body, headers=headers)
+    return json_response(preview_list(service, actions, language), headers=headers)
+
+
+def preview_list(
+    service: Service, actions: Sequence[Action], language: Language
+) -> bodies.PreviewBody:
+    """What actions would make of the list now, and who of it this node hears."""
+    preview = preview_change(service.state(), actions, network=service.network)
+    current = [validator.member for validator in read_epoch(service.state()).validators]
+    return bodies.preview_body(preview, current, hearing=_hearing(service), language=language)
 
 
 async def list_evidence(request: web.Request) -> web.Response:

@@ -177,7 +177,7 @@ def preview_body(
         silent=tuple(member for member in members if hearing.get(member) is False),
         unlinked=tuple(member for member in members if member not in hearing),
         has_live_quorum=len(heard) >= preview.quorum > 0,
-        faults=tuple(_fault(fault.code, fault.detail, language) for fault in preview.faults),
+        faults=tuple(fault_body(fault.code, fault.detail, language) for fault in preview.faults),
     )
 
 
@@ -219,7 +219,8 @@ def _seat(
     )
 
 
-def _fault(code: str, detail: str, language: Language) -> FaultBody:
+def fault_body(code: str, detail: str, language: Language) -> FaultBody:
+    """JSON shape of why a change is not possible."""
     words = describe(code, language)
     return FaultBody(
         code=code, title=words.title, detail=detail or words.detail, advice=words.advice

@@ -1,0 +1,1 @@
+"""Bodies of governance: the list of validators, proposals, what they change, members."""
