@@ -164,7 +164,7 @@ class _Book:
             find_officer(self._state, event.officer),
         )
         roles: tuple[str, ...] = () if officer is None else officer.roles
-        standing = "unknown" if officer is None else officer.status
+        standing: str = "unknown" if officer is None else officer.status
         seats = [each.consensus_key for each in read_validators(self._state)]
         if officer is None and event.officer in seats:
             standing = "validator"

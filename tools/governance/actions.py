@@ -71,9 +71,7 @@ _SCOPE = ("requester", "provider", "dataset")
 def check_action(action: Action) -> Action:
     """The action, if strict reading accepts it. Raises `InvalidInput`."""
     try:
-        return msgspec.convert(
-            msgspec.to_builtins(action, builtin_types=(bytes,)), type(action)
-        )
+        return msgspec.convert(msgspec.to_builtins(action, builtin_types=(bytes,)), type(action))
     except msgspec.ValidationError as error:
         raise InvalidInput("event-body-invalid", str(error)) from None
 

@@ -91,8 +91,8 @@ def compare(before: Any, after: Any) -> Iterator[str]:
 
 def _compare_texts(left: str, right: str) -> list[str]:
     """A unified diff without its two lines of file names."""
-    lines = [text.rstrip("\n").split("\n") if text else [] for text in (left, right)]
-    return list(difflib.unified_diff(*lines, lineterm="", n=CONTEXT_LINES))[2:]
+    old, new = (text.rstrip("\n").split("\n") if text else [] for text in (left, right))
+    return list(difflib.unified_diff(old, new, lineterm="", n=CONTEXT_LINES))[2:]
 
 
 def flatten(value: Any, name: str = "") -> Iterator[tuple[str, str]]:

@@ -22,7 +22,7 @@ from tools.exits import InvalidInput, ToolError
 from tools.governance.drafts import Vote, format_draft, read_draft, read_signed, sign_draft
 from tools.governance.stories import Story, fetch_story, format_story
 from tools.mirror import read_genesis
-from tools.output import common, emit, note, option, run
+from tools.output import WordCommand, common, emit, note, option, run
 from tools.words import say
 
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -36,21 +36,19 @@ _DONE: dict[type, str] = {
 }
 
 
-@click.command("ballot", help="help.admin_ballot")
+@click.command("ballot", cls=WordCommand, help="help.admin_ballot")
 @click.argument("proposal")
 @option("--reject", is_flag=True, help="option.reject")
 @option("--text", default="", help="option.proposal_text")
 @_yes
 @place_options("admin", drafts=True)
-def ballot(
-    place: Place, proposal: str, reject: bool, text: str, yes: bool, as_json: bool
-) -> None:
+def ballot(place: Place, proposal: str, reject: bool, text: str, yes: bool, as_json: bool) -> None:
     """Vote on a proposal."""
     body = GovernanceBalloted(proposal=parse_hash(proposal), approve=not reject, text=text)
     decide(place, body, as_json, yes=yes)
 
 
-@click.command("withdraw", help="help.admin_withdraw")
+@click.command("withdraw", cls=WordCommand, help="help.admin_withdraw")
 @click.argument("proposal")
 @_yes
 @place_options("admin", drafts=True)
@@ -90,7 +88,7 @@ def _ask(body: Vote, yes: bool) -> None:
         raise ToolError("not-signed", body.proposal.hex())
 
 
-@click.command("sign", help="help.admin_sign")
+@click.command("sign", cls=WordCommand, help="help.admin_sign")
 @click.argument("draft", type=FILE)
 @option("--key", type=FILE, required=True, help="option.key")
 @option("--genesis", type=FILE, required=True, help="option.genesis")
@@ -127,7 +125,7 @@ def sign(draft: Path, key: Path, genesis: Path, out: Path, yes: bool, as_json: b
     emit(as_json, document, say("draft.signed", **document))
 
 
-@click.command("submit", help="help.admin_submit")
+@click.command("submit", cls=WordCommand, help="help.admin_submit")
 @click.argument("signed", type=FILE)
 @place_options(None)
 def submit(place: Place, signed: Path, as_json: bool) -> None:

@@ -6,7 +6,6 @@ from typing import Any, get_args
 import click
 import msgspec
 
-from contracts.words import role_word
 from ledger.genesis import hash_genesis
 from ledger.governance.proposals import GovernanceAcknowledged
 from ledger.keys import fingerprint, format_public_key
@@ -25,7 +24,7 @@ from tools.governance.applications import (
     make_keys,
     make_officer,
 )
-from tools.governance.changes import flatten, tell_field
+from tools.governance.changes import flatten, tell_field, tell_role
 from tools.governance.stories import tell_status
 from tools.mirror import read_genesis
 from tools.output import WordGroup, common, emit, format_table, option, printable, run
@@ -61,8 +60,7 @@ def apply(directory: Path, genesis: Path, as_json: bool, **values: Any) -> None:
     path.write_bytes(encode_action(action))
     roles = key_roles(applicant.kind)
     rows = [
-        [name, format_public_key(key.public), fingerprint(key.public)]
-        for name, key in keys.items()
+        [name, format_public_key(key.public), fingerprint(key.public)] for name, key in keys.items()
     ]
     document = {
         "application": str(path),
@@ -111,7 +109,7 @@ def prove(
         "key": format_public_key(secret.public),
         "fingerprint": fingerprint(secret.public),
     }
-    emit(as_json, document, say("member.proven", path=out, **{"key": document["key"]}))
+    emit(as_json, document, say("member.proven", path=out, public_key=document["key"]))
 
 
 @command.command("acknowledge", help="help.member_acknowledge")
@@ -139,12 +137,11 @@ _OWN_TABLE = ("officers", "admission", "waits_for")
 
 def _officers(officers: list[dict[str, Any]]) -> str:
     words = catalogue(language())
-    lang = "zh" if language() == "zh" else "en"
     head = [say(f"column.{name}") for name in ("key", "roles", "state")]
     rows = [
         [
             printable(each["key"]),
-            ", ".join(role_word(role, lang) for role in each["roles"]),
+            ", ".join(map(tell_role, each["roles"])),
             words.get(f"standing.{each['status']}", printable(each["status"])),
         ]
         for each in officers

@@ -50,7 +50,7 @@ _roles = option(
 )
 
 
-@click.group(cls=WordGroup, help="help.admin_propose")
+@click.group("propose", cls=WordGroup, help="help.admin_propose")
 def command() -> None:
     """Group."""
 
@@ -273,9 +273,7 @@ def set_parameters(place: Place, file: Path, terms: Terms, as_json: bool) -> Non
 @rule.command("set", help="help.propose_rule_set")
 @click.argument("action_class", type=click.Choice(CLASSES))
 @option("--share", type=click.IntRange(0, 1_000), required=True, help="option.share")
-@option(
-    "--factors", type=click.IntRange(1, 2), default=1, show_default=True, help="option.factors"
-)
+@option("--factors", type=click.IntRange(1, 2), default=1, show_default=True, help="option.factors")
 @proposal_options()
 def set_rule(
     place: Place, action_class: ActionClass, share: int, factors: int, terms: Terms, as_json: bool

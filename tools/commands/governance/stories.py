@@ -23,14 +23,14 @@ from tools.governance.stories import (
     tell_status,
 )
 from tools.mirror import read_genesis
-from tools.output import Bar, emit, format_table, option, printable, run
+from tools.output import Bar, WordCommand, emit, format_table, option, printable, run
 from tools.words import catalogue, language, say
 
 STATUSES = [*get_args(ProposalStatus), "expired"]
 PAGES_MAX = 1_000
 
 
-@click.command("proposals", help="help.admin_proposals")
+@click.command("proposals", cls=WordCommand, help="help.admin_proposals")
 @option("--status", type=click.Choice(STATUSES), help="option.status")
 @place_options(None)
 def proposals(place: Place, status: str | None, as_json: bool) -> None:
@@ -78,7 +78,7 @@ def _row(item: dict[str, Any]) -> list[str]:
     return [printable(cell) for cell in cells]
 
 
-@click.command("proposal", help="help.admin_proposal")
+@click.command("proposal", cls=WordCommand, help="help.admin_proposal")
 @click.argument("digest")
 @place_options(None)
 def proposal(place: Place, digest: str, as_json: bool) -> None:
@@ -92,7 +92,7 @@ def proposal(place: Place, digest: str, as_json: bool) -> None:
     emit(as_json, story.document, format_story(story))
 
 
-@click.command("rules", help="help.admin_rules")
+@click.command("rules", cls=WordCommand, help="help.admin_rules")
 @place_options(None)
 def rules(place: Place, as_json: bool) -> None:
     """Show whose votes carry what."""
@@ -117,7 +117,7 @@ def rules(place: Place, as_json: bool) -> None:
     emit(as_json, document, f"{format_table(head, rows)}\n{voters}\n{say('governance.own_rule')}")
 
 
-@click.command("history", help="help.admin_history")
+@click.command("history", cls=WordCommand, help="help.admin_history")
 @click.argument("target")
 @place_options(None)
 def history(place: Place, target: str, as_json: bool) -> None:
@@ -206,7 +206,7 @@ def _value_in_genesis(target: str, genesis: Genesis) -> Any:
     return msgspec.to_builtins(values[0]) if values else None
 
 
-@click.command("frozen", help="help.admin_frozen")
+@click.command("frozen", cls=WordCommand, help="help.admin_frozen")
 @place_options(None)
 def frozen(place: Place, as_json: bool) -> None:
     """Show what is frozen."""

@@ -20,7 +20,7 @@ from tools.governance.accounts import Account, Act, KeyLife, Subject, account_fo
 from tools.governance.actions import summarise
 from tools.governance.changes import tell_role
 from tools.mirror import event_map, folder_reader, read_genesis
-from tools.output import Bar, common, emit, format_table, note, option, printable
+from tools.output import Bar, WordCommand, common, emit, format_table, note, option, printable
 from tools.words import catalogue, language, say
 
 _FINGERPRINT = re.compile(r"[0-9a-f]{16}\Z")
@@ -28,7 +28,7 @@ _MEMBER = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}\Z")
 DIGEST_SHOWN = 12
 
 
-@click.command("who", help="help.audit_who")
+@click.command("who", cls=WordCommand, help="help.audit_who")
 @click.argument("subject")
 @click.argument("where")
 @option("--genesis", type=click.Path(path_type=Path, dir_okay=False), help="option.genesis")
@@ -82,9 +82,7 @@ def _tell(account: Account) -> str:
     head = [say(f"column.{name}") for name in columns]
     keys = [_tell_key(life, account.acts) for life in account.keys]
     table = format_table(head, [_row(act) for act in account.acts])
-    foot = say(
-        "who.read", count=len(account.acts), entries=account.entries, height=account.height
-    )
+    foot = say("who.read", count=len(account.acts), entries=account.entries, height=account.height)
     return "\n".join([*keys, table, foot])
 
 
@@ -125,7 +123,7 @@ def _about(act: Act) -> str:
 
 def _tell_key(life: KeyLife, acts: list[Act]) -> str:
     words = {
-        "key": format_public_key(life.key),
+        "public_key": format_public_key(life.key),
         "fingerprint": fingerprint(life.key),
         "member": life.member,
         "roles": ", ".join(map(tell_role, life.roles)),
