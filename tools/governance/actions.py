@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from ledger.codec import Value
-from ledger.governance.actions import Action, SetContract
+from ledger.governance.actions import Action, LiftFreeze, SetContract, SetFreeze
 from ledger.registry import Contract
 from tools.exits import InvalidInput
 from tools.governance.changes import flatten, tell_field
@@ -54,18 +54,27 @@ def summarise(actions: Sequence[Action]) -> str:
 
 def subject_of(action: Action) -> str:
     """Whom or what an action is about; nothing for what there is only one of."""
-    fields: Any = msgspec.to_builtins(action, builtin_types=(bytes,))
-    rows = dict(flatten(fields))
-    paths = ("application.id", "member", "validator.member", "key", "id")
-    inner = [f"{name}.id" for name in ("contract", "dataset", "basis", "purpose")]
-    for path in (*paths, *inner, "rule.action_class"):
-        if path in rows:
-            return printable(rows[path])
-    scope = [rows.get(f"freeze.{name}", rows.get(name)) for name in _SCOPE]
-    return "" if None in scope else " / ".join(part or "*" for part in scope if part is not None)
+    if isinstance(action, SetFreeze | LiftFreeze):
+        scope = action.freeze if isinstance(action, SetFreeze) else action
+        names = (scope.requester, scope.provider, scope.dataset)
+        return printable(" / ".join(name or "*" for name in names))
+    rows = dict(flatten(msgspec.to_builtins(action, builtin_types=(bytes,))))
+    return next((printable(rows[path]) for path in _SUBJECTS if path in rows), "")
 
 
-_SCOPE = ("requester", "provider", "dataset")
+# Where the name of what an action is about stands, in the order in which they are looked for.
+_SUBJECTS = (
+    "application.id",
+    "member",
+    "validator.member",
+    "key",
+    "id",
+    "contract.id",
+    "dataset.id",
+    "basis.id",
+    "purpose.id",
+    "rule.action_class",
+)
 
 
 def check_action(action: Action) -> Action:

@@ -11,7 +11,7 @@ import msgspec
 
 from contracts.words import role_word
 from ledger.errors import InvalidKey
-from ledger.keys import PUBLIC_KEY_BYTES, format_public_key
+from ledger.keys import ED25519, PUBLIC_KEY_BYTES, fingerprint, format_public_key
 from tools.exits import InvalidAnswer
 from tools.output import printable
 from tools.words import catalogue, language, say
@@ -21,6 +21,8 @@ BYTES_SHOWN = 8
 _ARROW = " → "
 # What names an entry of a list, so that it is compared with itself in the list after.
 _NAMES = ("id", "key", "member")
+# Signatures say nothing to people; they are checked where the action is.
+_UNSHOWN = ("possession", "signature")
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,9 +51,12 @@ def format_changes(changes: Sequence[Change]) -> str:
 
 def _format_change(change: Change) -> Iterator[str]:
     verb = "added" if change.before is None else "removed" if change.after is None else "changed"
-    yield f"{tell_target(change.target)} ({say(f'governance.{verb}')})"
+    head = tell_target(change.target)
+    yield f"{head} ({say(f'governance.{verb}')})"
     for line in compare(change.before, change.after):
-        yield f"  {line}"
+        # What the head says already is not said again.
+        if not head.endswith(f" {line.rpartition(': ')[2]}"):
+            yield f"  {line}"
 
 
 def tell_target(target: str) -> str:
@@ -99,6 +104,8 @@ def flatten(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
     """Names and texts of everything in a value; entries of lists are named by their id."""
     if isinstance(value, dict):
         for key, each in value.items():
+            if key in _UNSHOWN:
+                continue
             yield from flatten(each, f"{name}.{key}" if name else str(key))
     elif isinstance(value, list | tuple) and any(isinstance(each, dict) for each in value):
         for place, each in enumerate(value):
@@ -109,6 +116,8 @@ def flatten(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
 
 def _entry_name(entry: Any, place: int) -> str:
     if isinstance(entry, dict):
+        if isinstance(entry.get("key"), bytes):
+            return fingerprint(entry["key"])
         for name in _NAMES:
             if name in entry:
                 return printable(_text_of(entry[name], name))
@@ -128,12 +137,13 @@ def _text_of(value: Any, name: str) -> str:
     if leaf == "roles" and isinstance(value, str):
         return tell_role(value)
     if isinstance(value, str):
-        return words.get(f"standing.{value}", value) if leaf == "status" else printable(value)
+        known = words.get(f"standing.{value}", value) if leaf == "status" else value
+        return printable(known) or "-"
     return str(value)
 
 
 def _tell_bytes(value: bytes) -> str:
-    if len(value) == PUBLIC_KEY_BYTES and value[0] == 1:
+    if len(value) == PUBLIC_KEY_BYTES and value[0] == ED25519:
         return format_public_key(value)
     more = "..." if len(value) > BYTES_SHOWN else ""
     return f"{value[:BYTES_SHOWN].hex()}{more} ({len(value)} B)"

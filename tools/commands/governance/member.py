@@ -159,6 +159,10 @@ def status(place: Place, as_json: bool) -> None:
     emit(as_json, msgspec.to_builtins(standing), _tell_standing(standing))
 
 
+# What an agency is that the ledger does not know: nobody has proposed it, or ballots are open.
+NOT_YET = ("unknown", "proposed")
+
+
 class Admission(msgspec.Struct, frozen=True, kw_only=True):
     """One proposal to admit an agency, and how it stands."""
 
@@ -173,7 +177,7 @@ class Admission(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
-    """State of an agency: `unknown` to the ledger, or that of a member; oldest admission first."""
+    """State of an agency: as in `NOT_YET`, or that of a member; oldest admission first."""
 
     member: str
     state: str
@@ -183,10 +187,6 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
 async def _standing(place: Place) -> Standing:
     async with Client(place.url, read_genesis(place.genesis)) as client:
-        try:
-            state = str((await client.get_json(f"/v1/members/{place.member}"))["status"])
-        except NotFound:
-            state = "unknown"
         found = []
         for item in await fetch_proposals(client):
             if "member.admit" not in item["actions"]:
@@ -194,6 +194,13 @@ async def _standing(place: Place) -> Standing:
             told = await client.get_json(f"/v1/proposals/{item['digest']}")
             if place.member in _applicants(told):
                 found.append(_admission(told))
+        # Asked last: what has been decided meanwhile shows in the member.
+        try:
+            state = str((await client.get_json(f"/v1/members/{place.member}"))["status"])
+        except NotFound as error:
+            if error.code != "member-missing":
+                raise
+            state = "unknown"
     return Standing(
         member=place.member,
         state=state,
@@ -227,8 +234,9 @@ def _admission(told: dict[str, Any]) -> Admission:
 
 def _waits_for(state: str, admission: str) -> str:
     """Code of the next step: the words stand in the catalogue under `waits`."""
-    if state != "unknown":
-        return {"applied": "acknowledge", "suspended": "reinstate"}.get(state, "nothing")
+    if state not in NOT_YET:
+        steps = {"applied": "acknowledgement", "suspended": "reinstatement"}
+        return steps.get(state, "nothing")
     return {"open": "ballots", "waiting": "height", "": "proposal"}.get(admission, "again")
 
 

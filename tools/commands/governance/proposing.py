@@ -148,9 +148,12 @@ def describe(prepared: Prepared) -> str:
 def _describe_votes(preview: dict[str, Any]) -> str:
     if preview["own"]:
         return say("governance.own")
-    words = {name: preview[name] for name in ("needed", "voters", "factors")}
     kind = tell_class(str(preview["class"]))
-    return say("governance.votes", action_class=kind, **words)
+    words = {name: preview[name] for name in ("needed", "voters")}
+    told = say("governance.votes", action_class=kind, **words)
+    if preview["factors"] > 1:
+        told += "\n" + say("story.factors", factors=preview["factors"])
+    return told
 
 
 def describe_validators(preview: dict[str, Any]) -> str:

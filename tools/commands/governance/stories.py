@@ -213,7 +213,10 @@ def frozen(place: Place, as_json: bool) -> None:
 
     async def fetch() -> list[dict[str, Any]]:
         async with Client(place.url, read_genesis(place.genesis)) as client:
-            return list((await client.get_json("/v1/status"))["freezes"])
+            document = await client.get_json("/v1/status")
+        if "freezes" not in document:
+            raise InvalidAnswer("answer-malformed", "/v1/status: freezes")
+        return list(document["freezes"])
 
     found = run(fetch())
     names = ("requester", "provider", "dataset", "reason")

@@ -19,8 +19,9 @@ from tools.exits import InvalidInput, NotFound
 from tools.governance.accounts import Account, Act, KeyLife, Subject, account_for, proposal_of
 from tools.governance.actions import summarise
 from tools.governance.changes import tell_role
+from tools.localnet import Localnet
 from tools.mirror import event_map, folder_reader, read_genesis
-from tools.output import Bar, WordCommand, common, emit, format_table, note, option, printable
+from tools.output import Bar, WordCommand, common, directory_option, emit, format_table, note, option, printable
 from tools.words import catalogue, language, say
 
 _FINGERPRINT = re.compile(r"[0-9a-f]{16}\Z")
@@ -30,15 +31,27 @@ DIGEST_SHOWN = 12
 
 @click.command("who", cls=WordCommand, help="help.audit_who")
 @click.argument("subject")
-@click.argument("where")
+@click.argument("where", required=False)
+@directory_option
 @option("--genesis", type=click.Path(path_type=Path, dir_okay=False), help="option.genesis")
 @option("--jobs", type=click.IntRange(1, 256), default=os.cpu_count() or 1, help="option.jobs")
 @common
-def who(subject: str, where: str, genesis: Path | None, jobs: int, as_json: bool) -> None:
+def who(
+    subject: str,
+    where: str | None,
+    directory: Path,
+    genesis: Path | None,
+    jobs: int,
+    as_json: bool,
+) -> None:
     """Everything done by somebody."""
     from tools.commands.audit import copy_at
 
     asked = parse_subject(subject)
+    if where is None:
+        network = Localnet(directory.resolve())
+        where = network.index.nodes[0].api
+        genesis = genesis or network.genesis_path
     founding = read_genesis(genesis) if genesis else None
     if founding is None:
         note(say("audit.unpinned"))
