@@ -6,9 +6,9 @@ digest after its block. `commit` turns final blocks into one atomic, durable wri
 
     pool -> build / validate -> candidates (overlay each) -> commit -> log
 
-Epoch and validators of a block come from the state after its parent, never from elsewhere, so the
-child of a seal block is of the next epoch without anyone telling. A seal block that is proposed
-again keeps its header, so nothing here knows of that.
+Epoch, validators and limits of a block come from the state after its parent, never from elsewhere,
+so the child of a seal block is of the next epoch without anyone telling. A seal block that is
+proposed again keeps its header, so nothing here knows of that.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ from contracts.engine import ENGINE_VERSION, Contracts
 from contracts.errors import ContractError, RefusedEvent
 from contracts.execute import BlockInput, Execution, execute, select
 from contracts.governance.validators import is_seal_due
-from contracts.lookup import read_epoch
+from contracts.lookup import read_epoch, read_parameters
 from ledger.blocks import (
     BLOCK_EVENTS_MAX,
     HEADERS,
@@ -32,7 +32,7 @@ from ledger.events import Event, NodeBody
 from ledger.genesis import Genesis, hash_genesis
 from ledger.log import FinalizedBlock, Log
 from ledger.quorum.lists import hash_consensus_keys, hash_validator_list
-from ledger.registry import EpochRecord, Validator
+from ledger.registry import EpochRecord, Parameters, Validator
 from ledger.state import StateDigest, StateReader, apply_changes, nonce_key
 from ledger.tlog.merkle import CompactRange, hash_leaf, root_of
 from node.errors import InvalidHeader
@@ -71,6 +71,11 @@ class Parent:
     def epoch(self) -> EpochRecord:
         """The child's epoch."""
         return read_epoch(self.state)
+
+    @property
+    def parameters(self) -> Parameters:
+        """Numbers that bound the child; members may have changed them since genesis."""
+        return read_parameters(self.state)
 
 
 class Chain:
@@ -142,7 +147,7 @@ class Chain:
         if parent is None or self.me is None or parent.epoch.epoch != epoch:
             return None
         height, time_ms = parent.height + 1, max(wall_ms, parent.time_ms + 1)
-        parameters = self.genesis.parameters
+        parameters = parent.parameters
         execution, events, evicted = select(
             parent.state,
             self._untaken(parent_hash),
@@ -366,11 +371,11 @@ class Chain:
             raise InvalidHeader(f"proposer {header.proposer} of {len(epoch.validators)} validators")
         if header.time_ms <= parent.time_ms:
             raise InvalidHeader(f"time_ms {header.time_ms} is not after {parent.time_ms}")
-        if header.record_count > self.genesis.parameters.block_events_max:
+        if header.record_count > parent.parameters.block_events_max:
             raise InvalidHeader(f"{header.record_count} records are more than allowed")
 
     def _execute(self, parent: Parent, header: Header, events: tuple[Event, ...]) -> Execution:
-        if sum(len(event.data) for event in events) > self.genesis.parameters.block_bytes_max:
+        if sum(len(event.data) for event in events) > parent.parameters.block_bytes_max:
             raise InvalidHeader("the block's events are larger than allowed")
         block = BlockInput(
             network=self.network,

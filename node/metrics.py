@@ -11,6 +11,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from node.diagnosis.facts import Facts
 from node.diagnosis.rules import diagnose
+from node.oversight.overseer import Oversight
 from node.service import EventState, EventStatus, FinalBlock, NodeStatus
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -39,6 +40,8 @@ _GAUGES = (
     ("disk_free_bytes", "Free space for the data directory"),
     ("disk_sync_seconds", "Duration of the last durable write of votes"),
     ("certificate_seconds_left", "Time until the own TLS certificate ends"),
+    ("proposals_open", "Proposals that ballots still count for"),
+    ("freezes", "Emergency freezes in force"),
 )
 _PEER_GAUGES = (
     ("height", "Final height of a peer"),
@@ -103,6 +106,12 @@ class Metrics:
             name: Gauge(f"tallystick_peer_{name}", text, ("peer",), registry=registry)
             for name, text in _PEER_GAUGES
         }
+        self._certificate_days = Gauge(
+            "tallystick_certificate_expiry_days",
+            "Days until the certificate of a validator on the ledger ends",
+            ("member",),
+            registry=registry,
+        )
         self._findings = Gauge(
             "tallystick_findings",
             "Findings of the diagnosis now, by severity and code",
@@ -192,6 +201,14 @@ class Metrics:
             of_peer["certificate_seconds_left"].labels(peer.member).set(_seconds(left_ms))
         for finding in diagnose(facts):
             self._findings.labels(finding.severity.word, finding.code).inc()
+
+    def set_oversight(self, oversight: Oversight) -> None:
+        """Set the gauges of governance."""
+        self._gauges["proposals_open"].set(len(oversight.open))
+        self._gauges["freezes"].set(len(oversight.freezes))
+        self._certificate_days.clear()
+        for member, days in oversight.certificate_days.items():
+            self._certificate_days.labels(member).set(math.nan if days is None else days)
 
     def encode(self) -> bytes:
         """All figures as Prometheus text."""

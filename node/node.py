@@ -38,6 +38,7 @@ from node.engine.ports import Clock, Workers
 from node.errors import InvalidMessage
 from node.history import make_receipt, read_final_block
 from node.metrics import Metrics
+from node.oversight.overseer import Overseer, Oversight
 from node.peers.links import Channel, Links
 from node.peers.wire import EventList, FrameType, decode_content, encode_frame
 from node.pool import PoolFull
@@ -76,6 +77,7 @@ class Node:
         clock: Clock,
         events_per_second_per_member: int,
         gatherer: Gatherer,
+        overseer: Overseer,
     ) -> None:
         self.genesis = genesis
         self.network = chain.network
@@ -101,6 +103,7 @@ class Node:
         self._judging_bytes: Counter[str] = Counter()
         self._clock = clock
         self._gatherer = gatherer
+        self._overseer = overseer
         chain.pool.on_displaced = self._on_displaced
         self._follow_peers()
 
@@ -223,6 +226,7 @@ class Node:
             self._lose(event, code)
         self._follow_peers()
         self._gatherer.note_final()
+        self._overseer.note_final(self._clock.now().wall_ms)
         self._block_arrived.set()
         self._block_arrived = asyncio.Event()
         self._tell_change()
@@ -422,6 +426,10 @@ class Node:
     def epoch_proof(self, epoch: int) -> bytes | None:
         """Canonical `EpochProof` that ends an epoch; None: it has not ended, or not yet here."""
         return self._driver.archive.proof(epoch)
+
+    def oversight(self) -> Oversight:
+        """What administrators must not overlook: open proposals, freezes, what ends soon."""
+        return self._overseer.look(self._clock.now().wall_ms)
 
     async def facts(self) -> Facts:
         """What a diagnosis of the node looks at."""

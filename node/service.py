@@ -11,6 +11,7 @@ from ledger.genesis import Genesis
 from ledger.registry import EpochRecord
 from ledger.state import StateReader
 from node.diagnosis.facts import Facts
+from node.oversight.overseer import Oversight
 
 
 class EventState(StrEnum):
@@ -158,6 +159,9 @@ class Service(Protocol):
 
     def epoch_proof(self, epoch: int) -> bytes | None:
         """Canonical `EpochProof` that ends an epoch; None: it has not ended, or not yet here."""
+
+    def oversight(self) -> Oversight:
+        """What administrators must not overlook: open proposals, freezes, what ends soon."""
 
     async def facts(self) -> Facts:
         """What a diagnosis of the node looks at."""

@@ -43,9 +43,10 @@ async def read_ready(request: web.Request) -> web.Response:
 
 
 async def read_status(request: web.Request) -> web.Response:
-    """GET /v1/status: height, view, peers, pending events."""
+    """GET /v1/status: height, view, peers, pending events, open proposals, what ends soon."""
     query_parameters(request)
-    return json_response(node_body(context_of(request).service.status()))
+    service = context_of(request).service
+    return json_response(node_body(service.status(), service.oversight()))
 
 
 async def read_diagnosis(request: web.Request) -> web.Response:
@@ -62,6 +63,7 @@ async def read_metrics(request: web.Request) -> web.Response:
     """GET /metrics: Prometheus text, on the metrics listener only."""
     context = request.app[CONTEXT]
     context.metrics.set_status(context.service.status())
+    context.metrics.set_oversight(context.service.oversight())
     context.metrics.set_facts(await context.service.facts())
     return web.Response(body=context.metrics.encode(), headers={"Content-Type": CONTENT_TYPE})
 

@@ -42,6 +42,7 @@ STATUS: Mapping[str, int] = {
     "entry-unknown": 404,
     "exchange-unknown": 404,
     "proposal-unknown": 404,
+    "member-missing": 404,
     "tile-unknown": 404,
     "epoch-open": 404,
     "method-not-allowed": 405,
@@ -210,6 +211,18 @@ _TEXTS: Mapping[str, tuple[_Text, _Text]] = {
             "No such entry",
             "The log is not that long yet.",
             "Ask for an index below the tree_size of /v1/status.",
+        ),
+    ),
+    "member-missing": (
+        _Text(
+            "没有这个成员",
+            "账本上没有该成员，也没有接纳它的提案。",
+            "在 /v1/members 中查看全部成员；申请者须先由某个成员提议。",
+        ),
+        _Text(
+            "No such member",
+            "Neither the ledger nor an open proposal knows this member.",
+            "See /v1/members for all; an applicant is known once a member proposes it.",
         ),
     ),
     "tile-unknown": (

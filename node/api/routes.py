@@ -2,9 +2,10 @@
 
 from ledger import registry
 from node.api import events, health, reads, stream
-from node.api.governance import proposals, validators
+from node.api.governance import members, proposals, validators
 from node.api.openapi import Media, Parameter, Route, json_of
 from node.api.schemas import base, diagnosis, log, nodes, values
+from node.api.schemas.governance import members as member_bodies
 from node.api.schemas.governance import proposals as proposed
 from node.api.schemas.governance import validators as bodies
 
@@ -231,6 +232,16 @@ _REGISTRY_ROUTES = (
             b"m/", registry.MEMBERS, base.shape_of(values.MemberBody), values.MemberPage
         ),
         values.MemberPage,
+    ),
+    Route(
+        method="GET",
+        path="/v1/members/{member}",
+        handler=members.read_member,
+        name="readMember",
+        zh="一个成员：密钥、如何加入、还在等什么；表决中的申请者亦可查。",
+        en="A member: keys, how it was admitted, what it waits for; also who is proposed as one.",
+        answers={200: json_of(member_bodies.MemberDetailBody)},
+        problems=(400, 404),
     ),
     _registry_route(
         "/v1/officers",

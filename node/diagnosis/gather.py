@@ -25,7 +25,7 @@ from node.diagnosis.facts import (
     SyncFacts,
     ViewFacts,
 )
-from node.diagnosis.machine import read_disk, read_expiry_ms
+from node.diagnosis.machine import find_expiry_ms, read_disk
 from node.engine.driver import Driver
 from node.engine.ports import Clock, Workers
 from node.peers.links import Links
@@ -59,7 +59,6 @@ class Gatherer:
         self._workers = workers
         self._data_dir = data_dir
         self._certificate_expires_ms = certificate_expires_ms
-        self._expiries_ms: dict[bytes, int | None] = {}
         self._started_ms = clock.now().mono_ms
         self._tips: deque[tuple[int, int]] = deque(maxlen=TIPS_MAX)
         self._uncovered_ms: int | None = None
@@ -215,17 +214,8 @@ class Gatherer:
             silent_ms=self._links.silent_ms(member),
             final_height=self._driver.sync.catchup.heights.get(member, 0),
             software=self._links.software_of(member),
-            certificate_expires_ms=self._expiry_ms(pinned[member]) if member in pinned else None,
+            certificate_expires_ms=find_expiry_ms(pinned[member]) if member in pinned else None,
         )
-
-    def _expiry_ms(self, certificate: bytes) -> int | None:
-        if certificate not in self._expiries_ms:
-            try:
-                self._expiries_ms[certificate] = read_expiry_ms(certificate)
-            except ValueError:
-                # The ledger does not judge certificates: no link with this one will come up.
-                self._expiries_ms[certificate] = None
-        return self._expiries_ms[certificate]
 
     def _sync(self, now: Now) -> SyncFacts:
         catchup = self._driver.sync.catchup

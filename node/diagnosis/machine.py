@@ -3,6 +3,7 @@
 import os
 import stat
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -70,6 +71,18 @@ def size_folder(path: Path) -> int:
             if stat.S_ISREG(found.st_mode):
                 size_bytes += found.st_size
     return size_bytes
+
+
+@lru_cache(256)
+def find_expiry_ms(certificate: bytes) -> int | None:
+    """When a certificate (DER) ends, or None: the ledger does not judge certificates.
+
+    No link with one that cannot be read will come up.
+    """
+    try:
+        return read_expiry_ms(certificate)
+    except ValueError:
+        return None
 
 
 def read_expiry_ms(certificate: bytes) -> int:

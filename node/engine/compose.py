@@ -24,6 +24,7 @@ from node.engine.proofs import Archive
 from node.errors import StartRefused
 from node.metrics import Metrics
 from node.node import Node
+from node.oversight.overseer import Overseer
 from node.peers.links import Links
 from node.pool import Pool, PoolLimits
 from node.service import FinalBlock
@@ -172,14 +173,21 @@ def compose(
     )
     _check_place(driver.chain.log, identity, addresses)
     metrics = Metrics()
+    certificate_expires_ms = read_expiry_ms(identity.certificate)
     gatherer = Gatherer(
         driver=driver,
         links=links,
         clock=clock,
         workers=workers,
         data_dir=config.path("node", "data_dir"),
-        certificate_expires_ms=read_expiry_ms(identity.certificate),
+        certificate_expires_ms=certificate_expires_ms,
     )
+    overseer = Overseer(
+        log=driver.chain.log,
+        member=identity.member,
+        certificate_ends_ms=certificate_expires_ms,
+    )
+    overseer.look(clock.now().wall_ms)
     node = Node(
         genesis=genesis,
         chain=driver.chain,
@@ -191,6 +199,7 @@ def compose(
         clock=clock,
         events_per_second_per_member=config["limits", "events_per_second_per_member"],
         gatherer=gatherer,
+        overseer=overseer,
     )
     on_frame.call, on_connected.call = node.on_frame, node.on_connected
     on_final.call, on_checkpoint.call = node.on_final, node.on_checkpoint

@@ -8,7 +8,13 @@ knows validators by their index in the epoch's list, and other peers by indexes 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from contracts.lookup import find_epoch, find_reachable, read_epoch, read_pending
+from contracts.lookup import (
+    find_epoch,
+    find_reachable,
+    read_epoch,
+    read_parameters,
+    read_pending,
+)
 from ledger.genesis import Genesis, hash_genesis
 from ledger.registry import Validator
 from ledger.state import StateReader
@@ -121,7 +127,6 @@ class Epochs:
         make_core: CoreFactory = make_simplex,
     ) -> None:
         self.member = member
-        self._genesis = genesis
         self._network = hash_genesis(genesis)
         self._chain = chain
         self._consensus_key = consensus_key
@@ -165,8 +170,14 @@ class Epochs:
         return tuple(member for member in self.current.members if member != self.member)
 
     def make_core(self) -> Simplex:
-        """A core of the present epoch that starts from the log's tip."""
-        epoch, tip, parameters = self.current, self._chain.log.tip, self._genesis.parameters
+        """A core of the present epoch that starts from the log's tip.
+
+        Its timers are those in force there. Members that change them later change those of the next
+        core: they need not be equal on all nodes at one instant, and a core is not made anew for
+        them.
+        """
+        epoch, log = self.current, self._chain.log
+        tip, parameters = log.tip, read_parameters(log)
         config = Config(
             network_id=self._network,
             epoch=epoch.number,

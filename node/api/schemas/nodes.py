@@ -8,6 +8,7 @@ from ledger import registry
 from ledger.genesis import Genesis
 from ledger.keys import format_public_key
 from node.api.schemas.base import Body, fields_of
+from node.oversight.overseer import Oversight
 from node.service import NodeStatus, Reason
 
 
@@ -41,6 +42,25 @@ class PeerBody(Body, frozen=True, kw_only=True):
     last_seen_ms_ago: int
 
 
+class FreezeBody(Body, frozen=True, kw_only=True):
+    """An emergency freeze; an empty text stands for all."""
+
+    requester: str
+    provider: str
+    dataset: str
+    reason: str
+
+
+class ExpiringBody(Body, frozen=True, kw_only=True):
+    """What ends within 60, 30 or 7 days; `ends` is its last day (UTC)."""
+
+    kind: Literal["certificate", "legal-basis"]
+    id: str
+    ends: str
+    days_left: int
+    within_days: int
+
+
 class NodeBody(Body, frozen=True, kw_only=True):
     """Present state of the node."""
 
@@ -58,6 +78,9 @@ class NodeBody(Body, frozen=True, kw_only=True):
     dropped_frames: int
     dropped_messages: int
     evidence: int
+    proposals_open: int
+    freezes: tuple[FreezeBody, ...]
+    expiring: tuple[ExpiringBody, ...]
     peers: tuple[PeerBody, ...]
 
 
@@ -101,7 +124,7 @@ def validator_body(validator: registry.Validator) -> ValidatorBody:
     )
 
 
-def node_body(status: NodeStatus) -> NodeBody:
+def node_body(status: NodeStatus, oversight: Oversight) -> NodeBody:
     """JSON shape of the node's state."""
     return NodeBody(
         member=status.member,
@@ -118,6 +141,11 @@ def node_body(status: NodeStatus) -> NodeBody:
         dropped_frames=status.dropped_frames,
         dropped_messages=status.dropped_messages,
         evidence=status.evidence,
+        proposals_open=len(oversight.open),
+        freezes=msgspec.convert(oversight.freezes, tuple[FreezeBody, ...], from_attributes=True),
+        expiring=msgspec.convert(
+            oversight.expiring, tuple[ExpiringBody, ...], from_attributes=True
+        ),
         peers=msgspec.convert(status.peers, tuple[PeerBody, ...], from_attributes=True),
     )
 

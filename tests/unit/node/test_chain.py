@@ -9,6 +9,8 @@ import pytest
 from contracts.engine import ENGINE_VERSION
 from ledger.blocks import HEADERS, hash_header
 from ledger.events import EVENT_SIZE_BYTES_MAX, Event, parse_event
+from ledger.genesis import hash_genesis
+from ledger.governance.actions import SetParameters
 from ledger.log import Log
 from ledger.quorum.lists import hash_consensus_keys, hash_validator_list
 from ledger.state import exchange_key
@@ -18,10 +20,13 @@ from node.simplex.types import Block, Verdict
 from tests.builders import (
     VALIDATORS,
     add_validator,
+    ballot,
     carried,
     deliver,
     genesis,
     hash32,
+    parameters,
+    propose,
     ready,
     request,
 )
@@ -421,3 +426,61 @@ def test_a_word_that_came_too_late_is_forgotten(here: Ledger) -> None:
     here.chain.commit([sealed], {})
     assert not here.chain.has_pending(here.log.tip.block_hash)
     assert late.digest in [event.digest for event, _ in here.chain.take_lost()]
+
+
+# Limits that members vote on.
+
+
+def set_limits(here: Ledger, there: Ledger, **limits: int) -> None:
+    """Blocks 1 and 2 decide other limits, which are in force from block 3 on."""
+    proposal, *ballots = carried(SetParameters(parameters=parameters(**limits)), activate_height=3)
+    for events in ((proposal,), ballots):
+        block = here.build(*events)
+        # The genesis still rules the block that decides.
+        assert len(block.refs) == len(events)
+        assert there.chain.validate(block, events) is Verdict.VALID
+        for each in (here, there):
+            each.chain.commit([block], {})
+
+
+def stuffed(block: Block, chain: Chain, events: tuple[Event, ...]) -> bytes:
+    """The header of a block that claims to hold more events."""
+    header = HEADERS.decode(block.header)
+    return HEADERS.encode(msgspec.structs.replace(header, record_count=len(events)))
+
+
+def test_a_vote_changes_how_many_events_a_block_may_hold(here: Ledger, there: Ledger) -> None:
+    set_limits(here, there, block_events_max=1)
+    events = tuple(request(label=str(number)) for number in range(3))
+    block = here.build(*events)
+    assert len(block.refs) == 1
+    held = [event for event in events if event.digest in block.refs]
+    assert there.chain.validate(block, held) is Verdict.VALID
+    with pytest.raises(InvalidHeader, match="3 records are more than allowed"):
+        there.chain.append_synced(stuffed(block, here.chain, events), events)
+    for each in (here, there):
+        each.chain.commit([block], {})
+    assert here.log.tip == there.log.tip
+
+
+def test_a_vote_changes_how_large_a_block_may_be(here: Ledger, there: Ledger) -> None:
+    set_limits(here, there, block_bytes_max=65_536)
+    events = tuple(request(label=str(number), subject_count=1_000) for number in range(3))
+    block = here.build(*events)
+    assert len(block.refs) == 1
+    with pytest.raises(InvalidHeader, match="larger than allowed"):
+        there.chain.append_synced(stuffed(block, here.chain, events), events)
+
+
+def test_a_vote_can_allow_more_than_genesis(tmp_path: Path) -> None:
+    founding = genesis(block_events_max=2)
+    network = hash_genesis(founding)
+    with ledger(tmp_path / "small", founding=founding) as small:
+        proposal = propose(
+            SetParameters(parameters=parameters()), activate_height=0, network=network
+        )
+        small.finalize(proposal)
+        small.finalize(*(ballot(proposal, each, network=network) for each in VALIDATORS[1:3]))
+        block = small.build(*(request(label=str(n), network=network) for n in range(5)))
+        assert len(block.refs) == 5
+        small.chain.commit([block], {})

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from ledger.events import Event
 from node import node as node_module
@@ -14,11 +15,20 @@ from node.diagnosis.gather import Gatherer
 from node.engine.ports import Threads
 from node.metrics import Metrics
 from node.node import Node
+from node.oversight.overseer import Overseer
 from node.peers.links import Channel, Peer
 from node.peers.wire import EventList, FrameType, decode_content, encode_frame
 from node.pool import PoolLimits
 from node.service import EventState, EventStatus
-from tests.builders import OWNER, add_validator, carried, request, validator
+from tests.builders import (
+    OWNER,
+    TIME_MS,
+    add_validator,
+    carried,
+    propose,
+    request,
+    validator,
+)
 from tests.unit.node.world import GENESIS, VALIDATORS, Bench, bench
 
 
@@ -64,6 +74,11 @@ def with_node(folder: Path, test: Callable[[Node, Bench], Awaitable[None]], **li
                     data_dir=folder,
                     certificate_expires_ms=2_000_000_000_000,
                 ),
+                overseer=Overseer(
+                    log=mine.ledger.log,
+                    member=mine.driver.epochs.member,
+                    certificate_ends_ms=2_000_000_000_000,
+                ),
             )
             await test(node, mine)
 
@@ -89,6 +104,23 @@ def test_an_admitted_event_is_pending_and_goes_to_all(tmp_path: Path) -> None:
         assert decode_content(content, EventList).events == tuple(each.data for each in events)
         assert codes(await submit(node, events[0])) == ["pending"]
         assert mine.wire.take(FrameType.EVENTS) == []
+
+    with_node(tmp_path, test)
+
+
+def test_a_final_block_is_a_reason_to_look_for_what_ends_soon(tmp_path: Path) -> None:
+    async def test(node: Node, mine: Bench) -> None:
+        # The own certificate ends years after the tests' time, so step close to its end.
+        mine.clock.mono_ms += 2_000_000_000_000 - TIME_MS - 10 * 86_400_000
+        proposal = propose(add_validator("de-tax"))
+        with capture_logs() as logs:
+            node.on_final((mine.ledger.finalize(request()),))
+            node.on_final((mine.ledger.finalize(request(label="2")),))
+        ends = [each for each in logs if each["event"] == "ends soon"]
+        assert [(each["kind"], each["days_left"]) for each in ends] == [("certificate", 9)]
+        assert node.oversight().open == ()
+        node.on_final((mine.ledger.finalize(proposal),))
+        assert [digest for digest, _ in node.oversight().open] == [proposal.digest]
 
     with_node(tmp_path, test)
 

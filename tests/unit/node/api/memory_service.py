@@ -22,6 +22,7 @@ from node.chain import Chain
 from node.diagnosis.facts import Facts
 from node.history import make_receipt, read_final_block
 from node.metrics import Metrics
+from node.oversight.overseer import Overseer, Oversight
 from node.pool import Pool, PoolFull, PoolLimits
 from node.service import (
     EventState,
@@ -56,6 +57,12 @@ class MemoryService:
         self.pool = Pool(limits)
         self.chain = Chain(
             genesis=self.genesis, log=self.log, pool=self.pool, contracts=self.contracts, me=0
+        )
+        self.wall_ms = builders.TIME_MS
+        self.overseer = Overseer(
+            log=self.log,
+            member="cn-3301-tax",
+            certificate_ends_ms=builders.TIME_MS + 45 * 86_400_000,
         )
         self._lost: dict[bytes, str] = {}
         self._checkpoint: tuple[int, bytes] | None = None
@@ -248,6 +255,9 @@ class MemoryService:
 
     def epoch_proof(self, epoch: int) -> bytes | None:
         return self.proofs.get(epoch)
+
+    def oversight(self) -> Oversight:
+        return self.overseer.look(self.wall_ms)
 
     async def facts(self) -> Facts:
         return self.seen

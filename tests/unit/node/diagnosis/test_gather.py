@@ -12,6 +12,7 @@ import pytest
 from ledger.events import Event
 from node.diagnosis.facts import Facts, Standing
 from node.diagnosis.gather import DISK_MS, Gatherer
+from node.diagnosis.machine import find_expiry_ms
 from node.diagnosis.rules import diagnose
 from node.engine.ports import Threads
 from node.peers.software import Software, own_software
@@ -226,7 +227,7 @@ def test_a_certificate_that_cannot_be_read_is_not_judged(
     tmp_path: Path, certificate: bytes
 ) -> None:
     def test(node: Watched) -> None:
-        assert node.gatherer._expiry_ms(certificate) is None
+        assert find_expiry_ms(certificate) is None
         assert all(peer.certificate_expires_ms is None for peer in node.facts().peers)
 
     with_node(tmp_path, test)

@@ -10,6 +10,7 @@ import pytest
 
 from ledger.blocks import HEADERS, RECORDS
 from ledger.events import Event
+from ledger.governance.actions import SetParameters
 from ledger.keys import SecretKey
 from ledger.quorum.epochs import EPOCH_PROOFS, EpochChain
 from ledger.quorum.governance import AddValidator, prove_possession
@@ -36,6 +37,7 @@ from tests.builders import (
     ballot,
     carried,
     hash32,
+    parameters,
     propose,
     remove_validator,
     request,
@@ -98,6 +100,30 @@ def test_a_fifth_validator_joins_and_votes(tmp_path: Path) -> None:
         assert len({site.engine.chain.log.tip.block_hash for site in network.running}) == 1
 
     play(tmp_path, VALIDATORS, test)
+
+
+def test_timers_that_members_change_are_those_of_the_next_core(tmp_path: Path) -> None:
+    async def test(network: Network) -> None:
+        slower = SetParameters(parameters=parameters(delta_ms=400, heartbeat_ms=30_000))
+        await decide(network, *carried(slower, activate_height=1))
+        await network.record(request(label="after"))
+        assert timers(network) == {(200, 60_000)}
+        restarted = network.sites[VALIDATORS[0]]
+        restarted.crash()
+        restarted.start()
+        config = restarted.engine.core.config
+        assert (config.delta_ms, config.heartbeat_ms) == (400, 30_000)
+        # One epoch with two timers: it still goes on.
+        await network.record(request(label="restarted"))
+        await join(network)
+        assert timers(network) == {(400, 30_000)}
+
+    play(tmp_path, VALIDATORS, test)
+
+
+def timers(network: Network) -> set[tuple[int, int]]:
+    configs = [site.engine.core.config for site in network.running]
+    return {(config.delta_ms, config.heartbeat_ms) for config in configs}
 
 
 def test_every_node_gets_the_proof_of_the_epoch(tmp_path: Path) -> None:

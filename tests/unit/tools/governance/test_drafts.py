@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
-from ledger.events import Event, parse_event, verify_event
+from ledger.events import parse_event, verify_event
 from ledger.genesis import encode_genesis_json
 from ledger.governance.actions import SuspendMember
 from ledger.governance.proposals import (
@@ -57,10 +57,10 @@ def _english() -> None:
     select_language(["--lang", "en"])
 
 
-def draft_of(body: GovernanceBody, proposal: Event | None = PROPOSAL, **changed: Any) -> bytes:
+def draft_of(about: GovernanceBody, **changed: Any) -> bytes:
     draft = make_draft(
-        body, genesis=builders.genesis(), member=MEMBER, height=HEIGHT,
-        proposal=None if isinstance(body, GovernanceProposed) else proposal, changes=CHANGES,
+        about, genesis=builders.genesis(), member=MEMBER, height=HEIGHT,
+        proposal=None if isinstance(about, GovernanceProposed) else PROPOSAL, changes=CHANGES,
     )  # fmt: skip
     return encode_draft(msgspec.structs.replace(draft, **changed))
 
@@ -111,7 +111,7 @@ FORGED[-1] ^= 1
         (draft_of(BALLOT, member="NOBODY"), "draft-invalid"),
         (draft_of(BALLOT, nonce=b"short"), "draft-invalid"),
         (draft_of(BALLOT, body=msgspec.Raw(b'{"proposal": ""}')), "draft-invalid"),
-        (draft_of(BALLOT, proposal=None), "draft-invalid"),
+        (draft_of(BALLOT, proposal=b""), "draft-invalid"),
         (draft_of(BALLOT, proposal=bytes(FORGED)), "draft-invalid"),
         (draft_of(PROPOSED, proposal=PROPOSAL.data), "draft-invalid"),
         (draft_of(BALLOT, proposal=OTHER.data), "draft-mismatch"),

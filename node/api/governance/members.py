@@ -1,0 +1,122 @@
+"""One member: officers, how it was or would be admitted, and what it waits for."""
+
+import re
+
+from aiohttp import web
+
+from contracts.governance.rules import count_approvals_needed
+from contracts.lookup import find_member, find_proposal
+from ledger.governance.actions import AdmitMember, Application
+from ledger.governance.proposals import REVISIONS, Proposal
+from ledger.registry import OFFICERS, Member
+from ledger.state import revision_key
+from node.api.context import context_of, json_response, query_parameters
+from node.api.governance.proposals import status_of
+from node.api.problems import Problem
+from node.api.schemas.base import fields_of
+from node.api.schemas.governance import members as bodies
+from node.api.schemas.values import OfficerBody, officer_body
+from node.service import Service
+
+OFFICERS_PREFIX = b"o/"
+OFFICERS_MAX = 10_000
+_MEMBER = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}\Z")
+_WAITS_FOR: dict[str, bodies.WaitsFor] = {
+    "applied": "acknowledgement",
+    "suspended": "reinstatement",
+}
+
+
+async def read_member(request: web.Request) -> web.Response:
+    """GET /v1/members/{member}: a member, or an agency that is proposed as one."""
+    query_parameters(request)
+    service = context_of(request).service
+    name = request.match_info["member"]
+    if _MEMBER.match(name) is None:
+        raise Problem("parameter-invalid", "member: the id of a member")
+    member = find_member(service.state(), name)
+    if member is not None:
+        return json_response(_member(service, member))
+    found = _find_candidacy(service, name)
+    if found is None:
+        raise Problem("member-missing", name)
+    return json_response(_applicant(service, *found))
+
+
+def _member(service: Service, member: Member) -> bodies.MemberDetailBody:
+    decided = _find_admission(service, member.id)
+    return bodies.MemberDetailBody(
+        **fields_of(member),
+        officers=_officers(service, member.id),
+        admission=None if decided is None else _admission(service, *decided),
+        waits_for=_WAITS_FOR.get(member.status, ""),
+    )
+
+
+def _applicant(
+    service: Service, digest: bytes, proposal: Proposal, application: Application
+) -> bodies.MemberDetailBody:
+    """What is not on the ledger yet: its keys are those that it applies with."""
+    return bodies.MemberDetailBody(
+        id=application.id,
+        name_zh=application.name_zh,
+        name_en=application.name_en,
+        region=application.region,
+        kind=application.kind,
+        status="proposed",
+        credit=0,
+        officers=[],
+        admission=_admission(service, digest, proposal),
+        waits_for="height" if proposal.status == "waiting" else "ballots",
+    )
+
+
+def _officers(service: Service, member: str) -> list[OfficerBody]:
+    pairs = service.scan_state(OFFICERS_PREFIX, OFFICERS_PREFIX, OFFICERS_MAX)
+    officers = (OFFICERS.decode(value) for _, value in pairs)
+    return [officer_body(officer) for officer in officers if officer.member == member]
+
+
+def _find_admission(service: Service, member: str) -> tuple[bytes, Proposal] | None:
+    """What admitted a member: the first change of it. None for those that genesis names."""
+    prefix = revision_key(f"member/{member}", 0)[:-8]
+    for _, value in service.scan_state(prefix, prefix, 1):
+        digest = REVISIONS.decode(value).proposal
+        proposal = find_proposal(service.state(), digest)
+        assert proposal is not None, "a revision names its proposal"
+        return (digest, proposal) if _applications(proposal, member) else None
+    return None
+
+
+def _find_candidacy(service: Service, member: str) -> tuple[bytes, Proposal, Application] | None:
+    """The proposal to admit an applicant that came furthest: carried, or with most approvals."""
+    oversight = service.oversight()
+    found = [
+        (digest, proposal, application)
+        for digest, proposal in (*oversight.waiting, *oversight.open)
+        for application in _applications(proposal, member)
+    ]
+    return max(
+        found,
+        key=lambda each: (each[1].status == "waiting", len(each[1].approved)),
+        default=None,
+    )
+
+
+def _applications(proposal: Proposal, member: str) -> list[Application]:
+    return [
+        action.application
+        for action in proposal.actions
+        if isinstance(action, AdmitMember) and action.application.id == member
+    ]
+
+
+def _admission(service: Service, digest: bytes, proposal: Proposal) -> bodies.AdmissionBody:
+    return bodies.AdmissionBody(
+        proposal=digest.hex(),
+        status=status_of(proposal, service.status().height + 1),
+        member=proposal.member,
+        approved=proposal.approved,
+        rejected=proposal.rejected,
+        needed=count_approvals_needed(service.state(), proposal.actions),
+    )

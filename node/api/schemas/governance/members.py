@@ -1,0 +1,39 @@
+"""Bodies about one member."""
+
+from typing import Literal
+
+from node.api.schemas.base import Body
+from node.api.schemas.governance.proposals import Status
+from node.api.schemas.values import OfficerBody
+
+WaitsFor = Literal["", "ballots", "height", "acknowledgement", "reinstatement"]
+
+
+class AdmissionBody(Body, frozen=True, kw_only=True):
+    """The proposal that admitted a member, or would; `member` proposed it."""
+
+    proposal: str
+    status: Status
+    member: str
+    approved: tuple[str, ...]
+    rejected: tuple[str, ...]
+    needed: int
+
+
+class MemberDetailBody(Body, frozen=True, kw_only=True):
+    """A member, or an applicant (`proposed`) that is not on the ledger yet.
+
+    `admission` is null for those that genesis names. `waits_for` says what has to happen before it
+    is active: ballots on its admission, its height, its own acknowledgement, its reinstatement.
+    """
+
+    id: str
+    name_zh: str
+    name_en: str
+    region: str
+    kind: str
+    status: str
+    credit: int
+    officers: list[OfficerBody]
+    admission: AdmissionBody | None
+    waits_for: WaitsFor

@@ -1,0 +1,1 @@
+"""What administrators must not overlook: open proposals, freezes, and what ends soon."""

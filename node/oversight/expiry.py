@@ -1,0 +1,85 @@
+"""What ends soon: the own certificate, legal bases in force. One warning for each threshold."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Literal
+
+import structlog
+
+from ledger.registry import LegalBasis
+from node.diagnosis.rules import (
+    CERTIFICATE_FAULT_DAYS,
+    CERTIFICATE_NOTICE_DAYS,
+    CERTIFICATE_WARNING_DAYS,
+    DAY_MS,
+)
+
+LOG = structlog.get_logger("node.oversight")
+THRESHOLDS_DAYS = (CERTIFICATE_FAULT_DAYS, CERTIFICATE_WARNING_DAYS, CERTIFICATE_NOTICE_DAYS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expiring:
+    """Something that ends within so many days; a certificate that has ended has fewer than 0.
+
+    `ends` is its last day (UTC), `within_days` the least threshold that holds.
+    """
+
+    kind: Literal["certificate", "legal-basis"]
+    id: str
+    ends: str
+    days_left: int
+    within_days: int
+
+
+def find_threshold(days_left: int) -> int | None:
+    """The least threshold that so many whole days are within, or None."""
+    return next((each for each in THRESHOLDS_DAYS if days_left < each), None)
+
+
+def judge_certificate(member: str, ends_ms: int, wall_ms: int) -> Iterator[Expiring]:
+    """The certificate of a node, if it ends soon or has ended."""
+    ends = f"{datetime.fromtimestamp(ends_ms / 1000, UTC):%Y-%m-%d}"
+    yield from _judge("certificate", member, ends, (ends_ms - wall_ms) // DAY_MS)
+
+
+def judge_basis(basis: LegalBasis, wall_ms: int) -> Iterator[Expiring]:
+    """A legal basis that is in force today, if it ends soon. Its last day is included."""
+    today = datetime.fromtimestamp(wall_ms / 1000, UTC).date()
+    if not basis.in_force_from <= today.isoformat() <= basis.in_force_to:
+        return
+    try:
+        days_left = (date.fromisoformat(basis.in_force_to) - today).days
+    except ValueError:
+        return  # 30 February: the ledger compares dates as text, and so it will end
+    yield from _judge("legal-basis", basis.id, basis.in_force_to, days_left)
+
+
+def _judge(
+    kind: Literal["certificate", "legal-basis"], name: str, ends: str, days_left: int
+) -> Iterator[Expiring]:
+    within_days = find_threshold(days_left)
+    if within_days is not None:
+        yield Expiring(kind=kind, id=name, ends=ends, days_left=days_left, within_days=within_days)
+
+
+class Reminder:
+    """Warns in the log, once for each thing and threshold."""
+
+    def __init__(self) -> None:
+        self._told: dict[tuple[str, str, str], int] = {}
+
+    def tell(self, expiring: tuple[Expiring, ...]) -> None:
+        """Warn of what was not told of yet, or for a later threshold only."""
+        for each in expiring:
+            name = (each.kind, each.id, each.ends)
+            if self._told.get(name, each.within_days + 1) > each.within_days:
+                LOG.warning(
+                    "ends soon",
+                    kind=each.kind,
+                    id=each.id,
+                    ends=each.ends,
+                    days_left=each.days_left,
+                )
+        self._told = {(each.kind, each.id, each.ends): each.within_days for each in expiring}

@@ -1,0 +1,126 @@
+"""Oversight of a real log: proposals that come and go, freezes, certificates, and when it looks."""
+
+import datetime as dt
+from pathlib import Path
+
+import msgspec
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from structlog.testing import capture_logs
+
+from ledger.genesis import Genesis
+from ledger.governance.actions import SanctionMember, SetFreeze
+from ledger.registry import Freeze
+from node.oversight import overseer as module
+from node.oversight.overseer import Overseer
+from tests.builders import (
+    TIME_MS,
+    VALIDATORS,
+    ballot,
+    carried,
+    genesis,
+    legal_basis,
+    propose,
+    take_back,
+)
+from tests.unit.node.world import GENESIS, Ledger, ledger
+
+DAY_MS = 86_400_000
+SANCTION = SanctionMember(member=VALIDATORS[3], points=1, grounds="late")
+FREEZE = SetFreeze(freeze=Freeze(requester="", provider="", dataset="", reason="stop"))
+
+
+def watch(here: Ledger, days: int = 400) -> Overseer:
+    ends_ms = TIME_MS + days * DAY_MS
+    return Overseer(log=here.log, member=VALIDATORS[0], certificate_ends_ms=ends_ms)
+
+
+def certificate(days: int) -> bytes:
+    """A certificate (DER) that ends so many days after the tests' time."""
+    start = dt.datetime.fromtimestamp(TIME_MS / 1_000, dt.UTC)
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([])
+    built = x509.CertificateBuilder(
+        issuer_name=name, subject_name=name, public_key=key.public_key(), serial_number=1
+    )
+    built = built.not_valid_before(start).not_valid_after(start + dt.timedelta(days=days))
+    return built.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
+
+
+def test_open_proposals_come_and_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SCAN_PAIRS", 2)
+    with ledger(tmp_path) as here:
+        overseer = watch(here)
+        made = [propose(SANCTION, label=str(number)) for number in range(5)]
+        short = propose(SANCTION, label="short", ballots_until_height=2)
+
+        def seen() -> set[bytes]:
+            return {digest for digest, _ in overseer.look(TIME_MS).open}
+
+        here.finalize(*made, short)
+        assert seen() == {each.digest for each in (*made, short)}
+        here.finalize(take_back(made[0]))
+        assert seen() == {each.digest for each in made[1:]}  # and the short one is over
+        against = (ballot(made[1], each, approve=False) for each in VALIDATORS[1:3])
+        here.finalize(*against)
+        assert seen() == {each.digest for each in made[2:]}
+
+
+def test_waiting_proposals_and_freezes(tmp_path: Path) -> None:
+    with ledger(tmp_path) as here:
+        overseer = watch(here)
+        events = carried(SANCTION, activate_height=99)
+        here.finalize(events[0])
+        here.finalize(*events[1:])
+        found = overseer.look(TIME_MS)
+        assert [digest for digest, _ in found.waiting] == [events[0].digest]
+        assert found.open == found.freezes == ()
+        stop, *agreed = carried(FREEZE, activate_height=0)
+        here.finalize(stop)
+        here.finalize(agreed[0])
+        assert overseer.look(TIME_MS).freezes == (FREEZE.freeze,)
+
+
+def test_certificates_of_validators(tmp_path: Path) -> None:
+    founding = genesis()
+    validators = list(founding.validators)
+    validators[1] = msgspec.structs.replace(validators[1], tls_certificate=certificate(12))
+    founding = msgspec.structs.replace(founding, validators=tuple(validators))
+    with ledger(tmp_path, founding=founding) as here:
+        days = watch(here).look(TIME_MS).certificate_days
+        assert days == {VALIDATORS[0]: None, VALIDATORS[1]: 12} | dict.fromkeys(VALIDATORS[2:])
+
+
+def basis_until(last: str) -> Genesis:
+    bases = (legal_basis("short", in_force_to=last),)
+    return msgspec.structs.replace(GENESIS, legal_bases=bases)
+
+
+def test_what_ends_soon_is_seen_and_told_once_a_threshold(tmp_path: Path) -> None:
+    with ledger(tmp_path, founding=basis_until("2026-03-01")) as here:
+        overseer = watch(here, days=70)
+        with capture_logs() as logs:
+            found = overseer.look(TIME_MS)
+            assert [(each.kind, each.id) for each in found.expiring] == [("legal-basis", "short")]
+            for day in range(1, 50):
+                overseer.look(TIME_MS + day * DAY_MS)
+        told = [(each["id"], each["days_left"]) for each in logs]
+        member = VALIDATORS[0]
+        assert told == [("short", 59), (member, 59), ("short", 29), (member, 29)]
+
+
+def test_a_final_block_is_a_reason_to_look_once_a_day(tmp_path: Path) -> None:
+    with ledger(tmp_path) as here:
+        overseer = watch(here, days=59)
+        with capture_logs() as logs:
+            overseer.note_final(TIME_MS)
+            assert len(logs) == 1
+            here.finalize(propose(SANCTION))
+            overseer.note_final(TIME_MS + 1)
+            overseer.note_final(TIME_MS + 31 * DAY_MS)
+        assert [each["days_left"] for each in logs] == [59, 28]
+        # A look of today that is older than the tip is no answer.
+        assert len(overseer.look(TIME_MS + 31 * DAY_MS).open) == 1
