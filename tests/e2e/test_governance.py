@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from ledger.genesis import decode_genesis_json, encode_genesis_json
+from ledger.genesis import Genesis, decode_genesis_json, encode_genesis_json
 from tests.e2e.test_tally import SUBJECTS, tally
 from tools.exits import DENIED, ERROR, NOT_FOUND, OK
 from tools.localnet import Localnet
@@ -188,8 +189,22 @@ def test_an_agency_is_declined_applies_again_and_joins(world: World) -> None:
     applicant.act("member", "acknowledge", second)
     assert standing(applicant) == ("active", "nothing")
     assert len(applicant.see("member", "show", NEW)["officers"]) == 5
+    denied = applicant.request(B, exit_code=DENIED)["outcome"]
+    assert denied["policies"] == ["legality"], "no legal basis names the newcomer yet"
+    world.carry(sponsor.propose("basis", "set", widen_basis(world)), B, C)
     assert applicant.request(B)["outcome"]["decision"] == "permit"
-    assert applicant.refused("member", "acknowledge", second) == "acknowledge-unexpected"
+    assert applicant.refused("member", "acknowledge", second) == "member-not-active"
+
+
+def widen_basis(world: World) -> Path:
+    """The legal basis of requests, with the newcomer among its parties."""
+    genesis = decode_genesis_json(world[A].genesis.read_bytes())
+    basis = next(each for each in genesis.legal_bases if each.id == "tcal-6")
+    path = world.root / "tcal-6.json"
+    path.write_bytes(
+        msgspec.json.encode(msgspec.structs.replace(basis, parties=(*basis.parties, NEW)))
+    )
+    return path
 
 
 def test_a_lost_key_is_replaced_by_vote(world: World) -> None:
@@ -305,9 +320,7 @@ def test_ballots_that_do_not_count_are_refused(world: World) -> None:
     assert world[B].status(late) == "expired"
 
 
-def other_network(genesis: Any) -> Any:
-    import msgspec
-
+def other_network(genesis: Genesis) -> Genesis:
     return msgspec.structs.replace(genesis, name="another network")
 
 
