@@ -12,7 +12,6 @@ import msgspec
 from contracts.words import role_word
 from ledger.errors import InvalidKey
 from ledger.keys import ED25519, PUBLIC_KEY_BYTES, fingerprint, format_public_key
-from tools.exits import InvalidAnswer
 from tools.output import printable
 from tools.words import catalogue, language, say
 
@@ -32,14 +31,6 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     kind: str = "set"
     before: Any = None
     after: Any = None
-
-
-def parse_changes(document: Any) -> tuple[Change, ...]:
-    """Changes as a node tells them. Raises `InvalidAnswer`."""
-    try:
-        return msgspec.convert(document, tuple[Change, ...])
-    except msgspec.ValidationError as error:
-        raise InvalidAnswer("answer-malformed", f"changes: {error}") from None
 
 
 def format_changes(changes: Sequence[Change]) -> str:

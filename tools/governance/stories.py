@@ -8,63 +8,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from contracts.words import proposal_word
 from ledger.events import Event
 from ledger.governance.proposals import GovernanceProposed
 from tools.client import Client
 from tools.exits import InvalidAnswer
 from tools.governance.actions import format_actions, summarise
-from tools.governance.changes import Change, format_changes, parse_changes
+from tools.governance.answers import Told, parse
+from tools.governance.changes import format_changes
 from tools.output import printable
 from tools.words import catalogue, language, say
 
 KEY_SHOWN = 24
-
-
-class BallotLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One ballot, as a node tells it."""
-
-    index: int
-    height: int
-    member: str
-    officer: str
-    approve: bool
-    text: str
-
-
-class FaultLine(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a proposal is not possible now."""
-
-    code: str
-    title: str = ""
-    detail: str = ""
-
-
-class Told(msgspec.Struct, frozen=True, kw_only=True):
-    """What a node tells of a proposal; more fields may stand there."""
-
-    digest: str
-    status: str
-    member: str
-    action_class: str = msgspec.field(name="class")
-    text: str
-    index: int
-    height: int
-    activate_height: int
-    effective_height: int | None
-    ballots_until_height: int
-    needed: int
-    factors: int
-    own: bool
-    voters: tuple[str, ...]
-    approved: tuple[str, ...]
-    rejected: tuple[str, ...]
-    pending_second_key: tuple[str, ...]
-    missing: tuple[str, ...]
-    ballots: tuple[BallotLine, ...]
-    faults: tuple[FaultLine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +28,6 @@ class Story:
 
     event: Event
     told: Told
-    changes: tuple[Change, ...]
     document: dict[str, Any]
 
     @property
@@ -86,20 +40,12 @@ class Story:
 async def fetch_story(client: Client, digest: bytes) -> Story:
     """Story of a proposal. Raises `InvalidAnswer`, `NotFound`."""
     document = await client.get_json(f"/v1/proposals/{digest.hex()}")
-    try:
-        told = msgspec.convert(document, Told)
-    except msgspec.ValidationError as error:
-        raise InvalidAnswer("answer-malformed", f"proposal: {error}") from None
+    told = parse(document, Told)
     record = await client.fetch_record(told.index)
     is_proposal = isinstance(record.event.body, GovernanceProposed)
     if record.event.digest != digest or not is_proposal:
         raise InvalidAnswer("answer-mismatch", f"#{told.index}")
-    return Story(
-        event=record.event,
-        told=told,
-        changes=parse_changes(document.get("changes", [])),
-        document=document,
-    )
+    return Story(event=record.event, told=told, document=document)
 
 
 def format_story(story: Story) -> str:
@@ -121,9 +67,9 @@ def _lines(story: Story) -> Iterator[str]:
     yield summarise(body.actions)
     if body.text:
         yield say("governance.text", text=printable(body.text))
-    if story.changes:
+    if told.changes:
         yield say("story.changes")
-        yield format_changes(story.changes)
+        yield format_changes(told.changes)
     else:
         yield format_actions(body.actions)
     for fault in told.faults:

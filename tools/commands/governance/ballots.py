@@ -19,6 +19,7 @@ from tools.client import Client, VerifiedRecord
 from tools.commands.acting import Place, open_key, parse_hash, place_options, report
 from tools.commands.governance.proposing import deliver
 from tools.exits import InvalidInput, ToolError
+from tools.governance.answers import Status, parse
 from tools.governance.drafts import Vote, format_draft, read_draft, read_signed, sign_draft
 from tools.governance.stories import Story, fetch_story, format_story
 from tools.mirror import read_genesis
@@ -63,14 +64,14 @@ def decide(place: Place, body: Vote, as_json: bool, *, yes: bool) -> None:
     async def fetch() -> tuple[Story, int]:
         async with Client(place.url, read_genesis(place.genesis)) as client:
             story = await fetch_story(client, body.proposal)
-            return story, int((await client.get_json("/v1/status"))["height"])
+            return story, parse(await client.get_json("/v1/status"), Status).height
 
     story, height = run(fetch())
     note(format_story(story))
     if place.draft is None:
         _ask(body, yes)
     deliver(
-        place, body, as_json, height=height, proposal=story.event, changes=story.changes,
+        place, body, as_json, height=height, proposal=story.event, changes=story.told.changes,
         done=_DONE[type(body)],
     )  # fmt: skip
 
@@ -139,7 +140,7 @@ async def _submit(place: Place, event: Event) -> VerifiedRecord:
     async with Client(place.url, read_genesis(place.genesis)) as client:
         if event.network != client.network:
             raise InvalidInput("wrong-network", event.network.hex())
-        height = int((await client.get_json("/v1/status"))["height"])
+        height = parse(await client.get_json("/v1/status"), Status).height
         if height >= event.expires_height:
             raise InvalidInput("event-expired", f"{event.expires_height} <= {height}")
         return await client.execute(event)

@@ -1,5 +1,6 @@
 """`tally member`: apply, watch one's own state, acknowledge; officers' new keys."""
 
+import re
 from pathlib import Path
 from typing import Any, get_args
 
@@ -7,6 +8,7 @@ import click
 import msgspec
 
 from ledger.genesis import hash_genesis
+from ledger.governance.actions import AdmitMember
 from ledger.governance.proposals import GovernanceAcknowledged
 from ledger.keys import fingerprint, format_public_key
 from ledger.registry import MemberKind, Role
@@ -15,6 +17,7 @@ from tools.commands.acting import Place, open_key, parse_hash, place_options
 from tools.commands.governance.ballots import decide
 from tools.commands.governance.stories import fetch_proposals
 from tools.exits import InvalidInput, NotFound
+from tools.governance.answers import MemberLine, OfficerLine, Summary, Told, parse
 from tools.governance.applications import (
     APPLICATION,
     Applicant,
@@ -25,11 +28,12 @@ from tools.governance.applications import (
     make_officer,
 )
 from tools.governance.changes import flatten, tell_field, tell_role
-from tools.governance.stories import tell_status
+from tools.governance.stories import Story, fetch_story, tell_status
 from tools.mirror import read_genesis
 from tools.output import WordGroup, common, emit, format_table, option, printable, run
 from tools.words import catalogue, language, say
 
+_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}\Z")
 FILE = click.Path(path_type=Path, dir_okay=False)
 _genesis = option("--genesis", type=FILE, required=True, help="option.genesis")
 _id = option("--member", required=True, help="option.applicant")
@@ -126,23 +130,26 @@ def acknowledge(place: Place, proposal: str, yes: bool, as_json: bool) -> None:
 @place_options(None)
 def show(place: Place, subject: str, as_json: bool) -> None:
     """Show a member and its officers."""
+    if _ID.match(subject) is None:
+        raise InvalidInput("subject-invalid", subject)
     document = run(_fetch(place, f"/v1/members/{subject}"))
+    told = parse(document, MemberLine)
     rest = {name: value for name, value in document.items() if name not in _OWN_TABLE}
     lines = [f"{tell_field(name)}: {text}" for name, text in flatten(rest)]
-    emit(as_json, document, "\n".join([*lines, _officers(document.get("officers", []))]))
+    emit(as_json, document, "\n".join([*lines, _officers(told.officers)]))
 
 
 _OWN_TABLE = ("officers", "admission", "waits_for")
 
 
-def _officers(officers: list[dict[str, Any]]) -> str:
+def _officers(officers: tuple[OfficerLine, ...]) -> str:
     words = catalogue(language())
     head = [say(f"column.{name}") for name in ("key", "roles", "state")]
     rows = [
         [
-            printable(each["key"]),
-            ", ".join(map(tell_role, each["roles"])),
-            words.get(f"standing.{each['status']}", printable(each["status"])),
+            printable(each.key),
+            ", ".join(map(tell_role, each.roles)),
+            words.get(f"standing.{each.status}", printable(each.status)),
         ]
         for each in officers
     ]
@@ -155,6 +162,8 @@ def status(place: Place, as_json: bool) -> None:
     """Show the state of a member or an applicant, and what it waits for."""
     if not place.member:
         raise InvalidInput("member-missing", "--member")
+    if _ID.match(place.member) is None:
+        raise InvalidInput("subject-invalid", place.member)
     standing = run(_standing(place))
     emit(as_json, msgspec.to_builtins(standing), _tell_standing(standing))
 
@@ -189,14 +198,16 @@ async def _standing(place: Place) -> Standing:
     async with Client(place.url, read_genesis(place.genesis)) as client:
         found = []
         for item in await fetch_proposals(client):
-            if "member.admit" not in item["actions"]:
+            summary = parse(item, Summary)
+            if "member.admit" not in summary.actions:
                 continue
-            told = await client.get_json(f"/v1/proposals/{item['digest']}")
-            if place.member in _applicants(told):
-                found.append(_admission(told))
+            story = await fetch_story(client, parse_hash(summary.digest))
+            if place.member in _applicants(story):
+                found.append(_admission(story.told))
         # Asked last: what has been decided meanwhile shows in the member.
         try:
-            state = str((await client.get_json(f"/v1/members/{place.member}"))["status"])
+            document = await client.get_json(f"/v1/members/{place.member}")
+            state = parse(document, MemberLine).status
         except NotFound as error:
             if error.code != "member-missing":
                 raise
@@ -209,26 +220,21 @@ async def _standing(place: Place) -> Standing:
     )
 
 
-def _applicants(told: dict[str, Any]) -> list[str]:
-    return [
-        action["application"]["id"]
-        for action in told["actions"]
-        if action["action"] == "member.admit"
-    ]
+def _applicants(story: Story) -> list[str]:
+    actions = story.body.actions
+    return [each.application.id for each in actions if isinstance(each, AdmitMember)]
 
 
-def _admission(told: dict[str, Any]) -> Admission:
+def _admission(told: Told) -> Admission:
     return Admission(
-        proposal=told["digest"],
-        status=told["status"],
-        approved=tuple(told["approved"]),
-        rejected=tuple(told["rejected"]),
-        missing=tuple(told["missing"]),
-        needed=told["needed"],
-        ballots_until_height=told["ballots_until_height"],
-        reasons=tuple(
-            f"{each['member']}: {each['text']}" for each in told["ballots"] if each["text"]
-        ),
+        proposal=told.digest,
+        status=told.status,
+        approved=told.approved,
+        rejected=told.rejected,
+        missing=told.missing,
+        needed=told.needed,
+        ballots_until_height=told.ballots_until_height,
+        reasons=tuple(f"{each.member}: {each.text}" for each in told.ballots if each.text),
     )
 
 

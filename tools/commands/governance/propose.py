@@ -191,7 +191,7 @@ def rotate(
         if place.draft is not None:
             path = place.draft.with_stem(f"{place.draft.stem}-{name}")
             documents[name] = proposing.write_draft(
-                place, path, prepared.body, height=prepared.height, changes=prepared.changes
+                place, path, prepared.body, height=prepared.height, changes=prepared.preview.changes
             )
             continue
         record = send(place, prepared.body)

@@ -15,11 +15,12 @@ from tools.client import Client
 from tools.commands.acting import Place, act, place_options
 from tools.exits import InvalidInput, RefusedEvent
 from tools.governance.actions import check_action, summarise
-from tools.governance.changes import Change, format_changes, parse_changes
+from tools.governance.answers import Preview, Seats, Status, parse
+from tools.governance.changes import Change, format_changes
 from tools.governance.drafts import GovernanceBody, encode_draft, format_draft, make_draft
 from tools.governance.stories import tell_class
 from tools.mirror import read_genesis
-from tools.output import emit, note, option, run
+from tools.output import emit, note, option, printable, run
 from tools.words import say
 
 BALLOT_BLOCKS = 50_000
@@ -41,13 +42,9 @@ class Prepared:
     """A proposal that the node found possible: what it does, and the body to sign."""
 
     body: GovernanceProposed
-    preview: dict[str, Any]
+    preview: Preview
+    document: dict[str, Any]
     height: int
-
-    @property
-    def changes(self) -> tuple[Change, ...]:
-        """What the node says that it would change."""
-        return parse_changes(self.preview["changes"])
 
 
 def proposal_options(*, force: bool = False) -> Callable[[Callable[..., None]], Callable[..., Any]]:
@@ -91,7 +88,7 @@ def propose(place: Place, actions: Sequence[Action], terms: Terms, as_json: bool
         return
     note(describe(prepared))
     deliver(
-        place, prepared.body, as_json, changes=prepared.changes, height=prepared.height,
+        place, prepared.body, as_json, changes=prepared.preview.changes, height=prepared.height,
         done="admin.proposed",
     )  # fmt: skip
 
@@ -103,22 +100,22 @@ def prepare(place: Place, actions: Sequence[Action], terms: Terms) -> Prepared:
 
     async def ask() -> tuple[dict[str, Any], int]:
         async with Client(place.url, genesis) as client:
-            height = (await client.get_json("/v1/status"))["height"]
-            return await client.preview_proposal(checked, place.member), int(height)
+            status = parse(await client.get_json("/v1/status"), Status)
+            return await client.preview_proposal(checked, place.member), status.height
 
-    preview, height = run(ask())
-    for fault in preview["faults"]:
-        code, words = fault["code"], {name: fault[name] for name in ("title", "advice")}
-        raise RefusedEvent(code, fault["detail"], **words)
+    document, height = run(ask())
+    preview = parse(document, Preview)
+    for fault in preview.faults:
+        raise RefusedEvent(fault.code, fault.detail, title=fault.title, advice=fault.advice)
     body = GovernanceProposed(
         actions=tuple(checked),
         text=terms.text,
         activate_height=terms.activate_height,
         ballots_until_height=height + ballot_blocks(terms, genesis),
     )
-    prepared = Prepared(body=body, preview=preview, height=height)
-    seats = preview.get("validators")
-    if seats and not (seats["has_live_quorum"] or terms.force or terms.dry_run):
+    prepared = Prepared(body=body, preview=preview, document=document, height=height)
+    seats = preview.validators
+    if seats is not None and not (seats.has_live_quorum or terms.force or terms.dry_run):
         raise RefusedEvent("no-live-quorum", describe(prepared))
     return prepared
 
@@ -130,41 +127,39 @@ def ballot_blocks(terms: Terms, genesis: Genesis) -> int:
 
 def document_of(prepared: Prepared) -> dict[str, Any]:
     """A dry run for `--json`; what concerns validators stands in it as it always did."""
-    return {**(prepared.preview.get("validators") or {}), **prepared.preview}
+    return {**(prepared.document["validators"] or {}), **prepared.document}
 
 
 def describe(prepared: Prepared) -> str:
     """What would change, and whose votes carry it."""
     preview = prepared.preview
     lines = [summarise(prepared.body.actions), _describe_votes(preview)]
-    seats = preview.get("validators")
-    if seats:
-        lines.append(describe_validators(seats))
-    if prepared.changes or not seats:
-        lines.append(format_changes(prepared.changes))
+    if preview.validators is not None:
+        lines.append(describe_validators(preview.validators))
+    if preview.changes or preview.validators is None:
+        lines.append(format_changes(preview.changes))
     return "\n".join(lines)
 
 
-def _describe_votes(preview: dict[str, Any]) -> str:
-    if preview["own"]:
+def _describe_votes(preview: Preview) -> str:
+    if preview.own:
         return say("governance.own")
-    kind = tell_class(str(preview["class"]))
-    words = {name: preview[name] for name in ("needed", "voters")}
-    told = say("governance.votes", action_class=kind, **words)
-    if preview["factors"] > 1:
-        told += "\n" + say("story.factors", factors=preview["factors"])
+    kind = tell_class(preview.action_class)
+    told = say("governance.votes", action_class=kind, needed=preview.needed, voters=preview.voters)
+    if preview.factors > 1:
+        told += "\n" + say("story.factors", factors=preview.factors)
     return told
 
 
-def describe_validators(preview: dict[str, Any]) -> str:
+def describe_validators(seats: Seats) -> str:
     """What the network would be after the change."""
     names = ("added", "removed", "heard", "silent", "unlinked")
-    lists = {name: ", ".join(preview[name]) or "-" for name in names}
+    lists = {name: printable(", ".join(getattr(seats, name))) or "-" for name in names}
     return say(
         "admin.preview",
-        count=len(preview["members"]),
-        quorum=preview["quorum"],
-        online=len(preview["heard"]),
+        count=len(seats.members),
+        quorum=seats.quorum,
+        online=len(seats.heard),
         **lists,
     )
 

@@ -14,6 +14,7 @@ from ledger.governance.proposals import ProposalStatus
 from tools.client import Client
 from tools.commands.acting import Place, parse_hash, place_options
 from tools.exits import InvalidAnswer
+from tools.governance.answers import History, Page, Rules, Status, Summary, parse
 from tools.governance.changes import compare, tell_target
 from tools.governance.stories import (
     Story,
@@ -41,9 +42,10 @@ def proposals(place: Place, status: str | None, as_json: bool) -> None:
             return await fetch_proposals(client, status)
 
     found = run(fetch())
+    items = [parse(each, Summary) for each in found]
     columns = ("index", "digest", "class", "actions", "member", "status", "approvals", "until")
     head = [say(f"column.{name}") for name in columns]
-    text = format_table(head, [_row(each) for each in found])
+    text = format_table(head, [_row(each) for each in items])
     emit(as_json, {"proposals": found}, text if found else say("story.none"))
 
 
@@ -54,26 +56,26 @@ async def fetch_proposals(client: Client, status: str | None = None) -> list[dic
     cursor = ""
     for _ in range(PAGES_MAX):
         asked = urlencode({**query, **({"cursor": cursor} if cursor else {}), "limit": 100})
-        page = await client.get_json(f"/v1/proposals?{asked}")
-        found += page["items"]
-        cursor = page["next"]
+        page = parse(await client.get_json(f"/v1/proposals?{asked}"), Page)
+        found += page.items
+        cursor = page.next or ""
         if not cursor:
             break
-    return sorted(found, key=lambda each: int(each["index"]))
+    return sorted(found, key=lambda each: parse(each, Summary).index)
 
 
-def _row(item: dict[str, Any]) -> list[str]:
+def _row(item: Summary) -> list[str]:
     words = catalogue(language())
-    actions = [words.get(f"action.{tag.replace('.', '_')}", tag) for tag in item["actions"]]
+    actions = [words.get(f"action.{tag.replace('.', '_')}", tag) for tag in item.actions]
     cells = [
-        str(item["index"]),
-        item["digest"],
-        tell_class(item["class"]),
+        str(item.index),
+        item.digest,
+        tell_class(item.action_class),
         ", ".join(actions),
-        item["member"],
-        tell_status(item["status"]),
-        f"{len(item['approved'])}/{item['needed']}",
-        str(item["ballots_until_height"]),
+        item.member,
+        tell_status(item.status),
+        f"{len(item.approved)}/{item.needed}",
+        str(item.ballots_until_height),
     ]
     return [printable(cell) for cell in cells]
 
@@ -102,18 +104,19 @@ def rules(place: Place, as_json: bool) -> None:
             return await client.get_json("/v1/rules")
 
     document = run(fetch())
+    told = parse(document, Rules)
     head = [say(f"column.{name}") for name in ("class", "needed", "share", "factors")]
-    count = len(document["voters"])
+    count = len(told.voters)
     rows = [
         [
-            tell_class(each["class"]),
-            f"{each['needed']}/{count}",
-            f"> {each['share']}/1000",
-            str(each["factors"]),
+            tell_class(each.action_class),
+            f"{each.needed}/{count}",
+            f"> {each.share}/1000",
+            str(each.factors),
         ]
-        for each in document["rules"]
+        for each in told.rules
     ]
-    voters = say("governance.voters", count=count, names=printable(", ".join(document["voters"])))
+    voters = say("governance.voters", count=count, names=printable(", ".join(told.voters)))
     emit(as_json, document, f"{format_table(head, rows)}\n{voters}\n{say('governance.own_rule')}")
 
 
@@ -128,11 +131,11 @@ def history(place: Place, target: str, as_json: bool) -> None:
     async def fetch() -> list[tuple[int, Story]]:
         async with Client(place.url, genesis) as client:
             document = await client.get_json(f"/v1/history/{quote(target)}")
-            revisions = document["revisions"]
+            revisions = parse(document, History).revisions
             found = []
             for done, revision in enumerate(revisions, start=1):
-                story = await fetch_story(client, parse_hash(revision["proposal"]))
-                found.append((int(revision["height"]), story))
+                story = await fetch_story(client, parse_hash(revision.proposal))
+                found.append((revision.height, story))
                 bar(done, len(revisions))
             return found
 
@@ -211,19 +214,16 @@ def _value_in_genesis(target: str, genesis: Genesis) -> Any:
 def frozen(place: Place, as_json: bool) -> None:
     """Show what is frozen."""
 
-    async def fetch() -> list[dict[str, Any]]:
+    async def fetch() -> dict[str, Any]:
         async with Client(place.url, read_genesis(place.genesis)) as client:
-            document = await client.get_json("/v1/status")
-        if "freezes" not in document:
-            raise InvalidAnswer("answer-malformed", "/v1/status: freezes")
-        return list(document["freezes"])
+            return await client.get_json("/v1/status")
 
-    found = run(fetch())
+    found = parse(run(fetch()), Status).freezes
     names = ("requester", "provider", "dataset", "reason")
     head = [say(f"column.{name}") for name in names]
-    rows = [[printable(each[name]) or "*" for name in names] for each in found]
+    rows = [[printable(getattr(each, name)) or "*" for name in names] for each in found]
     text = format_table(head, rows) if found else say("governance.nothing_frozen")
-    emit(as_json, {"freezes": found}, text)
+    emit(as_json, {"freezes": msgspec.to_builtins(found)}, text)
 
 
 COMMANDS = (proposals, proposal, rules, history, frozen)

@@ -21,7 +21,17 @@ from tools.governance.actions import summarise
 from tools.governance.changes import tell_role
 from tools.localnet import Localnet
 from tools.mirror import event_map, folder_reader, read_genesis
-from tools.output import Bar, WordCommand, common, directory_option, emit, format_table, note, option, printable
+from tools.output import (
+    Bar,
+    WordCommand,
+    common,
+    directory_option,
+    emit,
+    format_table,
+    note,
+    option,
+    printable,
+)
 from tools.words import catalogue, language, say
 
 _FINGERPRINT = re.compile(r"[0-9a-f]{16}\Z")

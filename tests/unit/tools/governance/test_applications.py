@@ -73,9 +73,7 @@ def test_a_supervisor_has_no_keys_for_requests() -> None:
     assert set(key_roles("auditor").values()) == {"auditor", "admin"}
 
 
-@pytest.mark.parametrize(
-    "field", ["id", "name_zh", "name_en", "region", "contact"]
-)
+@pytest.mark.parametrize("field", ["id", "name_zh", "name_en", "region", "contact"])
 def test_a_changed_application_is_refused(application: Path, field: str) -> None:
     assert code_of(changed(application, **{field: "zz-1"})) == "application-tampered"
 
@@ -86,8 +84,9 @@ def test_an_application_signed_by_another_is_refused(application: Path) -> None:
     home = application.parent
     keys = make_keys(home, "tax")
     assert keys["requester"].public == requester.key
-    forged = make_application(APPLICANT, {**keys, "admin": keys["requester"],
-                                          "requester": keys["admin"]}, NETWORK)
+    forged = make_application(
+        APPLICANT, {**keys, "admin": keys["requester"], "requester": keys["admin"]}, NETWORK
+    )
     application.write_bytes(encode_action(forged))
     document = json.loads(application.read_text())
     for key in document["application"]["keys"]:

@@ -86,7 +86,14 @@ def test_every_act_of_governance_is_drafted_and_signed(
 
 def test_whoever_signs_reads_the_proposal_itself(tmp_path: Path) -> None:
     text = format_draft(read_draft(written(tmp_path / "draft.json", draft_of(BALLOT))))
-    for part in ("a breach", "de-tax", "It approves.", "seen", PROPOSAL.digest.hex(), PROPOSAL.member):
+    for part in (
+        "a breach",
+        "de-tax",
+        "It approves.",
+        "seen",
+        PROPOSAL.digest.hex(),
+        PROPOSAL.member,
+    ):
         assert part in text
     against = msgspec.structs.replace(BALLOT, approve=False)
     text = format_draft(read_draft(written(tmp_path / "draft.json", draft_of(against))))
