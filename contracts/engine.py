@@ -18,7 +18,7 @@ import msgspec
 
 from contracts.decision import Decision, Reason, Verdict
 from contracts.errors import InvalidPolicySet
-from contracts.facts import Act, build_context, entities_json, question
+from contracts.facts import Act, build_context, entities_of, question
 from contracts.slices import slice_policies
 from ledger.blocks import Obligations, Outcome
 from ledger.registry import POLICY_SETS, PolicySet
@@ -223,7 +223,7 @@ class PolicyEngine:
         # `facts` builds; checking every question again would double the cost.
         part = self._slices[action]
         facts = msgspec.json.encode(part.pick(context)).decode()
-        text = entities_json(act.officer, act.member, act.provider, act.dataset)
+        text = entities_of(act)
         try:
             asked = [question(act, action, facts)]
             (result,) = cedarpy.is_authorized_batch(asked, part.policies, self._handle(text))

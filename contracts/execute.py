@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from contracts.admission import check_event, period_days
+from contracts.credit.accounts import Credits
 from contracts.decision import Decision, Verdict
 from contracts.engine import Contracts, PolicyEngine
 from contracts.errors import InvalidInclusion, InvalidTime, RefusedEvent
@@ -134,6 +135,7 @@ class _Run:
         self._height = height
         self._time_ms = time_ms
         self._first_index = first_index
+        self._credits = Credits(self._overlay, height=height, time_ms=time_ms)
         self._records: list[bytes] = []
         self._outcomes: list[Outcome] = []
 
@@ -210,6 +212,8 @@ class _Run:
         self._overlay.put(exchange_key(event.digest), EXCHANGES.encode(exchange))
         column = {"permit": "permitted", "review": "reviewed", "deny": "denied"}[decision.verdict]
         self._count(exchange, {"asked": 1, column: 1})
+        for party in (act.requester, act.provider):
+            self._credits.settle(party)
         return _outcome(decision, decision.verdict, code=_deny_code(decision))
 
     def _step(self, event: Event, step: Step) -> Outcome:
@@ -230,6 +234,7 @@ class _Run:
             is_late = self._time_ms > exchange.deadline_ms
             counts = {"delivered": 1, "records": event.body.record_count, "late": int(is_late)}
             self._count(exchange, counts)
+        self._credits.count_step(event, exchange)
         return _outcome(decision, "")
 
     def _decide_step(self, event: Event, action: str, exchange: Exchange) -> Decision:
@@ -283,6 +288,8 @@ class _Run:
             period_days=period_days,
             retention_days=retention_days,
             same_officer=same_officer,
+            grade=self._credits.grade(member),
+            provider_grade=self._credits.grade(giving),
         )
 
     def _moved(self, exchange: Exchange, event: Event, step: Step) -> bytes:

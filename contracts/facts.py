@@ -13,16 +13,18 @@ from typing import Any
 import msgspec
 
 from contracts.lookup import find_legal_basis, read_counters, read_freezes
-from ledger.registry import Dataset, LegalBasis, Member, Officer
+from ledger.registry import Dataset, Grade, LegalBasis, Member, Officer
 from ledger.state import StateReader
 
 _DAY_MS = 86_400_000
 _EPOCH = date(1970, 1, 1)
-_GRADES = ((800, "A"), (600, "B"), (400, "C"), (0, "D"))
 
 
 class Act(msgspec.Struct, frozen=True, kw_only=True):
-    """One act to be judged: who does what to whose dataset, for what."""
+    """One act to be judged: who does what to whose dataset, for what.
+
+    The grades of the acting member and of the provider are those of the block's time.
+    """
 
     action: str
     officer: Officer
@@ -38,11 +40,8 @@ class Act(msgspec.Struct, frozen=True, kw_only=True):
     period_days: int
     retention_days: int
     same_officer: bool
-
-
-def credit_grade(credit: int) -> str:
-    """Grade A to D of a credit score from 0 to 1,000."""
-    return next(grade for low, grade in _GRADES if credit >= low)
+    grade: Grade
+    provider_grade: Grade
 
 
 def block_date(time_ms: int) -> date:
@@ -83,13 +82,27 @@ def build_context(state: StateReader, act: Act, time_ms: int) -> dict[str, Any]:
     }
 
 
+def entities_of(act: Act) -> str:
+    """Cedar entities of the questions about an act, as JSON text."""
+    return _entities_json(
+        act.officer, act.member, act.provider, act.dataset, act.grade, act.provider_grade
+    )
+
+
+# Memoised by grades, not scores: a score changes with every answer, a grade seldom.
 @lru_cache(4_096)
-def entities_json(officer: Officer, member: Member, provider: Member, dataset: Dataset) -> str:
-    """Cedar entities of one question, as JSON text."""
-    members = {each.id: each for each in (member, provider)}
+def _entities_json(
+    officer: Officer,
+    member: Member,
+    provider: Member,
+    dataset: Dataset,
+    grade: Grade,
+    provider_grade: Grade,
+) -> str:
+    members = {member.id: (member, grade), provider.id: (provider, provider_grade)}
     entities: list[dict[str, Any]] = [
-        _entity("Member", each.id, _member_attributes(each), ())
-        for _, each in sorted(members.items())
+        _entity("Member", id_, _member_attributes(*each), ())
+        for id_, each in sorted(members.items())
     ]
     roles = [{"type": "Role", "id": role} for role in officer.roles]
     entities += [_entity("Role", role, {}, ()) for role in officer.roles]
@@ -113,12 +126,12 @@ def _reference(type_: str, id_: str) -> dict[str, Any]:
     return {"__entity": {"type": type_, "id": id_}}
 
 
-def _member_attributes(member: Member) -> dict[str, Any]:
+def _member_attributes(member: Member, grade: Grade) -> dict[str, Any]:
     return {
         "id": member.id,
         "kind": member.kind,
         "region": member.region,
-        "grade": credit_grade(member.credit),
+        "grade": grade,
     }
 
 

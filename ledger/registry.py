@@ -4,7 +4,7 @@ All are canonical values (`ledger.codec`) kept in the state under the keys of `l
 named in genesis. Lists that form a set are sorted by id and have no duplicates.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple, TypeAlias
 
 from msgspec import Meta
 
@@ -16,10 +16,17 @@ MemberStatus = Literal["applied", "active", "suspended", "retired"]
 Role = Literal["requester", "approver", "provider", "admin", "auditor", "supervisor"]
 Sensitivity = Literal["public", "internal", "personal", "secret"]
 Name = Annotated[str, Meta(min_length=1, max_length=120)]
+Score = Annotated[int, Meta(ge=0, le=1_000)]
+Points = Annotated[int, Meta(ge=-1_000, le=1_000)]
+Grade = Literal["A", "B", "C", "D"]
+ChangeReason = Literal["behaviour", "window", "rules"]
 
 
 class Member(Value, frozen=True, kw_only=True):
-    """An agency. `region` is a GB/T 2260 code, or ISO 3166 alpha-2 for a foreign authority."""
+    """An agency. `region` is a GB/T 2260 code, or ISO 3166 alpha-2 for a foreign authority.
+
+    `credit` is the score that it starts with; what became of it stands in its `Credit`.
+    """
 
     id: Identifier
     name_zh: Name
@@ -27,7 +34,7 @@ class Member(Value, frozen=True, kw_only=True):
     region: Annotated[str, Meta(min_length=2, max_length=6)]
     kind: MemberKind
     status: MemberStatus
-    credit: Annotated[int, Meta(ge=0, le=1_000)]
+    credit: Score
 
 
 class Officer(Value, frozen=True, kw_only=True):
@@ -205,6 +212,113 @@ class PairCounters(Value, frozen=True, kw_only=True):
     records: Uint
 
 
+CREDIT_BUCKETS_MAX = 24
+# Rules with other buckets leave those of the old length in the window for a while.
+CREDIT_BUCKETS_KEPT_MAX = 2 * CREDIT_BUCKETS_MAX
+CREDIT_BEHAVIOURS_MAX = 32
+CREDIT_CAUSES_MAX = 3
+GRADE_CAUSES_MAX = 8
+
+
+class CreditWeight(Value, frozen=True, kw_only=True):
+    """What one act of a behaviour is worth, and the most that all in the window give or take."""
+
+    behaviour: Identifier
+    points: Points
+    limit: Score
+
+
+class CreditRules(Value, frozen=True, kw_only=True):
+    """How credit is computed. The window is the last `buckets` buckets of `bucket_days` each.
+
+    `base` is where every member starts; None: at its own `Member.credit`. `grade_a` is the least
+    score of grade A, and so on. Weights and the reasons for which a refusal costs nothing are
+    sorted; a behaviour without a weight here has that of the software's own table.
+    """
+
+    version: Uint
+    base: Score | None
+    minimum: Score
+    maximum: Score
+    bucket_days: Annotated[int, Meta(ge=1, le=366)]
+    buckets: Annotated[int, Meta(ge=1, le=CREDIT_BUCKETS_MAX)]
+    grade_a: Score
+    grade_b: Score
+    grade_c: Score
+    weights: Annotated[tuple[CreditWeight, ...], Meta(max_length=CREDIT_BEHAVIOURS_MAX)]
+    permitted_reasons: Annotated[tuple[Identifier, ...], Meta(max_length=64)]
+
+
+# Only execution writes it: a pattern would cost more to read than everything else of a record.
+BehaviourId = Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class CreditCause(NamedTuple):
+    """An event that counts for a behaviour, its height, and what it is worth by itself.
+
+    An array on the wire.
+    """
+
+    event: Hash32
+    behaviour: BehaviourId
+    points: Points
+    height: Uint
+
+
+CreditCauses: TypeAlias = Annotated[
+    tuple[CreditCause, ...], Meta(max_length=CREDIT_CAUSES_MAX * CREDIT_BEHAVIOURS_MAX)
+]
+
+
+class CreditTally(NamedTuple):
+    """How often a behaviour was seen. An array on the wire."""
+
+    behaviour: BehaviourId
+    amount: Uint
+
+
+class CreditBucket(NamedTuple):
+    """What was seen in the days from `start_day` (since 1970) on; tallies sorted by behaviour."""
+
+    start_day: Uint
+    tallies: Annotated[tuple[CreditTally, ...], Meta(max_length=CREDIT_BEHAVIOURS_MAX)]
+
+
+class Credit(Value, frozen=True, kw_only=True):
+    """Credit of a member as its last counted act left it; buckets in order of time.
+
+    `changes` is how many changes of grade there were: each has a state key of its own. `causes` are
+    the newest events of each behaviour in the bucket of `day`; those of other buckets stand under
+    keys of their own, so that an act rewrites little.
+    """
+
+    score: Score
+    grade: Grade
+    rules_version: Uint
+    changes: Uint
+    buckets: Annotated[tuple[CreditBucket, ...], Meta(max_length=CREDIT_BUCKETS_KEPT_MAX)]
+    day: Uint
+    causes: CreditCauses
+
+
+class GradeChange(Value, frozen=True, kw_only=True):
+    """A member's grade changed: because of what it did, of time that passed, or of other rules.
+
+    `causes` are the newest that point the way of the change, newest first. Where time passed, they
+    are the events that left the window, with their points reversed.
+    """
+
+    before: Grade
+    after: Grade
+    score_before: Score
+    score_after: Score
+    reason: ChangeReason
+    rules_version: Uint
+    height: Uint
+    time_ms: Uint
+    causes: Annotated[tuple[CreditCause, ...], Meta(max_length=GRADE_CAUSES_MAX)]
+
+
 MEMBERS = Codec(Member, size_bytes_max=2_048)
 OFFICERS = Codec(Officer, size_bytes_max=2_048)
 VALIDATOR_LISTS = Codec(tuple[Validator, ...], size_bytes_max=131_072)
@@ -219,6 +333,10 @@ POLICY_SETS = Codec(PolicySet, size_bytes_max=4_194_304)
 PARAMETERS = Codec(Parameters, size_bytes_max=2_048)
 EXCHANGES = Codec(Exchange, size_bytes_max=16_384)
 PAIR_COUNTERS = Codec(PairCounters, size_bytes_max=1_024)
+CREDIT_RULES = Codec(CreditRules, size_bytes_max=16_384)
+CREDITS = Codec(Credit, size_bytes_max=262_144)
+CREDIT_CAUSES = Codec(tuple[CreditCause, ...], size_bytes_max=16_384)
+GRADE_CHANGES = Codec(GradeChange, size_bytes_max=4_096)
 
 EMPTY_COUNTERS = PairCounters(
     asked=0, permitted=0, reviewed=0, denied=0, refused=0, delivered=0, late=0, records=0

@@ -14,6 +14,8 @@ State is a map of byte keys to canonical values. Keys are a two-byte prefix and 
     a/ member id            Reachable         y/ epoch(8) view(8) member  digest of the event (32)
     t/ class of actions     VotingRule        b/ proposal digest, member  BallotBox
     w/                      tuple of Waiting  s/ target 00 height(8)      Revision
+    k/ member id            Credit            k/ member id 00 number(8)   GradeChange
+    k/                      CreditRules       k/ member id 01 day(8)      tuple of CreditCause
 
 Digest: LtHash16 with 1,024 lanes (Bellare and Micciancio 1997, "AdHash/LtHash"; parameters as
 analysed by Lewi, Kim, Maykov and Weis, eprint 2019/227). Each pair (key, value) expands by
@@ -247,6 +249,21 @@ def reachable_key(member: str) -> bytes:
     return b"a/" + member.encode()
 
 
+def credit_key(member: str) -> bytes:
+    """State key of the credit of a member."""
+    return b"k/" + member.encode()
+
+
+def grade_change_key(member: str, number: int) -> bytes:
+    """State key of a change of a member's grade; the first has the number 0."""
+    return b"k/" + member.encode() + b"\0" + number.to_bytes(8, "big")
+
+
+def credit_causes_key(member: str, day: int) -> bytes:
+    """State key of the newest causes of a member's credit in the bucket that began on `day`."""
+    return b"k/" + member.encode() + b"\1" + day.to_bytes(8, "big")
+
+
 FREEZES_KEY = b"f/"
 POLICY_SET_KEY = b"p/"
 VALIDATORS_KEY = b"v/"
@@ -255,3 +272,5 @@ REGISTRY_VERSION_KEY = b"r/"
 EPOCH_KEY = b"h/"
 PENDING_KEY = b"q/"
 WAITING_KEY = b"w/"
+# No member has an empty id.
+CREDIT_RULES_KEY = b"k/"

@@ -329,6 +329,10 @@ class Node:
         """Number of final entries."""
         return self._log.tree_size
 
+    def final_time_ms(self) -> int:
+        """Time of the newest final block; that of the genesis before the first."""
+        return self._log.tip.time_ms
+
     def read_entries(self, start: int, count: int) -> list[bytes]:
         """Entries `start` to `start + count`, as many as exist."""
         return self._log.read_entries(start, count)

@@ -127,6 +127,9 @@ class Service(Protocol):
     def tree_size(self) -> int:
         """Number of final entries."""
 
+    def final_time_ms(self) -> int:
+        """Time of the newest final block; that of the genesis before the first."""
+
     def read_entries(self, start: int, count: int) -> list[bytes]:
         """Entries `start` to `start + count`, as many as exist."""
 

@@ -32,6 +32,7 @@ from node.api.routes import ROUTES
 from node.config import REQUIRED, SETTINGS
 from node.diagnosis.words import catalogue as findings_of_nodes
 from node.metrics import Metrics
+from tests import tables_of_credit
 from tools import exits
 from tools.cli import main as tally
 from tools.words import catalogue as tool_words
@@ -382,6 +383,7 @@ def render_targets(language: Language) -> str:
 
 
 RENDERERS: dict[str, Callable[[Language], str]] = {
+    "behaviours": lambda language: _table(*tables_of_credit.behaviours(language)),
     "commands": render_commands,
     "config": render_config,
     "contracts": render_contracts,
@@ -392,6 +394,7 @@ RENDERERS: dict[str, Callable[[Language], str]] = {
     "metrics": render_metrics,
     "node-exits": render_node_exits,
     "options": render_options,
+    "reasons": lambda language: _table(*tables_of_credit.reasons(language)),
     "routes": render_routes,
     "targets": render_targets,
     "tool-errors": render_tool_errors,

@@ -11,7 +11,7 @@ from typing import Any
 
 from contracts.governance import parties, registries
 from contracts.governance.faults import Fault
-from contracts.governance.rules import class_of
+from contracts.governance.rules import class_of, find_voter_faults
 from contracts.governance.validators import preview_change
 from ledger.governance.actions import (
     Action,
@@ -19,6 +19,7 @@ from ledger.governance.actions import (
     AdmitMember,
     ContractAction,
     LiftFreeze,
+    PartyAction,
     ReinstateMember,
     RemoveContract,
     RetireMember,
@@ -130,4 +131,6 @@ def rehearse(state: StateReader, actions: Sequence[Action], *, network: bytes) -
     for action in actions:
         if not isinstance(action, ContractAction):
             faults += _CHANGES[type(action)](overlay, action, network)
+    if any(isinstance(action, PartyAction) for action in actions):
+        faults += find_voter_faults(overlay)
     return Rehearsal(overlay=overlay, faults=tuple(faults))

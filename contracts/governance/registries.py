@@ -180,7 +180,11 @@ def set_freeze(overlay: Overlay, action: SetFreeze) -> list[Fault]:
     if freeze.dataset and find_dataset(overlay, freeze.dataset) is None:
         faults.append(Fault(code="dataset-unknown", detail=freeze.dataset))
     if not faults:
-        overlay.put(FREEZES_KEY, FREEZES.encode((*freezes, freeze)))
+        try:
+            overlay.put(FREEZES_KEY, FREEZES.encode((*freezes, freeze)))
+        except InvalidEncoding as error:
+            # Their reasons are long: fewer than `FREEZES_MAX` are too many already.
+            faults.append(Fault(code="freezes-full", detail=str(error)))
     return faults
 
 

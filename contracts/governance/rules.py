@@ -9,12 +9,13 @@ What concerns only the officers of the member that proposes it (`officer.*`) is 
 The other way, a vote, is how a member that has lost its keys gets new ones.
 
 A rule is changed by votes that satisfy the old rule and the new one: so what nobody can satisfy,
-for want of second keys, cannot become a rule. With at least a third of four or more members no
-administrator decides alone.
+for want of second keys, cannot become a rule. No administrator decides alone, and no more members
+are suspended than a quorum of the validators can spare (`find_voter_faults`).
 """
 
 from collections.abc import Sequence
 
+from contracts.governance.faults import Fault
 from contracts.lookup import (
     find_ballot_box,
     find_member,
@@ -22,6 +23,7 @@ from contracts.lookup import (
     find_voting_rule,
     read_validators,
 )
+from ledger.blocks import quorum_of
 from ledger.governance.actions import (
     Action,
     ActionClass,
@@ -38,6 +40,7 @@ from ledger.governance.proposals import Proposal
 from ledger.state import StateReader
 
 OWN_FACTORS = 2
+APPROVALS_MIN = 2
 SHARE_MIN, SHARE_MAX = 333, 999
 
 
@@ -81,8 +84,11 @@ def rules_for(state: StateReader, actions: Sequence[Action]) -> tuple[VotingRule
 
 
 def count_needed(rule: VotingRule, voters: int) -> int:
-    """How many of so many voters carry a proposal: more than `rule.share` thousandths."""
-    return voters * rule.share // 1_000 + 1
+    """How many of so many voters carry a proposal: more than `rule.share` thousandths, never one.
+
+    While members are suspended there may be fewer voters than validators.
+    """
+    return max(APPROVALS_MIN, voters * rule.share // 1_000 + 1)
 
 
 def count_factors(state: StateReader, actions: Sequence[Action]) -> int:
@@ -101,6 +107,15 @@ def voters_of(state: StateReader) -> tuple[str, ...]:
     seats = sorted(validator.member for validator in read_validators(state))
     found = ((seat, find_member(state, seat)) for seat in seats)
     return tuple(seat for seat, member in found if member is not None and member.status == "active")
+
+
+def find_voter_faults(state: StateReader) -> list[Fault]:
+    """Why so few voters could not decide anything any more."""
+    voters, validators = len(voters_of(state)), len(read_validators(state))
+    if voters >= quorum_of(validators):
+        return []
+    detail = f"{voters} of {validators} members with a validator would be active"
+    return [Fault(code="voters-too-few", detail=detail)]
 
 
 def is_own(state: StateReader, proposal: Proposal) -> bool:

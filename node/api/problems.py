@@ -40,9 +40,9 @@ STATUS: Mapping[str, int] = {
     "route-unknown": 404,
     "event-unknown": 404,
     "entry-unknown": 404,
+    "member-not-found": 404,
     "exchange-unknown": 404,
     "proposal-unknown": 404,
-    "member-missing": 404,
     "tile-unknown": 404,
     "epoch-open": 404,
     "method-not-allowed": 405,
@@ -213,16 +213,12 @@ _TEXTS: Mapping[str, tuple[_Text, _Text]] = {
             "Ask for an index below the tree_size of /v1/status.",
         ),
     ),
-    "member-missing": (
-        _Text(
-            "没有这个成员",
-            "账本上没有该成员，也没有接纳它的提案。",
-            "在 /v1/members 中查看全部成员；申请者须先由某个成员提议。",
-        ),
+    "member-not-found": (
+        _Text("没有该成员", "登记中没有这个成员。", "成员编号见 /v1/members。"),
         _Text(
             "No such member",
-            "Neither the ledger nor an open proposal knows this member.",
-            "See /v1/members for all; an applicant is known once a member proposes it.",
+            "The registry has no member of that id.",
+            "See /v1/members for the ids.",
         ),
     ),
     "tile-unknown": (

@@ -1,10 +1,13 @@
 """Reading the final log and state: entries, receipts, exchanges, registry, tiles."""
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from aiohttp import web
 
+from contracts.credit.accounts import read_causes, read_changes, read_credit, read_formula
+from contracts.lookup import find_member
 from ledger import registry
 from ledger.blocks import Record, decode_entry
 from ledger.codec import Codec
@@ -28,12 +31,14 @@ from node.api.context import (
     wait_parameter,
 )
 from node.api.problems import Problem
-from node.api.schemas import base, log, nodes, values
+from node.api.schemas import base, credit, log, nodes, values
 from node.service import Service
 
 SCAN_PAIRS_MAX = 2_000
 HISTORY_RECORDS_MAX = 500
+GRADE_CHANGES_MAX = 50
 _INDEX_MAX = 10**17
+_MEMBER_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _TEXT = "text/plain"
 _JSON = "application/json"
 
@@ -136,6 +141,29 @@ def list_registry(
         return json_response(page_type(items=items, next=page_cursor(last)))
 
     return handler
+
+
+async def read_member_credit(request: web.Request) -> web.Response:
+    """GET /v1/members/{member}/credit: score and grade at the newest block, and why."""
+    service = context_of(request).service
+    query_parameters(request)
+    state, time_ms = service.state(), service.final_time_ms()
+    name = request.match_info["member"]
+    member = find_member(state, name) if _MEMBER_ID.fullmatch(name) else None
+    if member is None:
+        raise Problem("member-not-found")
+    formula, (recorded, standing) = read_formula(state), read_credit(state, member, time_ms)
+    first_day = formula.first_day(formula.bucket_day(time_ms))
+    body = credit.credit_body(
+        member,
+        formula,
+        recorded,
+        standing,
+        time_ms=time_ms,
+        causes=read_causes(state, member.id, recorded, since_day=first_day),
+        changes=read_changes(state, member.id, recorded.changes, GRADE_CHANGES_MAX),
+    )
+    return json_response(body)
 
 
 async def read_contracts(request: web.Request) -> web.Response:

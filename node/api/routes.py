@@ -4,7 +4,7 @@ from ledger import registry
 from node.api import events, health, reads, stream
 from node.api.governance import members, proposals, validators
 from node.api.openapi import Media, Parameter, Route, json_of
-from node.api.schemas import base, diagnosis, log, nodes, values
+from node.api.schemas import base, credit, diagnosis, log, nodes, values
 from node.api.schemas.governance import members as member_bodies
 from node.api.schemas.governance import proposals as proposed
 from node.api.schemas.governance import validators as bodies
@@ -241,6 +241,16 @@ _REGISTRY_ROUTES = (
         zh="一个成员：密钥、如何加入、还在等什么；表决中的申请者亦可查。",
         en="A member: keys, how it was admitted, what it waits for; also who is proposed as one.",
         answers={200: json_of(member_bodies.MemberDetailBody)},
+        problems=(400, 404),
+    ),
+    Route(
+        method="GET",
+        path="/v1/members/{member}/credit",
+        handler=reads.read_member_credit,
+        name="readMemberCredit",
+        zh="成员的信用：分数、等级、缘由与等级变化。",
+        en="Credit of a member: score, grade, causes and changes of grade.",
+        answers={200: json_of(credit.CreditBody)},
         problems=(400, 404),
     ),
     _registry_route(

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from contracts.lookup import find_member, read_pending, read_validators
+from contracts.lookup import find_member, read_parameters, read_pending, read_validators
 from ledger.errors import LedgerError
 from ledger.genesis import Genesis, genesis_state, hash_genesis
 from ledger.log import Log
@@ -50,6 +50,7 @@ class Stored:
     unknown: tuple[str, ...]
     missing: tuple[str, ...]
     tip_time_ms: int
+    precision_ms: int
 
 
 def diagnose_offline(config_path: Path, *, wall_ms: int) -> tuple[Finding, ...]:
@@ -104,7 +105,7 @@ def _check(config_path: Path, wall_ms: int) -> Iterator[Finding]:
     if identity is not None:
         yield from judge_listing(identity, place, is_new=stored is None)  # 7
     yield from _check_addresses(config, place)  # 8
-    yield from judge_clock(genesis, place.tip_time_ms, wall_ms)  # 9
+    yield from judge_clock(genesis, place, wall_ms)  # 9
 
 
 def is_locked(path: Path) -> bool:
@@ -178,6 +179,7 @@ def _look(state: StateReader, config: Config, *, tip_time_ms: int) -> Stored:
         unknown=tuple(name for name in sorted(addresses) if find_member(state, name) is None),
         missing=tuple(peer.member for peer in peers if peer.address is None),
         tip_time_ms=tip_time_ms,
+        precision_ms=read_parameters(state).precision_ms,
     )
 
 
@@ -231,14 +233,13 @@ def _why_not_free(address: Address) -> str:
     return ""
 
 
-def judge_clock(genesis: Genesis, tip_time_ms: int, wall_ms: int) -> Iterator[Finding]:
+def judge_clock(genesis: Genesis, place: Stored, wall_ms: int) -> Iterator[Finding]:
     """A clock that is before what has happened already is wrong."""
-    precision_ms = genesis.parameters.precision_ms
-    now = _date(wall_ms)
-    if wall_ms + precision_ms < genesis.time_ms:
+    latest_ms, now = wall_ms + place.precision_ms, _date(wall_ms)
+    if latest_ms < genesis.time_ms:
         yield _fault("clock-before-genesis", now=now, genesis=_date(genesis.time_ms))
-    elif wall_ms + precision_ms < tip_time_ms:
-        yield _fault("clock-before-tip", now=now, tip=_date(tip_time_ms))
+    elif latest_ms < place.tip_time_ms:
+        yield _fault("clock-before-tip", now=now, tip=_date(place.tip_time_ms))
 
 
 def _date(time_ms: int) -> str:

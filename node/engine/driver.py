@@ -57,6 +57,7 @@ from node.simplex.types import (
     Verdict,
     WalRecord,
     epochs_of,
+    final_height_of,
 )
 from node.simplex.wal import Wal
 
@@ -70,6 +71,7 @@ WAL_ROTATE_BYTES = 64 * 1024 * 1024
 OTHER_EPOCH_REPLY_MS = 500
 SHARED_EVENTS_MAX = 50
 PROOFS_PER_S = 50
+REVIVED_MAX = 64  # blocks that are final in the write-ahead log and not in the store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -543,13 +545,21 @@ class Driver:
         return effects
 
     def _revive(self, records: Sequence[WalRecord]) -> None:
-        """Execute again the blocks of the write-ahead log that are not final yet."""
+        """Execute again the blocks of the write-ahead log that are not final yet.
+
+        A log that lacks many final ones was lost. The peers bring those, proven and without
+        executing them here and now, which would block the node for a minute.
+        """
+        tip = self.chain.log.tip.height
+        if (final := final_height_of(records)) > tip + REVIVED_MAX:
+            LOG.warning("final blocks are left to the peers", height=tip, final=final)
+            return
         waiting: list[Orphan] = []
         for record in records:
             if isinstance(record, BlockRecord):
                 block = self.chain.parse(record.header, record.refs)
                 is_next = block.epoch == self.epochs.current.number
-                if is_next and block.height > self.chain.log.tip.height:
+                if is_next and block.height > tip:
                     events = tuple(parse_event(data) for data in record.events)
                     waiting.append(Orphan(block=block, events=events))
         for orphan in sorted(waiting, key=lambda each: each.block.height):

@@ -298,6 +298,18 @@ def epochs_of(records: Iterable[WalRecord]) -> list[int]:
     return epochs
 
 
+def final_height_of(records: Iterable[WalRecord]) -> int:
+    """The highest height that floors and finalizations name, 0 if there is none."""
+    heights = [0]
+    for record in records:
+        if isinstance(record, FloorRecord):
+            heights.append(record.height)
+        elif isinstance(record, CertificateRecord):
+            subject = record.certificate.subject
+            heights += [subject.height] if subject.kind is Kind.FINALIZE else []
+    return max(heights)
+
+
 class Send(_Value, frozen=True, kw_only=True):
     """Message bytes to one validator, or to all others (`to` None)."""
 

@@ -9,8 +9,8 @@ import pytest
 from contracts.replay import replay
 from ledger.blocks import RECORDS, is_header
 from ledger.events import parse_event
-from tests.bench_catchup import load, wait_line
 from tests.e2e.network import ASKER, Net, running
+from tools.bench.absent import order, wait_line
 from tools.mirror import folder_reader, mirror_log
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -34,7 +34,7 @@ def test_a_node_that_was_away_comes_back_by_snapshot(net: Net, tmp_path: Path) -
     away = net.members[-1]
     other = next(member for member in net.members if member not in (away, ASKER))
     net.local.stop([away])
-    asyncio.run(load(net.local, EVENTS))
+    asyncio.run(order(net.local, EVENTS))
     for turn in (1, 2):
         net.local.start([away])
         wait_log(net, away, BEGIN, turn)

@@ -74,6 +74,12 @@ def test_an_exchange_from_request_to_receipt(net: Path, tmp_path: Path) -> None:
     kinds = [record["kind"] for record in shown["records"]]
     assert kinds == ["share.requested", "share.delivered", "share.received"]
     assert (shown["state"], shown["next"]) == ("received", [])
+    credit = tally("officer", "credit", "cn-3302-tax", "--dir", net)
+    assert (credit["start"], credit["grade"]) == (890, "A")
+    assert credit["score"] > 890
+    delivered = shown["records"][1]["digest"]
+    assert delivered in [cause["event"] for cause in credit["causes"]]
+    tally("officer", "credit", "cn-9999-tax", "--dir", net, exit_code=NOT_FOUND)
     again = CliRunner().invoke(
         main, ["officer", "withdraw", exchange, "--dir", str(net), "--member", "cn-3301-tax"]
     )

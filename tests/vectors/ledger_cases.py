@@ -25,6 +25,7 @@ from ledger.genesis import (
 )
 from ledger.governance.proposals import (
     PROPOSALS,
+    GovernanceAcknowledged,
     GovernanceBalloted,
     GovernanceProposed,
     GovernanceWithdrawn,
@@ -41,10 +42,14 @@ from ledger.quorum.governance import (
 )
 from ledger.quorum.lists import hash_consensus_keys, hash_validator_list
 from ledger.registry import (
+    CREDIT_CAUSES,
+    CREDIT_RULES,
+    CREDITS,
     DATASETS,
     EPOCH_RECORDS,
     EXCHANGES,
     FREEZES,
+    GRADE_CHANGES,
     LEGAL_BASES,
     MEMBERS,
     OFFICERS,
@@ -54,9 +59,16 @@ from ledger.registry import (
     PURPOSES,
     REACHABLES,
     VALIDATOR_LISTS,
+    Credit,
+    CreditBucket,
+    CreditCause,
+    CreditRules,
+    CreditTally,
+    CreditWeight,
     EpochRecord,
     Exchange,
     Freeze,
+    GradeChange,
     PairCounters,
     Pending,
     PendingChange,
@@ -65,8 +77,11 @@ from ledger.registry import (
 from ledger.state import (
     StateDigest,
     counters_key,
+    credit_causes_key,
+    credit_key,
     epoch_key,
     evidence_key,
+    grade_change_key,
     hash_state,
     nonce_key,
     proposal_key,
@@ -82,6 +97,7 @@ from tests.unit.ledger.builders import (
     make_validator,
     officer_secret,
 )
+from tests.vectors.governance_cases import governance_cases
 
 FOLDER = Path(__file__).parent / "ledger"
 EXCHANGE = b"\x0e" * 32
@@ -140,6 +156,7 @@ def _quorum_events() -> dict[str, Event]:
         ),
         "governance.balloted": GovernanceBalloted(proposal=PROPOSAL, approve=True, text=""),
         "governance.withdrawn": GovernanceWithdrawn(proposal=PROPOSAL),
+        "governance.acknowledged": GovernanceAcknowledged(proposal=PROPOSAL),
     }
     said = {
         "validator.ready": ValidatorReady(next_epoch=1, set_hash=b"\x05" * 32, synced_height=99),
@@ -273,6 +290,54 @@ def registry_cases() -> dict[str, bytes]:
         "parameters": PARAMETERS.encode(genesis.parameters),
         "exchange": EXCHANGES.encode(exchange),
         "pair counters": PAIR_COUNTERS.encode(counters),
+        **credit_cases(),
+    }
+
+
+def credit_cases() -> dict[str, bytes]:
+    """One value of each type about credit."""
+    cause = CreditCause(EXCHANGE, "answered-late", -10, 300)
+    credit = Credit(
+        score=790,
+        grade="B",
+        rules_version=2,
+        changes=1,
+        buckets=(
+            CreditBucket(20_430, (CreditTally("answered-in-time", 70_000),)),
+            CreditBucket(20_460, (CreditTally("answered-late", 1), CreditTally("sanctioned", 99))),
+        ),
+        day=20_460,
+        causes=(cause,),
+    )
+    rules = CreditRules(
+        version=2,
+        base=None,
+        minimum=0,
+        maximum=1_000,
+        bucket_days=30,
+        buckets=12,
+        grade_a=800,
+        grade_b=600,
+        grade_c=400,
+        weights=(CreditWeight(behaviour="answered-late", points=-10, limit=300),),
+        permitted_reasons=("no-basis", "not-held"),
+    )
+    change = GradeChange(
+        before="A",
+        after="B",
+        score_before=800,
+        score_after=790,
+        reason="behaviour",
+        rules_version=2,
+        height=300,
+        time_ms=1_767_225_600_000,
+        causes=(cause,),
+    )
+    return {
+        "credit": CREDITS.encode(credit),
+        "credit causes": CREDIT_CAUSES.encode((cause,)),
+        "credit rules": CREDIT_RULES.encode(rules),
+        "grade change": GRADE_CHANGES.encode(change),
     }
 
 
@@ -286,6 +351,9 @@ def state_cases() -> dict[str, bytes]:
         "proposal key": proposal_key(PROPOSAL),
         "evidence key": evidence_key(1, 258, "north"),
         "reachable key": reachable_key("north"),
+        "credit key": credit_key("north"),
+        "credit causes key": credit_causes_key("north", 20_460),
+        "grade change key": grade_change_key("north", 258),
         "counters key": counters_key("north", "south", "audit", 2026),
         "accumulator of k, v": digest.encode(),
         "digest of k, v": digest.digest(),
@@ -316,6 +384,7 @@ FILES = {
     "registry.json": registry_cases,
     "state.json": state_cases,
     "genesis.json": genesis_cases,
+    "governance.json": lambda: governance_cases(make_genesis()),
     "keys.json": key_cases,
 }
 

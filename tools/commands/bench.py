@@ -2,6 +2,7 @@
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -35,6 +36,7 @@ from tools.words import say
     help="option.events",
 )
 @option("--kill", type=click.Choice(["leader", "follower"]), help="option.kill")
+@option("--absent", is_flag=True, help="option.absent")
 @option("--wan", default="0ms", show_default=True, help="option.wan")
 @option(
     "--submit",
@@ -44,23 +46,37 @@ from tools.words import say
     help="option.submit",
 )
 @common
-def command(as_json: bool, wan: str, **values: object) -> None:
+def command(as_json: bool, wan: str, absent: bool, **values: Any) -> None:
     """Measure and print."""
-    from tools.bench import Plan, measure
+    from tools.bench.absent import measure_absence
+    from tools.bench.load import Plan, measure
 
     digits = wan.removesuffix("ms")
     if not (digits.isascii() and digits.isdigit() and int(digits) <= 10_000):
         raise InvalidInput("delay-invalid", wan)
-    plan = Plan(wan_ms=int(digits), **values)  # type: ignore[arg-type]  # click checked the types
+    plan = Plan(wan_ms=int(digits), **values)
     bar = Bar(say("bench.running"))
     with tempfile.TemporaryDirectory(prefix="tally-") as directory:
+        network = Path(directory) / "net"
         try:
-            figures = run(measure(plan, Path(directory) / "net", bar))
+            if absent:
+                figures = measure_absence(network, plan.events, bar)
+            else:
+                figures = run(measure(plan, network, bar))
         except ExceptionGroup as failures:
             raise _first(failures) from None
         finally:
             bar.close()
-    emit(as_json, figures, say("bench.result", **figures))
+    emit(as_json, figures, say("bench.absent" if absent else "bench.result", **_flat(figures)))
+
+
+def _flat(figures: dict[str, Any]) -> dict[str, Any]:
+    """Figures for a sentence: those inside a group are named `group_figure`."""
+    flat: dict[str, Any] = {}
+    for name, value in figures.items():
+        inner = value.items() if isinstance(value, dict) else ()
+        flat |= {f"{name}_{key}": each for key, each in inner} or {name: value}
+    return flat
 
 
 def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -1,15 +1,22 @@
-"""`tally node`: the daemon in the place of this process, and the activation of its key."""
+"""`tally node`: the daemon in the place of this process, its key's activation, where it stands."""
 
 import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
+from tools.client import Client
+from tools.commands.acting import Place, place_options
 from tools.exits import FailedNode, Interrupted
+from tools.mirror import read_genesis
 from tools.output import WordGroup, common, emit, option
+from tools.output import run as run_task
+from tools.stages import Stage, stages_of
 from tools.words import say
 
 CONFIG = option(
@@ -49,6 +56,39 @@ def activate(config: Path, yes: bool, as_json: bool) -> None:
         raise FailedNode("activation-refused", done.stderr.strip())
     document = json.loads(done.stdout)
     emit(as_json, document, say(f"node.activated_{document['outcome']}", **document))
+
+
+@command.command("status", help="help.node_status")
+@place_options(None)
+def status(place: Place, as_json: bool) -> None:
+    """Show where a node stands on its way to a vote, and what each step waits for."""
+
+    async def fetch() -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
+        async with Client(place.url, read_genesis(place.genesis)) as client:
+            node = await client.get_json("/v1/status")
+            validators = await client.get_json("/v1/validators")
+            members: list[dict[str, Any]] = []
+            cursor: str | None = ""
+            while cursor is not None:
+                query = {"cursor": cursor} if cursor else {}
+                page = await client.get_json("/v1/members", **query)
+                members += page["items"]
+                cursor = page["next"]
+            return node, validators, members
+
+    node, validators, members = run_task(fetch())
+    stages = stages_of(node, validators, members)
+    document = {**node, "stages": [asdict(stage) for stage in stages]}
+    head = say("stage.head", **{**node, "view": str(node["view"])})
+    emit(as_json, document, "\n".join([head, *map(_format_stage, stages)]))
+
+
+def _format_stage(stage: Stage) -> str:
+    name = say(f"stage.{stage.name}")
+    if stage.done:
+        return f"  \N{CHECK MARK} {name}"
+    waits = say(f"stage.waits_{stage.waits_for}", **stage.values)
+    return f"  \N{HORIZONTAL ELLIPSIS} {name}: {waits}"
 
 
 def _node(config: Path) -> list[str]:

@@ -5,11 +5,15 @@ import hmac
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 import click
 import msgspec
 from msgspec import Meta
 
+from contracts.credit.behaviours import REASONS
+from contracts.credit.behaviours import TABLE as BEHAVIOURS
+from contracts.facts import block_date
 from contracts.lifecycle import STATUS_OF_DECISION, STEPS, Step, next_steps
 from contracts.words import Language, kind_word, role_word, status_word
 from ledger.codec import Value
@@ -23,17 +27,25 @@ from ledger.events import (
     ShareRequested,
     ShareWithdrawn,
 )
+from ledger.registry import ChangeReason, Grade
 from ledger.scalars import Date, Identifier, Urgency
 from tools.client import Client, VerifiedRecord
 from tools.commands.acting import Place, act, describe, document_of, parse_hash, place_options
-from tools.exits import InvalidInput, InvalidUsage
+from tools.exits import InvalidAnswer, InvalidInput, InvalidUsage
 from tools.mirror import read_genesis
-from tools.output import WordGroup, emit, format_table, option, run
+from tools.output import WordGroup, emit, format_table, note, option, run
 from tools.words import language, say
 
 BLIND_BYTES = 32
 SUBJECT_LINES_MAX = 1_000
 FILE_BYTES_MAX = 262_144
+CHANGE_REASONS = {
+    "behaviour": "credit.behaviour",
+    "window": "credit.window",
+    "rules": "credit.rules_changed",
+}
+HashHex = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+TimeMs = Annotated[int, Meta(ge=0, le=253_402_300_799_999)]  # to the end of the year 9999
 
 # Fields of a request whose option has another name.
 OPTION_NAMES = {
@@ -147,6 +159,9 @@ def approve(place: Place, exchange: str, comment: str, as_json: bool) -> None:
 @place_options("approver")
 def refuse(place: Place, exchange: str, reason: str, text: str, as_json: bool) -> None:
     """Refuse an exchange under review."""
+    known = [each.id for each in REASONS]
+    if reason not in known:
+        note(say("credit.reason_costs", reasons=", ".join(known)))
     act(place, ShareRefused(exchange=parse_hash(exchange), reason=reason, text=text), as_json)
 
 
@@ -270,6 +285,115 @@ def _outlook(state: str, steps: tuple[Step, ...]) -> str:
         for step in steps
     ]
     return "\n".join(lines)
+
+
+class _Cause(msgspec.Struct, frozen=True, kw_only=True):
+    event: HashHex
+    behaviour: Identifier
+    points: int
+    height: int
+
+
+class _Contribution(msgspec.Struct, frozen=True, kw_only=True):
+    behaviour: Identifier
+    amount: int
+    points: int
+    limit: int
+
+
+class _Change(msgspec.Struct, frozen=True, kw_only=True):
+    before: Grade
+    after: Grade
+    score_before: int
+    score_after: int
+    reason: ChangeReason
+    height: int
+    causes: list[_Cause]
+
+
+class _Credit(msgspec.Struct, frozen=True, kw_only=True):
+    """What a node says of the credit of a member; unproven."""
+
+    member: Identifier
+    score: int
+    grade: Grade
+    recorded_grade: Grade
+    start: int
+    minimum: int
+    maximum: int
+    grade_a: int
+    grade_b: int
+    grade_c: int
+    rules_version: int
+    time_ms: TimeMs
+    window_from_ms: TimeMs
+    contributions: list[_Contribution]
+    causes: list[_Cause]
+    changes_total: int
+    changes: list[_Change]
+
+
+@command.command("credit", help="help.officer_credit")
+@click.argument("agency", metavar="MEMBER")
+@place_options(None)
+def credit(place: Place, agency: str, as_json: bool) -> None:
+    """Explain the credit of a member, as the node computes it; a replay computes it afresh."""
+
+    async def fetch() -> dict[str, Any]:
+        async with Client(place.url, read_genesis(place.genesis)) as client:
+            return await client.get_json(f"/v1/members/{quote(agency, safe='')}/credit")
+
+    document = run(fetch())
+    try:
+        found = msgspec.convert(document, _Credit)
+    except msgspec.ValidationError as error:
+        raise InvalidAnswer("answer-malformed", str(error)) from None
+    if found.member != agency:
+        raise InvalidAnswer("answer-mismatch", f"{found.member} != {agency}")
+    emit(as_json, {"verified": False, **document}, _explain_credit(found))
+
+
+def _explain_credit(found: _Credit) -> str:
+    """Score and grade in words, what they are made of, and every change with its causes."""
+    since, until = (block_date(at).isoformat() for at in (found.window_from_ms, found.time_ms))
+    facts = {**msgspec.structs.asdict(found), "since": since, "until": until}
+    lines = [say("credit.standing", **facts), say("credit.rules", **facts)]
+    if found.recorded_grade != found.grade:
+        lines.append(say("credit.waiting", **facts))
+    if found.contributions:
+        head = [say(f"column.{name}") for name in ("behaviour", "times", "points", "points_max")]
+        rows = [
+            [_behaviour_word(each.behaviour), str(each.amount), f"{each.points:+}", str(each.limit)]
+            for each in found.contributions
+        ]
+        lines += ["", format_table(head, rows)]
+    if found.causes:
+        lines += ["", say("credit.causes"), _format_causes(found.causes)]
+    if found.changes:
+        lines += ["", say("credit.changes", count=found.changes_total)]
+    for change in found.changes:
+        why = say(CHANGE_REASONS[change.reason])
+        lines.append(say("credit.change", **{**msgspec.structs.asdict(change), "why": why}))
+        if change.causes:
+            lines.append(_format_causes(change.causes))
+    return "\n".join(lines)
+
+
+def _format_causes(causes: list[_Cause]) -> str:
+    head = [say(f"column.{name}") for name in ("height", "points", "behaviour", "event")]
+    rows = [
+        [f"  {each.height}", f"{each.points:+}", _behaviour_word(each.behaviour), each.event]
+        for each in causes
+    ]
+    return format_table(["  " + head[0], *head[1:]], rows)
+
+
+def _behaviour_word(behaviour: str) -> str:
+    """A behaviour in words; one of a newer node than this program stays as it is."""
+    row = next((row for row in BEHAVIOURS if row.id == behaviour), None)
+    if row is None:
+        return behaviour
+    return row.zh if language() == "zh" else row.en
 
 
 @command.command("watch", help="help.officer_watch")

@@ -39,7 +39,7 @@ async def read_member(request: web.Request) -> web.Response:
         return json_response(_member(service, member))
     found = _find_candidacy(service, name)
     if found is None:
-        raise Problem("member-missing", name)
+        raise Problem("member-not-found", name)
     return json_response(_applicant(service, *found))
 
 

@@ -25,8 +25,8 @@ from contracts.governance.validators import preview_change
 from contracts.lookup import find_ballot_box, find_proposal
 from contracts.words import Language
 from ledger.blocks import RECORDS
-from ledger.events import Event, parse_event
-from ledger.governance.actions import Action
+from ledger.events import EVENT_SIZE_BYTES_MAX, Event, parse_event
+from ledger.governance.actions import Action, ContractAction
 from ledger.governance.proposals import (
     PROPOSALS,
     REVISIONS,
@@ -37,6 +37,7 @@ from ledger.governance.proposals import (
 from ledger.state import StateReader, revision_key
 from node.api.context import (
     DIGEST_HEX_CHARS,
+    address_of,
     context_of,
     hex_parameter,
     json_response,
@@ -58,6 +59,9 @@ PROPOSALS_PREFIX = b"g/"
 SCAN_PROPOSALS_MAX = 500
 RECORDS_MAX = 2_000
 REVISIONS_MAX = 1_000
+# As many requests as judging a policy set is worth.
+CONTRACTS_COST = 1_000
+_REHEARSED = ("open", "waiting")
 _TARGET = re.compile(r"[a-z]{1,16}(/[a-z0-9][a-z0-9._-]{0,65})?\Z")
 _JSON_PREVIEWS = msgspec.json.Decoder(bodies.PreviewProposal)
 _MSGPACK_PREVIEWS = msgspec.msgpack.Decoder(bodies.PreviewProposal)
@@ -83,6 +87,7 @@ async def preview_proposal(request: web.Request) -> web.Response:
     query_parameters(request)
     service = context_of(request).service
     asked = await _read_preview(request)
+    charge_rehearsal(request, asked.actions)
     language = choose_language(request.headers.get("Accept-Language", ""))
     body = _preview(service, asked, language)
     headers = {"Content-Language": language, "Cache-Control": "no-store"}
@@ -122,6 +127,8 @@ async def read_proposal(request: web.Request) -> web.Response:
     proposal = find_proposal(service.state(), digest)
     if proposal is None:
         raise Problem("proposal-unknown")
+    if status_of(proposal, _next_height(service)) in _REHEARSED:
+        charge_rehearsal(request, proposal.actions)
     language = choose_language(request.headers.get("Accept-Language", ""))
     headers = {"Content-Language": language, "Cache-Control": "no-store"}
     return json_response(_proposal(service, digest, proposal, language), headers=headers)
@@ -137,6 +144,12 @@ async def read_history(request: web.Request) -> web.Response:
     return json_response(bodies.HistoryBody(target=target, revisions=revisions))
 
 
+def charge_rehearsal(request: web.Request, actions: tuple[Action, ...]) -> None:
+    """Count the work of a dry run against an address: judging all contracts takes long."""
+    if any(isinstance(action, ContractAction) for action in actions):
+        context_of(request).charge(address_of(request), CONTRACTS_COST)
+
+
 def status_of(proposal: Proposal, height: int) -> bodies.Status:
     """Status for people: one on which the block at `height` may not hold ballots is expired."""
     if proposal.status == "open" and height > proposal.ballots_until_height:
@@ -149,9 +162,13 @@ async def _read_preview(request: web.Request) -> bodies.PreviewProposal:
     body = await read_body(request, size_bytes_max=PREVIEW_BYTES_MAX)
     decoder = _MSGPACK_PREVIEWS if kind == MSGPACK else _JSON_PREVIEWS
     try:
-        return decoder.decode(body)
+        asked = decoder.decode(body)
     except (msgspec.DecodeError, RecursionError) as error:
         raise Problem("body-malformed", str(error)) from None
+    # Rules are made for what an event can hold.
+    if len(msgspec.msgpack.encode(asked.actions)) > EVENT_SIZE_BYTES_MAX:
+        raise Problem("event-too-large", f"{EVENT_SIZE_BYTES_MAX} bytes are allowed")
+    return asked
 
 
 def _preview(
@@ -271,7 +288,7 @@ def _proposal(
         missing=tuple(voter for voter in voters if voter not in said),
         ballots=ballots,
         faults=bodies.fault_bodies(faults, language),
-        changes=_changes(service, actions) if status in ("open", "waiting") else [],
+        changes=_changes(service, actions) if status in _REHEARSED else [],
     )
 
 

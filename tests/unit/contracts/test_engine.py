@@ -16,7 +16,7 @@ from contracts.engine import (
 )
 from contracts.errors import InvalidPolicySet
 from contracts.execute import BlockInput, execute
-from contracts.facts import Act, build_context, entities_json, question
+from contracts.facts import Act, build_context, entities_of, question
 from contracts.lookup import find_dataset, find_member, find_officer
 from contracts.shipped import load_shipped
 from contracts.words import Language
@@ -40,7 +40,7 @@ def act(state: StateReader, **changed: object) -> Act:
         "action": "request", "officer": officer, "member": member, "requester": member,
         "provider": provider, "dataset": dataset, "purpose": "assessment", "legal_basis": "all",
         "urgency": "normal", "fields": ("uscc",), "subjects": 1, "period_days": 30,
-        "retention_days": 100, "same_officer": True,
+        "retention_days": 100, "same_officer": True, "grade": "A", "provider_grade": "A",
     }  # fmt: skip
     return Act(**{**base, **changed})
 
@@ -227,9 +227,7 @@ def test_facts_conform_to_the_schema() -> None:
     policy_set = load_shipped()
     schema = cedarpy.Schema.from_str(policy_set.schema)
     one = act(state)
-    entities = cedarpy.Entities.from_json_str(
-        entities_json(one.officer, one.member, one.provider, one.dataset), schema
-    )
+    entities = cedarpy.Entities.from_json_str(entities_of(one), schema)
     context = msgspec.json.encode(build_context(state, one, TIME_MS)).decode()
     policies = "permit (principal, action, resource);"
     for action in ("request", "release", "approve", "deliver"):

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from contracts.engine import ACTIONS
-from contracts.facts import build_context, entities_json, question
+from contracts.facts import build_context, entities_of, question
 from contracts.shipped import load_shipped
 from contracts.slices import slice_policies
 from tests.builders import TIME_MS, world
@@ -87,7 +87,7 @@ def test_a_slice_answers_as_the_whole_set(action: str, changed: dict[str, object
     state = world().state
     asked = act(state, **{"action": action, **changed})
     context = build_context(state, asked, TIME_MS)
-    entities = entities_json(asked.officer, asked.member, asked.provider, asked.dataset)
+    entities = entities_of(asked)
     part = slice_policies(policies_of(text), action, ACTIONS)
 
     def ask(policies: cedarpy.PolicySet, facts: dict[str, object]) -> cedarpy.AuthzResult:

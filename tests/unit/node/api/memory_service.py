@@ -198,6 +198,9 @@ class MemoryService:
     def tree_size(self) -> int:
         return self.log.tree_size
 
+    def final_time_ms(self) -> int:
+        return self.log.tip.time_ms
+
     def read_entries(self, start: int, count: int) -> list[bytes]:
         return self.log.read_entries(start, count)
 

@@ -197,13 +197,20 @@ def test_a_node_whose_list_comes_next_or_is_gone(place: Place) -> None:
 
 def stored_with(validators: Iterable[Validator], **changed: Any) -> Stored:
     fields: dict[str, Any] = {"is_member": True, "following": (), "unknown": (), "missing": ()}
-    return Stored(validators=tuple(validators), tip_time_ms=0, **{**fields, **changed})
+    fields |= {"tip_time_ms": 0, "precision_ms": 500}
+    return Stored(validators=tuple(validators), **{**fields, **changed})
 
 
 def test_a_clock_before_the_tip(place: Place) -> None:
     # The tip of an empty log has the time of the genesis: a store of the future, then.
-    found = list(judge_clock(place.genesis, NOW_MS + DAY_MS, NOW_MS))
+    stored = stored_with((), tip_time_ms=NOW_MS + DAY_MS)
+    found = list(judge_clock(place.genesis, stored, NOW_MS))
     assert [finding.code for finding in found] == ["clock-before-tip"]
+    # As exact as members have agreed that clocks are.
+    for ahead_ms, codes in ((501, ["clock-before-tip"]), (500, [])):
+        stored = stored_with((), tip_time_ms=NOW_MS + ahead_ms)
+        found = list(judge_clock(place.genesis, stored, NOW_MS))
+        assert [finding.code for finding in found] == codes
 
 
 def test_an_own_certificate_that_ends_soon(place: Place) -> None:

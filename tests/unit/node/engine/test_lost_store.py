@@ -3,6 +3,10 @@
 import shutil
 from pathlib import Path
 
+import pytest
+import structlog
+
+from node.engine import driver
 from node.simplex.types import OwnVote
 from node.simplex.wal import Wal
 from tests.builders import (
@@ -42,8 +46,14 @@ def own_views(folder: Path) -> list[tuple[int, int]]:
     return [(subject.epoch, subject.view) for subject in subjects]
 
 
-def test_it_follows_to_the_epoch_of_its_votes_and_votes_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("revived_max", [driver.REVIVED_MAX, 0])
+def test_it_follows_to_the_epoch_of_its_votes_and_votes_again(
+    tmp_path: Path, revived_max: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With many blocks among its votes it executes none: that stopped its loop for a minute."""
+
     async def test(network: Network) -> None:
+        monkeypatch.setattr(driver, "REVIVED_MAX", revived_max)
         await reach_epoch_2(network)
         await network.record(*(request(label=str(number)) for number in range(3)))
         victim = network.sites[VALIDATORS[1]]
@@ -57,6 +67,8 @@ def test_it_follows_to_the_epoch_of_its_votes_and_votes_again(tmp_path: Path) ->
         assert victim.engine.epochs.current.number < 2
         await network.until(lambda: epochs_of(network) == {2})
         assert victim.engine.epochs.me == 1
+        is_left = any(each["event"] == "final blocks are left to the peers" for each in logs)
+        assert is_left is (revived_max == 0)
         # Its vote is needed: three of four are a quorum.
         network.sites[VALIDATORS[2]].crash()
         await network.record(request(label="with its vote"))
@@ -65,7 +77,8 @@ def test_it_follows_to_the_epoch_of_its_votes_and_votes_again(tmp_path: Path) ->
         assert max(later) > max(voted)
         assert {epoch for epoch, _ in later} == {2}
 
-    play(tmp_path, VALIDATORS, test)
+    with structlog.testing.capture_logs() as logs:
+        play(tmp_path, VALIDATORS, test)
 
 
 def test_it_may_stop_again_on_the_way(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def test_an_applicant_on_its_way_in(data_dir: Path) -> None:
     path = f"/v1/members/{APPLICANT}"
 
     async def story(node: Served) -> None:
-        assert (await node.get_json(path, status=404))["code"] == "member-missing"
+        assert (await node.get_json(path, status=404))["code"] == "member-not-found"
         proposal = propose(admit(), activate_height=5)
         await submit_all(node, proposal, ballot(proposal, SECOND))
         body = await node.get_json(path)

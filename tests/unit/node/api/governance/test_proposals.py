@@ -12,7 +12,7 @@ from ledger.governance.actions import (
     RemoveContract,
     RevokeOfficer,
     SanctionMember,
-    SetParameters,
+    SetBasis,
     SetRule,
     SuspendMember,
     VotingRule,
@@ -22,7 +22,6 @@ from tests import builders
 from tests.builders import HEIGHT, VALIDATORS, ballot, carried, key_of, propose, take_back
 from tests.unit.node.api.governance.proposing import (
     add_officer,
-    admit,
     change_contract,
     freeze,
     preview,
@@ -98,35 +97,6 @@ def test_contracts_are_shown_one_by_one(data_dir: Path) -> None:
         assert changes["contract/statistics"]["after"]["text"].startswith("// changed\n")
         versions = [changes["policy-set"][side]["version"] for side in ("before", "after")]
         assert versions[1] == versions[0] + 1
-
-    run(data_dir, story)
-
-
-def test_every_kind_of_value_is_readable(data_dir: Path) -> None:
-    officer = add_officer(FOURTH)
-    parameters = builders.parameters(delta_ms=300)
-    cases: dict[str, Action] = {
-        f"officer/{officer.officer.key.hex()}": officer,
-        f"member/{admit().application.id}": admit(),
-        "parameters": SetParameters(parameters=parameters),
-        "rule/parties": TWO_KEYS,
-        "freezes": freeze(dataset="account"),
-    }
-
-    async def story(node: Served) -> None:
-        found = {}
-        for target, action in cases.items():
-            body = await preview(node, action)
-            assert body["faults"] == [], body
-            found.update({change["target"]: change for change in body["changes"]})
-            assert target in found
-        key = format_public_key(officer.officer.key)
-        assert found[f"officer/{officer.officer.key.hex()}"]["after"]["key"] == key
-        assert found["parameters"]["before"]["delta_ms"] == 200
-        assert found["parameters"]["after"] == msgspec.to_builtins(parameters)
-        assert found["rule/parties"]["before"]["factors"] == 1
-        assert found["freezes"]["before"] is None
-        assert found["freezes"]["after"]["dataset"] == "account"
 
     run(data_dir, story)
 
@@ -248,6 +218,26 @@ def test_what_is_no_proposal_is_refused(data_dir: Path, name: str) -> None:
             assert response.status == 415
 
     run(data_dir, story)
+
+
+def test_what_no_event_could_hold_is_refused(data_dir: Path) -> None:
+    basis = builders.legal_basis("wide", categories=tuple(f"c-{n:058}" for n in range(1_100)))
+
+    async def story(node: Served) -> None:
+        body = await preview(node, SetBasis(basis=basis), status=413)
+        assert body["code"] == "event-too-large"
+
+    run(data_dir, story)
+
+
+def test_dry_runs_of_contracts_are_dear(data_dir: Path) -> None:
+    async def story(node: Served) -> None:
+        assert (await preview(node, change_contract()))["faults"] == []
+        body = await preview(node, change_contract(), status=429)
+        assert body["code"] == "rate-limited"
+        assert (await preview(node, SANCTION))["faults"] == []
+
+    run(data_dir, story, requests_per_s=1, requests_burst=1_500)
 
 
 # Lists.

@@ -100,7 +100,7 @@ async def measure(
     try:
         network.start()
         await asyncio.to_thread(network.wait_ready)
-        chains = list(_sign_chains(network, genesis, plan))
+        chains = list(sign_chains(network, genesis, plan))
         figures = await _load(plan, network, genesis, chains, on_progress)
         figures["rss_mb"] = round(_rss_mb(network), 1)
     finally:
@@ -145,7 +145,7 @@ async def _load(
     # Clients leave the last node alone: it is the one that is killed.
     used = network.index.nodes[: -1 if plan.kill else None]
     work = deque(chains)
-    submit = {"single": _load_single, "batch": _load_batch, "stream": _load_stream}[plan.submit]
+    submit = {"single": _load_single, "batch": _load_batch, "stream": load_stream}[plan.submit]
     killed_s: list[float] = []
     clients = [Client(node.api, genesis) for node in used]
     try:
@@ -191,7 +191,7 @@ def _rates_around(killed_s: list[float], final_s: list[float], started_s: float)
     }
 
 
-async def _load_stream(client: Client, work: deque[Chain], in_flight: int, tally: Tally) -> None:
+async def load_stream(client: Client, work: deque[Chain], in_flight: int, tally: Tally) -> None:
     """One WebSocket: each answer lets the next event of its exchange go."""
     under_way: dict[bytes, Chain] = {}
     async with client.stream() as stream:
@@ -326,7 +326,8 @@ async def _kill(plan: Plan, network: Localnet, tally: Tally, killed_s: list[floa
     killed_s.append(time.monotonic())
 
 
-def _sign_chains(network: Localnet, genesis: Genesis, plan: Plan) -> Iterator[Chain]:
+def sign_chains(network: Localnet, genesis: Genesis, plan: Plan) -> Iterator[Chain]:
+    """The exchanges of a plan, signed."""
     probe = next(_chains(network, genesis, 1, 1, b"probe"))
     rest = sum(map(len, probe.events)) - SUBJECT_BYTES
     subjects = (STEPS * plan.size_bytes - rest) // SUBJECT_BYTES

@@ -1,0 +1,1 @@
+"""Credit of a participant: what counts, what it is worth, and the record of every change."""

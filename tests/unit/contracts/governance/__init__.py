@@ -1,0 +1,1 @@
+"""How members change what they share."""

@@ -1,0 +1,160 @@
+"""What actions change, before and after: every action there is, as people read it."""
+
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+import pytest
+
+from contracts.governance.effects import rehearse, target_of
+from contracts.shipped import load_shipped
+from ledger.governance.actions import (
+    Action,
+    LiftFreeze,
+    ReinstateMember,
+    RemoveContract,
+    RetireMember,
+    RevokeOfficer,
+    SanctionMember,
+    SetBasis,
+    SetDataset,
+    SetParameters,
+    SetPurpose,
+    SetRoles,
+    SetRule,
+    SetSchema,
+    SuspendMember,
+    ValidatorAction,
+    VotingRule,
+)
+from ledger.keys import format_public_key
+from ledger.registry import Purpose
+from ledger.state import MapState
+from node.api.schemas.governance.changes import change_bodies
+from tests import builders
+from tests.builders import NETWORK, VALIDATORS, key_of, member
+from tests.unit.contracts.samples import states
+from tests.unit.node.api.governance.proposing import add_officer, admit, change_contract, freeze
+from tests.unit.node.api.harness import ENGLISH, Served, run
+
+OUTSIDER = sorted(builders.MEMBERS)[4]
+OFFICER = key_of(OUTSIDER, "provider").public
+NEW_OFFICER = add_officer(OUTSIDER)
+STOP = freeze(dataset="account")
+GROUNDS = "as decided"
+
+# Each action with fields of what it changes, before and after; None: there is nothing.
+CHANGES: tuple[tuple[Action, dict[str, Any] | None, dict[str, Any] | None], ...] = (
+    (admit(), None, {"status": "applied", "name_zh": "深圳市税务局"}),
+    (
+        SuspendMember(member=OUTSIDER, grounds=GROUNDS),
+        {"status": "active"},
+        {"status": "suspended"},
+    ),
+    (
+        ReinstateMember(member="gone", grounds=GROUNDS),
+        {"status": "suspended"},
+        {"status": "active"},
+    ),
+    (RetireMember(member=OUTSIDER, grounds=GROUNDS), {"status": "active"}, {"status": "retired"}),
+    (
+        SanctionMember(member=OUTSIDER, points=100, grounds=GROUNDS),
+        {"credit": 880},
+        {"credit": 780},
+    ),
+    (NEW_OFFICER, None, {"key": format_public_key(NEW_OFFICER.officer.key), "member": OUTSIDER}),
+    (SetRoles(key=OFFICER, roles=("admin",)), {"roles": ("provider",)}, {"roles": ("admin",)}),
+    (RevokeOfficer(key=OFFICER, grounds=GROUNDS), {"status": "active"}, {"status": "revoked"}),
+    (
+        change_contract(),
+        {"id": "statistics"},
+        {"text": change_contract().contract.text},
+    ),
+    (RemoveContract(id="credit"), {"id": "credit"}, None),
+    (
+        SetSchema(schema=f"{load_shipped().schema}\n"),
+        {"schema": load_shipped().schema},
+        {"schema": f"{load_shipped().schema}\n"},
+    ),
+    (
+        SetDataset(dataset=builders.dataset("vehicle", plate="internal")),
+        None,
+        {"version": 1, "category": "vehicle"},
+    ),
+    (
+        SetBasis(basis=builders.legal_basis("all", in_force_to="2030-12-31")),
+        {"in_force_to": "2099-12-31"},
+        {"in_force_to": "2030-12-31"},
+    ),
+    (
+        SetPurpose(purpose=Purpose(id="audit", name_zh="稽查", name_en="audit")),
+        {"name_zh": "audit"},
+        {"name_zh": "稽查"},
+    ),
+    (
+        SetParameters(parameters=builders.parameters(delta_ms=300)),
+        {"delta_ms": 200},
+        msgspec.to_builtins(builders.parameters(delta_ms=300)),
+    ),
+    (
+        SetRule(rule=VotingRule(action_class="parties", share=700, factors=1)),
+        {"share": 667},
+        {"share": 700},
+    ),
+    (STOP, None, {"dataset": "account", "reason": "stop"}),
+    (
+        LiftFreeze(requester="", provider="", dataset="invoice"),
+        {"dataset": "invoice", "reason": "frozen"},
+        None,
+    ),
+)
+
+
+def world() -> MapState:
+    """A network with a suspended member and a freeze."""
+    gone = msgspec.structs.replace(member(VALIDATORS[0]), id="gone", status="suspended")
+    members = (*(member(each) for each in sorted(builders.MEMBERS)), gone)
+    return states(members=members, freezes=(freeze(dataset="invoice", reason="frozen").freeze,))
+
+
+def test_every_action_is_among_the_samples() -> None:
+    kinds = frozenset(get_args(Action)) - frozenset(get_args(ValidatorAction))
+    assert kinds == frozenset(type(action) for action, _, _ in CHANGES)
+
+
+@pytest.mark.parametrize("row", CHANGES, ids=lambda row: type(row[0]).__name__)
+def test_an_action_is_shown_by_what_it_changes(
+    row: tuple[Action, dict[str, Any] | None, dict[str, Any] | None],
+) -> None:
+    action, before, after = row
+    state = world()
+    rehearsal = rehearse(state, (action,), network=NETWORK)
+    assert rehearsal.faults == ()
+    changes = change_bodies(state, rehearsal.overlay)
+    (change,) = [each for each in changes if each.target == target_of(action)]
+    assert change.kind == ("remove" if after is None else "set")
+    for wanted, found in ((before, change.before), (after, change.after)):
+        if wanted is None:
+            assert found is None
+        else:
+            assert found is not None
+            assert {name: found[name] for name in wanted} == wanted
+    # The rest says how the policy set as a whole moves, and which keys an applicant brings.
+    rest = {each.target.partition("/")[0] for each in changes if each is not change}
+    assert rest <= {"policy-set", "officer"}
+
+
+def test_what_is_as_before_is_no_change(data_dir: Path) -> None:
+    """Points that a member without credit loses change nothing, so nothing is shown."""
+    poor = SanctionMember(member=OUTSIDER, points=1_000, grounds=GROUNDS)
+
+    async def story(node: Served) -> None:
+        events = builders.carried(poor, activate_height=0)
+        for event in events:
+            assert (await node.submit(event.data))["outcome"]["applied"]
+        again = builders.propose(poor, label="again")
+        assert (await node.submit(again.data))["outcome"]["applied"]
+        path = f"/v1/proposals/{again.digest.hex()}"
+        assert (await node.get_json(path, headers=ENGLISH))["changes"] == []
+
+    run(data_dir, story)

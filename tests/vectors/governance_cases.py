@@ -1,0 +1,98 @@
+"""Cases of governance: one of each action, and what is kept in the state about votes."""
+
+from ledger.codec import Codec
+from ledger.genesis import Genesis, hash_genesis
+from ledger.governance.actions import (
+    Action,
+    AddOfficer,
+    Application,
+    LiftFreeze,
+    OfficerKey,
+    ReinstateMember,
+    RemoveContract,
+    RetireMember,
+    RevokeOfficer,
+    SanctionMember,
+    SetBasis,
+    SetContract,
+    SetDataset,
+    SetFreeze,
+    SetParameters,
+    SetPurpose,
+    SetRoles,
+    SetRule,
+    SetSchema,
+    SuspendMember,
+    VotingRule,
+    prove_key,
+    sign_application,
+)
+from ledger.governance.proposals import (
+    BALLOT_BOXES,
+    REVISIONS,
+    VOTING_RULES,
+    WAITINGS,
+    BallotBox,
+    Revision,
+    Waiting,
+)
+from ledger.keys import SecretKey
+from ledger.registry import Contract, Freeze
+from ledger.state import ballot_box_key, revision_key, voting_rule_key
+
+PROPOSAL = b"\x09" * 32
+_ACTIONS = Codec(tuple[Action, ...], size_bytes_max=131_072)
+
+
+def governance_cases(genesis: Genesis) -> dict[str, bytes]:
+    """Bytes of every action, with the tag that a proposal carries, and of the votes' values."""
+    cases = {action.__struct_config__.tag: action for action in _actions(genesis)}
+    rule = VotingRule(action_class="keys", share=500, factors=2)
+    waiting = (Waiting(height=2**33, proposal=PROPOSAL),)
+    return {str(tag): _ACTIONS.encode((action,)) for tag, action in cases.items()} | {
+        "ballot box": BALLOT_BOXES.encode(BallotBox(officers=(b"\x01" * 33,))),
+        "voting rule": VOTING_RULES.encode(rule),
+        "waiting": WAITINGS.encode(waiting),
+        "revision": REVISIONS.encode(Revision(proposal=PROPOSAL, height=258)),
+        "ballot box key": ballot_box_key(PROPOSAL, "north"),
+        "voting rule key": voting_rule_key("keys"),
+        "revision key": revision_key("dataset/account", 258),
+    }
+
+
+def _actions(genesis: Genesis) -> tuple[Action, ...]:
+    network = hash_genesis(genesis)
+    key = SecretKey(b"\x11" * 32)
+    officer = OfficerKey(
+        key=key.public, roles=("admin",), possession=prove_key(key, network, "center")
+    )
+    asked = Application(
+        id="center",
+        name_zh="中心税务局",
+        name_en="Center Tax Bureau",
+        region="420100",
+        kind="tax",
+        contact="",
+        keys=(officer,),
+    )
+    freeze = Freeze(requester="north", provider="", dataset="account", reason="演练")
+    return (
+        sign_application(key, network, asked),
+        SuspendMember(member="west", grounds="违规"),
+        ReinstateMember(member="west", grounds="已整改"),
+        RetireMember(member="west", grounds="合并"),
+        SanctionMember(member="west", points=50, grounds="逾期"),
+        AddOfficer(member="center", officer=officer),
+        SetRoles(key=key.public, roles=("admin", "approver")),
+        RevokeOfficer(key=key.public, grounds="离任"),
+        SetContract(contract=Contract(id="stop", text="forbid(principal, action, resource);")),
+        RemoveContract(id="stop"),
+        SetSchema(schema="entity Member;"),
+        SetDataset(dataset=genesis.datasets[0]),
+        SetBasis(basis=genesis.legal_bases[0]),
+        SetPurpose(purpose=genesis.purposes[0]),
+        SetParameters(parameters=genesis.parameters),
+        SetRule(rule=VotingRule(action_class="keys", share=500, factors=2)),
+        SetFreeze(freeze=freeze),
+        LiftFreeze(requester="north", provider="", dataset="account"),
+    )
