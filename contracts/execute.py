@@ -141,7 +141,7 @@ class _Run:
 
     def finish(self) -> Execution:
         """The result. What no event does but the end of the block, is done here."""
-        enact_due(self._overlay, self._height, network=self._network)
+        enact_due(self._overlay, self._height, time_ms=self._time_ms, network=self._network)
         return Execution(
             next_validators=seal(self._overlay, self._height),
             overlay=self._overlay,

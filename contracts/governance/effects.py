@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from contracts.governance import parties, registries
-from contracts.governance.faults import Fault
+from contracts.governance.faults import Fault, Moment
 from contracts.governance.rules import class_of, find_voter_faults
 from contracts.governance.validators import preview_change
 from ledger.governance.actions import (
@@ -27,6 +27,7 @@ from ledger.governance.actions import (
     SanctionMember,
     SetBasis,
     SetContract,
+    SetCreditRules,
     SetDataset,
     SetFreeze,
     SetParameters,
@@ -56,7 +57,6 @@ _CHANGES: dict[type, _Change] = {
     SuspendMember: _plain(parties.move_member),
     ReinstateMember: _plain(parties.move_member),
     RetireMember: _plain(parties.move_member),
-    SanctionMember: _plain(parties.sanction),
     AddOfficer: parties.add_officer,
     SetRoles: _plain(parties.set_roles),
     RevokeOfficer: _plain(parties.revoke_officer),
@@ -64,6 +64,7 @@ _CHANGES: dict[type, _Change] = {
     SetBasis: _plain(registries.set_basis),
     SetPurpose: _plain(registries.set_purpose),
     SetParameters: _plain(registries.set_parameters),
+    SetCreditRules: _plain(registries.set_credit_rules),
     SetRule: _plain(registries.set_rule),
     SetFreeze: _plain(registries.set_freeze),
     LiftFreeze: _plain(registries.lift_freeze),
@@ -85,6 +86,7 @@ _TARGETS: dict[type, Callable[[Any], str]] = {
     SetBasis: lambda action: f"basis/{action.basis.id}",
     SetPurpose: lambda action: f"purpose/{action.purpose.id}",
     SetParameters: lambda _: "parameters",
+    SetCreditRules: lambda _: "credit",
     SetRule: lambda action: f"rule/{action.rule.action_class}",
     SetFreeze: lambda _: "freezes",
     LiftFreeze: lambda _: "freezes",
@@ -121,15 +123,26 @@ def find_faults(state: StateReader, actions: Sequence[Action], *, network: bytes
     return list(rehearse(state, actions, network=network).faults)
 
 
-def rehearse(state: StateReader, actions: Sequence[Action], *, network: bytes) -> Rehearsal:
-    """Carry actions out on an overlay of the state; `state` is not changed."""
+def rehearse(
+    state: StateReader,
+    actions: Sequence[Action],
+    *,
+    network: bytes,
+    moment: Moment | None = None,
+) -> Rehearsal:
+    """Carry actions out on an overlay of the state; `state` is not changed.
+
+    Without a moment it is a dry run, which says nothing of what depends on the time.
+    """
     overlay = Overlay(state)
     faults: list[Fault] = []
     contracts = [action for action in actions if isinstance(action, ContractAction)]
     if contracts:
         faults += registries.change_contracts(overlay, contracts)
     for action in actions:
-        if not isinstance(action, ContractAction):
+        if isinstance(action, SanctionMember):
+            faults += parties.sanction(overlay, action, moment)
+        elif not isinstance(action, ContractAction):
             faults += _CHANGES[type(action)](overlay, action, network)
     if any(isinstance(action, PartyAction) for action in actions):
         faults += find_voter_faults(overlay)

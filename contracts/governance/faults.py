@@ -1,4 +1,4 @@
-"""Why a change is not possible."""
+"""Why a change is not possible, and when a possible one takes effect."""
 
 from dataclasses import dataclass
 
@@ -9,3 +9,12 @@ class Fault:
 
     code: str
     detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """A carried proposal takes effect with the block at `height`, at the time of the one before."""
+
+    proposal: bytes
+    height: int
+    time_ms: int

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 import msgspec
 
-from contracts.governance.faults import Fault
+from contracts.credit.accounts import apply_sanction
+from contracts.governance.faults import Fault, Moment
 from contracts.lookup import find_member, find_officer, read_validators
 from ledger.errors import InvalidKey, InvalidSignature
 from ledger.governance.actions import (
@@ -113,15 +114,22 @@ def move_member(
     return []
 
 
-def sanction(overlay: Overlay, action: SanctionMember) -> list[Fault]:
-    """The member loses credit, down to nothing."""
+def sanction(overlay: Overlay, action: SanctionMember, moment: Moment | None) -> list[Fault]:
+    """The member loses credit, for as long as the window of credit is. A dry run has no moment."""
     member = find_member(overlay, action.member)
     if member is None:
         return [Fault(code="member-unknown", detail=action.member)]
     if member.status == "retired":
         return [Fault(code="member-state", detail=f"{member.id} is retired")]
-    credit = max(0, member.credit - action.points)
-    put_member(overlay, msgspec.structs.replace(member, credit=credit))
+    if moment is not None:
+        apply_sanction(
+            overlay,
+            member.id,
+            action.points,
+            moment.proposal,
+            moment.time_ms,
+            height=moment.height,
+        )
     return []
 
 

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import msgspec
 
+from contracts.credit.score import find_rules_faults
 from contracts.engine import validate_policy_set
 from contracts.errors import InvalidPolicySet
 from contracts.governance.faults import Fault
@@ -28,6 +29,7 @@ from ledger.governance.actions import (
     RemoveContract,
     SetBasis,
     SetContract,
+    SetCreditRules,
     SetDataset,
     SetFreeze,
     SetParameters,
@@ -36,6 +38,7 @@ from ledger.governance.actions import (
 )
 from ledger.governance.proposals import VOTING_RULES
 from ledger.registry import (
+    CREDIT_RULES,
     DATASETS,
     FREEZES,
     LEGAL_BASES,
@@ -47,6 +50,7 @@ from ledger.registry import (
     PolicySet,
 )
 from ledger.state import (
+    CREDIT_RULES_KEY,
     FREEZES_KEY,
     PARAMETERS_KEY,
     POLICY_SET_KEY,
@@ -150,6 +154,21 @@ def set_parameters(overlay: Overlay, action: SetParameters) -> list[Fault]:
         return [Fault(code="unchanged", detail="parameters")]
     overlay.put(PARAMETERS_KEY, PARAMETERS.encode(action.parameters))
     return []
+
+
+def set_credit_rules(overlay: Overlay, action: SetCreditRules) -> list[Fault]:
+    """How credit is computed: the next version, with which every score can be reached."""
+    before = overlay.get(CREDIT_RULES_KEY)
+    following = 1 if before is None else CREDIT_RULES.decode(before).version + 1
+    faults = [
+        Fault(code="credit-rules-invalid", detail=text) for text in find_rules_faults(action.rules)
+    ]
+    if action.rules.version != following:
+        detail = f"credit rules: version {action.rules.version}, the next one is {following}"
+        faults.append(Fault(code="version-invalid", detail=detail))
+    if not faults:
+        overlay.put(CREDIT_RULES_KEY, CREDIT_RULES.encode(action.rules))
+    return faults
 
 
 def set_rule(overlay: Overlay, action: SetRule) -> list[Fault]:

@@ -9,6 +9,7 @@ import msgspec
 
 from contracts.errors import refused
 from contracts.governance.effects import rehearse, target_of
+from contracts.governance.faults import Moment
 from contracts.lookup import find_proposal, read_waiting
 from ledger.governance.proposals import (
     PROPOSALS,
@@ -47,7 +48,7 @@ def wait(overlay: Overlay, digest: bytes, proposal: Proposal, height: int) -> No
     overlay.put(WAITING_KEY, WAITINGS.encode(tuple(waiting)))
 
 
-def enact_due(overlay: Overlay, height: int, *, network: bytes) -> None:
+def enact_due(overlay: Overlay, height: int, *, time_ms: int, network: bytes) -> None:
     """At the end of the block at `height`: put in force what the next block begins with."""
     waiting = read_waiting(overlay)
     due = [each for each in waiting if each.height <= height + 1]
@@ -57,7 +58,8 @@ def enact_due(overlay: Overlay, height: int, *, network: bytes) -> None:
     for each in due:
         proposal = find_proposal(overlay, each.proposal)
         assert proposal is not None, "what waits is a proposal"
-        rehearsal = rehearse(overlay, proposal.actions, network=network)
+        moment = Moment(proposal=each.proposal, height=height + 1, time_ms=time_ms)
+        rehearsal = rehearse(overlay, proposal.actions, network=network, moment=moment)
         if not rehearsal.faults:
             for key, value in rehearsal.overlay.changes.items():
                 overlay.put(key, value)

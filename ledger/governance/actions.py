@@ -11,7 +11,7 @@ r"""What members can vote on: a tagged union of actions (`action` comes first in
     validator.add, validator.remove, validator.keep      `ledger.quorum.governance`
     contract.set, contract.remove, schema.set            the policy set in force
     dataset.set, basis.set, purpose.set                  the registries
-    parameters.set, rule.set                             numbers and how votes count
+    parameters.set, credit.set, rule.set                 numbers, credit, and how votes count
     freeze.set, freeze.lift                              emergency
 
 A key that is not on the ledger yet signs `key_message` under `KEY_DOMAIN`: nobody can register a
@@ -28,6 +28,7 @@ from ledger.keys import SecretKey, verify_signature
 from ledger.quorum.governance import AddValidator, KeepValidators, RemoveValidator
 from ledger.registry import (
     Contract,
+    CreditRules,
     Dataset,
     Freeze,
     LegalBasis,
@@ -171,6 +172,12 @@ class SetParameters(Value, frozen=True, kw_only=True, tag_field="action", tag="p
     parameters: Parameters
 
 
+class SetCreditRules(Value, frozen=True, kw_only=True, tag_field="action", tag="credit.set"):
+    """Credit is computed so from now on, also for what is in the window already."""
+
+    rules: CreditRules
+
+
 class VotingRule(Value, frozen=True, kw_only=True):
     """More than `share` thousandths of the voters carry a proposal of the class.
 
@@ -209,7 +216,7 @@ OfficerAction: TypeAlias = AddOfficer | SetRoles | RevokeOfficer
 ValidatorAction: TypeAlias = AddValidator | RemoveValidator | KeepValidators
 ContractAction: TypeAlias = SetContract | RemoveContract | SetSchema
 RegistryAction: TypeAlias = SetDataset | SetBasis | SetPurpose
-ParameterAction: TypeAlias = SetParameters | SetRule
+ParameterAction: TypeAlias = SetParameters | SetCreditRules | SetRule
 EmergencyAction: TypeAlias = SetFreeze | LiftFreeze
 Action: TypeAlias = (
     PartyAction

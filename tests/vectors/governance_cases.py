@@ -1,5 +1,6 @@
 """Cases of governance: one of each action, and what is kept in the state about votes."""
 
+from contracts.credit.behaviours import DEFAULT_RULES
 from ledger.codec import Codec
 from ledger.genesis import Genesis, hash_genesis
 from ledger.governance.actions import (
@@ -15,6 +16,7 @@ from ledger.governance.actions import (
     SanctionMember,
     SetBasis,
     SetContract,
+    SetCreditRules,
     SetDataset,
     SetFreeze,
     SetParameters,
@@ -92,6 +94,7 @@ def _actions(genesis: Genesis) -> tuple[Action, ...]:
         SetBasis(basis=genesis.legal_bases[0]),
         SetPurpose(purpose=genesis.purposes[0]),
         SetParameters(parameters=genesis.parameters),
+        SetCreditRules(rules=DEFAULT_RULES),
         SetRule(rule=VotingRule(action_class="keys", share=500, factors=2)),
         SetFreeze(freeze=freeze),
         LiftFreeze(requester="north", provider="", dataset="account"),

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from contracts.credit.accounts import read_changes, read_credit
 from contracts.lookup import find_member, find_officer
 from ledger.governance.actions import (
     Action,
@@ -16,7 +17,17 @@ from ledger.governance.actions import (
 )
 from ledger.keys import SecretKey
 from ledger.state import StateReader
-from tests.builders import ASKER, HEIGHT, ballot, hash32, key_of, propose, remove_validator, request
+from tests.builders import (
+    ASKER,
+    HEIGHT,
+    TIME_MS,
+    ballot,
+    hash32,
+    key_of,
+    propose,
+    remove_validator,
+    request,
+)
 from tests.unit.contracts.governance.parts import (
     ASIDE,
     FIRST,
@@ -168,15 +179,28 @@ def test_a_suspended_member_may_do_nothing_and_then_everything() -> None:
     assert codes(block(state, request(), height=HEIGHT + 2)) == [""]
 
 
+def score_of(state: StateReader, member: str) -> int:
+    found_member = find_member(state, member)
+    assert found_member is not None
+    return read_credit(state, found_member, TIME_MS)[1].score
+
+
 def test_a_sanction_takes_credit_down_to_nothing() -> None:
-    state = after(*passed(SanctionMember(member=ASKER, points=100, grounds="late")))
+    state = states()
+    assert score_of(state, ASKER) == 920
+    first = passed(SanctionMember(member=ASKER, points=100, grounds="late"))
+    after(*first, state=state)
+    assert score_of(state, ASKER) == 820
+    last = passed(SanctionMember(member=ASKER, points=1_000, grounds="again"))
+    after(*last, state=state, height=HEIGHT + 1)
+    assert score_of(state, ASKER) == 0
     member = find_member(state, ASKER)
     assert member is not None
-    assert member.credit == 820
-    after(*passed(SanctionMember(member=ASKER, points=1_000, grounds="again")), state=state)
-    member = find_member(state, ASKER)
-    assert member is not None
-    assert member.credit == 0
+    credit, _ = read_credit(state, member, TIME_MS)
+    (change,) = read_changes(state, ASKER, credit.changes, 4)
+    # A change of grade names the proposals behind it.
+    assert (change.before, change.after) == ("A", "D")
+    assert {cause.event for cause in change.causes} == {first[0].digest, last[0].digest}
 
 
 def test_an_officer_gets_other_roles_and_loses_its_key() -> None:

@@ -3,6 +3,8 @@
 import msgspec
 import pytest
 
+from contracts.credit.accounts import read_formula
+from contracts.credit.behaviours import DEFAULT_RULES
 from contracts.engine import validate_policy_set
 from contracts.lookup import (
     find_dataset,
@@ -18,6 +20,7 @@ from ledger.governance.actions import (
     RemoveContract,
     SetBasis,
     SetContract,
+    SetCreditRules,
     SetDataset,
     SetFreeze,
     SetParameters,
@@ -130,6 +133,15 @@ def test_numbers_change_together() -> None:
     state = after(*passed(SetParameters(parameters=changed)))
     assert read_parameters(state) == changed
     assert faults(state, SetParameters(parameters=changed)) == ["unchanged"]
+
+
+def test_the_rules_of_credit_have_versions() -> None:
+    rules = msgspec.structs.replace(DEFAULT_RULES, version=1, grade_a=900)
+    state = after(*passed(SetCreditRules(rules=rules)))
+    assert read_formula(state).rules == rules
+    assert faults(state, SetCreditRules(rules=rules)) == ["version-invalid"]
+    wrong = msgspec.structs.replace(rules, version=2, grade_b=950)
+    assert faults(state, SetCreditRules(rules=wrong)) == ["credit-rules-invalid"]
 
 
 def freeze(**scope: str) -> SetFreeze:
