@@ -16,6 +16,7 @@ from ledger.governance.actions import (
     RevokeOfficer,
     SanctionMember,
     SetBasis,
+    SetCreditRules,
     SetDataset,
     SetFreeze,
     SetParameters,
@@ -27,7 +28,7 @@ from ledger.governance.actions import (
     VotingRule,
 )
 from ledger.keys import parse_public_key
-from ledger.registry import Dataset, Freeze, LegalBasis, Parameters, Purpose, Role
+from ledger.registry import CreditRules, Dataset, Freeze, LegalBasis, Parameters, Purpose, Role
 from tools.client import Client
 from tools.commands.acting import Place, document_of, report, send
 from tools.commands.governance import proposing
@@ -63,7 +64,7 @@ def _group(name: str) -> click.Group:
 
 member, officer, contract = _group("member"), _group("officer"), _group("contract")
 dataset, basis, purpose = _group("dataset"), _group("basis"), _group("purpose")
-parameters, rule = _group("parameters"), _group("rule")
+parameters, rule, credit = _group("parameters"), _group("rule"), _group("credit")
 
 
 @member.command("admit", help="help.propose_member_admit")
@@ -268,6 +269,14 @@ def set_parameters(place: Place, file: Path, terms: Terms, as_json: bool) -> Non
     # Strict reading in `propose` judges what the file put in.
     action = SetParameters(parameters=Parameters(**{name: values[name] for name in names}))
     propose(place, [action], terms, as_json)
+
+
+@credit.command("set", help="help.propose_credit_set")
+@_file
+@proposal_options()
+def set_credit(place: Place, file: Path, terms: Terms, as_json: bool) -> None:
+    """Credit is computed so."""
+    propose(place, [SetCreditRules(rules=read_value(file, CreditRules))], terms, as_json)
 
 
 @rule.command("set", help="help.propose_rule_set")

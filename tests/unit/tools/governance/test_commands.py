@@ -16,6 +16,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
+from contracts.credit.behaviours import DEFAULT_RULES
 from ledger.genesis import encode_genesis_json
 from ledger.governance.actions import Action
 from ledger.keys import SecretKey, format_public_key, format_secret_key
@@ -170,6 +171,7 @@ FORMS = {
     "basis.set": ("basis", "set", "basis.toml"),
     "purpose.set": ("purpose", "set", "purpose.toml"),
     "parameters.set": ("parameters", "set", "parameters.toml"),
+    "credit.set": ("credit", "set", "credit.json"),
     "rule.set": ("rule", "set", "keys", "--share", 700, "--factors", 2),
     "freeze.set": ("freeze", "--everything", *GROUNDS),
     "freeze.lift": ("unfreeze", "--provider", "de-tax"),
@@ -183,6 +185,7 @@ def files(home: Path) -> Path:
     write(home / "dataset.toml", DATASET)
     write(home / "basis.toml", BASIS)
     write(home / "purpose.toml", PURPOSE)
+    write(home / "credit.json", msgspec.json.encode(DEFAULT_RULES))
     write(home / "parameters.toml", "delta_ms = 300\n")
     return home
 
