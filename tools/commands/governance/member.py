@@ -209,7 +209,7 @@ async def _standing(place: Place) -> Standing:
             document = await client.get_json(f"/v1/members/{place.member}")
             state = parse(document, MemberLine).status
         except NotFound as error:
-            if error.code != "member-missing":
+            if error.code != "member-not-found":
                 raise
             state = "unknown"
     return Standing(
