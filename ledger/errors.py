@@ -21,6 +21,18 @@ class InvalidKey(LedgerError):
     """Bytes or text are not a key of a known algorithm."""
 
 
+class InvalidKeystore(LedgerError):
+    """A keystore file is damaged, or breaks a bound."""
+
+
+class WrongPassphrase(LedgerError):
+    """The pass phrase does not open the keystore (or somebody altered the file on purpose)."""
+
+
+class InvalidRotation(LedgerError):
+    """A statement that one key follows another is malformed or lacks a signature."""
+
+
 class InvalidEvent(LedgerError):
     """A signed event is malformed; `code` is the stable error code."""
 
@@ -31,6 +43,14 @@ class InvalidEvent(LedgerError):
 
 class InvalidGenesis(LedgerError):
     """A genesis document breaks a rule; `faults` lists every one of them."""
+
+    def __init__(self, faults: tuple[str, ...]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = faults
+
+
+class InvalidFounding(LedgerError):
+    """Not every founder signed this genesis as it must be; `faults` lists what is wrong."""
 
     def __init__(self, faults: tuple[str, ...]) -> None:
         super().__init__("; ".join(faults))

@@ -30,7 +30,7 @@ from ledger.governance.proposals import (
     GovernanceProposed,
     GovernanceWithdrawn,
 )
-from ledger.keys import SecretKey, verify_signature
+from ledger.keys import Signer, verify_signature
 from ledger.quorum.governance import EvidenceEquivocation, ValidatorReady
 from ledger.scalars import (
     Count,
@@ -259,7 +259,7 @@ def verify_event(event: Event) -> None:
 
 
 def sign_event(
-    key: SecretKey,
+    key: Signer,
     *,
     network: bytes,
     member: str,

@@ -65,12 +65,15 @@ GENESIS_DOMAIN = b"tallystick/genesis/v1\0"
 GENESIS_SIZE_BYTES_MAX = 16_777_216
 
 
+Origin = Annotated[str, Meta(min_length=3, max_length=120, pattern=r"^[a-z0-9./-]+\Z")]
+
+
 class Genesis(Value, frozen=True, kw_only=True):
     """The founding document. `origin` is the name of the log in checkpoints (C2SP)."""
 
     version: Literal[1]
     name: Name
-    origin: Annotated[str, Meta(min_length=3, max_length=120, pattern=r"^[a-z0-9./-]+\Z")]
+    origin: Origin
     time_ms: Uint
     log_key: PublicKeyBytes
     parameters: Parameters

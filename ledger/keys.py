@@ -14,6 +14,7 @@ verifiers could disagree on the validity of one signature.
 """
 
 import hashlib
+from typing import Protocol
 
 from nacl import bindings, exceptions
 
@@ -27,6 +28,17 @@ SEED_BYTES = 32
 _TEXT_PREFIX = "ed25519:"
 _SECRET_PREFIX = "tallystick-secret-key-v1:ed25519:"  # noqa: S105 - a label, not a key
 _HEX_DIGITS = frozenset("0123456789abcdef")
+
+
+class Signer(Protocol):
+    """Whatever signs for one key: the key itself, or a device that never gives it away."""
+
+    @property
+    def public(self) -> bytes:
+        """The public key (33 bytes)."""
+
+    def sign(self, domain: bytes, message: bytes) -> bytes:
+        """Signature (65 bytes) over `domain || message`."""
 
 
 class SecretKey:

@@ -99,6 +99,14 @@ def _row(
 SETTINGS: tuple[Setting, ...] = (
     _row("node", "member", _text, REQUIRED, "本节点所属成员单位", "member id of this node"),
     _row("node", "genesis", _text, REQUIRED, "创世文件", "genesis file"),
+    _row(
+        "node",
+        "genesis_signatures",
+        _optional_text,
+        "",
+        "各创始成员对创世文件的签名;默认与创世文件同目录",
+        "signatures of the founders; by default beside the genesis file",
+    ),
     _row("node", "data_dir", _text, "data", "数据目录", "data directory"),
     _row(
         "node",
@@ -113,6 +121,22 @@ SETTINGS: tuple[Setting, ...] = (
     _row("keys", "log", _text, "keys/log.key", "日志密钥文件", "log key file"),
     _row("keys", "tls_key", _text, "keys/tls.key.pem", "TLS 私钥", "TLS private key (PEM)"),
     _row("keys", "tls_certificate", _text, "keys/tls.cert.pem", "TLS 证书", "TLS certificate"),
+    _row(
+        "keys",
+        "passphrase_file",
+        _optional_text,
+        "",
+        "密钥库口令文件，权限 0600",
+        "file with the pass phrase of keystores, mode 0600",
+    ),
+    _row(
+        "keys",
+        "credential",
+        _optional_text,
+        "",
+        "存放密钥库口令的 systemd 凭据名称",
+        "systemd credential with the pass phrase of keystores",
+    ),
     _row("peers", "listen", _address, REQUIRED, "节点间监听地址", "address for peers"),
     _row("peers", "addresses", _addresses, REQUIRED, "其他节点地址", "addresses of the peers"),
     _row("api", "listen", _address, REQUIRED, "接口监听地址", "address of the HTTP API"),
@@ -252,6 +276,12 @@ def _contradictions(
     has_tls = bool(values["api", "tls_certificate"])
     if has_tls != bool(values["api", "tls_key"]):
         faults.append("[api] tls_certificate and tls_key: set both or none")
+    if values["keys", "passphrase_file"] and values["keys", "credential"]:
+        place = _at(lines, ("keys", "credential"))
+        faults.append(f"{place}[keys] passphrase_file and credential: set one or none")
+    if "/" in values["keys", "credential"] or values["keys", "credential"].startswith("."):
+        place = _at(lines, ("keys", "credential"))
+        faults.append(f"{place}[keys] credential: must be a name, not a path")
     if not has_tls and not values["api", "listen"].is_loopback:
         place = _at(lines, ("api", "listen"))
         faults.append(

@@ -30,7 +30,13 @@ from node.errors import InvalidConfig, NodeError, StartRefused
 from node.metrics import Metrics
 from node.node import Node
 from node.simplex.errors import CorruptWal, SimplexError, WalFailed
-from node.startup import Identity, lock_data_dir, read_genesis, read_identity
+from node.startup import (
+    Identity,
+    lock_data_dir,
+    read_genesis,
+    read_identity,
+    read_signatures,
+)
 
 LOG = structlog.get_logger("daemon")
 EXIT_FAILED = 1
@@ -126,6 +132,7 @@ def activate_key(config_path: Path) -> int:
     try:
         config = read_config(config_path)
         genesis = read_genesis(config)
+        read_signatures(config, genesis)
         identity = read_identity(config, genesis)
         data_dir, key = config.path("node", "data_dir"), identity.consensus.public
         lock = lock_data_dir(data_dir)
@@ -152,6 +159,7 @@ def run(config_path: Path, *, is_first_start: bool = False) -> int:
     _configure_logging(config)
     try:
         genesis = read_genesis(config)
+        read_signatures(config, genesis)
         identity = read_identity(config, genesis)
         data_dir = config.path("node", "data_dir")
         lock = lock_data_dir(data_dir)

@@ -1,13 +1,13 @@
-"""What a node reads before it starts: genesis, keys, certificate, data directory.
+"""What a node reads before it starts: genesis, its founders' signatures, keys, data directory.
 
 Every fault is a `StartRefused` with what to do; nothing is changed on disk before all is checked.
+Keys may be keystores (`node.custody`).
 """
 
 import fcntl
 import os
-import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,14 +18,19 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from ledger.errors import InvalidGenesis, InvalidKey
+from ledger.errors import InvalidFounding, InvalidGenesis
 from ledger.genesis import Genesis, decode_genesis_json
-from ledger.keys import SecretKey, format_public_key, parse_secret_key
+from ledger.keys import SecretKey, format_public_key
+from ledger.quorum.founding import (
+    SIGNATURES_SIZE_BYTES_MAX,
+    GenesisSignatures,
+    decode_signatures,
+    verify_founders,
+)
 from ledger.registry import Validator
 from node.config import Config
+from node.custody.keys import KeyReader
 from node.errors import StartRefused
-
-KEY_FILE_BYTES_MAX = 4_096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +42,8 @@ class Identity:
     cosigning: SecretKey
     log: SecretKey
     certificate: bytes
+    # PEM, where the file of `[keys] tls_key` is a keystore that TLS cannot read by itself.
+    tls_key: bytes | None = field(default=None, repr=False)
 
 
 def read_genesis(config: Config) -> Genesis:
@@ -56,18 +63,47 @@ def read_genesis(config: Config) -> Genesis:
         ) from None
 
 
+def read_signatures(config: Config, genesis: Genesis) -> GenesisSignatures:
+    """The signatures of all founders under this very genesis. Raises `StartRefused`."""
+    path = config.path("node", "genesis")
+    path = path.with_name(f"{path.stem}.signatures.json")
+    if config["node", "genesis_signatures"]:
+        path = config.path("node", "genesis_signatures")
+    try:
+        with path.open("rb") as file:
+            signatures = decode_signatures(file.read(SIGNATURES_SIZE_BYTES_MAX + 1))
+        verify_founders(genesis, signatures)
+    except OSError as error:
+        raise StartRefused(
+            f"the founders' signatures {path} cannot be read: {error.strerror}",
+            "Copy the file from another member of the network to this place, or correct [node]"
+            " genesis_signatures; founders make it with: tally admin found finish",
+        ) from None
+    except InvalidFounding as error:
+        raise StartRefused(
+            f"{path} does not show that all founders signed this genesis: {error}",
+            "Get genesis and signatures together from another member; a founder that has not"
+            " signed yet runs: tally admin found sign",
+        ) from None
+    return signatures
+
+
 def read_identity(config: Config, genesis: Genesis) -> Identity:
     """The node's own keys and certificate, each readable, whole and private.
 
     The log key must be the network's. Whether the others are on the ledger is for `check_listed`.
     Raises `StartRefused`.
     """
-    keys = {
-        name: _read_key(config.path("keys", name), name)
-        for name in ("consensus", "cosigning", "log")
-    }
+    reader = KeyReader(config)
+    keys = {name: reader.read_signing_key(name) for name in ("consensus", "cosigning", "log")}
     _check_key("log", keys["log"], genesis.log_key)
-    return Identity(member=config["node", "member"], certificate=_read_certificate(config), **keys)
+    tls_key, was_sealed = reader.read_tls_key()
+    return Identity(
+        member=config["node", "member"],
+        certificate=_read_certificate(config, tls_key),
+        tls_key=tls_key if was_sealed else None,
+        **keys,
+    )
 
 
 def check_listed(identity: Identity, validators: Sequence[Validator]) -> Validator | None:
@@ -125,22 +161,6 @@ def lock_data_dir(path: Path) -> int:
     return descriptor
 
 
-def _read_key(path: Path, name: str) -> SecretKey:
-    try:
-        mode = stat.S_IMODE(path.stat().st_mode)
-        text = path.read_bytes()[:KEY_FILE_BYTES_MAX].decode("ascii", "replace")
-    except OSError as error:
-        raise StartRefused(
-            f"the {name} key file {path} cannot be read: {error.strerror}",
-            f"Put the key there, or correct [keys] {name}",
-        ) from None
-    _check_private(path, name, mode)
-    try:
-        return parse_secret_key(text)
-    except InvalidKey as error:
-        raise StartRefused(f"the {name} key file {path}: {error}", "Restore the key file") from None
-
-
 def _check_key(name: str, key: SecretKey, expected: bytes) -> None:
     if key.public != expected:
         raise StartRefused(
@@ -150,21 +170,12 @@ def _check_key(name: str, key: SecretKey, expected: bytes) -> None:
         )
 
 
-def _check_private(path: Path, name: str, mode: int) -> None:
-    if mode & 0o077:
-        raise StartRefused(
-            f"the {name} key file {path} can be read by others (mode {mode:04o})",
-            f"Run: chmod 600 {path}",
-        )
-
-
-def _read_certificate(config: Config) -> bytes:
+def _read_certificate(config: Config, key_pem: bytes) -> bytes:
     """DER of the own certificate, which is valid now and belongs to the TLS key."""
     path, key_path = config.path("keys", "tls_certificate"), config.path("keys", "tls_key")
     try:
-        _check_private(key_path, "TLS", stat.S_IMODE(key_path.stat().st_mode))
         certificate = x509.load_pem_x509_certificate(path.read_bytes())
-        key = load_pem_private_key(key_path.read_bytes(), password=None)
+        key = load_pem_private_key(key_pem, password=None)
     except OSError as error:
         raise StartRefused(
             f"{error.filename} cannot be read: {error.strerror}", "Correct [keys]"

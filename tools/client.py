@@ -23,7 +23,7 @@ from ledger.errors import LedgerError
 from ledger.events import Body, Event, hash_event, parse_event, sign_event
 from ledger.genesis import Genesis, hash_genesis
 from ledger.governance.actions import Action
-from ledger.keys import SecretKey
+from ledger.keys import Signer
 from ledger.quorum.epochs import EPOCH_PROOFS, EpochChain
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.note import SignedNote
@@ -167,7 +167,7 @@ class Client:
         return self._open
 
     async def sign(
-        self, key: SecretKey, *, member: str, body: Body, nonce: bytes | None = None
+        self, key: Signer, *, member: str, body: Body, nonce: bytes | None = None
     ) -> Event:
         """A signed event that expires some thousand blocks from now."""
         height = int((await self.get_json("/v1/status"))["height"])
@@ -176,7 +176,7 @@ class Client:
     def sign_at(
         self,
         height: int,
-        key: SecretKey,
+        key: Signer,
         *,
         member: str,
         body: Body,

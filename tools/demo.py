@@ -17,11 +17,11 @@ import click
 from contracts.engine import validate_policy_set
 from ledger.events import Body, Event, ShareApproved, ShareDelivered, ShareReceived, ShareRequested
 from ledger.genesis import Genesis
-from ledger.keys import SecretKey
+from ledger.keys import Signer
 from tools.casebook import Case, read_cases
 from tools.client import Claim, Client
 from tools.commands.audit import replay_folder
-from tools.commands.keys import read_secret_key
+from tools.custody.signer import open_signer
 from tools.exits import InvalidAnswer, RefusedEvent
 from tools.founding import read_source
 from tools.localnet import Localnet, create_network, shipped_policy_set
@@ -60,9 +60,9 @@ class Story:
         """The node that clients talk to."""
         return self.network.index.nodes[0].api
 
-    def key(self, member: str, role: str) -> SecretKey:
+    def key(self, member: str, role: str) -> Signer:
         """An officer's key."""
-        return read_secret_key(self.network.officer_key_path(member, role))
+        return open_signer(str(self.network.officer_key_path(member, role)))
 
 
 def make_story(directory: Path, tell: Tell) -> Story:

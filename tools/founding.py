@@ -1,4 +1,4 @@
-"""Founding a network: keys, node certificates and the genesis, from a source in TOML.
+"""What founding a network needs: its source in TOML, keys, node certificates, applications.
 
 The source (`config/demo/network.toml`) names agencies, datasets, purposes and legal bases; keys
 never stand in it. Key files are written with mode 0600 before anything else refers to them.
@@ -19,18 +19,20 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ledger.codec import Value
-from ledger.genesis import Genesis, verify_genesis
+from ledger.errors import InvalidFounding
 from ledger.keys import SecretKey
+from ledger.quorum.founding import (
+    SIGNATURES_SIZE_BYTES_MAX,
+    GenesisSignatures,
+    decode_signatures,
+)
 from ledger.quorum.governance import AddValidator, prove_possession
 from ledger.registry import (
     Dataset,
     Freeze,
     LegalBasis,
-    Member,
     MemberKind,
-    Officer,
     Parameters,
-    PolicySet,
     Purpose,
     Role,
     Validator,
@@ -38,6 +40,7 @@ from ledger.registry import (
 from tools.exits import InvalidInput
 
 CERTIFICATE_DAYS = 730
+LOOPBACK = ("localhost", "127.0.0.1")
 SOURCE_BYTES_MAX = 4_194_304
 APPLICATION_BYTES_MAX = 16_384
 
@@ -56,12 +59,12 @@ class SourceMember(Value, frozen=True, kw_only=True):
 
 
 class Source(Value, frozen=True, kw_only=True):
-    """Everything of a genesis that is not a key."""
+    """Everything of a genesis that is not a key. An empty list of members is left to the files."""
 
     name: str
     origin: str
     parameters: Parameters
-    members: tuple[SourceMember, ...]
+    members: tuple[SourceMember, ...] = ()
     datasets: tuple[Dataset, ...]
     purposes: tuple[Purpose, ...]
     legal_bases: tuple[LegalBasis, ...]
@@ -77,16 +80,6 @@ class NodeSecrets:
     cosigning: SecretKey
     tls_key_pem: bytes
     tls_certificate_pem: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Founding:
-    """A genesis and all keys behind it. `officers` maps (member, role) to a key."""
-
-    genesis: Genesis
-    log_key: SecretKey
-    nodes: tuple[NodeSecrets, ...]
-    officers: dict[tuple[str, str], SecretKey]
 
 
 def read_source(path: Path | None = None) -> Source:
@@ -106,52 +99,22 @@ def read_source(path: Path | None = None) -> Source:
         raise InvalidInput("source-invalid", f"{path or 'network.toml'}: {error}") from None
 
 
-def found_network(
-    source: Source, *, nodes: int, policy_set: PolicySet, now: dt.datetime
-) -> Founding:
-    """Fresh keys for every validator and officer, and the genesis that names them.
-
-    Raises `ledger.errors.InvalidGenesis` with every fault of the source.
-    """
-    members = _with_validators(source.members, nodes)
-    voting = [member.id for member in members if member.validator][:nodes]
-    secrets = tuple(new_node(member, now) for member in voting)
-    log_key = new_secret_key()
-    officers = {
-        (member.id, str(role)): new_secret_key() for member in members for role in member.officers
-    }
-    genesis = Genesis(
-        version=1,
-        name=source.name,
-        origin=source.origin,
-        time_ms=int(now.timestamp() * 1_000),
-        log_key=log_key.public,
-        parameters=source.parameters,
-        validators=tuple(_validator(node) for node in secrets),
-        members=tuple(sorted(map(_member, members), key=lambda member: member.id)),
-        officers=_officers(officers),
-        datasets=tuple(sorted(source.datasets, key=lambda dataset: dataset.id)),
-        legal_bases=tuple(sorted(source.legal_bases, key=lambda basis: basis.id)),
-        purposes=tuple(sorted(source.purposes, key=lambda purpose: purpose.id)),
-        freezes=source.freezes,
-        policy_set=policy_set,
-    )
-    verify_genesis(genesis)
-    return Founding(genesis=genesis, log_key=log_key, nodes=secrets, officers=officers)
-
-
 def new_secret_key() -> SecretKey:
     """A key of the system's randomness."""
     return SecretKey(os.urandom(32))
 
 
-def make_certificate(member: str, now: dt.datetime) -> tuple[bytes, bytes]:
-    """PEM of a fresh P-256 key and of its self-issued certificate, for server and client use."""
+def make_certificate(
+    member: str, now: dt.datetime, *, host: str = "localhost"
+) -> tuple[bytes, bytes]:
+    """PEM of a fresh P-256 key and of its self-issued certificate, for server and client use.
+
+    It is for `host`, a name or an address, and for the loopback.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, member)])
-    names = x509.SubjectAlternativeName(
-        [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    )
+    hosts = dict.fromkeys((_general_name(host), *map(_general_name, LOOPBACK)))
+    names = x509.SubjectAlternativeName(list(hosts))
     uses = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
     certificate = (
         x509.CertificateBuilder()
@@ -175,6 +138,13 @@ def make_certificate(member: str, now: dt.datetime) -> tuple[bytes, bytes]:
     return key_pem, certificate.public_bytes(serialization.Encoding.PEM)
 
 
+def _general_name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
 def read_file(path: Path, *, size_bytes_max: int) -> bytes:
     """Content of a file that a user named. Raises `InvalidInput`."""
     try:
@@ -187,6 +157,20 @@ def read_file(path: Path, *, size_bytes_max: int) -> bytes:
     return data
 
 
+def read_signatures(path: Path) -> GenesisSignatures:
+    """Signatures of a file, not verified yet. Raises `InvalidInput`."""
+    data = read_file(path, size_bytes_max=SIGNATURES_SIZE_BYTES_MAX)
+    try:
+        return decode_signatures(data)
+    except InvalidFounding as error:
+        raise InvalidInput("signatures-invalid", f"{path}: {error}") from None
+
+
+def signatures_path(genesis: Path) -> Path:
+    """Where the founders' signatures lie: beside the genesis."""
+    return genesis.with_name(f"{genesis.stem}.signatures.json")
+
+
 def write_secret(path: Path, content: bytes) -> None:
     """Write a new file that only its owner can read. Raises `InvalidInput` if it exists."""
     try:
@@ -197,28 +181,9 @@ def write_secret(path: Path, content: bytes) -> None:
         file.write(content)
 
 
-def _with_validators(members: tuple[SourceMember, ...], nodes: int) -> tuple[SourceMember, ...]:
-    """The source's members, with model agencies added until `nodes` of them validate."""
-    missing = nodes - sum(member.validator for member in members)
-    added = tuple(
-        SourceMember(
-            id=f"cn-model-{number:02d}-tax",
-            name_zh=f"示范税务局{number}",
-            name_en=f"Model Tax Bureau {number}",
-            region="330000",
-            kind="tax",
-            credit=850,
-            validator=True,
-            officers=("requester", "approver", "provider", "admin"),
-        )
-        for number in range(1, missing + 1)
-    )
-    return members + added
-
-
-def new_node(member: str, now: dt.datetime) -> NodeSecrets:
-    """Fresh keys and a certificate for the node of a member."""
-    key_pem, certificate_pem = make_certificate(member, now)
+def new_node(member: str, now: dt.datetime, *, host: str = "localhost") -> NodeSecrets:
+    """Fresh keys and a certificate for the node of a member, which others reach at `host`."""
+    key_pem, certificate_pem = make_certificate(member, now, host=host)
     return NodeSecrets(
         member=member,
         consensus=new_secret_key(),
@@ -233,7 +198,7 @@ def make_application(node: NodeSecrets, *, network: bytes, address: str) -> AddV
 
     Public keys, the address for peers, and the proof that the applicant holds the consensus key.
     """
-    validator = _validator(node)
+    validator = validator_of(node)
     return AddValidator(
         validator=validator,
         address=address,
@@ -252,10 +217,11 @@ def read_application(path: Path) -> AddValidator:
     try:
         return msgspec.json.decode(data, type=AddValidator)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidInput("application-invalid", f"{path}: {error}") from None
+        raise InvalidInput("application-unreadable", f"{path}: {error}") from None
 
 
-def _validator(node: NodeSecrets) -> Validator:
+def validator_of(node: NodeSecrets) -> Validator:
+    """The public half of the keys of a node."""
     certificate = x509.load_pem_x509_certificate(node.tls_certificate_pem)
     return Validator(
         member=node.member,
@@ -263,25 +229,3 @@ def _validator(node: NodeSecrets) -> Validator:
         cosigning_key=node.cosigning.public,
         tls_certificate=certificate.public_bytes(serialization.Encoding.DER),
     )
-
-
-def _member(member: SourceMember) -> Member:
-    return Member(
-        id=member.id,
-        name_zh=member.name_zh,
-        name_en=member.name_en,
-        region=member.region,
-        kind=member.kind,
-        status="active",
-        credit=member.credit,
-    )
-
-
-def _officers(keys: dict[tuple[str, str], SecretKey]) -> tuple[Officer, ...]:
-    officers = (
-        msgspec.convert(
-            {"key": key.public, "member": member, "roles": (role,), "status": "active"}, Officer
-        )
-        for (member, role), key in keys.items()
-    )
-    return tuple(sorted(officers, key=lambda officer: officer.key.hex()))

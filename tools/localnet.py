@@ -1,7 +1,10 @@
-"""A whole network on this machine: made once in a folder, started and stopped as processes.
+"""Nodes of a network on this machine: made once in a folder, started and stopped as processes.
+
+All nodes of a network for trial, or the one node of an agency (`tools.found.home`):
 
     DIR/network.toml            index for the tools: members, API addresses
     DIR/genesis.json            the founding document
+    DIR/genesis.signatures.json signatures of all founders
     DIR/officers/MEMBER-ROLE.key
     DIR/nodes/MEMBER/           node.toml, keys/, data/, node.log, node.pid
 
@@ -21,7 +24,7 @@ import socket
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,21 +33,23 @@ from typing import Any
 import msgspec
 
 from ledger.codec import Value
-from ledger.genesis import encode_genesis_json, hash_genesis
-from ledger.keys import SecretKey, format_secret_key, parse_secret_key
+from ledger.genesis import Genesis, encode_genesis_json, hash_genesis
+from ledger.keys import SecretKey, format_secret_key
+from ledger.quorum.founding import GenesisSignatures, derive_log_key, encode_signatures
 from ledger.registry import PolicySet
 from tools.exits import FailedNode, InvalidInput, NotFound
+from tools.found.local import found_network
 from tools.founding import (
-    Founding,
     NodeSecrets,
     Source,
     encode_application,
-    found_network,
     make_application,
     new_node,
+    signatures_path,
     write_secret,
 )
 
+GENESIS = "genesis.json"
 FREE_PORTS = range(15_000, 32_000)
 READY_S_MAX = 60.0
 STOP_S_MAX = 10.0
@@ -94,20 +99,30 @@ def create_network(
     """Make keys, certificates, genesis and one configuration for each node in `directory`."""
     if (directory / "network.toml").exists():
         raise InvalidInput("network-exists", str(directory))
+    ports = free_ports(3 * nodes)
     founding = found_network(
-        source, nodes=nodes, policy_set=policy_set, now=now or dt.datetime.now(dt.UTC)
+        source,
+        addresses=[f"127.0.0.1:{port}" for port in ports[::3]],
+        policy_set=policy_set,
+        now=now or dt.datetime.now(dt.UTC),
     )
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / "officers").mkdir(mode=0o700)
-    for (member, role), key in founding.officers.items():
-        path = directory / "officers" / f"{member}-{role}.key"
-        write_secret(path, format_secret_key(key).encode())
-    (directory / "genesis.json").write_bytes(encode_genesis_json(founding.genesis))
-    index = _make_index(founding)
-    for node, place in zip(founding.nodes, index.nodes, strict=True):
-        _write_node(directory / "nodes" / node.member, node, place, index, founding.log_key)
-    # Written last: a folder without it is not a network.
-    (directory / "network.toml").write_text(_format_index(index), "utf-8")
+    index = NetworkIndex(
+        name=founding.genesis.name,
+        network=hash_genesis(founding.genesis).hex(),
+        genesis=GENESIS,
+        nodes=tuple(
+            _place_node(node.member, ports[3 * number : 3 * number + 3])
+            for number, node in enumerate(founding.nodes)
+        ),
+    )
+    write_officers(directory, founding.officers)
+    for node in founding.nodes:
+        write_node_keys(directory / "nodes" / node.member, node)
+    write_genesis(directory, founding.genesis, founding.signatures)
+    addresses = {node.member: node.peers for node in index.nodes}
+    for place in index.nodes:
+        write_node(directory, place, addresses, founding.log_key)
+    write_index(directory, index)
     return Localnet(directory)
 
 
@@ -142,15 +157,13 @@ class Localnet:
         place = _place_node(member, free_ports(3))
         index = msgspec.structs.replace(self.index, nodes=(*self.index.nodes, place))
         directory = self.directory / "nodes" / member
-        # Every node of this network holds the log key.
-        path = self.node_directory(self.members[0]) / "keys" / "log.key"
-        _write_node(directory, node, place, index, parse_secret_key(path.read_text("ascii")))
+        write_node_keys(directory, node)
+        addresses = {each.member: each.peers for each in index.nodes}
+        write_node(self.directory, place, addresses, derive_log_key(genesis))
         application = make_application(node, network=hash_genesis(genesis), address=place.peers)
         path = directory / "application.json"
         path.write_bytes(encode_application(application))
-        temporary = self.directory / "network.tmp"
-        temporary.write_text(_format_index(index), "utf-8")
-        temporary.rename(self.directory / "network.toml")
+        write_index(self.directory, index)
         self.index = index
         return path
 
@@ -389,20 +402,6 @@ def _running_pid(directory: Path) -> int:
     return pid if str(directory / "node.toml").encode() in command.split(b"\0") else 0
 
 
-def _make_index(founding: Founding) -> NetworkIndex:
-    ports = free_ports(3 * len(founding.nodes))
-    nodes = tuple(
-        _place_node(node.member, ports[3 * place : 3 * place + 3])
-        for place, node in enumerate(founding.nodes)
-    )
-    return NetworkIndex(
-        name=founding.genesis.name,
-        network=hash_genesis(founding.genesis).hex(),
-        genesis="genesis.json",
-        nodes=nodes,
-    )
-
-
 def _place_node(member: str, ports: list[int]) -> NodeIndex:
     peers, api, metrics = ports
     return NodeIndex(
@@ -435,27 +434,66 @@ def _is_free(port: int) -> bool:
         return True
 
 
-def _write_node(
-    directory: Path, node: NodeSecrets, place: NodeIndex, index: NetworkIndex, log_key: SecretKey
-) -> None:
+def write_officers(directory: Path, keys: Mapping[tuple[str, str], SecretKey]) -> None:
+    """Write the key of every (member, role)."""
+    folder = directory / "officers"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for (member, role), key in keys.items():
+        write_secret(folder / f"{member}-{role}.key", format_secret_key(key).encode())
+
+
+def write_node_keys(directory: Path, node: NodeSecrets) -> None:
+    """Write the keys of a node into its folder; the log key follows from the genesis."""
     keys = directory / "keys"
     keys.mkdir(parents=True, mode=0o700)
     write_secret(keys / "consensus.key", format_secret_key(node.consensus).encode())
     write_secret(keys / "cosigning.key", format_secret_key(node.cosigning).encode())
-    write_secret(keys / "log.key", format_secret_key(log_key).encode())
     write_secret(keys / "tls.key.pem", node.tls_key_pem)
     (keys / "tls.cert.pem").write_bytes(node.tls_certificate_pem)
-    (directory / "node.toml").write_text(_format_config(place, index), "utf-8")
 
 
-def _format_config(place: NodeIndex, index: NetworkIndex) -> str:
+def write_genesis(directory: Path, genesis: Genesis, signatures: GenesisSignatures) -> None:
+    """Write the genesis and the signatures of its founders."""
+    (directory / GENESIS).write_bytes(encode_genesis_json(genesis))
+    signatures_path(directory / GENESIS).write_bytes(encode_signatures(signatures))
+
+
+def write_node(
+    directory: Path,
+    place: NodeIndex,
+    addresses: Mapping[str, str],
+    log_key: SecretKey,
+    *,
+    listen: str = "",
+) -> None:
+    """Write the log key and the configuration of a node whose own keys are there.
+
+    `addresses` are those of all nodes. The node listens at its own, or at `listen`.
+    """
+    folder = directory / "nodes" / place.member
+    # A second attempt finds the first one's; it follows from the genesis and is no secret.
+    (folder / "keys" / "log.key").unlink(missing_ok=True)
+    write_secret(folder / "keys" / "log.key", format_secret_key(log_key).encode())
+    (folder / "node.toml").write_text(_format_config(place, addresses, listen), "utf-8")
+
+
+def write_index(directory: Path, index: NetworkIndex) -> None:
+    """Write `network.toml`, after everything else: a folder without it is not a network."""
+    temporary = directory / "network.tmp"
+    temporary.write_text(_format_index(index), "utf-8")
+    temporary.rename(directory / "network.toml")
+
+
+def _format_config(place: NodeIndex, addresses: Mapping[str, str], listen: str) -> str:
     peers = "".join(
-        f'"{other.member}" = "{other.peers}"\n' for other in index.nodes if other is not place
+        f'"{member}" = "{address}"\n'
+        for member, address in addresses.items()
+        if member != place.member
     )
     return f"""\
 [node]
 member = "{place.member}"
-genesis = "../../genesis.json"
+genesis = "../../{GENESIS}"
 data_dir = "data"
 storage = "auto"
 
@@ -467,7 +505,7 @@ tls_key = "keys/tls.key.pem"
 tls_certificate = "keys/tls.cert.pem"
 
 [peers]
-listen = "{place.peers}"
+listen = "{listen or place.peers}"
 
 [peers.addresses]
 {peers}

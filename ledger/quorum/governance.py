@@ -16,7 +16,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from ledger.codec import Codec, Value
-from ledger.keys import SecretKey, verify_signature
+from ledger.keys import Signer, verify_signature
 from ledger.quorum.votes import VOTE_BYTES_MAX
 from ledger.registry import Validator
 from ledger.scalars import Hash32, Identifier, PeerAddress, SignatureBytes, Uint
@@ -70,7 +70,7 @@ def possession_message(network: bytes, validator: Validator) -> bytes:
     return network + _VALIDATORS.encode(validator)
 
 
-def prove_possession(key: SecretKey, network: bytes, validator: Validator) -> bytes:
+def prove_possession(key: Signer, network: bytes, validator: Validator) -> bytes:
     """Signature (65 bytes) by the holder of the validator's consensus key."""
     return key.sign(POSSESSION_DOMAIN, possession_message(network, validator))
 

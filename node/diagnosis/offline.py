@@ -3,7 +3,7 @@
 Nothing is changed. The order is that of a start; what cannot be judged because something before it
 is wrong is left out:
 
-1. the configuration        2. the genesis file         3. keys and certificate
+1. the configuration        2. genesis, signatures     3. keys and certificate
 4. the disk                 5. the lock: does it run?   6. activation, stored votes, stored log
 7. the list of validators   8. addresses                9. the clock
 """
@@ -31,7 +31,13 @@ from node.engine.epochs import pinned_peers
 from node.errors import InvalidConfig, StartRefused
 from node.simplex.errors import CorruptWal
 from node.simplex.wal import decode_segment
-from node.startup import Identity, check_listed, read_genesis, read_identity
+from node.startup import (
+    Identity,
+    check_listed,
+    read_genesis,
+    read_identity,
+    read_signatures,
+)
 
 LOCK = "lock"
 
@@ -80,6 +86,10 @@ def _check(config_path: Path, wall_ms: int) -> Iterator[Finding]:
     except StartRefused as error:
         yield _fault("genesis-invalid", reason=error.reason)
         return
+    try:
+        read_signatures(config, genesis)
+    except StartRefused as error:
+        yield _fault("genesis-unsigned", reason=error.reason)
     identity = None
     try:
         identity = read_identity(config, genesis)  # 3

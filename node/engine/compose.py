@@ -13,6 +13,7 @@ from ledger.log import Log
 from ledger.storage import Store
 from node.chain import Chain
 from node.config import Address, Config
+from node.custody.keys import file_of_secret
 from node.diagnosis.gather import Gatherer
 from node.diagnosis.machine import read_expiry_ms
 from node.engine.cosign import CHECKPOINT_META, STATE_META, Committee, Cosigner
@@ -153,7 +154,11 @@ def compose(
         peers=(),
         listen=config["peers", "listen"],
         certificate_file=str(config.path("keys", "tls_certificate")),
-        key_file=str(config.path("keys", "tls_key")),
+        key_file=(
+            str(config.path("keys", "tls_key"))
+            if identity.tls_key is None
+            else file_of_secret(identity.tls_key)
+        ),
         on_frame=on_frame,
         on_connected=on_connected,
     )

@@ -91,7 +91,7 @@ def test_what_cannot_be_is_refused_before_it_is_proposed(net: Path, tmp_path: Pa
         (("remove", first), "validator-count"),
         (("keep",), "no-change-pending"),
         (("remove", "de-tax"), "validator-unknown"),
-        (("add", path), "application-invalid"),
+        (("add", path), "application-unreadable"),
     ):
         refused = admin(net, "validator", *arguments, member=first, exit_code=ERROR)
         assert refused["error"]["code"] == code

@@ -32,6 +32,7 @@ from ledger.governance.proposals import (
     Proposal,
 )
 from ledger.keys import SecretKey
+from ledger.quorum.founding import derive_log_key, encode_signatures, sign_genesis
 from ledger.quorum.governance import (
     AddValidator,
     EvidenceEquivocation,
@@ -372,6 +373,19 @@ def genesis_cases() -> dict[str, bytes]:
     }
 
 
+def founding_cases() -> dict[str, bytes]:
+    """A founder's signature under the genesis as a file, and the log key that follows from it."""
+    genesis = make_genesis()
+    signed = sign_genesis(
+        officer_secret("north"), genesis, member="north", address="node.north.example:7101"
+    )
+    return {
+        "signature": signed.signatures[0].signature,
+        "genesis.signatures.json": encode_signatures(signed),
+        "log key": derive_log_key(genesis).public,
+    }
+
+
 def key_cases() -> dict[str, bytes]:
     """Public key and signature of a fixed seed."""
     key = SecretKey(bytes(range(32)))
@@ -384,6 +398,7 @@ FILES = {
     "registry.json": registry_cases,
     "state.json": state_cases,
     "genesis.json": genesis_cases,
+    "founding.json": founding_cases,
     "governance.json": lambda: governance_cases(make_genesis()),
     "keys.json": key_cases,
 }

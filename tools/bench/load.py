@@ -24,7 +24,7 @@ from ledger.events import Body, ShareDelivered, ShareReceived, ShareRejected, Sh
 from ledger.genesis import Genesis
 from ledger.keys import SecretKey, verify_signature
 from tools.client import Claim, Client, StreamAnswer, SubmitStream
-from tools.commands.keys import read_secret_key
+from tools.custody.signer import open_signer
 from tools.exits import NotYetFinal, RefusedEvent
 from tools.founding import read_source
 from tools.localnet import Localnet, create_network, free_ports, get_json, shipped_policy_set
@@ -342,7 +342,7 @@ def _chains(
     members = network.members
     pairs = [(a, b) for a in members for b in members if a != b and _find_basis(genesis, a, b)]
     keys = {
-        (member, role): read_secret_key(network.officer_key_path(member, role))
+        (member, role): open_signer(str(network.officer_key_path(member, role)))
         for member in members
         for role in ("requester", "provider")
     }

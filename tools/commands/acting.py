@@ -8,30 +8,38 @@ from typing import Any, cast
 import click
 import msgspec
 
+from contracts.words import Language, kind_word
 from ledger.blocks import Outcome
 from ledger.errors import InvalidEvent
-from ledger.events import Body
-from ledger.keys import SecretKey
+from ledger.events import BODY_TYPES, Body
+from ledger.genesis import Genesis, hash_genesis
+from ledger.keys import Signer
 from tools.client import Client, VerifiedRecord
-from tools.commands.keys import read_secret_key
+from tools.custody.passphrase import PROMPT, Ways, choose_ways
+from tools.custody.signer import KeyInfo, describe_key, open_signer
 from tools.exits import Denied, InvalidInput, RefusedEvent
 from tools.localnet import Localnet
 from tools.mirror import read_genesis
-from tools.output import common, directory_option, emit, option, run
+from tools.output import common, directory_option, emit, note, option, run
 from tools.words import language, say
+
+SHOWN_MAX = 20
+TEXT_SHOWN_MAX = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where to send, whom to believe, and who signs.
+    """Where to send, whom to believe, who signs, and how its pass phrase is given.
 
-    `draft` names a file that is written in place of signing, for a machine without a network.
+    `key` is a reference for `tools.custody.signer`. `draft` names a file that is written in place
+    of signing, for a machine without a network.
     """
 
     url: str
     genesis: Path
     member: str
-    key: Path | None
+    key: str | None
+    ways: Ways = PROMPT
     draft: Path | None = None
 
 
@@ -46,11 +54,14 @@ def place_options(
             url: str | None,
             genesis: Path | None,
             member: str,
-            key: Path | None = None,
+            key: str | None = None,
+            passphrase_file: Path | None = None,
+            credential: str = "",
             draft: Path | None = None,
             **values: Any,
         ) -> Any:
-            place = _find_place(directory, url, genesis, member, key, role, draft)
+            ways = choose_ways(passphrase_file, credential)
+            place = _find_place(directory, url, genesis, member, key, role, ways, draft)
             return function(place=place, **values)
 
         wrapped.__doc__ = function.__doc__
@@ -58,7 +69,11 @@ def place_options(
         path = click.Path(path_type=Path, dir_okay=False)
         decorated = common(wrapped)
         if role:
-            decorated = option("--key", type=path, help="option.key")(decorated)
+            decorated = option("--credential", default="", help="option.credential")(decorated)
+            decorated = option("--passphrase-file", type=path, help="option.passphrase_file")(
+                decorated
+            )
+            decorated = option("--key", help="option.key")(decorated)
         if drafts:
             decorated = option("--draft", type=path, help="option.draft")(decorated)
         decorated = option("--member", default="", help="option.member")(decorated)
@@ -74,8 +89,9 @@ def _find_place(
     url: str | None,
     genesis: Path | None,
     member: str,
-    key: Path | None,
+    key: str | None,
     role: str | None,
+    ways: Ways,
     draft: Path | None,
 ) -> Place:
     if role and not member:
@@ -86,35 +102,45 @@ def _find_place(
         url = url or network.node(member if member in network.members else network.members[0]).api
         genesis = genesis or network.genesis_path
         if role and needs_key:
-            key = key or network.officer_key_path(member, role)
-    return Place(url=url, genesis=genesis, member=member, key=key, draft=draft)
+            key = key or str(network.officer_key_path(member, role))
+    return Place(url=url, genesis=genesis, member=member, key=key, ways=ways, draft=draft)
 
 
-def act(place: Place, body: Body, as_json: bool, *, done: str = "officer.done") -> None:
-    """Sign, submit, verify, print `done`; a denial or a refused record is an error."""
-    report(place, send(place, body), as_json, done=done)
+def act(
+    place: Place,
+    body: Body,
+    as_json: bool,
+    *,
+    done: str = "officer.done",
+    prepare: Callable[[], None] = lambda: None,
+) -> None:
+    """Sign, submit, verify, print `done`; a denial or a refused record is an error.
+
+    Who must unlock a key sees first what it will sign. `prepare` is called when the key is open
+    and nothing is signed yet.
+    """
+    report(place, send(place, body, prepare=prepare), as_json, done=done)
 
 
-def send(place: Place, body: Body) -> VerifiedRecord:
+def send(place: Place, body: Body, *, prepare: Callable[[], None] = lambda: None) -> VerifiedRecord:
     """Sign, submit and verify."""
+    assert place.key is not None, "commands that sign have a key"
 
-    async def submit() -> VerifiedRecord:
-        assert place.key is not None, "commands that sign have a key"
-        key = open_key(place.key)
-        async with Client(place.url, read_genesis(place.genesis)) as client:
+    async def submit(key: Signer, genesis: Genesis) -> VerifiedRecord:
+        async with Client(place.url, genesis) as client:
             return await client.execute(await client.sign(key, member=place.member, body=body))
 
     try:
         # Strict reading finds what the constructor does not check: dates, identifiers, counts.
         msgspec.convert(msgspec.to_builtins(body, builtin_types=(bytes,)), type(body))
-        return run(submit())
+        info, genesis = describe_key(place.key), read_genesis(place.genesis)
+        if info.is_protected:
+            note(_describe_body(place, info, genesis, body))
+        signer = open_signer(place.key, place.ways)
+        prepare()
+        return run(submit(signer, genesis))
     except (InvalidEvent, msgspec.ValidationError) as error:
         raise InvalidInput("event-body-invalid", str(error)) from None
-
-
-def open_key(path: Path) -> SecretKey:
-    """The key that signs: every command that signs reads it here."""
-    return read_secret_key(path)
 
 
 def report(place: Place, record: VerifiedRecord, as_json: bool, *, done: str) -> None:
@@ -136,6 +162,36 @@ def report(place: Place, record: VerifiedRecord, as_json: bool, *, done: str) ->
         policies=policies or "-",
     )
     emit(as_json, document_of(record), text + _explain(place, outcome))
+
+
+def _describe_body(place: Place, info: KeyInfo, genesis: Genesis, body: Body) -> str:
+    """What a key is asked to sign, a field a line."""
+    lang: Language = "zh" if language() == "zh" else "en"
+    kind = next(kind for (kind, _), type_ in BODY_TYPES.items() if type_ is type(body))
+    head = say(
+        "custody.to_sign",
+        kind=kind_word(kind, lang),
+        member=place.member,
+        network=genesis.name,
+        network_hash=hash_genesis(genesis).hex(),
+        fingerprint=info.fingerprint,
+    )
+    fields = _flatten("", msgspec.to_builtins(body, builtin_types=(bytes,)))
+    return "\n".join([head, *(f"  {name}: {text}" for name, text in fields)])
+
+
+def _flatten(name: str, value: Any) -> list[tuple[str, str]]:
+    """Names and texts of what stands in a body. Long bytes and lists are shortened."""
+    if isinstance(value, dict):
+        prefix = f"{name}." if name else ""
+        return [row for key in value for row in _flatten(f"{prefix}{key}", value[key])]
+    if isinstance(value, list | tuple):
+        rows = [row for each in value[:SHOWN_MAX] for row in _flatten(name, each)]
+        more = len(value) - SHOWN_MAX
+        return [*rows, (name, f"... +{more}")] if more > 0 else rows
+    text = value.hex() if isinstance(value, bytes) else str(value)
+    text = "".join(char if char.isprintable() else "?" for char in text)
+    return [(name, text if len(text) <= TEXT_SHOWN_MAX else f"{text[:TEXT_SHOWN_MAX]}...")]
 
 
 def _explain(place: Place, outcome: Outcome) -> str:

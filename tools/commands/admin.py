@@ -11,6 +11,7 @@ from tools.commands.acting import Place, place_options
 from tools.commands.governance import ballots, propose, stories
 from tools.commands.governance.proposing import Terms, proposal_options
 from tools.commands.governance.proposing import propose as propose_actions
+from tools.found.command import command as found
 from tools.founding import read_application
 from tools.mirror import read_genesis
 from tools.output import WordGroup, emit, format_table, run
@@ -22,6 +23,7 @@ def command() -> None:
     """Group."""
 
 
+command.add_command(found)
 command.add_command(propose.command)
 for _each in (*ballots.COMMANDS, *stories.COMMANDS):
     command.add_command(_each)

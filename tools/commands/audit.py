@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -15,6 +16,7 @@ from ledger.errors import Divergence, LedgerError
 from ledger.events import Event, parse_event
 from ledger.genesis import Genesis
 from ledger.quorum.evidence import verify_equivocation
+from ledger.quorum.founding import verify_founders
 from ledger.quorum.governance import EvidenceEquivocation
 from ledger.quorum.votes import decode_vote
 from ledger.tlog.checkpoint import Checkpoint
@@ -22,6 +24,7 @@ from ledger.tlog.receipt import Receipt, verify_receipt
 from ledger.verify import LogCopy, Progress, open_copy, read_blocks
 from tools.commands.governance.who import who
 from tools.exits import InvalidAnswer, InvalidInput
+from tools.founding import read_signatures, signatures_path
 from tools.mirror import (
     FILE_BYTES_MAX,
     Mirror,
@@ -32,7 +35,7 @@ from tools.mirror import (
     read_genesis,
     write_epochs,
 )
-from tools.output import Bar, WordGroup, common, emit, format_table, note, option, run
+from tools.output import Bar, WordGroup, common, emit, format_table, note, option, printable, run
 from tools.words import say
 
 genesis_option = option(
@@ -79,8 +82,34 @@ def replay(where: str, genesis: Path | None, jobs: int, as_json: bool) -> None:
         note(say("audit.unpinned"))
     with copy_at(where, founding) as directory:
         document = replay_folder(directory, genesis=founding, jobs=jobs)
+        found = judge_founders(genesis or directory / "genesis.json")
+    document |= {"founders": found.state}
     counts = _decisions(document)
-    emit(as_json, document, say("audit.valid", **{**document, "decisions": counts}))
+    text = say("audit.valid", **{**document, "decisions": counts})
+    emit(as_json, document, "\n".join(filter(None, (text, found.text))))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Founders:
+    """What the file of signatures beside a genesis shows, and a sentence about it."""
+
+    state: Literal["signed", "invalid", "absent"]
+    text: str
+
+
+def judge_founders(genesis_path: Path) -> Founders:
+    """Whether all founders signed this genesis. The replay of a copy does not depend on it."""
+    genesis = read_genesis(genesis_path)
+    path = signatures_path(genesis_path)
+    if not path.exists():
+        return Founders(state="absent", text="")
+    try:
+        verify_founders(genesis, read_signatures(path))
+    except (InvalidInput, LedgerError) as error:
+        text = say("audit.founders_invalid", path=path, fault=error)
+        return Founders(state="invalid", text=printable(text))
+    text = say("audit.founders_signed", path=path, count=len(genesis.validators))
+    return Founders(state="signed", text=text)
 
 
 @command.command("receipt", help="help.audit_receipt")

@@ -139,8 +139,13 @@ def request(
         case=wanted.case,
     )
     lines = [msgspec.json.encode({"subject": name, "blind": blind.hex()}) for name, blind in pairs]
-    write_secret(blinds, b"\n".join(lines) + b"\n")
-    act(place, body, as_json)
+    # After the pass phrase, so that a wrong one leaves nothing; before the event refers to them.
+    act(
+        place,
+        body,
+        as_json,
+        prepare=lambda: write_secret(blinds, b"\n".join(lines) + b"\n"),
+    )
 
 
 @command.command("approve", help="help.officer_approve")

@@ -24,8 +24,9 @@ from ledger.governance.actions import (
     verify_application,
     verify_key,
 )
-from ledger.keys import SecretKey, format_secret_key
+from ledger.keys import Signer, format_secret_key
 from ledger.registry import MemberKind, Role
+from tools.custody.signer import open_signer
 from tools.exits import InvalidInput
 from tools.founding import new_secret_key, read_file, write_secret
 
@@ -56,24 +57,20 @@ def key_roles(kind: str) -> dict[str, Role]:
     return {**roles, "admin": "admin", SECOND_ADMIN: "admin"}
 
 
-def make_keys(home: Path, kind: str) -> dict[str, SecretKey]:
+def make_keys(home: Path, kind: str) -> dict[str, Signer]:
     """Keys of an agency by the name of their file: those that are there, and new ones."""
-    from tools.commands.keys import read_secret_key
-
     folder = home / "keys"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    keys = {}
+    keys: dict[str, Signer] = {}
     for name in key_roles(kind):
         path = folder / f"{name}.key"
         if not path.exists():
             write_secret(path, format_secret_key(new_secret_key()).encode())
-        keys[name] = read_secret_key(path)
+        keys[name] = open_signer(str(path))
     return keys
 
 
-def make_application(
-    applicant: Applicant, keys: dict[str, SecretKey], network: bytes
-) -> AdmitMember:
+def make_application(applicant: Applicant, keys: dict[str, Signer], network: bytes) -> AdmitMember:
     """The application, signed by the first administrator. Raises `InvalidInput`."""
     roles = key_roles(applicant.kind)
     officers = [
@@ -123,7 +120,7 @@ def read_admission(path: Path, network: bytes) -> AdmitMember:
     return action
 
 
-def make_officer(key: SecretKey, *, network: bytes, member: str, roles: list[Role]) -> AddOfficer:
+def make_officer(key: Signer, *, network: bytes, member: str, roles: list[Role]) -> AddOfficer:
     """What the holder of a new officer's key hands to the administrators."""
     officer = OfficerKey(
         key=key.public,

@@ -31,7 +31,7 @@ from ledger.governance.proposals import (
     GovernanceProposed,
     GovernanceWithdrawn,
 )
-from ledger.keys import SecretKey
+from ledger.keys import Signer
 from ledger.scalars import Hash32, Identifier, Nonce, Uint
 from tools.client import EXPIRY_BLOCKS
 from tools.exits import InvalidInput
@@ -180,7 +180,7 @@ def format_proposed(body: GovernanceProposed) -> str:
     return "\n".join([summarise(body.actions), heights, format_actions(body.actions)])
 
 
-def sign_draft(draft: Draft, key: SecretKey) -> Event:
+def sign_draft(draft: Draft, key: Signer) -> Event:
     """The event that a draft describes. Raises `InvalidEvent`."""
     return sign_event(
         key,

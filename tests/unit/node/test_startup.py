@@ -7,10 +7,22 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from ledger.quorum.founding import (
+    SIGNATURES_SIZE_BYTES_MAX,
+    decode_signatures,
+    encode_signatures,
+)
 from node.config import Config, read_config
 from node.errors import StartRefused
-from node.startup import Identity, check_listed, lock_data_dir, read_genesis, read_identity
-from tools.founding import read_source
+from node.startup import (
+    Identity,
+    check_listed,
+    lock_data_dir,
+    read_genesis,
+    read_identity,
+    read_signatures,
+)
+from tools.founding import read_source, signatures_path
 from tools.localnet import Localnet, create_network, shipped_policy_set
 
 NOW = dt.datetime.now(dt.UTC)
@@ -33,6 +45,7 @@ def config_of(local: Localnet, place: int = 0) -> Config:
 
 def identity(config: Config) -> Identity:
     genesis = read_genesis(config)
+    read_signatures(config, genesis)
     found = read_identity(config, genesis)
     check_listed(found, genesis.validators)
     return found
@@ -130,7 +143,37 @@ def test_a_tls_key_is_private_and_belongs_to_the_certificate(local: Localnet) ->
 def test_a_genesis_of_another_network(local: Localnet, tmp_path: Path) -> None:
     other = found(tmp_path / "other", NOW)
     local.genesis_path.write_bytes(other.genesis_path.read_bytes())
+    assert "the signatures are for network" in refused(config_of(local)).reason
+    signatures = signatures_path(other.genesis_path).read_bytes()
+    signatures_path(local.genesis_path).write_bytes(signatures)
     assert "the ledger expects" in refused(config_of(local)).reason
+
+
+def test_signatures_of_all_founders_must_be_there(local: Localnet) -> None:
+    path = signatures_path(local.genesis_path)
+    good = path.read_bytes()
+    signatures = decode_signatures(good)
+    fewer = msgspec.structs.replace(signatures, signatures=signatures.signatures[1:])
+    for content, said in (
+        (encode_signatures(fewer), "cn-3100-tax: its signature is missing"),
+        (good[:-1], "not in canonical form"),
+        (good + b" " * SIGNATURES_SIZE_BYTES_MAX, "more than"),
+    ):
+        path.write_bytes(content)
+        error = refused(config_of(local))
+        assert said in error.reason
+        assert "tally admin found sign" in error.advice
+    path.unlink()
+    assert "cannot be read: No such file" in refused(config_of(local)).reason
+
+
+def test_signatures_may_lie_where_the_configuration_says(local: Localnet) -> None:
+    path = local.node_directory(local.members[0]) / "elsewhere.json"
+    signatures_path(local.genesis_path).rename(path)
+    config = config_of(local)
+    assert "cannot be read" in refused(config).reason
+    config._values["node", "genesis_signatures"] = path.name
+    assert identity(config).member == local.members[0]
 
 
 def test_one_process_holds_a_data_directory(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from ledger.events import Event, ShareRequested, sign_event
 from ledger.genesis import genesis_state, hash_genesis
 from ledger.state import MapState
 from tools.casebook import CASES, Case, encode_cases, make_cases, read_cases
-from tools.founding import Founding, found_network, read_source
+from tools.found.local import Founding, found_network
+from tools.founding import read_source
 from tools.localnet import shipped_policy_set
 
 NOW = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
@@ -45,7 +46,10 @@ def sign_case(founding: Founding, case: Case, number: int) -> Event:
 
 
 def decide(cases: list[Case]) -> tuple[Outcome, ...]:
-    founding = found_network(read_source(), nodes=4, policy_set=shipped_policy_set(), now=NOW)
+    addresses = [f"127.0.0.1:{port}" for port in range(7101, 7105)]
+    founding = found_network(
+        read_source(), addresses=addresses, policy_set=shipped_policy_set(), now=NOW
+    )
     block = BlockInput(
         network=hash_genesis(founding.genesis),
         height=1,

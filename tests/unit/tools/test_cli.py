@@ -78,21 +78,21 @@ def test_an_empty_folder_does_not_verify(tmp_path: Path) -> None:
 
 def test_a_key_file_is_private_and_never_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "officer.key"
-    made = CliRunner().invoke(main, ["keys", "generate", str(path), "--json"])
+    made = CliRunner().invoke(main, ["keys", "generate", str(path), "--plain", "--json"])
     assert made.exit_code == OK
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     secret = path.read_text()
     assert parse_secret_key(secret).seed.hex() not in made.output
     shown = CliRunner().invoke(main, ["keys", "show", str(path), "--json"])
     assert json.loads(shown.stdout) == json.loads(made.stdout)
-    again = CliRunner().invoke(main, ["keys", "generate", str(path)])
+    again = CliRunner().invoke(main, ["keys", "generate", str(path), "--plain"])
     assert again.exit_code == ERROR
     assert path.read_text() == secret
 
 
 def test_a_key_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "officer.key"
-    CliRunner().invoke(main, ["keys", "generate", str(path)])
+    CliRunner().invoke(main, ["keys", "generate", str(path), "--plain"])
     path.chmod(0o644)
     result = CliRunner().invoke(main, ["keys", "show", str(path)])
     assert result.exit_code == ERROR

@@ -16,8 +16,10 @@ from ledger.governance.proposals import (
 )
 from ledger.keys import fingerprint
 from tools.client import Client, VerifiedRecord
-from tools.commands.acting import Place, open_key, parse_hash, place_options, report
+from tools.commands.acting import Place, parse_hash, place_options, report
 from tools.commands.governance.proposing import deliver
+from tools.custody.passphrase import Ways, passphrase_options
+from tools.custody.signer import open_signer
 from tools.exits import InvalidInput, ToolError
 from tools.governance.answers import Status, parse
 from tools.governance.drafts import Vote, format_draft, read_draft, read_signed, sign_draft
@@ -91,12 +93,15 @@ def _ask(body: Vote, yes: bool) -> None:
 
 @click.command("sign", cls=WordCommand, help="help.admin_sign")
 @click.argument("draft", type=FILE)
-@option("--key", type=FILE, required=True, help="option.key")
+@option("--key", required=True, help="option.key")
+@passphrase_options
 @option("--genesis", type=FILE, required=True, help="option.genesis")
 @_out
 @_yes
 @common
-def sign(draft: Path, key: Path, genesis: Path, out: Path, yes: bool, as_json: bool) -> None:
+def sign(
+    draft: Path, key: str, ways: Ways, genesis: Path, out: Path, yes: bool, as_json: bool
+) -> None:
     """Sign a draft; needs no network."""
     founding = read_genesis(genesis)
     content = read_draft(draft)
@@ -105,9 +110,9 @@ def sign(draft: Path, key: Path, genesis: Path, out: Path, yes: bool, as_json: b
     note(format_draft(content))
     if not (yes or not sys.stdin.isatty() or click.confirm(say("draft.ask"), err=True)):
         raise ToolError("not-signed", str(draft))
-    secret = open_key(key)
+    signer = open_signer(key, ways)
     try:
-        event = sign_draft(content, secret)
+        event = sign_draft(content, signer)
     except InvalidEvent as error:
         raise InvalidInput("draft-invalid", f"{draft}: {error}") from None
     try:
@@ -120,7 +125,7 @@ def sign(draft: Path, key: Path, genesis: Path, out: Path, yes: bool, as_json: b
         "digest": event.digest.hex(),
         "kind": event.kind,
         "member": event.member,
-        "fingerprint": fingerprint(secret.public),
+        "fingerprint": fingerprint(signer.public),
         "expires_height": event.expires_height,
     }
     emit(as_json, document, say("draft.signed", **document))

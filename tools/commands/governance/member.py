@@ -13,9 +13,11 @@ from ledger.governance.proposals import GovernanceAcknowledged
 from ledger.keys import fingerprint, format_public_key
 from ledger.registry import MemberKind, Role
 from tools.client import Client
-from tools.commands.acting import Place, open_key, parse_hash, place_options
+from tools.commands.acting import Place, parse_hash, place_options
 from tools.commands.governance.ballots import decide
 from tools.commands.governance.stories import fetch_proposals
+from tools.custody.passphrase import Ways, passphrase_options
+from tools.custody.signer import open_signer
 from tools.exits import InvalidInput, NotFound
 from tools.governance.answers import MemberLine, OfficerLine, Summary, Told, parse
 from tools.governance.applications import (
@@ -75,14 +77,15 @@ def apply(directory: Path, genesis: Path, as_json: bool, **values: Any) -> None:
             for name, key, _ in rows
         ],
     }
-    head = [say(f"column.{name}") for name in ("file", "key", "fingerprint")]
+    head = [say(f"column.{name}") for name in ("file", "public_key", "fingerprint")]
     made = say("member.applied", path=path, member=applicant.id)
     emit(as_json, document, f"{format_table(head, rows)}\n{made}")
 
 
 @command.command("key", help="help.member_key")
-@click.argument("key", type=FILE)
+@click.argument("key")
 @_id
+@passphrase_options
 @option(
     "--role",
     "roles",
@@ -95,12 +98,18 @@ def apply(directory: Path, genesis: Path, as_json: bool, **values: Any) -> None:
 @_genesis
 @common
 def prove(
-    key: Path, member: str, roles: tuple[Role, ...], out: Path, genesis: Path, as_json: bool
+    key: str,
+    ways: Ways,
+    member: str,
+    roles: tuple[Role, ...],
+    out: Path,
+    genesis: Path,
+    as_json: bool,
 ) -> None:
     """Prove that one holds a new officer's key."""
     network = hash_genesis(read_genesis(genesis))
-    secret = open_key(key)
-    action = make_officer(secret, network=network, member=member, roles=list(roles))
+    signer = open_signer(key, ways)
+    action = make_officer(signer, network=network, member=member, roles=list(roles))
     try:
         with out.open("xb") as file:
             file.write(encode_action(action))
@@ -110,8 +119,8 @@ def prove(
         "file": str(out),
         "member": member,
         "roles": list(action.officer.roles),
-        "key": format_public_key(secret.public),
-        "fingerprint": fingerprint(secret.public),
+        "key": format_public_key(signer.public),
+        "fingerprint": fingerprint(signer.public),
     }
     emit(as_json, document, say("member.proven", path=out, public_key=document["key"]))
 
@@ -144,7 +153,7 @@ _OWN_TABLE = ("officers", "admission", "waits_for")
 
 def _officers(officers: tuple[OfficerLine, ...]) -> str:
     words = catalogue(language())
-    head = [say(f"column.{name}") for name in ("key", "roles", "state")]
+    head = [say(f"column.{name}") for name in ("public_key", "roles", "state")]
     rows = [
         [
             printable(each.key),

@@ -26,7 +26,7 @@ from node.diagnosis.words import catalogue, describe
 from node.simplex.wal import MAGIC
 from node.startup import lock_data_dir, read_identity
 from tests.unit.node.diagnosis.test_rules import OFFLINE
-from tools.founding import read_source
+from tools.founding import read_source, signatures_path
 from tools.localnet import Localnet, create_network, shipped_policy_set
 
 NOW = dt.datetime.now(dt.UTC)
@@ -96,6 +96,10 @@ def take_other_genesis(place: Place) -> None:
     place.local.genesis_path.write_bytes(encode_genesis_json(other))
 
 
+def lose_signatures(place: Place) -> None:
+    signatures_path(place.local.genesis_path).unlink()
+
+
 def open_key(place: Place) -> None:
     (place.folder / "keys" / "consensus.key").chmod(0o644)
 
@@ -131,7 +135,8 @@ def lose_data(place: Place) -> None:
 BROKEN: list[tuple[Callable[[Place], None], set[str]]] = [
     (misspell_setting, {"config-invalid"}),
     (lose_genesis, {"genesis-invalid"}),
-    (take_other_genesis, {"store-damaged", "not-activated"}),
+    (take_other_genesis, {"genesis-unsigned", "store-damaged", "not-activated"}),
+    (lose_signatures, {"genesis-unsigned"}),
     (open_key, {"keys-invalid"}),
     (swap_certificate, {"listing-invalid"}),
     (forget_peer, {"peers-incomplete"}),

@@ -249,6 +249,7 @@ CASES: list[Case] = [
 OFFLINE = {
     "config-invalid",
     "genesis-invalid",
+    "genesis-unsigned",
     "keys-invalid",
     "listing-invalid",
     "peers-incomplete",

@@ -1,0 +1,1 @@
+"""Keys in custody: encrypted at rest, and succeeded by others."""

@@ -1,0 +1,1 @@
+"""Secret keys of a node: from files, encrypted or not."""

@@ -1,0 +1,150 @@
+"""Secret keys that a node reads at its start: plain files and PEM, or keystores.
+
+One pass phrase opens all keystores of a node: from `[keys] passphrase_file`, or from the systemd
+credential that `[keys] credential` names. A daemon asks nobody. No message quotes a secret.
+"""
+
+import os
+import stat
+from pathlib import Path
+
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from ledger.custody.keystore import (
+    PASSPHRASE_BYTES_MAX,
+    Algorithm,
+    decode_keystore,
+    decrypt_keystore,
+    is_keystore,
+    p256_key,
+)
+from ledger.errors import InvalidKey, InvalidKeystore, WrongPassphrase
+from ledger.keys import SecretKey, parse_secret_key
+from node.config import Config
+from node.errors import StartRefused
+
+KEY_FILE_BYTES_MAX = 8_192
+
+
+class KeyReader:
+    """The keys of one configuration; the pass phrase is read when the first keystore needs it."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._phrase: str | None = None
+
+    def read_signing_key(self, name: str) -> SecretKey:
+        """The key of `[keys] name`. Raises `StartRefused`."""
+        path = self._config.path("keys", name)
+        data = _read_private(path, name)
+        try:
+            if is_keystore(data):
+                return SecretKey(self._open(path, name, data, "ed25519"))
+            return parse_secret_key(data.decode("ascii", "replace"))
+        except InvalidKey as error:
+            raise StartRefused(
+                f"the {name} key file {path}: {error}", "Restore the key file"
+            ) from None
+
+    def read_tls_key(self) -> tuple[bytes, bool]:
+        """PEM of `[keys] tls_key`, and whether it was a keystore. Raises `StartRefused`."""
+        path = self._config.path("keys", "tls_key")
+        data = _read_private(path, "TLS")
+        if not is_keystore(data):
+            return data, False
+        key = p256_key(self._open(path, "TLS", data, "p256"))
+        return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), True
+
+    def _open(self, path: Path, name: str, data: bytes, algorithm: Algorithm) -> bytes:
+        try:
+            keystore = decode_keystore(data)
+            if keystore.algorithm != algorithm:
+                raise StartRefused(
+                    f"the {name} key file {path} holds a key for {keystore.algorithm}",
+                    f"Correct [keys]: this one must be for {algorithm}",
+                )
+            if self._phrase is None:
+                self._phrase = _read_phrase(self._config, path)
+            return decrypt_keystore(keystore, self._phrase)
+        except InvalidKeystore as error:
+            raise StartRefused(
+                f"the {name} keystore {path} is damaged: {error}",
+                "Restore the file, or the key from shares: tally keys restore PATH SHARE ...",
+            ) from None
+        except WrongPassphrase as error:
+            raise StartRefused(
+                f"the {name} keystore {path}: {error}",
+                "Correct the pass phrase; all keystores of a node have the same:"
+                " tally keys change-passphrase PATH",
+            ) from None
+        except MemoryError as error:
+            raise StartRefused(f"the {name} keystore {path}: {error}", "Free memory") from None
+
+
+def file_of_secret(data: bytes) -> str:
+    """Path of a file in memory that only this process can open, for libraries that want a path.
+
+    It is there until the process ends.
+    """
+    descriptor = os.memfd_create("tls-key")
+    os.fchmod(descriptor, 0o600)
+    os.write(descriptor, data)
+    return f"/proc/self/fd/{descriptor}"
+
+
+def _read_private(path: Path, name: str) -> bytes:
+    try:
+        with path.open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            data = file.read(KEY_FILE_BYTES_MAX)
+    except OSError as error:
+        raise StartRefused(
+            f"the {name} key file {path} cannot be read: {error.strerror}",
+            "Put the key there, or correct [keys]",
+        ) from None
+    if mode & 0o077:
+        raise StartRefused(
+            f"the {name} key file {path} can be read by others (mode {mode:04o})",
+            f"Run: chmod 600 {path}",
+        )
+    return data
+
+
+def _read_phrase(config: Config, keystore: Path) -> str:
+    """The only line of the file or credential that the configuration names."""
+    name = config["keys", "credential"]
+    if name:
+        folder = os.environ.get("CREDENTIALS_DIRECTORY")
+        if not folder:
+            raise StartRefused(
+                f"{keystore} needs the systemd credential {name}, and this process has none",
+                f"Start the node by systemd, with LoadCredentialEncrypted={name} in its unit, or"
+                " set [keys] passphrase_file",
+            )
+        path = Path(folder) / name
+    elif config["keys", "passphrase_file"]:
+        path = config.path("keys", "passphrase_file")
+    else:
+        raise StartRefused(
+            f"{keystore} is encrypted, and no pass phrase is configured",
+            "Set [keys] passphrase_file or credential",
+        )
+    advice = "Put the pass phrase there, one line in UTF-8, in a file with mode 0600"
+    try:
+        # Not blocked for ever by a pipe that nobody writes to.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
+            mode = os.fstat(descriptor).st_mode
+            data = file.read(PASSPHRASE_BYTES_MAX + 2) if stat.S_ISREG(mode) else b""
+        phrase = data.removesuffix(b"\n").removesuffix(b"\r").decode()
+    except OSError as error:
+        reason = f"the pass phrase in {path} cannot be read: {error.strerror}"
+        raise StartRefused(reason, advice) from None
+    except UnicodeDecodeError:
+        raise StartRefused(f"the pass phrase in {path} is not UTF-8", advice) from None
+    # The folder of credentials is systemd's, and private to the service.
+    if not name and mode & 0o077:
+        raise StartRefused(f"others can read the pass phrase in {path}", f"Run: chmod 600 {path}")
+    if not phrase or "\n" in phrase:
+        raise StartRefused(f"{path} does not hold one line", advice)
+    return phrase

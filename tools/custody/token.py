@@ -1,0 +1,281 @@
+"""Ed25519 keys on PKCS#11 tokens: found by URI (RFC 7512), used, made; never taken out.
+
+    pkcs11:token=tally;object=admin?module-path=/usr/lib/softhsm/libsofthsm2.so
+
+Path attributes: `token`, `object`, `id`, `serial`, `manufacturer`, `model`, `type` (private, if
+given). Query attributes: `module-path`. A PIN never stands in a URI, since others can read the
+arguments of a process: `pin-value` and `pin-source` are refused.
+
+The library of the token is the URI's `module-path`, else `TALLYSTICK_PKCS11_MODULE`, else the first
+of `MODULES` that is there. The module `pkcs11` comes with the extra `hsm`.
+"""
+
+import importlib
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote_to_bytes
+
+import click
+
+from ledger.errors import InvalidKey, InvalidSignature
+from ledger.keys import ED25519, verify_signature
+from tools.custody.passphrase import Ways, read_passphrase
+from tools.exits import InvalidInput, NotFound, ToolError
+
+MODULE_VARIABLE = "TALLYSTICK_PKCS11_MODULE"
+MODULES = (
+    "/usr/lib/x86_64-linux-gnu/p11-kit-proxy.so",
+    "/usr/lib/aarch64-linux-gnu/p11-kit-proxy.so",
+    "/usr/lib64/p11-kit-proxy.so",
+    "/usr/lib/softhsm/libsofthsm2.so",
+    "/usr/lib64/softhsm/libsofthsm.so",
+)
+URI_CHARS_MAX = 1_024
+# Named curve edwards25519 (RFC 8410), and an octet string of 32 bytes, in DER.
+_CURVE = bytes.fromhex("06032b6570")
+_POINT_HEAD = b"\x04\x20"
+_ATTRIBUTE = re.compile(r"([a-z-]+)=((?:[A-Za-z0-9._~:\[\]@!$'()*+,&/-]|%[0-9A-Fa-f]{2})*)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenUri:
+    """What a URI says of a key; None: nothing."""
+
+    token: str | None = None
+    object: str | None = None
+    id: bytes | None = None
+    serial: str | None = None
+    manufacturer: str | None = None
+    model: str | None = None
+    module_path: str | None = None
+
+    def __str__(self) -> str:
+        parts = []
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is not None and field.name != "module_path":
+                # RFC 7512 wants each byte of an id escaped.
+                shown = (
+                    "".join(f"%{byte:02x}" for byte in value)
+                    if isinstance(value, bytes)
+                    else quote(value, safe="")
+                )
+                parts.append(f"{field.name}={shown}")
+        query = f"?module-path={quote(self.module_path, safe='/')}" if self.module_path else ""
+        return "pkcs11:" + ";".join(parts) + query
+
+
+def parse_uri(text: str) -> TokenUri:
+    """The parts of a `pkcs11:` URI. Raises `InvalidInput`."""
+    path, has_query, query = text.removeprefix("pkcs11:").partition("?")
+    if len(text) > URI_CHARS_MAX or not path or (has_query and not query):
+        raise InvalidInput("token-uri-invalid", _shown(text))
+    found: dict[str, Any] = {}
+    known = {field.name for field in fields(TokenUri)} - {"module_path"}
+    for part in path.split(";"):
+        _take(found, part, known | {"type"}, text)
+    for part in query.split("&") if query else ():
+        _take(found, part, {"module_path", "pin_value", "pin_source"}, text)
+    if {"pin_value", "pin_source"} & found.keys():
+        raise InvalidInput("token-pin-in-uri", _shown(text))
+    if found.pop("type", "private") != "private":
+        raise InvalidInput("token-uri-invalid", "type")
+    return TokenUri(**found)
+
+
+def _take(found: dict[str, Any], part: str, known: set[str], text: str) -> None:
+    match = _ATTRIBUTE.fullmatch(part)
+    name = match[1].replace("-", "_") if match else ""
+    if match is None or name not in known or name in found:
+        raise InvalidInput("token-uri-invalid", _shown(text))
+    raw = unquote_to_bytes(match[2])
+    try:
+        found[name] = raw if name == "id" else raw.decode()
+    except UnicodeDecodeError:
+        raise InvalidInput("token-uri-invalid", f"{name}: UTF-8") from None
+
+
+def _shown(text: str) -> str:
+    """A URI for a message, without its query, in which a PIN may stand."""
+    return text.partition("?")[0][:200]
+
+
+class TokenSigner:
+    """A key on a token, with an open session."""
+
+    def __init__(self, uri: TokenUri, public: bytes, key: Any) -> None:
+        self.public = public
+        self._uri = uri
+        self._key = key
+
+    def sign(self, domain: bytes, message: bytes) -> bytes:
+        """Signature (65 bytes) over `domain || message`, checked. Raises `ToolError`."""
+        with _faults() as pkcs11:
+            raw = bytes(self._key.sign(domain + message, mechanism=pkcs11.Mechanism.EDDSA))
+        signature = bytes([ED25519]) + raw
+        try:
+            verify_signature(self.public, domain, message, signature)
+        except (InvalidKey, InvalidSignature) as error:
+            raise ToolError("token-failed", f"{self._uri}: {error}") from None
+        return signature
+
+
+def find_public_key(reference: str) -> bytes:
+    """Public key (33 bytes) of the one key that a URI names; needs no PIN. Raises `ToolError`."""
+    uri = parse_uri(reference)
+    with _faults() as pkcs11, _find_token(pkcs11, uri).open() as session:
+        return _public_bytes(pkcs11, _one(pkcs11, uri, session, pkcs11.ObjectClass.PUBLIC_KEY))
+
+
+def open_token(reference: str, ways: Ways) -> TokenSigner:
+    """The signer of a URI. The PIN is asked for once: tokens lock after a few wrong ones.
+
+    The session ends with the command. Raises `InvalidInput`, `ToolError`.
+    """
+    uri = parse_uri(reference)
+    public = find_public_key(reference)
+    with _faults() as pkcs11:
+        token = _find_token(pkcs11, uri)
+        session = token.open()
+        # Seen only after a login, which holds for the whole process: another key may have done it.
+        if not list(session.get_objects(_template(pkcs11, uri, pkcs11.ObjectClass.PRIVATE_KEY))):
+            session.close()
+            session = _login(pkcs11, token, uri, ways)
+        context = click.get_current_context(silent=True)
+        if context is not None:
+            context.find_root().call_on_close(session.close)
+        key = _one(pkcs11, uri, session, pkcs11.ObjectClass.PRIVATE_KEY)
+    return TokenSigner(uri, public, key)
+
+
+def generate_on_token(reference: str, ways: Ways) -> bytes:
+    """Make a key that cannot leave the token; its public key. Raises `InvalidInput`."""
+    uri = parse_uri(reference)
+    if not uri.object:
+        raise InvalidInput("token-uri-invalid", f"{uri}: object=")
+    with _faults() as pkcs11:
+        attribute, token = pkcs11.Attribute, _find_token(pkcs11, uri)
+        with token.open() as session:
+            template = _template(pkcs11, uri, pkcs11.ObjectClass.PUBLIC_KEY)
+            if list(session.get_objects(template)):
+                raise InvalidInput("token-key-exists", str(uri))
+        with _login(pkcs11, token, uri, ways, rw=True) as session:
+            curve = session.create_domain_parameters(
+                pkcs11.KeyType.EC_EDWARDS, {attribute.EC_PARAMS: _CURVE}, local=True
+            )
+            public, _ = curve.generate_keypair(
+                mechanism=pkcs11.Mechanism.EC_EDWARDS_KEY_PAIR_GEN,
+                store=True,
+                label=uri.object,
+                id=uri.id or os.urandom(8),
+                private_template={attribute.SENSITIVE: True, attribute.EXTRACTABLE: False},
+            )
+            return _public_bytes(pkcs11, public)
+
+
+def list_tokens(module: str | None) -> list[tuple[TokenUri, bytes]]:
+    """Every Ed25519 key on every token in reach, without a PIN: its URI and public key."""
+    found = []
+    with _faults() as pkcs11:
+        for slot in _load(pkcs11, module).get_slots(token_present=True):
+            token = slot.get_token()
+            if not token.label:
+                continue  # not initialised
+            with token.open() as session:
+                template = _template(pkcs11, TokenUri(), pkcs11.ObjectClass.PUBLIC_KEY)
+                for key in session.get_objects(template):
+                    uri = TokenUri(
+                        token=token.label, object=key.label, id=key.id, module_path=module
+                    )
+                    found.append((uri, _public_bytes(pkcs11, key)))
+    return sorted(found, key=lambda row: (str(row[0]), row[1]))
+
+
+def _find_token(pkcs11: Any, uri: TokenUri) -> Any:
+    found = []
+    for slot in _load(pkcs11, uri.module_path).get_slots(token_present=True):
+        token = slot.get_token()
+        pairs = (
+            (uri.token, token.label),
+            (uri.serial, _text(token.serial)),
+            (uri.manufacturer, _text(token.manufacturer_id)),
+            (uri.model, _text(token.model)),
+        )
+        if token.label and all(wanted in (None, has) for wanted, has in pairs):
+            found.append(token)
+    if len(found) != 1:
+        raise NotFound("token-not-found", f"{uri} ({len(found)})")
+    return found[0]
+
+
+def _text(value: object) -> str:
+    return value.decode("utf-8", "replace").strip() if isinstance(value, bytes) else str(value)
+
+
+def _login(pkcs11: Any, token: Any, uri: TokenUri, ways: Ways, *, rw: bool = False) -> Any:
+    pin = read_passphrase(ways, str(uri))
+    try:
+        return token.open(rw=rw, user_pin=pin)
+    except pkcs11.UserAlreadyLoggedIn:
+        return token.open(rw=rw)
+
+
+def _one(pkcs11: Any, uri: TokenUri, session: Any, kind: Any) -> Any:
+    keys = list(session.get_objects(_template(pkcs11, uri, kind)))
+    if len(keys) != 1:
+        raise NotFound("token-key-not-found", f"{uri} ({len(keys)})")
+    return keys[0]
+
+
+def _template(pkcs11: Any, uri: TokenUri, kind: Any) -> dict[Any, Any]:
+    attribute = pkcs11.Attribute
+    template = {attribute.CLASS: kind, attribute.KEY_TYPE: pkcs11.KeyType.EC_EDWARDS}
+    if uri.object is not None:
+        template[attribute.LABEL] = uri.object
+    if uri.id is not None:
+        template[attribute.ID] = uri.id
+    return template
+
+
+def _public_bytes(pkcs11: Any, key: Any) -> bytes:
+    """Public key of an object: the point, in DER or bare (both are in use)."""
+    point = bytes(key[pkcs11.Attribute.EC_POINT])
+    raw = point.removeprefix(_POINT_HEAD) if len(point) == 34 else point
+    if len(raw) != 32:
+        raise ToolError("token-failed", f"EC_POINT: {len(point)} B")
+    return bytes([ED25519]) + raw
+
+
+def _load(pkcs11: Any, module: str | None) -> Any:
+    """The library of a token. Raises `InvalidInput`."""
+    path = module or os.environ.get(MODULE_VARIABLE) or next(filter(_is_file, MODULES), None)
+    if path is None or not _is_file(path):
+        raise InvalidInput("hsm-module-not-found", path or ", ".join(MODULES))
+    return pkcs11.lib(path)
+
+
+def _is_file(path: str) -> bool:
+    return Path(path).is_file()
+
+
+@contextmanager
+def _faults() -> Iterator[Any]:
+    """The module `pkcs11`; its errors become ours. Raises `InvalidInput`, `ToolError`."""
+    try:
+        pkcs11: Any = importlib.import_module("pkcs11")
+    except ImportError:
+        raise InvalidInput("hsm-missing", "python-pkcs11") from None
+    try:
+        yield pkcs11
+    except (pkcs11.PinIncorrect, pkcs11.PinInvalid, pkcs11.PinLenRange) as error:
+        raise InvalidInput("pin-wrong", type(error).__name__) from None
+    except (pkcs11.PinLocked, pkcs11.PinExpired) as error:
+        raise InvalidInput("pin-locked", type(error).__name__) from None
+    except RuntimeError as error:  # root of what the module raises
+        text = f"{type(error).__name__} {error}".strip()
+        raise ToolError("token-failed", text) from None

@@ -1,0 +1,245 @@
+"""The home folder of a founding agency: its keys never leave it.
+
+    HOME/founder.json            handed to who assembles the genesis
+    HOME/officers/MEMBER-ROLE.key
+    HOME/nodes/MEMBER/keys/
+    HOME/signature.json          written by `sign`, handed to all other founders
+
+`finish` adds what makes it a network of one node on this machine (`tools.localnet`): genesis,
+signatures of all founders, configuration and index.
+"""
+
+import datetime as dt
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ledger.codec import Value
+from ledger.errors import InvalidFounding
+from ledger.genesis import Genesis, hash_genesis
+from ledger.keys import Signer
+from ledger.quorum.founding import (
+    GenesisSignatures,
+    derive_log_key,
+    encode_signatures,
+    merge_signatures,
+    sign_genesis,
+    verify_founders,
+)
+from ledger.registry import MemberKind, Role
+from ledger.scalars import PeerAddress
+from tools.exits import InvalidInput, InvalidUsage, NotFound
+from tools.found.assemble import find_changes
+from tools.found.founder import (
+    ROLES,
+    FounderFile,
+    FoundingMember,
+    FoundingNode,
+    encode_founder,
+    host_of,
+    make_founder,
+    read_founder,
+)
+from tools.founding import LOOPBACK, new_node, new_secret_key, read_file, read_signatures
+from tools.localnet import (
+    NetworkIndex,
+    NodeIndex,
+    write_genesis,
+    write_index,
+    write_node,
+    write_node_keys,
+    write_officers,
+)
+
+FOUNDER = "founder.json"
+SIGNATURE = "signature.json"
+CARD_BYTES_MAX = 65_536
+OPTIONS = "--member ..."
+
+
+class Card(Value, frozen=True, kw_only=True):
+    """What an agency says of itself, in options or in a TOML file."""
+
+    member: str
+    name_zh: str
+    name_en: str
+    region: str
+    origin: str
+    kind: MemberKind = "tax"
+    address: str = ""
+    roles: tuple[Role, ...] = ROLES
+    node: bool = True
+
+
+def read_card(path: Path | None, given: Mapping[str, Any]) -> Card:
+    """The card in a file, if one is named, with the values given in its place."""
+    values: dict[str, Any] = {}
+    if path is not None:
+        data = read_file(path, size_bytes_max=CARD_BYTES_MAX)
+        try:
+            values = tomllib.loads(data.decode())
+        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise InvalidInput("founder-data-invalid", f"{path}: {error}") from None
+    values |= given
+    needed = ["member", "name_zh", "name_en", "region", "origin"]
+    if values.get("node", True):
+        needed.append("address")
+    missing = [f"--{name.replace('_', '-')}" for name in needed if not values.get(name)]
+    if missing:
+        raise InvalidUsage("founder-incomplete", ", ".join(missing))
+    try:
+        card = msgspec.convert(values, Card)
+    except msgspec.ValidationError as error:
+        raise InvalidInput("founder-data-invalid", f"{path or OPTIONS}: {error}") from None
+    if card.node and "admin" not in card.roles:
+        raise InvalidUsage("founder-incomplete", "--role admin")
+    return card
+
+
+def make_home(directory: Path, card: Card, *, now: dt.datetime) -> FounderFile:
+    """Make all keys of an agency and its founder file, which is written last."""
+    if (directory / FOUNDER).exists():
+        raise InvalidInput("home-exists", str(directory))
+    officers = {role: new_secret_key() for role in card.roles}
+    node = new_node(card.member, now, host=host_of(card.address)) if card.node else None
+    file = make_founder(
+        FoundingMember(
+            id=card.member,
+            name_zh=card.name_zh,
+            name_en=card.name_en,
+            region=card.region,
+            kind=card.kind,
+        ),
+        origin=card.origin,
+        officers=officers,
+        node=node,
+        address=card.address,
+    )
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_officers(directory, {(card.member, role): key for role, key in officers.items()})
+    if node is not None:
+        write_node_keys(directory / "nodes" / card.member, node)
+    (directory / FOUNDER).write_bytes(encode_founder(file))
+    return file
+
+
+class Home:
+    """An agency's home folder. Raises `NotFound` if it is none."""
+
+    def __init__(self, directory: Path) -> None:
+        if not (directory / FOUNDER).exists():
+            raise NotFound("home-not-found", str(directory))
+        self.directory = directory
+        self.file = read_founder(directory / FOUNDER)
+
+    @property
+    def member(self) -> str:
+        """The agency."""
+        return self.file.founder.member.id
+
+    @property
+    def admin_key_path(self) -> Path:
+        """Key file of the officer who signs the genesis."""
+        return self.directory / "officers" / f"{self.member}-admin.key"
+
+    def verify_entry(self, genesis: Genesis) -> None:
+        """The genesis says of this agency what it handed in. Raises `InvalidInput`."""
+        changes = find_changes(genesis, self.file)
+        if changes:
+            raise InvalidInput("founder-changed", f"{self.member}\n" + "\n".join(changes))
+
+    def sign(self, genesis: Genesis, key: Signer) -> Path:
+        """Write this founder's signature under the genesis, and return its path."""
+        self.verify_entry(genesis)
+        node = self._node()
+        if key.public not in (
+            officer.key for officer in self.file.founder.officers if "admin" in officer.roles
+        ):
+            raise InvalidInput("key-not-admin", str(self.directory))
+        path = self.directory / SIGNATURE
+        signature = sign_genesis(key, genesis, member=self.member, address=node.address)
+        path.write_bytes(encode_signatures(signature))
+        return path
+
+    def finish(
+        self,
+        genesis: Genesis,
+        signatures: GenesisSignatures,
+        *,
+        listen: str,
+        api: str,
+        metrics: str,
+    ) -> Path | None:
+        """Write genesis, signatures, configuration and index; returns the path of node.toml.
+
+        `signatures` are those of all founders, verified. An agency without a node has no
+        configuration.
+        """
+        if (self.directory / "network.toml").exists():
+            raise InvalidInput("network-exists", str(self.directory))
+        self.verify_entry(genesis)
+        for address in filter(None, (listen, api, metrics)):
+            _check_address(address)
+        for address in (api, metrics):
+            if host_of(address) not in LOOPBACK:
+                raise InvalidUsage("address-not-local", address)
+        write_genesis(self.directory, genesis, signatures)
+        if self.file.founder.node is None:
+            return None
+        addresses = {each.member: each.address for each in signatures.signatures}
+        place = NodeIndex(
+            member=self.member,
+            api=f"http://{api}",
+            peers=addresses[self.member],
+            metrics=metrics,
+        )
+        listen = listen or _listen_at(place.peers)
+        write_node(self.directory, place, addresses, derive_log_key(genesis), listen=listen)
+        index = NetworkIndex(
+            name=genesis.name,
+            network=hash_genesis(genesis).hex(),
+            genesis="genesis.json",
+            nodes=(place,),
+        )
+        write_index(self.directory, index)
+        return self.directory / "nodes" / self.member / "node.toml"
+
+    def _node(self) -> FoundingNode:
+        node = self.file.founder.node
+        if node is None:
+            raise InvalidInput("founder-without-node", self.member)
+        return node
+
+
+def collect_signatures(genesis: Genesis, paths: Sequence[Path]) -> GenesisSignatures:
+    """The signatures of all founders from these files. Raises `InvalidInput`."""
+    network = hash_genesis(genesis).hex()
+    files = []
+    for path in paths:
+        file = read_signatures(path)
+        if file.network != network:
+            raise InvalidInput("signatures-other-network", f"{path}: {file.network}, not {network}")
+        files.append(file)
+    try:
+        signatures = merge_signatures(files)
+        verify_founders(genesis, signatures)
+    except InvalidFounding as error:
+        raise InvalidInput("signatures-invalid", "\n".join(("", *error.faults))) from None
+    return signatures
+
+
+def _check_address(address: str) -> None:
+    try:
+        msgspec.convert(address, PeerAddress)
+    except msgspec.ValidationError:
+        raise InvalidUsage("address-invalid", address) from None
+
+
+def _listen_at(address: str) -> str:
+    """An address that can be listened at: host names may be those of a gateway."""
+    host, port = host_of(address), address.rpartition(":")[2]
+    is_local = host in LOOPBACK or not any(char.isalpha() for char in host) or ":" in host
+    return address if is_local else f"0.0.0.0:{port}"
