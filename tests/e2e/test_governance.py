@@ -211,7 +211,7 @@ def test_a_lost_key_is_replaced_by_vote(world: World) -> None:
     loser, new = world[D], world[D].home / "new.key"
     old = tally("keys", "show", loser.key())["public_key"]
     before = loser.propose("purpose", "set", write_purpose(world, "before"))
-    tally("keys", "generate", new)
+    tally("keys", "generate", new, "--plain")
     statement = loser.home / "officer.json"
     tally(
         *("member", "key", new, "--member", D, "--role", "admin", "--out", statement),
