@@ -30,16 +30,21 @@ def tell_action(action: Action) -> str:
     return say(f"action.{tag_of(action).replace('.', '_')}")
 
 
-def format_actions(actions: Sequence[Action]) -> str:
-    """Everything that stands in the actions, a field a line, long texts as they are."""
-    return "\n".join(line for action in actions for line in _format_action(action))
+def format_actions(actions: Sequence[Action], *, brief: bool = False) -> str:
+    """Everything that stands in the actions, a field a line, long texts as they are.
+
+    `brief`, for where the difference stands beside it: without long texts and entries of lists.
+    """
+    return "\n".join(line for action in actions for line in _format_action(action, brief))
 
 
-def _format_action(action: Action) -> Iterator[str]:
+def _format_action(action: Action, brief: bool) -> Iterator[str]:
     fields = msgspec.to_builtins(action, builtin_types=(bytes,))
     fields.pop("action")
     yield tell_action(action)
     for name, text in flatten(fields):
+        if brief and ("\n" in text or "[" in name):
+            continue
         if "\n" in text:
             yield f"  {tell_field(name)}:"
             yield from (f"    {line}" for line in text.rstrip("\n").split("\n"))

@@ -36,7 +36,7 @@ from ledger.scalars import Hash32, Identifier, Nonce, Uint
 from tools.client import EXPIRY_BLOCKS
 from tools.exits import InvalidInput
 from tools.founding import read_file
-from tools.governance.actions import format_actions, summarise
+from tools.governance.actions import format_actions
 from tools.governance.changes import Change, format_changes
 from tools.output import printable
 from tools.words import language, say
@@ -177,7 +177,7 @@ def format_proposed(body: GovernanceProposed) -> str:
     heights = say(
         "governance.heights", activate=body.activate_height, until=body.ballots_until_height
     )
-    return "\n".join([summarise(body.actions), heights, format_actions(body.actions)])
+    return "\n".join([format_actions(body.actions), heights])
 
 
 def sign_draft(draft: Draft, key: Signer) -> Event:

@@ -13,7 +13,7 @@ from ledger.events import Event
 from ledger.governance.proposals import GovernanceProposed
 from tools.client import Client
 from tools.exits import InvalidAnswer
-from tools.governance.actions import format_actions, summarise
+from tools.governance.actions import format_actions
 from tools.governance.answers import Told, parse
 from tools.governance.changes import format_changes
 from tools.output import printable
@@ -64,14 +64,12 @@ def _lines(story: Story) -> Iterator[str]:
         height=told.height,
         action_class=tell_class(told.action_class),
     )
-    yield summarise(body.actions)
+    yield format_actions(body.actions, brief=bool(told.changes))
     if body.text:
         yield say("governance.text", text=printable(body.text))
     if told.changes:
         yield say("story.changes")
         yield format_changes(told.changes)
-    else:
-        yield format_actions(body.actions)
     for fault in told.faults:
         yield say("story.fault", code=printable(fault.code), detail=printable(fault.detail))
     yield from _tell_votes(told)

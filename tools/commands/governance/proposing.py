@@ -14,7 +14,7 @@ from ledger.governance.proposals import GovernanceProposed
 from tools.client import Client
 from tools.commands.acting import Place, act, place_options
 from tools.exits import InvalidInput, RefusedEvent
-from tools.governance.actions import check_action, summarise
+from tools.governance.actions import check_action, format_actions
 from tools.governance.answers import Preview, Seats, Status, parse
 from tools.governance.changes import Change, format_changes
 from tools.governance.drafts import GovernanceBody, encode_draft, format_draft, make_draft
@@ -133,10 +133,11 @@ def document_of(prepared: Prepared) -> dict[str, Any]:
 def describe(prepared: Prepared) -> str:
     """What would change, and whose votes carry it."""
     preview = prepared.preview
-    lines = [summarise(prepared.body.actions), _describe_votes(preview)]
+    actions = format_actions(prepared.body.actions, brief=bool(preview.changes))
+    lines = [actions, _describe_votes(preview)]
     if preview.validators is not None:
         lines.append(describe_validators(preview.validators))
-    if preview.changes or preview.validators is None:
+    if preview.changes:
         lines.append(format_changes(preview.changes))
     return "\n".join(lines)
 

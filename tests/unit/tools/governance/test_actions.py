@@ -74,6 +74,15 @@ def test_all_that_is_signed_is_shown() -> None:
     )
 
 
+def test_what_the_difference_says_is_left_out_in_brief() -> None:
+    contract = SetContract(contract=Contract(id="legality", text="one\ntwo\n"))
+    suspend = SuspendMember(member="de-tax", grounds="a breach")
+    assert format_actions([contract, suspend], brief=True) == (
+        "set contract\n  contract · id: legality\n"
+        "suspend member\n  member: de-tax\n  grounds: a breach"
+    )
+
+
 def test_an_action_that_no_node_would_read_is_refused() -> None:
     with pytest.raises(InvalidInput) as caught:
         check_action(SuspendMember(member="CN 1", grounds="x"))

@@ -202,3 +202,19 @@ def test_a_signed_event_is_not_sent_too_late_nor_to_another_network(home: Path) 
         assert error_of(tally("admin", "submit", home / "out", *place)) == "wrong-network"
         (home / "out").write_bytes(b"x")
         assert error_of(tally("admin", "submit", home / "out", *place)) == "signed-event-invalid"
+
+
+def test_a_keystore_signs_a_draft(home: Path) -> None:
+    phrase = home / "phrase"
+    phrase.write_text("correct horse battery staple\n")
+    phrase.chmod(0o600)
+    made = tally("keys", "generate", home / "store", "--passphrase-file", phrase)
+    assert made.exit_code == OK, made.output
+    signed = sign(home, key=home / "store", **{"passphrase-file": phrase})
+    assert signed.exit_code == OK, signed.output
+    fingerprint = json.loads(made.stdout)["fingerprint"]
+    assert json.loads(signed.stdout)["fingerprint"] == fingerprint
+    phrase.write_text("another horse battery staple\n")
+    assert error_of(sign(home, key=home / "store", **{"passphrase-file": phrase})) == (
+        "passphrase-wrong"
+    )
