@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ import msgspec
 
 from contracts.decision import Decision, Reason, Verdict
 from contracts.errors import InvalidPolicySet
-from contracts.facts import Act, build_context, entities_of, question
+from contracts.facts import Act, build_context, cedar_request, dataset_name, entities_of
 from contracts.slices import slice_policies
 from ledger.blocks import Obligations, Outcome
 from ledger.registry import POLICY_SETS, PolicySet
@@ -71,13 +71,13 @@ def validate_policy_set(policy_set: PolicySet) -> tuple[PolicyInfo, ...]:
     if policy_set.engine != ENGINE_VERSION:
         faults.append(f"made for engine {policy_set.engine}, this is {ENGINE_VERSION}")
     try:
-        _check_size(policy_set.schema)
+        check_size(policy_set.schema)
         schema = cedarpy.Schema.from_str(policy_set.schema)
     except (ValueError, InvalidPolicySet) as error:
         raise InvalidPolicySet((*faults, f"schema: {error}")) from None
     for contract in policy_set.contracts:
         try:
-            _check_size(contract.text)
+            check_size(contract.text)
             infos += _read_policies(contract.id, contract.text)
             result = cedarpy.validate_policies(contract.text, schema)
         except (ValueError, InvalidPolicySet) as error:
@@ -93,7 +93,8 @@ def validate_policy_set(policy_set: PolicySet) -> tuple[PolicyInfo, ...]:
     return tuple(infos)
 
 
-def _check_size(text: str) -> None:
+def check_size(text: str) -> None:
+    """Refuse text that Cedar's parser could not stand. Raises `InvalidPolicySet`."""
     openings = words = 0
     for word in _WORD.findall(text):
         words += 1
@@ -113,7 +114,7 @@ def _read_policies(contract: str, text: str) -> list[PolicyInfo]:
     if document.get("templates"):
         raise InvalidPolicySet(("templates are not allowed",))
     policies = document.get("staticPolicies", {})
-    return [_read_policy(contract, policy) for _, policy in sorted(policies.items())]
+    return [read_policy(contract, policy) for _, policy in sorted(policies.items())]
 
 
 def _policies_by_id(policy_set: PolicySet) -> dict[str, dict[str, Any]]:
@@ -128,7 +129,8 @@ def _policies_by_id(policy_set: PolicySet) -> dict[str, dict[str, Any]]:
     }
 
 
-def _read_policy(contract: str, policy: dict[str, Any]) -> PolicyInfo:
+def read_policy(contract: str, policy: dict[str, Any]) -> PolicyInfo:
+    """Annotations of a policy in Cedar's JSON form. Raises `InvalidPolicySet`."""
     notes = {name: value or "" for name, value in policy.get("annotations", {}).items()}
     name = notes.get("id", "")
     if not _POLICY_ID.fullmatch(name):
@@ -183,8 +185,15 @@ class PolicyEngine:
 
     def decide_request(self, state: StateReader, act: Act, time_ms: int) -> Decision:
         """Permit, review or deny a request."""
-        context = build_context(state, act, time_ms)
-        asked, released = (self._ask(act, action, context) for action in ("request", "release"))
+        return self.judge_request(act, build_context(state, act, time_ms))
+
+    def judge_request(self, act: Act, context: Mapping[str, Any]) -> Decision:
+        """Permit, review or deny a request, given the facts."""
+        asked, released = (self.ask(act, action, context) for action in ("request", "release"))
+        return self.conclude_request(act, asked, released)
+
+    def conclude_request(self, act: Act, asked: "Answer", released: "Answer") -> Decision:
+        """The decision that the answers for `request` and `release` make."""
         errors = tuple(sorted(frozenset(asked.errors + released.errors)))
         if errors or not asked.is_allowed:
             return self._decision(Verdict.DENY, act, asked.policies, errors)
@@ -194,7 +203,11 @@ class PolicyEngine:
 
     def decide_step(self, state: StateReader, act: Act, time_ms: int) -> Decision:
         """Permit or deny a later act of an exchange (approve, deliver, ...)."""
-        answer = self._ask(act, act.action, build_context(state, act, time_ms))
+        return self.judge_step(act, build_context(state, act, time_ms))
+
+    def judge_step(self, act: Act, context: Mapping[str, Any]) -> Decision:
+        """Permit or deny a later act of an exchange, given the facts."""
+        answer = self.ask(act, act.action, context)
         verdict = Verdict.PERMIT if answer.is_allowed else Verdict.DENY
         return self._decision(verdict, act, answer.policies, answer.errors)
 
@@ -218,18 +231,46 @@ class PolicyEngine:
             for info in infos
         )
 
-    def _ask(self, act: Act, action: str, context: Mapping[str, Any]) -> "_Answer":
+    def ask(self, act: Act, action: str, context: Mapping[str, Any]) -> "Answer":
+        """Cedar's answer about one action."""
+        return self._answer((self.pose(act, action, context),))[0]
+
+    def pose(self, act: Act, action: str, context: Mapping[str, Any]) -> "Question":
+        """All that the answer about one action depends on."""
+        return Question(
+            action=action,
+            officer=act.officer.key.hex(),
+            dataset=dataset_name(act),
+            entities=entities_of(act),
+            facts=msgspec.json.encode(self._slices[action].pick(context)).decode(),
+        )
+
+    def ask_all(self, questions: Sequence["Question"]) -> list["Answer"]:
+        """Answers in the order of the questions; those about the same parties are asked at once."""
+        groups: dict[tuple[str, str], list[int]] = {}
+        for at, each in enumerate(questions):
+            groups.setdefault((each.action, each.entities), []).append(at)
+        found: dict[int, Answer] = {}
+        for places in groups.values():
+            answers = self._answer([questions[at] for at in places])
+            found.update(zip(places, answers, strict=True))
+        return [found[at] for at in range(len(questions))]
+
+    def _answer(self, asked: Sequence["Question"]) -> list["Answer"]:
         # No schema is passed: the policies are validated against it, and a test validates what
         # `facts` builds; checking every question again would double the cost.
-        part = self._slices[action]
-        facts = msgspec.json.encode(part.pick(context)).decode()
-        text = entities_of(act)
+        action, entities = asked[0].action, asked[0].entities
         try:
-            asked = [question(act, action, facts)]
-            (result,) = cedarpy.is_authorized_batch(asked, part.policies, self._handle(text))
+            results = cedarpy.is_authorized_batch(
+                [cedar_request(each.officer, action, each.dataset, each.facts) for each in asked],
+                self._slices[action].policies,
+                self._handle(entities),
+            )
         except ValueError as error:
-            return _Answer(is_allowed=False, policies=(), errors=(str(error),))
-        return _read_answer(result)
+            if len(asked) > 1:
+                return [answer for each in asked for answer in self._answer((each,))]
+            return [Answer(is_allowed=False, policies=(), errors=(str(error),))]
+        return [_read_answer(result) for result in results]
 
     def _handle(self, text: str) -> cedarpy.Entities:
         handle = self._entities.get(text)
@@ -268,18 +309,30 @@ class PolicyEngine:
         )
 
 
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """A question to Cedar: who asks for what, the entities around them, the facts that count."""
+
+    action: str
+    officer: str
+    dataset: str
+    entities: str
+    facts: str
+
+
 @dataclass(frozen=True, slots=True)
-class _Answer:
+class Answer:
+    """What Cedar says of one action: the ids of the determining policies, or errors."""
+
     is_allowed: bool
     policies: tuple[str, ...]
     errors: tuple[str, ...]
 
 
-def _read_answer(result: cedarpy.AuthzResult) -> _Answer:
+def _read_answer(result: cedarpy.AuthzResult) -> Answer:
     errors = tuple(sorted(result.diagnostics.errors))
     policies = tuple(result.diagnostics.reasons)
     is_allowed = result.decision == cedarpy.Decision.Allow and not errors
-    return _Answer(is_allowed, policies, errors)
+    return Answer(is_allowed, policies, errors)
 
 
 class Contracts:

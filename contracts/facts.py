@@ -51,10 +51,20 @@ def block_date(time_ms: int) -> date:
 
 def question(act: Act, action: str, context: str) -> dict[str, Any]:
     """Cedar request of an act; `context` is JSON."""
+    return cedar_request(act.officer.key.hex(), action, dataset_name(act), context)
+
+
+def dataset_name(act: Act) -> str:
+    """Id of the Cedar resource of an act."""
+    return f"{act.provider.id}/{act.dataset.id}"
+
+
+def cedar_request(officer: str, action: str, dataset: str, context: str) -> dict[str, Any]:
+    """Cedar request of an officer (key in hex) about a dataset; `context` is JSON."""
     return {
-        "principal": {"type": "Officer", "id": act.officer.key.hex()},
+        "principal": {"type": "Officer", "id": officer},
         "action": {"type": "Action", "id": action},
-        "resource": {"type": "Dataset", "id": f"{act.provider.id}/{act.dataset.id}"},
+        "resource": {"type": "Dataset", "id": dataset},
         "context": context,
     }
 

@@ -19,6 +19,7 @@ from typing import Literal
 import click
 import pytest
 
+from contracts.drafts import words as drafts
 from contracts.lifecycle import STATUS_OF_DECISION, STATUSES, STEPS
 from contracts.shipped import TABLE
 from contracts.words import catalogue as rule_words
@@ -335,6 +336,13 @@ def render_findings(language: Language) -> str:
     return _table(tuple(head.split("|")), rows)
 
 
+def render_policy_faults(language: Language) -> str:
+    """What keeps a policy set from being enacted."""
+    head = _pick(language, "代码|含义|怎么办", "code|meaning|what to do").split("|")
+    found = drafts.catalogue(language)["faults"].items()
+    return _table(tuple(head), [(f"`{code}`", w["title"], w["advice"]) for code, w in found])
+
+
 def render_node_exits(language: Language) -> str:
     head = _pick(language, "退出码|含义", "exit code|meaning").split("|")
     values = {"EXIT_STOPPED": 0, **_constants(daemon, "EXIT_")}
@@ -395,6 +403,7 @@ RENDERERS: dict[str, Callable[[Language], str]] = {
     "node-exits": render_node_exits,
     "options": render_options,
     "reasons": lambda language: _table(*tables_of_credit.reasons(language)),
+    "policy-faults": render_policy_faults,
     "routes": render_routes,
     "targets": render_targets,
     "tool-errors": render_tool_errors,

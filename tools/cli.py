@@ -19,6 +19,7 @@ COMMANDS = {
     "audit": "audit",
     "bench": "bench",
     "completion": "completion",
+    "contract": "contract",
     "demo": "demo",
     "doctor": "doctor",
     "keys": "keys",

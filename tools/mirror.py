@@ -13,6 +13,7 @@ tiles under it are there and verified against its root.
 import asyncio
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -34,6 +35,8 @@ from ledger.tlog.tiles import TILE_WIDTH, TilePath, tile_paths, verify_tiles
 from ledger.verify import EventFault, EventTask, MapEvents
 from tools.client import Client, fetch_genesis
 from tools.exits import InvalidAnswer, InvalidInput
+from tools.output import Bar, run
+from tools.words import say
 
 DOWNLOADS_MAX = 16
 FILE_BYTES_MAX = 33_554_432
@@ -150,6 +153,26 @@ def event_map(jobs: int) -> Iterator[MapEvents]:
             return pool.map(function, tasks)
 
         yield apply  # type: ignore[misc]  # tasks is any iterable; a pool takes it
+
+
+def mirror_shown(url: str, directory: Path, genesis: Genesis | None) -> Mirror:
+    """Mirror with a progress bar."""
+    bar = Bar(say("audit.downloading"))
+    try:
+        return run(mirror_log(url, directory, genesis=genesis, on_progress=bar))
+    finally:
+        bar.close()
+
+
+@contextmanager
+def copy_at(where: str, genesis: Genesis | None) -> Iterator[Path]:
+    """A folder with a copy, or one that is mirrored from a URL and removed afterwards."""
+    if not where.startswith(("http://", "https://")):
+        yield Path(where)
+        return
+    with tempfile.TemporaryDirectory(prefix="tally-") as folder:
+        mirror_shown(where, Path(folder), genesis)
+        yield Path(folder)
 
 
 async def _choose_genesis(url: str, directory: Path, genesis: Genesis | None) -> Genesis:

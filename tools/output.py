@@ -3,6 +3,7 @@
 import asyncio
 import copy
 import sys
+import time
 import unicodedata
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
@@ -145,7 +146,7 @@ def emit(as_json: bool, document: Any, text: str) -> None:
 
 def printable(text: str) -> str:
     """Text without control characters: what others wrote must not steer the terminal."""
-    return "".join(char if char.isprintable() or char == "\n" else "?" for char in text)
+    return "".join(char if char.isprintable() or char in "\n\t" else "?" for char in text)
 
 
 def note(text: str) -> None:
@@ -180,10 +181,11 @@ def _cells(text: str) -> int:
 
 
 class Bar:
-    """A progress bar on stderr with a rate; silent where stderr is no terminal."""
+    """A progress bar on stderr with rate and time left; silent where stderr is no terminal."""
 
     def __init__(self, label: str) -> None:
         self._label = label
+        self._started_s = time.monotonic()
         self._bar: Any = None
         self._shown = sys.stderr.isatty()
 
@@ -193,10 +195,15 @@ class Bar:
             return
         if self._bar is None:
             self._bar = click.progressbar(
-                length=total, label=self._label, file=sys.stderr, show_pos=True
+                length=total,
+                label=self._label,
+                file=sys.stderr,
+                show_pos=True,
+                item_show_func=lambda rate: rate,
             )
             self._bar.__enter__()
-        self._bar.update(done - self._bar.pos)
+        rate = done / max(time.monotonic() - self._started_s, 1e-3)
+        self._bar.update(done - self._bar.pos, f"{rate:,.0f}/s")
 
     def clear(self) -> None:
         """Give the line to other output; the next update draws the bar again."""

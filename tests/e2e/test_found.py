@@ -1,5 +1,6 @@
 """Four agencies found a network on homes that share nothing but files, and their nodes run it."""
 
+import http.client
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -59,6 +60,17 @@ def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]:
         yield homes
 
 
+def wait_receipt(home: Path, index: int) -> None:
+    """Return when the node of a home holds an entry under a quorum's checkpoint."""
+    host = Localnet(home).index.nodes[0].api.removeprefix("http://")
+    connection = http.client.HTTPConnection(host, timeout=30)
+    try:
+        connection.request("GET", f"/v1/entries/{index}/receipt?wait=20")
+        assert connection.getresponse().status == http.client.OK
+    finally:
+        connection.close()
+
+
 # The network lives as long as the module: its processes are no leak of one test.
 @pytest.fixture(autouse=True)
 def _no_process_left(homes: list[Path]) -> None:
@@ -74,12 +86,13 @@ def test_an_event_is_recorded_on_all_four(homes: list[Path], tmp_path: Path) -> 
         *("--subjects", tmp_path / "subjects.txt", "--blinds", tmp_path / "blinds"),
     )
     assert asked["outcome"]["decision"] == "permit"
-    tally(
+    delivered = tally(
         *("officer", "deliver", asked["exchange"], "--dir", homes[1], "--member", MEMBERS[1]),
         *("--commitment", "11" * 32, "--records", 2, "--quality-digest", "22" * 32),
         *("--size-bytes", 900, "--outbox-until-ms", 1_900_000_000_000),
     )
     for home in homes:
+        wait_receipt(home, delivered["index"])
         shown = tally("officer", "status", asked["exchange"], "--dir", home)
         assert shown["state"] == "delivered"
 

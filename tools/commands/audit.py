@@ -1,10 +1,8 @@
 """`tally audit`: copy, replay and prove, without trusting any node."""
 
 import os
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -28,9 +26,10 @@ from tools.founding import read_signatures, signatures_path
 from tools.mirror import (
     FILE_BYTES_MAX,
     Mirror,
+    copy_at,
     event_map,
     folder_reader,
-    mirror_log,
+    mirror_shown,
     read_epochs,
     read_genesis,
     write_epochs,
@@ -58,7 +57,7 @@ command.add_command(who)
 @common
 def mirror(url: str, directory: Path, genesis: Path | None, as_json: bool) -> None:
     """Download and verify a log."""
-    copy = _mirror(url, directory, read_genesis(genesis) if genesis else None)
+    copy = mirror_shown(url, directory, read_genesis(genesis) if genesis else None)
     document = {
         "directory": str(directory),
         "network": copy.network.hex(),
@@ -247,17 +246,6 @@ def _accuse(
     )
 
 
-@contextmanager
-def copy_at(where: str, genesis: Genesis | None) -> Iterator[Path]:
-    """A folder with a copy, or one that is mirrored from a URL and removed afterwards."""
-    if not where.startswith(("http://", "https://")):
-        yield Path(where)
-        return
-    with tempfile.TemporaryDirectory(prefix="tally-") as folder:
-        _mirror(where, Path(folder), genesis)
-        yield Path(folder)
-
-
 def _decisions(document: dict[str, object]) -> str:
     """Numbers of each decision in words."""
     counts = document["decisions"]
@@ -302,14 +290,6 @@ def replay_folder(directory: Path, *, genesis: Genesis | None, jobs: int) -> dic
         "seconds": round(took_s, 3),
         "entries_per_s": round(report.entries / max(took_s, 1e-9)),
     }
-
-
-def _mirror(url: str, directory: Path, genesis: Genesis | None) -> Mirror:
-    bar = Bar(say("audit.downloading"))
-    try:
-        return run(mirror_log(url, directory, genesis=genesis, on_progress=bar))
-    finally:
-        bar.close()
 
 
 def _counts(copy: Mirror) -> dict[str, int]:

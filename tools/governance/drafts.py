@@ -113,16 +113,16 @@ def read_draft(path: Path) -> Draft:
         body = body_of(draft)
         proposal = proposal_of(draft)
     except (msgspec.DecodeError, InvalidEvent, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidInput("draft-invalid", f"{path}: {error}") from None
+        raise InvalidInput("signing-draft-invalid", f"{path}: {error}") from None
     if isinstance(body, GovernanceProposed) is not (proposal is None):
-        raise InvalidInput("draft-invalid", f"{path}: {draft.kind}")
+        raise InvalidInput("signing-draft-invalid", f"{path}: {draft.kind}")
     if proposal is not None and (
         isinstance(body, GovernanceProposed)
         or not isinstance(proposal.body, GovernanceProposed)
         or proposal.digest != body.proposal
         or proposal.network != draft.network
     ):
-        raise InvalidInput("draft-mismatch", f"{path}: {proposal.digest.hex()}")
+        raise InvalidInput("signing-draft-mismatch", f"{path}: {proposal.digest.hex()}")
     return draft
 
 

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from contracts.errors import RefusedEvent
 from contracts.governance.effects import find_faults, is_about_validators, rehearse
-from contracts.governance.faults import Fault
+from contracts.governance.faults import Fault, Moment
 from contracts.governance.rules import (
     DEFAULT_RULES,
     OWN_FACTORS,
@@ -240,7 +240,10 @@ def _changes(service: Service, actions: tuple[Action, ...]) -> list[StateChangeB
     """What actions of one class would change now, as far as they are possible."""
     state = service.state()
     if not is_about_validators(actions):
-        return change_bodies(state, rehearse(state, actions, network=service.network).overlay)
+        time_ms = service.final_time_ms()
+        moment = Moment(proposal=bytes(32), height=_next_height(service), time_ms=time_ms)
+        rehearsal = rehearse(state, actions, network=service.network, moment=moment)
+        return change_bodies(state, rehearsal.overlay, time_ms=time_ms)
     preview = preview_change(state, actions, network=service.network)
     # Keys of an impossible change may be none at all.
     return (

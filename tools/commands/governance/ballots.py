@@ -114,7 +114,7 @@ def sign(
     try:
         event = sign_draft(content, signer)
     except InvalidEvent as error:
-        raise InvalidInput("draft-invalid", f"{draft}: {error}") from None
+        raise InvalidInput("signing-draft-invalid", f"{draft}: {error}") from None
     try:
         with out.open("xb") as file:
             file.write(event.data)

@@ -20,7 +20,7 @@ from tools.governance.accounts import Account, Act, KeyLife, Subject, account_fo
 from tools.governance.actions import summarise
 from tools.governance.changes import tell_role
 from tools.localnet import Localnet
-from tools.mirror import event_map, folder_reader, read_genesis
+from tools.mirror import copy_at, event_map, folder_reader, read_genesis
 from tools.output import (
     Bar,
     WordCommand,
@@ -55,8 +55,6 @@ def who(
     as_json: bool,
 ) -> None:
     """Everything done by somebody."""
-    from tools.commands.audit import copy_at
-
     asked = parse_subject(subject)
     if where is None:
         network = Localnet(directory.resolve())

@@ -1,12 +1,15 @@
 """What actions change, value by value, as people read it: before and after."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
 
+from contracts.credit.accounts import read_credit, read_formula
 from contracts.engine import hash_policy_set
 from contracts.governance.rules import rule_of
+from contracts.lookup import find_member
 from ledger.codec import Codec
 from ledger.governance.proposals import VOTING_RULES
 from ledger.registry import (
@@ -18,10 +21,11 @@ from ledger.registry import (
     PARAMETERS,
     POLICY_SETS,
     PURPOSES,
+    Member,
     PolicySet,
     Validator,
 )
-from ledger.state import Overlay, StateReader
+from ledger.state import CREDIT_RULES_KEY, Overlay, StateReader
 from node.api.schemas.base import Body, fields_of
 from node.api.schemas.nodes import validator_body
 from node.api.schemas.values import officer_body
@@ -42,11 +46,19 @@ class StateChangeBody(Body, frozen=True, kw_only=True):
     after: Fields | None
 
 
-def change_bodies(state: StateReader, overlay: Overlay) -> list[StateChangeBody]:
-    """JSON shapes of what an overlay of the state changes, in a fixed order."""
-    return _bodies(
-        pair for key in sorted(overlay.changes) for pair in _READERS[key[:2]](state, overlay, key)
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _View:
+    """A state and what would become of it, at a block time."""
+
+    state: StateReader
+    overlay: Overlay
+    time_ms: int
+
+
+def change_bodies(state: StateReader, overlay: Overlay, *, time_ms: int) -> list[StateChangeBody]:
+    """JSON shapes of what an overlay of the state changes at a block time, in a fixed order."""
+    view = _View(state=state, overlay=overlay, time_ms=time_ms)
+    return _bodies(pair for key in sorted(overlay.changes) for pair in _READERS[key[:2]](view, key))
 
 
 def seat_changes(before: Sequence[Validator], after: Sequence[Validator]) -> list[StateChangeBody]:
@@ -72,7 +84,7 @@ def _seats(validators: Sequence[Validator]) -> dict[str, Fields]:
     return {each.member: msgspec.to_builtins(validator_body(each)) for each in validators}
 
 
-_Reader = Callable[[StateReader, StateReader, bytes], Iterator[_Pair]]
+_Reader = Callable[[_View, bytes], Iterator[_Pair]]
 
 
 def _value(
@@ -84,8 +96,8 @@ def _value(
 ) -> _Reader:
     """Reader of values that stand under an id of their own."""
 
-    def read(state: StateReader, overlay: StateReader, key: bytes) -> Iterator[_Pair]:
-        before, after = state.get(key), overlay.get(key)
+    def read(view: _View, key: bytes) -> Iterator[_Pair]:
+        before, after = view.state.get(key), view.overlay.get(key)
         name = key[2:].hex() if is_hex else key[2:].decode()
         yield (
             f"{kind}/{name}" if name else kind,
@@ -101,16 +113,16 @@ def _officer(officer: Any) -> Fields:
     return fields
 
 
-def _rule(state: StateReader, overlay: StateReader, key: bytes) -> Iterator[_Pair]:
-    after = VOTING_RULES.decode(overlay.get(key) or b"")
-    before = rule_of(state, after.action_class)
+def _rule(view: _View, key: bytes) -> Iterator[_Pair]:
+    after = VOTING_RULES.decode(view.overlay.get(key) or b"")
+    before = rule_of(view.state, after.action_class)
     yield f"rule/{after.action_class}", fields_of(before), fields_of(after)
 
 
-def _policies(state: StateReader, overlay: StateReader, key: bytes) -> Iterator[_Pair]:
+def _policies(view: _View, key: bytes) -> Iterator[_Pair]:
     """Contract by contract: the set as a whole is long."""
-    before = POLICY_SETS.decode(state.get(key) or b"")
-    after = POLICY_SETS.decode(overlay.get(key) or b"")
+    before = POLICY_SETS.decode(view.state.get(key) or b"")
+    after = POLICY_SETS.decode(view.overlay.get(key) or b"")
     old, new = _contracts(before), _contracts(after)
     for name in sorted(old.keys() | new.keys()):
         yield f"contract/{name}", old.get(name), new.get(name)
@@ -126,10 +138,30 @@ def _set(policies: PolicySet) -> Fields:
     return {"version": policies.version, "hash": hash_policy_set(policies).hex()}
 
 
-def _freezes(state: StateReader, overlay: StateReader, key: bytes) -> Iterator[_Pair]:
+def _credit(view: _View, key: bytes) -> Iterator[_Pair]:
+    """The rules, or how a member stands; what it is counted from has a route of its own."""
+    if key == CREDIT_RULES_KEY:
+        before, after = (fields_of(read_formula(each).rules) for each in (view.state, view.overlay))
+        yield "credit", before, after
+        return
+    member = find_member(view.overlay, key[2:].decode("utf-8", "replace"))
+    if member is not None:
+        yield (
+            f"member/{member.id}",
+            _standing(view, view.state, member),
+            _standing(view, view.overlay, member),
+        )
+
+
+def _standing(view: _View, state: StateReader, member: Member) -> Fields:
+    _, standing = read_credit(state, member, view.time_ms)
+    return {"score": standing.score, "grade": standing.grade}
+
+
+def _freezes(view: _View, key: bytes) -> Iterator[_Pair]:
     before, after = (
         [] if value is None else [fields_of(each) for each in FREEZES.decode(value)]
-        for value in (state.get(key), overlay.get(key))
+        for value in (view.state.get(key), view.overlay.get(key))
     )
     yield from (("freezes", each, None) for each in before if each not in after)
     yield from (("freezes", None, each) for each in after if each not in before)
@@ -145,4 +177,5 @@ _READERS: dict[bytes, _Reader] = {
     b"t/": _rule,
     b"p/": _policies,
     b"f/": _freezes,
+    b"k/": _credit,
 }

@@ -25,6 +25,7 @@ class MemberDetailBody(Body, frozen=True, kw_only=True):
 
     `admission` is null for those that genesis names. `waits_for` says what has to happen before it
     is active: ballots on its admission, its height, its own acknowledgement, its reinstatement.
+    `credit` is the score that it starts with; how it stands has a route of its own.
     """
 
     id: str

@@ -1,12 +1,13 @@
 """What actions change, before and after: every action there is, as people read it."""
 
-from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
 import pytest
 
+from contracts.credit.score import DEFAULT_FORMULA
 from contracts.governance.effects import rehearse, target_of
+from contracts.governance.faults import Moment
 from contracts.shipped import load_shipped
 from ledger.governance.actions import (
     Action,
@@ -17,6 +18,7 @@ from ledger.governance.actions import (
     RevokeOfficer,
     SanctionMember,
     SetBasis,
+    SetCreditRules,
     SetDataset,
     SetParameters,
     SetPurpose,
@@ -32,16 +34,16 @@ from ledger.registry import Purpose
 from ledger.state import MapState
 from node.api.schemas.governance.changes import change_bodies
 from tests import builders
-from tests.builders import NETWORK, VALIDATORS, key_of, member
+from tests.builders import NETWORK, TIME_MS, VALIDATORS, key_of, member
 from tests.unit.contracts.samples import states
 from tests.unit.node.api.governance.proposing import add_officer, admit, change_contract, freeze
-from tests.unit.node.api.harness import ENGLISH, Served, run
 
 OUTSIDER = sorted(builders.MEMBERS)[4]
 OFFICER = key_of(OUTSIDER, "provider").public
 NEW_OFFICER = add_officer(OUTSIDER)
 STOP = freeze(dataset="account")
 GROUNDS = "as decided"
+CREDIT = msgspec.structs.replace(DEFAULT_FORMULA.rules, version=1, grade_a=850)
 
 # Each action with fields of what it changes, before and after; None: there is nothing.
 CHANGES: tuple[tuple[Action, dict[str, Any] | None, dict[str, Any] | None], ...] = (
@@ -59,8 +61,8 @@ CHANGES: tuple[tuple[Action, dict[str, Any] | None, dict[str, Any] | None], ...]
     (RetireMember(member=OUTSIDER, grounds=GROUNDS), {"status": "active"}, {"status": "retired"}),
     (
         SanctionMember(member=OUTSIDER, points=100, grounds=GROUNDS),
-        {"credit": 880},
-        {"credit": 780},
+        {"score": 880},
+        {"score": 780},
     ),
     (NEW_OFFICER, None, {"key": format_public_key(NEW_OFFICER.officer.key), "member": OUTSIDER}),
     (SetRoles(key=OFFICER, roles=("admin",)), {"roles": ("provider",)}, {"roles": ("admin",)}),
@@ -101,6 +103,7 @@ CHANGES: tuple[tuple[Action, dict[str, Any] | None, dict[str, Any] | None], ...]
         {"share": 667},
         {"share": 700},
     ),
+    (SetCreditRules(rules=CREDIT), {"version": 0}, {"version": 1, "grade_a": 850}),
     (STOP, None, {"dataset": "account", "reason": "stop"}),
     (
         LiftFreeze(requester="", provider="", dataset="invoice"),
@@ -128,9 +131,10 @@ def test_an_action_is_shown_by_what_it_changes(
 ) -> None:
     action, before, after = row
     state = world()
-    rehearsal = rehearse(state, (action,), network=NETWORK)
+    moment = Moment(proposal=bytes(32), height=9, time_ms=TIME_MS)
+    rehearsal = rehearse(state, (action,), network=NETWORK, moment=moment)
     assert rehearsal.faults == ()
-    changes = change_bodies(state, rehearsal.overlay)
+    changes = change_bodies(state, rehearsal.overlay, time_ms=TIME_MS)
     (change,) = [each for each in changes if each.target == target_of(action)]
     assert change.kind == ("remove" if after is None else "set")
     for wanted, found in ((before, change.before), (after, change.after)):
@@ -142,19 +146,3 @@ def test_an_action_is_shown_by_what_it_changes(
     # The rest says how the policy set as a whole moves, and which keys an applicant brings.
     rest = {each.target.partition("/")[0] for each in changes if each is not change}
     assert rest <= {"policy-set", "officer"}
-
-
-def test_what_is_as_before_is_no_change(data_dir: Path) -> None:
-    """Points that a member without credit loses change nothing, so nothing is shown."""
-    poor = SanctionMember(member=OUTSIDER, points=1_000, grounds=GROUNDS)
-
-    async def story(node: Served) -> None:
-        events = builders.carried(poor, activate_height=0)
-        for event in events:
-            assert (await node.submit(event.data))["outcome"]["applied"]
-        again = builders.propose(poor, label="again")
-        assert (await node.submit(again.data))["outcome"]["applied"]
-        path = f"/v1/proposals/{again.digest.hex()}"
-        assert (await node.get_json(path, headers=ENGLISH))["changes"] == []
-
-    run(data_dir, story)

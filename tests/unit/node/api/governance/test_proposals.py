@@ -81,7 +81,7 @@ def test_a_dry_run_says_what_changes_and_submits_nothing(data_dir: Path) -> None
         assert (body["own"], body["faults"], body["validators"]) == (False, [], None)
         (change,) = body["changes"]
         assert (change["target"], change["kind"]) == (f"member/{FOURTH}", "set")
-        assert (change["before"]["credit"], change["after"]["credit"]) == (890, 790)
+        assert (change["before"]["score"], change["after"]["score"]) == (890, 790)
         assert (await node.get_json("/v1/status"))["height"] == 0
 
     run(data_dir, story)
@@ -333,7 +333,7 @@ def test_a_carried_proposal_says_from_when_it_is_in_force(data_dir: Path) -> Non
         await submit_all(node, *waiting)
         body = await detail(node, waiting[0].digest)
         assert (body["status"], body["effective_height"]) == ("waiting", 5)
-        assert body["changes"][0]["after"]["credit"] == 790
+        assert body["changes"][0]["after"]["score"] == 790
         at_once = carried(freeze(), label="at once", activate_height=0)[:2]
         await submit_all(node, *at_once)
         body = await detail(node, at_once[0].digest)

@@ -1,0 +1,1 @@
+"""Drafts of policy sets: checked, tried on cases, compared, asked about the past."""

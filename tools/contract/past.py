@@ -1,0 +1,76 @@
+"""A verified copy of a log, walked block by block with the state at each."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from contracts.drafts.history import Happened, History
+from ledger.errors import Divergence
+from ledger.genesis import Genesis
+from ledger.registry import PolicySet
+from ledger.verify import BlockEntries, open_copy, read_blocks
+from tools.exits import InvalidAnswer
+from tools.mirror import copy_at, folder_reader, read_genesis
+from tools.output import Bar, note
+from tools.words import say
+
+MapAll: TypeAlias = Callable[..., Iterable[Any]]
+
+
+class Past:
+    """The blocks of a copy, each applied to `history` before it is given."""
+
+    def __init__(self, directory: Path, genesis: Genesis | None) -> None:
+        self._copy = open_copy(folder_reader(directory), genesis=genesis)
+        self.history = History(self._copy.genesis)
+        self.network = self._copy.network
+        self.size = self._copy.checkpoint.size
+        self.policy_set: PolicySet = self.history.policy_set
+
+    def walk(
+        self, map_all: MapAll, on_progress: Callable[[int, int], None], *, trust: bool = False
+    ) -> Iterator[tuple[BlockEntries, tuple[Happened, ...]]]:
+        """Every block with what happened in it; `policy_set` is the one it was decided by.
+
+        The state is checked against the last block's header at the end. A copy that is trusted is
+        not checked for signatures and state. `map_all` is `map` or that of a pool.
+        """
+        last: BlockEntries | None = None
+        for block in read_blocks(self._copy, _believe if trust else map_all):
+            self.policy_set = self.history.policy_set
+            happened = self.history.add(block)
+            last = block
+            yield block, happened
+            on_progress(block.index + 1 + len(block.records), self.size)
+        if last is not None and not trust:
+            self.history.verify_state(last, map_all)
+
+
+@contextmanager
+def open_past(where: str, genesis: Path | None) -> Iterator[Past]:
+    """The past of a folder or URL. What does not verify, then or later, is `InvalidAnswer`."""
+    founding = read_genesis(genesis) if genesis else None
+    if founding is None:
+        note(say("audit.unpinned"))
+    with copy_at(where, founding) as directory:
+        try:
+            yield Past(directory, founding)
+        except Divergence as error:
+            raise InvalidAnswer("replay-diverged", str(error)) from None
+
+
+def _believe(function: Callable[..., Any], tasks: Iterable[Any], /) -> Iterator[None]:
+    """The results of tasks that nobody does."""
+    del function
+    return (None for _ in tasks)
+
+
+@contextmanager
+def progress(key: str) -> Iterator[Bar]:
+    """A progress bar that ends with the block."""
+    bar = Bar(say(key))
+    try:
+        yield bar
+    finally:
+        bar.close()
