@@ -178,21 +178,14 @@ def compose(
     )
     _check_place(driver.chain.log, identity, addresses)
     metrics = Metrics()
-    certificate_expires_ms = read_expiry_ms(identity.certificate)
     gatherer = Gatherer(
         driver=driver,
         links=links,
         clock=clock,
         workers=workers,
         data_dir=config.path("node", "data_dir"),
-        certificate_expires_ms=certificate_expires_ms,
+        certificate_expires_ms=read_expiry_ms(identity.certificate),
     )
-    overseer = Overseer(
-        log=driver.chain.log,
-        member=identity.member,
-        certificate_ends_ms=certificate_expires_ms,
-    )
-    overseer.look(clock.now().wall_ms)
     node = Node(
         genesis=genesis,
         chain=driver.chain,
@@ -204,11 +197,22 @@ def compose(
         clock=clock,
         events_per_second_per_member=config["limits", "events_per_second_per_member"],
         gatherer=gatherer,
-        overseer=overseer,
+        overseer=_make_overseer(driver.chain.log, identity, clock),
     )
     on_frame.call, on_connected.call = node.on_frame, node.on_connected
     on_final.call, on_checkpoint.call = node.on_final, node.on_checkpoint
     return Parts(node=node, driver=driver, links=links, records=records, metrics=metrics)
+
+
+def _make_overseer(log: Log, identity: Identity, clock: Clock) -> Overseer:
+    """One that has looked already: what ends soon is told at every start."""
+    overseer = Overseer(
+        log=log,
+        member=identity.member,
+        certificate_ends_ms=read_expiry_ms(identity.certificate),
+    )
+    overseer.look(clock.now().wall_ms)
+    return overseer
 
 
 def _check_place(log: Log, identity: Identity, addresses: Mapping[str, Address]) -> None:
