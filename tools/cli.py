@@ -24,6 +24,7 @@ COMMANDS = {
     "doctor": "doctor",
     "keys": "keys",
     "localnet": "localnet",
+    "member": "governance.member",
     "node": "node",
     "officer": "officer",
 }

@@ -373,13 +373,13 @@ class Client:
             raise InvalidAnswer("answer-malformed", path)
         return document
 
-    async def preview_actions(self, actions: Sequence[Action]) -> dict[str, Any]:
+    async def preview_proposal(self, actions: Sequence[Action], member: str) -> dict[str, Any]:
         """The node's dry run of a proposal: an unverified JSON object, nothing is submitted."""
-        body = _ENCODER.encode(list(actions))
-        answer = await self._call("POST", "/v1/validators/preview", body, dict(MSGPACK), 0)
+        body = _ENCODER.encode({"actions": list(actions), "member": member})
+        answer = await self._call("POST", "/v1/proposals/preview", body, dict(MSGPACK), 0)
         document = _decode(msgspec.json.decode, answer)
         if not isinstance(document, dict):
-            raise InvalidAnswer("answer-malformed", "/v1/validators/preview")
+            raise InvalidAnswer("answer-malformed", "/v1/proposals/preview")
         return document
 
     async def get_bytes(self, path: str, *, wait_s: int = 0) -> bytes:

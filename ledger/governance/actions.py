@@ -24,7 +24,7 @@ from typing import Annotated, Literal, TypeAlias
 from msgspec import Meta
 
 from ledger.codec import Codec, Value
-from ledger.keys import SecretKey, verify_signature
+from ledger.keys import Signer, verify_signature
 from ledger.quorum.governance import AddValidator, KeepValidators, RemoveValidator
 from ledger.registry import (
     Contract,
@@ -236,7 +236,7 @@ def key_message(network: bytes, member: str, key: bytes) -> bytes:
     return network + key + member.encode()
 
 
-def prove_key(key: SecretKey, network: bytes, member: str) -> bytes:
+def prove_key(key: Signer, network: bytes, member: str) -> bytes:
     """Signature (65 bytes) by the holder of a new officer's key."""
     return key.sign(KEY_DOMAIN, key_message(network, member, key.public))
 
@@ -252,7 +252,7 @@ def application_message(network: bytes, application: Application) -> bytes:
     return network + _APPLICATIONS.encode(application)
 
 
-def sign_application(key: SecretKey, network: bytes, application: Application) -> AdmitMember:
+def sign_application(key: Signer, network: bytes, application: Application) -> AdmitMember:
     """The application as an action. `key` is that of one of its administrators."""
     signature = key.sign(APPLICATION_DOMAIN, application_message(network, application))
     return AdmitMember(application=application, signer=key.public, signature=signature)

@@ -31,7 +31,8 @@ TEXT_SHOWN_MAX = 500
 class Place:
     """Where to send, whom to believe, who signs, and how its pass phrase is given.
 
-    `key` is a reference for `tools.custody.signer`.
+    `key` is a reference for `tools.custody.signer`. `draft` names a file that is written in place
+    of signing, for a machine without a network.
     """
 
     url: str
@@ -39,10 +40,13 @@ class Place:
     member: str
     key: str | None
     ways: Ways = PROMPT
+    draft: Path | None = None
 
 
-def place_options(role: str | None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Options that say where and who; the function gets a `Place`."""
+def place_options(
+    role: str | None, *, drafts: bool = False
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Options that say where and who; the function gets a `Place`. With `drafts`, one may draft."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         def wrapped(
@@ -53,10 +57,11 @@ def place_options(role: str | None) -> Callable[[Callable[..., Any]], Callable[.
             key: str | None = None,
             passphrase_file: Path | None = None,
             credential: str = "",
+            draft: Path | None = None,
             **values: Any,
         ) -> Any:
             ways = choose_ways(passphrase_file, credential)
-            place = _find_place(directory, url, genesis, member, key, role, ways)
+            place = _find_place(directory, url, genesis, member, key, role, ways, draft)
             return function(place=place, **values)
 
         wrapped.__doc__ = function.__doc__
@@ -69,6 +74,8 @@ def place_options(role: str | None) -> Callable[[Callable[..., Any]], Callable[.
                 decorated
             )
             decorated = option("--key", help="option.key")(decorated)
+        if drafts:
+            decorated = option("--draft", type=path, help="option.draft")(decorated)
         decorated = option("--member", default="", help="option.member")(decorated)
         decorated = option("--genesis", type=path, help="option.genesis")(decorated)
         decorated = option("--url", help="option.url")(decorated)
@@ -85,16 +92,18 @@ def _find_place(
     key: str | None,
     role: str | None,
     ways: Ways,
+    draft: Path | None,
 ) -> Place:
     if role and not member:
         raise InvalidInput("member-missing", "--member")
-    if url is None or genesis is None or (role and key is None):
+    needs_key = role is not None and draft is None
+    if url is None or genesis is None or (needs_key and key is None):
         network = Localnet(directory.resolve())
         url = url or network.node(member if member in network.members else network.members[0]).api
         genesis = genesis or network.genesis_path
-        if role:
+        if role and needs_key:
             key = key or str(network.officer_key_path(member, role))
-    return Place(url=url, genesis=genesis, member=member, key=key, ways=ways)
+    return Place(url=url, genesis=genesis, member=member, key=key, ways=ways, draft=draft)
 
 
 def act(
@@ -110,6 +119,11 @@ def act(
     Who must unlock a key sees first what it will sign. `prepare` is called when the key is open
     and nothing is signed yet.
     """
+    report(place, send(place, body, prepare=prepare), as_json, done=done)
+
+
+def send(place: Place, body: Body, *, prepare: Callable[[], None] = lambda: None) -> VerifiedRecord:
+    """Sign, submit and verify."""
     assert place.key is not None, "commands that sign have a key"
 
     async def submit(key: Signer, genesis: Genesis) -> VerifiedRecord:
@@ -124,9 +138,13 @@ def act(
             note(_describe_body(place, info, genesis, body))
         signer = open_signer(place.key, place.ways)
         prepare()
-        record = run(submit(signer, genesis))
+        return run(submit(signer, genesis))
     except (InvalidEvent, msgspec.ValidationError) as error:
         raise InvalidInput("event-body-invalid", str(error)) from None
+
+
+def report(place: Place, record: VerifiedRecord, as_json: bool, *, done: str) -> None:
+    """Print what became of an event. Raises `Denied` or `RefusedEvent`."""
     outcome = record.outcome
     policies = ", ".join(outcome.policies)
     if outcome.decision == "deny":

@@ -20,6 +20,7 @@ from ledger.quorum.votes import decode_vote
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.receipt import Receipt, verify_receipt
 from ledger.verify import LogCopy, Progress, open_copy, read_blocks
+from tools.commands.governance.who import who
 from tools.exits import InvalidAnswer, InvalidInput
 from tools.founding import read_signatures, signatures_path
 from tools.mirror import (
@@ -44,6 +45,9 @@ genesis_option = option(
 @click.group(cls=WordGroup, help="help.audit")
 def command() -> None:
     """Group."""
+
+
+command.add_command(who)
 
 
 @command.command("mirror", help="help.audit_mirror")

@@ -1,0 +1,142 @@
+"""Every action has words; files become actions or one clear error."""
+
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from ledger.governance.actions import (
+    Action,
+    LiftFreeze,
+    RemoveContract,
+    RevokeOfficer,
+    SetContract,
+    SetFreeze,
+    SetParameters,
+    SetRule,
+    SuspendMember,
+    VotingRule,
+)
+from ledger.registry import Contract, Dataset, Freeze, Purpose
+from tests.builders import parameters
+from tools.exits import InvalidInput
+from tools.governance.actions import (
+    FILE_BYTES_MAX,
+    check_action,
+    format_actions,
+    read_contract,
+    read_table,
+    read_value,
+    summarise,
+)
+from tools.words import LANGUAGES, catalogue, select_language
+
+KEY = b"\x01" + bytes(32)
+FREEZE = Freeze(requester="a", provider="b", dataset="", reason="leak")
+
+
+@pytest.fixture(autouse=True)
+def _english() -> None:
+    select_language(["--lang", "en"])
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_action_has_words(language: str) -> None:
+    tags = {str(kind.__struct_config__.tag) for kind in get_args(Action)}
+    assert len(tags) > 20
+    assert {f"action.{tag.replace('.', '_')}" for tag in tags} <= catalogue(language).keys()
+
+
+@pytest.mark.parametrize(
+    ("action", "line"),
+    [
+        (SuspendMember(member="cn-1-tax", grounds="x"), "suspend member cn-1-tax"),
+        (RevokeOfficer(key=KEY, grounds="x"), f"revoke key ed25519:{'00' * 32}"),
+        (RemoveContract(id="legality"), "remove contract legality"),
+        (SetContract(contract=Contract(id="legality", text="")), "set contract legality"),
+        (SetFreeze(freeze=FREEZE), "freeze a / b / *"),
+        (LiftFreeze(requester="", provider="", dataset=""), "lift freeze * / * / *"),
+        (SetParameters(parameters=parameters()), "set parameters"),
+        (
+            SetRule(rule=VotingRule(action_class="keys", share=500, factors=2)),
+            "set voting rule keys",
+        ),
+    ],
+)
+def test_an_action_in_one_line(action: Action, line: str) -> None:
+    assert summarise([action]) == line
+
+
+def test_all_that_is_signed_is_shown() -> None:
+    action = SetContract(contract=Contract(id="legality", text="permit(\n\x1b[1m);\n"))
+    assert format_actions([action]) == (
+        "set contract\n  contract · id: legality\n  contract · text:\n    permit(\n    ?[1m);"
+    )
+
+
+def test_what_the_difference_says_is_left_out_in_brief() -> None:
+    contract = SetContract(contract=Contract(id="legality", text="one\ntwo\n"))
+    suspend = SuspendMember(member="de-tax", grounds="a breach")
+    assert format_actions([contract, suspend], brief=True) == (
+        "set contract\n  contract · id: legality\n"
+        "suspend member\n  member: de-tax\n  grounds: a breach"
+    )
+
+
+def test_an_action_that_no_node_would_read_is_refused() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        check_action(SuspendMember(member="CN 1", grounds="x"))
+    assert caught.value.code == "event-body-invalid"
+
+
+def test_values_are_read_from_toml_and_json(tmp_path: Path) -> None:
+    purpose = Purpose(id="audit", name_zh="稽查", name_en="Audit")
+    toml, json = tmp_path / "a.toml", tmp_path / "a.json"
+    toml.write_text('id = "audit"\nname_zh = "稽查"\nname_en = "Audit"\n', "utf-8")
+    json.write_text('{"id": "audit", "name_zh": "稽查", "name_en": "Audit"}', "utf-8")
+    assert read_value(toml, Purpose) == read_value(json, Purpose) == purpose
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code"),
+    [
+        ("a.toml", b"id = ", "value-file-invalid"),
+        ("a.json", b"[1]", "value-file-invalid"),
+        ("a.json", b"[" * 100_000, "value-file-invalid"),
+        ("a.json", b'{"id": "x", "name_zh": "x", "name_en": "x", "more": 1}', "value-file-invalid"),
+        ("a.json", b'{"id": "X"}', "value-file-invalid"),
+        ("a.json", b"\xff", "file-not-text"),
+        ("a.json", b" " * (FILE_BYTES_MAX + 1), "file-too-large"),
+    ],
+)
+def test_a_bad_file_is_one_error(tmp_path: Path, name: str, content: bytes, code: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(InvalidInput) as caught:
+        read_value(path, Purpose)
+    assert caught.value.code == code
+    assert str(path) in caught.value.detail
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        read_table(tmp_path / "none.toml")
+    assert caught.value.code == "file-unreadable"
+
+
+def test_the_name_of_a_contract_is_that_of_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "review-stop.cedar"
+    path.write_text("permit(principal, action, resource);")
+    assert read_contract(path).contract.id == "review-stop"
+    other: Any = path.rename(tmp_path / "review-stop.txt")
+    with pytest.raises(InvalidInput) as caught:
+        read_contract(other)
+    assert caught.value.code == "contract-file-invalid"
+
+
+def test_a_dataset_without_fields_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "d.toml"
+    path.write_text('id = "d"\nversion = 1\nname_zh = "d"\nname_en = "d"\ncategory = "d"\n')
+    with pytest.raises(InvalidInput) as caught:
+        read_value(path, Dataset)
+    assert "fields" in caught.value.detail

@@ -1,0 +1,255 @@
+"""Who did what, from a copy of a log: verified, and executed again for the state of each moment.
+
+1. The copy: steps 1 to 8 of `ledger.verify`.
+2. Each block is executed again; its records and its state must be those of the log. So the roles,
+   the standing and the contract set beside an act are those of its height, from no node's word.
+
+What a key signed before it was revoked stays valid: beside the acts stands the life of each key,
+with the proposals that added and revoked it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from contracts.engine import ENGINE_VERSION, Contracts
+from contracts.errors import ContractError
+from contracts.execute import BlockInput, Execution, execute
+from contracts.lookup import find_member, find_officer, read_policy_set, read_validators
+from ledger.blocks import RECORDS, Outcome
+from ledger.errors import Divergence
+from ledger.events import Event, parse_event
+from ledger.genesis import Genesis, genesis_state
+from ledger.governance.proposals import (
+    REVISIONS,
+    GovernanceAcknowledged,
+    GovernanceBalloted,
+    GovernanceProposed,
+    GovernanceWithdrawn,
+)
+from ledger.keys import fingerprint
+from ledger.registry import OFFICERS, Officer
+from ledger.state import MapState, StateDigest, apply_changes, officer_key, revision_key
+from ledger.verify import (
+    BlockEntries,
+    LogCopy,
+    MapEvents,
+    Progress,
+    Read,
+    no_progress,
+    open_copy,
+    read_blocks,
+)
+from tools.exits import InvalidAnswer
+
+OFFICER_PREFIX = officer_key(b"")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """Whom one asks about: one of these is given."""
+
+    member: str = ""
+    key: bytes = b""
+    fingerprint: str = ""
+
+    def is_key(self, key: bytes, member: str) -> bool:
+        """Whether a key of a member is meant."""
+        if self.member:
+            return member == self.member
+        return key == self.key if self.key else fingerprint(key) == self.fingerprint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """One event, and what its signer was at that height.
+
+    `roles` and `standing` are of the officer (`validator` for a node's key, `unknown` for a key
+    that the ledger did not know), `policy_set` is the version of the contracts in force. `opened`
+    is the event that opened what this one is about, if the log has it: a request, a proposal.
+    """
+
+    index: int
+    height: int
+    time_ms: int
+    event: Event
+    outcome: Outcome
+    roles: tuple[str, ...]
+    standing: str
+    member_status: str
+    policy_set: int
+    opened: Event | None
+
+
+@dataclass(slots=True, kw_only=True)
+class KeyLife:
+    """A key from when to when, and by which proposals; since 0 and no proposal: by genesis."""
+
+    key: bytes
+    member: str
+    roles: tuple[str, ...]
+    since_height: int = 0
+    added_by: bytes = b""
+    revoked_height: int | None = None
+    revoked_by: bytes = b""
+
+
+@dataclass(slots=True, kw_only=True)
+class Account:
+    """Everything about a subject in a copy that is valid."""
+
+    network: bytes
+    entries: int
+    height: int = 0
+    acts: list[Act] = field(default_factory=list)
+    keys: list[KeyLife] = field(default_factory=list)
+
+
+def account_for(
+    read: Read,
+    subject: Subject,
+    *,
+    genesis: Genesis | None = None,
+    map_events: MapEvents = map,
+    on_progress: Callable[[Progress], None] = no_progress,
+) -> Account:
+    """All acts of a subject. Raises `InvalidAnswer` if the copy is not valid."""
+    try:
+        copy = open_copy(read, genesis=genesis)
+        book = _Book(copy, subject)
+        for block in read_blocks(copy, map_events):
+            book.add(block)
+            done = block.index + 1 + len(block.records)
+            on_progress(Progress(done=done, total=copy.checkpoint.size))
+    except Divergence as error:
+        raise InvalidAnswer("replay-diverged", str(error)) from None
+    return book.account
+
+
+class _Book:
+    """The state that execution has reached, and what was found on the way."""
+
+    def __init__(self, copy: LogCopy, subject: Subject) -> None:
+        self._network = copy.network
+        self._subject = subject
+        self._contracts = Contracts()
+        self._state = MapState(genesis_state(copy.genesis))
+        digest = StateDigest()
+        digest.add_all(list(self._state.pairs.items()))
+        self._accumulator = digest.encode()
+        self._opened: dict[bytes, Event] = {}
+        self.account = Account(network=copy.network, entries=copy.checkpoint.size)
+        for officer in copy.genesis.officers:
+            if subject.is_key(officer.key, officer.member):
+                self.account.keys.append(_life(officer))
+
+    def add(self, block: BlockEntries) -> None:
+        """Note the acts of a block by the state before it, then move on to the state after it."""
+        records = [RECORDS.decode(data) for data in block.records]
+        events = tuple(parse_event(record.event) for record in records)
+        self.account.height = block.header.height
+        for place, (event, record) in enumerate(zip(events, records, strict=True)):
+            if event.subject == event.digest:
+                self._opened[event.digest] = event
+            if self._subject.is_key(event.officer, event.member):
+                self.account.acts.append(
+                    self._act(event, record.outcome, block, block.index + 1 + place)
+                )
+        execution = self._execute(block, events)
+        self._note_keys(execution, block.header.height + 1)
+        self._state.pairs.update(execution.overlay.changes)
+
+    def _act(self, event: Event, outcome: Outcome, block: BlockEntries, index: int) -> Act:
+        member, officer = (
+            find_member(self._state, event.member),
+            find_officer(self._state, event.officer),
+        )
+        roles: tuple[str, ...] = () if officer is None else officer.roles
+        standing: str = "unknown" if officer is None else officer.status
+        seats = [each.consensus_key for each in read_validators(self._state)]
+        if officer is None and event.officer in seats:
+            standing = "validator"
+        return Act(
+            index=index,
+            height=block.header.height,
+            time_ms=block.header.time_ms,
+            event=event,
+            outcome=outcome,
+            roles=roles,
+            standing=standing,
+            member_status="unknown" if member is None else member.status,
+            policy_set=read_policy_set(self._state).version,
+            opened=self._opened.get(event.subject),
+        )
+
+    def _execute(self, block: BlockEntries, events: tuple[Event, ...]) -> Execution:
+        header = block.header
+        given = BlockInput(
+            network=self._network,
+            height=header.height,
+            time_ms=header.time_ms,
+            first_index=block.index + 1,
+            events=events,
+        )
+        if header.engine != ENGINE_VERSION:
+            raise _diverged(block, f"engine {header.engine} != {ENGINE_VERSION}")
+        try:
+            execution = execute(self._state, given, self._contracts)
+        except ContractError as error:
+            raise _diverged(block, str(error)) from None
+        digest = apply_changes(self._accumulator, execution.overlay)
+        if execution.records != block.records or digest.digest() != header.state_digest:
+            raise _diverged(block, "records or state differ")
+        self._accumulator = digest.encode()
+        return execution
+
+    def _note_keys(self, execution: Execution, height: int) -> None:
+        """Keys of the subject that the end of a block added, changed or revoked."""
+        changes = execution.overlay.changes
+        for key in sorted(changes):
+            if not key.startswith(OFFICER_PREFIX):
+                continue
+            officer = OFFICERS.decode(changes[key])
+            if not self._subject.is_key(officer.key, officer.member):
+                continue
+            life = next((each for each in self.account.keys if each.key == officer.key), None)
+            decided = _decided_by(changes, officer, height)
+            if life is None:
+                life = _life(officer, since_height=height, added_by=decided)
+                self.account.keys.append(life)
+            life.roles = officer.roles
+            if officer.status == "revoked":
+                life.revoked_height, life.revoked_by = height, decided
+
+
+def _life(officer: Officer, *, since_height: int = 0, added_by: bytes = b"") -> KeyLife:
+    return KeyLife(
+        key=officer.key,
+        member=officer.member,
+        roles=officer.roles,
+        since_height=since_height,
+        added_by=added_by,
+    )
+
+
+def _decided_by(changes: dict[bytes, bytes], officer: Officer, height: int) -> bytes:
+    """The proposal behind a change of an officer: of its own, or of its member's admission."""
+    for target in (f"officer/{officer.key.hex()}", f"member/{officer.member}"):
+        data = changes.get(revision_key(target, height))
+        if data is not None:
+            return REVISIONS.decode(data).proposal
+    return b""
+
+
+def _diverged(block: BlockEntries, text: str) -> InvalidAnswer:
+    return InvalidAnswer("replay-diverged", f"#{block.index}: {text}")
+
+
+def proposal_of(act: Act) -> bytes:
+    """Digest of the proposal that an act is about; empty for others."""
+    body = act.event.body
+    if isinstance(
+        body,
+        GovernanceProposed | GovernanceBalloted | GovernanceWithdrawn | GovernanceAcknowledged,
+    ):
+        return act.event.subject
+    return b""

@@ -1,0 +1,175 @@
+"""What nodes answer about governance: read strictly where it is used; more fields may stand there.
+
+Nothing of it is proven: it is shown, and it says where to look for what is.
+"""
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from tools.exits import InvalidAnswer
+from tools.governance.changes import Change
+
+T = TypeVar("T")
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of answers."""
+
+
+class FaultLine(Answer, frozen=True, kw_only=True):
+    """Why a proposal is not possible now."""
+
+    code: str
+    title: str = ""
+    detail: str = ""
+    advice: str = ""
+
+
+class Seats(Answer, frozen=True, kw_only=True):
+    """What a proposal would make of the list of validators, and who of it is heard."""
+
+    quorum: int
+    members: tuple[str, ...]
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    heard: tuple[str, ...]
+    silent: tuple[str, ...]
+    unlinked: tuple[str, ...]
+    has_live_quorum: bool
+
+
+class Preview(Answer, frozen=True, kw_only=True):
+    """A dry run."""
+
+    action_class: str = msgspec.field(name="class")
+    needed: int
+    voters: int
+    factors: int
+    own: bool
+    faults: tuple[FaultLine, ...]
+    changes: tuple[Change, ...]
+    validators: Seats | None
+
+
+class BallotLine(Answer, frozen=True, kw_only=True):
+    """One ballot that counted."""
+
+    index: int
+    height: int
+    member: str
+    officer: str
+    approve: bool
+    text: str
+
+
+class Summary(Answer, frozen=True, kw_only=True):
+    """A proposal in a list; `actions` are their names, as `member.admit`."""
+
+    digest: str
+    status: str
+    member: str
+    action_class: str = msgspec.field(name="class")
+    actions: tuple[str, ...]
+    approved: tuple[str, ...]
+    needed: int
+    index: int
+    ballots_until_height: int
+
+
+class Page(Answer, frozen=True, kw_only=True):
+    """A page of proposals."""
+
+    items: tuple[dict[str, Any], ...]
+    next: str | None
+
+
+class Told(Answer, frozen=True, kw_only=True):
+    """What a node tells of one proposal."""
+
+    digest: str
+    status: str
+    action_class: str = msgspec.field(name="class")
+    index: int
+    height: int
+    effective_height: int | None
+    ballots_until_height: int
+    needed: int
+    factors: int
+    own: bool
+    voters: tuple[str, ...]
+    approved: tuple[str, ...]
+    rejected: tuple[str, ...]
+    pending_second_key: tuple[str, ...]
+    missing: tuple[str, ...]
+    ballots: tuple[BallotLine, ...]
+    faults: tuple[FaultLine, ...]
+    changes: tuple[Change, ...]
+
+
+class RuleLine(Answer, frozen=True, kw_only=True):
+    """How votes of a class count."""
+
+    action_class: str = msgspec.field(name="class")
+    share: int
+    factors: int
+    needed: int
+
+
+class Rules(Answer, frozen=True, kw_only=True):
+    """Who votes, and the rules in force."""
+
+    voters: tuple[str, ...]
+    rules: tuple[RuleLine, ...]
+
+
+class RevisionLine(Answer, frozen=True, kw_only=True):
+    """A change, and the first height at which it is in force."""
+
+    proposal: str
+    height: int
+
+
+class History(Answer, frozen=True, kw_only=True):
+    """Changes of one thing, newest last."""
+
+    revisions: tuple[RevisionLine, ...]
+
+
+class FreezeLine(Answer, frozen=True, kw_only=True):
+    """A scope that is frozen; empty texts stand for all."""
+
+    requester: str
+    provider: str
+    dataset: str
+    reason: str
+
+
+class Status(Answer, frozen=True, kw_only=True):
+    """State of a node, as far as governance is concerned."""
+
+    height: int
+    freezes: tuple[FreezeLine, ...] = ()
+
+
+class OfficerLine(Answer, frozen=True, kw_only=True):
+    """An officer of a member."""
+
+    key: str
+    roles: tuple[str, ...]
+    status: str
+
+
+class MemberLine(Answer, frozen=True, kw_only=True):
+    """A member, or an agency that is proposed as one."""
+
+    status: str
+    officers: tuple[OfficerLine, ...]
+
+
+def parse(document: Any, type_: type[T]) -> T:
+    """An answer of the type. Raises `InvalidAnswer`."""
+    try:
+        return msgspec.convert(document, type_)
+    except msgspec.ValidationError as error:
+        raise InvalidAnswer("answer-malformed", f"{type_.__name__.lower()}: {error}") from None

@@ -1,0 +1,150 @@
+"""Applications of agencies and keys of officers: made where the keys are, checked where they go.
+
+    HOME/keys/ROLE.key    one key for each role, the administrator's twice: some votes ask for two
+    HOME/application.json the signed application, an action `member.admit` in JSON
+
+Making an application again keeps the keys that are there, so that an agency that was declined
+corrects what was wrong and hands in the next one.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from ledger.errors import InvalidKey, InvalidSignature
+from ledger.governance.actions import (
+    AddOfficer,
+    AdmitMember,
+    Application,
+    OfficerKey,
+    prove_key,
+    sign_application,
+    verify_application,
+    verify_key,
+)
+from ledger.keys import Signer, format_secret_key
+from ledger.registry import MemberKind, Role
+from tools.custody.signer import open_signer
+from tools.exits import InvalidInput
+from tools.founding import new_secret_key, read_file, write_secret
+
+T = TypeVar("T")
+
+FILE_BYTES_MAX = 65_536
+APPLICATION = "application.json"
+SECOND_ADMIN = "admin-2"
+_WORKING: tuple[Role, ...] = ("approver", "provider", "requester")
+_ROLES: dict[str, tuple[Role, ...]] = {"auditor": ("auditor",), "supervisor": ("supervisor",)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applicant:
+    """Who applies, as the ledger will know it."""
+
+    id: str
+    name_zh: str
+    name_en: str
+    region: str
+    kind: MemberKind
+    contact: str
+
+
+def key_roles(kind: str) -> dict[str, Role]:
+    """Name of each key file of an agency of this kind, and its role."""
+    roles = {str(role): role for role in _ROLES.get(kind, _WORKING)}
+    return {**roles, "admin": "admin", SECOND_ADMIN: "admin"}
+
+
+def make_keys(home: Path, kind: str) -> dict[str, Signer]:
+    """Keys of an agency by the name of their file: those that are there, and new ones."""
+    folder = home / "keys"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    keys: dict[str, Signer] = {}
+    for name in key_roles(kind):
+        path = folder / f"{name}.key"
+        if not path.exists():
+            write_secret(path, format_secret_key(new_secret_key()).encode())
+        keys[name] = open_signer(str(path))
+    return keys
+
+
+def make_application(applicant: Applicant, keys: dict[str, Signer], network: bytes) -> AdmitMember:
+    """The application, signed by the first administrator. Raises `InvalidInput`."""
+    roles = key_roles(applicant.kind)
+    officers = [
+        OfficerKey(
+            key=key.public,
+            roles=(roles[name],),
+            possession=prove_key(key, network, applicant.id),
+        )
+        for name, key in keys.items()
+    ]
+    application = Application(
+        id=applicant.id,
+        name_zh=applicant.name_zh,
+        name_en=applicant.name_en,
+        region=applicant.region,
+        kind=applicant.kind,
+        contact=applicant.contact,
+        keys=tuple(sorted(officers, key=lambda officer: officer.key)),
+    )
+    try:
+        # The constructor takes anything: lengths and patterns are checked by strict reading.
+        builtins = msgspec.to_builtins(application, builtin_types=(bytes,))
+        application = msgspec.convert(builtins, Application)
+    except msgspec.ValidationError as error:
+        raise InvalidInput("applicant-invalid", str(error)) from None
+    return sign_application(keys["admin"], network, application)
+
+
+def encode_action(action: AdmitMember | AddOfficer) -> bytes:
+    """The action as a JSON file."""
+    return msgspec.json.format(msgspec.json.encode(action)) + b"\n"
+
+
+def read_admission(path: Path, network: bytes) -> AdmitMember:
+    """A signed application, every signature checked. Raises `InvalidInput`."""
+    try:
+        action = _read(path, AdmitMember)
+    except msgspec.DecodeError as error:
+        raise InvalidInput("admission-invalid", f"{path}: {error}") from None
+    try:
+        verify_application(network, action)
+    except (InvalidKey, InvalidSignature) as error:
+        raise InvalidInput("application-tampered", f"{path}: {error}") from None
+    admins = [each.key for each in action.application.keys if "admin" in each.roles]
+    if action.signer not in admins:
+        raise InvalidInput("application-tampered", f"{path}: {action.application.id}")
+    return action
+
+
+def make_officer(key: Signer, *, network: bytes, member: str, roles: list[Role]) -> AddOfficer:
+    """What the holder of a new officer's key hands to the administrators."""
+    officer = OfficerKey(
+        key=key.public,
+        roles=tuple(sorted(frozenset(roles))),
+        possession=prove_key(key, network, member),
+    )
+    return AddOfficer(member=member, officer=officer)
+
+
+def read_officer(path: Path, network: bytes) -> AddOfficer:
+    """The file of a new officer, its proof checked. Raises `InvalidInput`."""
+    try:
+        action = _read(path, AddOfficer)
+    except msgspec.DecodeError as error:
+        raise InvalidInput("officer-file-invalid", f"{path}: {error}") from None
+    try:
+        verify_key(network, action.member, action.officer)
+    except (InvalidKey, InvalidSignature) as error:
+        raise InvalidInput("officer-tampered", f"{path}: {error}") from None
+    return action
+
+
+def _read(path: Path, type_: type[T]) -> T:
+    try:
+        return msgspec.json.decode(read_file(path, size_bytes_max=FILE_BYTES_MAX), type=type_)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from None
