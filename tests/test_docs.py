@@ -19,7 +19,6 @@ from typing import Literal
 import click
 import pytest
 
-from contracts.drafts import words as drafts
 from contracts.lifecycle import STATUS_OF_DECISION, STATUSES, STEPS
 from contracts.shipped import TABLE
 from contracts.words import catalogue as rule_words
@@ -31,9 +30,9 @@ from node import daemon
 from node.api.problems import HTTP_CODES, STATUS, Problem, problem_body, status_of
 from node.api.routes import ROUTES
 from node.config import REQUIRED, SETTINGS
-from node.diagnosis.words import catalogue as findings_of_nodes
 from node.metrics import Metrics
-from tests import tables_of_credit
+from tests import tables_of_credit, tables_of_faults
+from tests.metric_words import METRIC_WORDS
 from tools import exits
 from tools.cli import main as tally
 from tools.words import catalogue as tool_words
@@ -97,44 +96,6 @@ TARGET_WORDS = {
         "break a network of real nodes for MINUTES; SEED repeats a run",
     ),
     "clean": ("删除 .venv 与缓存", "remove .venv and caches"),
-}
-
-METRIC_WORDS = {
-    "tallystick_submissions": "对已提交事件的答复",
-    "tallystick_events": "终局事件，按类型与是否生效",
-    "tallystick_decisions": "合约裁定",
-    "tallystick_policy_decisions": "裁定，按决定性合约",
-    "tallystick_finality_seconds": "从在此提交到在此终局并落盘",
-    "tallystick_blocks": "终局区块",
-    "tallystick_http_responses": "HTTP 应答，按路由与状态",
-    "tallystick_unexpected_errors": "未预见的错误",
-    "tallystick_height": "最新终局区块的高度",
-    "tallystick_view": "当前共识视图",
-    "tallystick_tree_size": "日志的终局条目数",
-    "tallystick_checkpoint_size": "最新法定多数检查点覆盖的条目数",
-    "tallystick_pending_events": "等待排序的事件数",
-    "tallystick_syncing": "追赶期间为 1",
-    "tallystick_peers_connected": "链路正常的其他节点数",
-    "tallystick_peer_height": "其他节点的终局高度",
-    "tallystick_epoch": "当前纪元",
-    "tallystick_validator": "本节点参与投票时为 1",
-    "tallystick_checkpoint_behind_seconds": "最新条目缺少法定多数检查点的时长",
-    "tallystick_oldest_pending_seconds": "最久的待定事件已等待的时长",
-    "tallystick_stalled_seconds": "有事件等待而没有终局的时长",
-    "tallystick_catch_up_blocks_per_minute": "最近一分钟的终局区块数",
-    "tallystick_dropped_frames": "启动以来因其他节点过慢而丢弃的帧数",
-    "tallystick_dropped_messages": "启动以来本节点来不及接收的共识消息数",
-    "tallystick_evidence": "启动以来发现的矛盾投票对数",
-    "tallystick_clock_skew_seconds": "其他节点时钟的中位数减本机时钟",
-    "tallystick_disk_free_bytes": "数据目录的剩余空间",
-    "tallystick_disk_sync_seconds": "最近一次投票落盘的时长",
-    "tallystick_certificate_seconds_left": "本节点 TLS 证书距到期的时间",
-    "tallystick_peer_silent_seconds": "多久没有听到其他节点",
-    "tallystick_peer_certificate_seconds_left": "其他节点 TLS 证书距到期的时间",
-    "tallystick_certificate_expiry_days": "账本上验证节点的证书距到期的天数",
-    "tallystick_proposals_open": "仍可表决的提案数",
-    "tallystick_freezes": "生效中的紧急冻结数",
-    "tallystick_findings": "当前诊断结果数，按严重程度与代码",
 }
 
 _SECTION = re.compile(r"<!-- generated: ([a-z-]+) -->\n(.*?)<!-- end -->", re.DOTALL)
@@ -316,33 +277,6 @@ def render_tool_errors(language: Language) -> str:
     return _table(tuple(head), rows)
 
 
-def render_findings(language: Language) -> str:
-    """Causes that `tally doctor` names: of nodes and their files, and of the network."""
-    head = _pick(language, "代码|发现之处|含义|怎么办", "code|found by|finding|what to do")
-    node, network = (
-        _pick(language, "节点及其文件", "a node and its files"),
-        _pick(language, "询问与对比", "asking and comparing"),
-    )
-    rows = [
-        (f"`{code}`", node, entry["title"], entry["advice"])
-        for code, entry in findings_of_nodes(language).items()
-    ]
-    words = tool_words(language)
-    codes = [key.split(".")[1] for key in words if re.fullmatch(r"findings\..*\.title", key)]
-    rows += [
-        (f"`{code}`", network, words[f"findings.{code}.title"], words[f"findings.{code}.advice"])
-        for code in codes
-    ]
-    return _table(tuple(head.split("|")), rows)
-
-
-def render_policy_faults(language: Language) -> str:
-    """What keeps a policy set from being enacted."""
-    head = _pick(language, "代码|含义|怎么办", "code|meaning|what to do").split("|")
-    found = drafts.catalogue(language)["faults"].items()
-    return _table(tuple(head), [(f"`{code}`", w["title"], w["advice"]) for code, w in found])
-
-
 def render_node_exits(language: Language) -> str:
     head = _pick(language, "退出码|含义", "exit code|meaning").split("|")
     values = {"EXIT_STOPPED": 0, **_constants(daemon, "EXIT_")}
@@ -397,13 +331,13 @@ RENDERERS: dict[str, Callable[[Language], str]] = {
     "contracts": render_contracts,
     "errors": render_errors,
     "exits": render_exits,
-    "findings": render_findings,
+    "findings": lambda language: _table(*tables_of_faults.findings(language)),
     "lifecycle": render_lifecycle,
     "metrics": render_metrics,
     "node-exits": render_node_exits,
     "options": render_options,
     "reasons": lambda language: _table(*tables_of_credit.reasons(language)),
-    "policy-faults": render_policy_faults,
+    "policy-faults": lambda language: _table(*tables_of_faults.policy_faults(language)),
     "routes": render_routes,
     "targets": render_targets,
     "tool-errors": render_tool_errors,

@@ -9,8 +9,7 @@ from functools import lru_cache
 import msgspec
 
 from contracts.credit.score import find_rules_faults
-from contracts.engine import validate_policy_set
-from contracts.errors import InvalidPolicySet
+from contracts.drafts.check import find_policy_set_faults
 from contracts.governance.faults import Fault
 from contracts.governance.rules import SHARE_MAX, SHARE_MIN, rule_of
 from contracts.lookup import (
@@ -92,14 +91,11 @@ def change_contracts(overlay: Overlay, actions: Sequence[ContractAction]) -> lis
 # A proposal is checked several times on its way, and parsing all contracts takes long: memoised.
 @lru_cache(8)
 def _policy_faults(policy_set: PolicySet) -> tuple[Fault, ...]:
-    try:
-        validate_policy_set(policy_set)
-        POLICY_SETS.encode(policy_set)
-    except InvalidPolicySet as error:
-        return tuple(Fault(code="contract-invalid", detail=text) for text in error.faults)
-    except InvalidEncoding as error:
-        return (Fault(code="contract-invalid", detail=str(error)),)
-    return ()
+    found = find_policy_set_faults(policy_set)
+    return tuple(
+        Fault(code="contract-invalid", detail=f"{each.contract}: {each.code} {each.detail}")
+        for each in found
+    )
 
 
 def set_dataset(overlay: Overlay, action: SetDataset) -> list[Fault]:

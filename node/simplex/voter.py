@@ -214,12 +214,10 @@ class Voter:
         self._durable[block.hash] = max(view, self._durable.get(block.hash, view))
 
     def _propose(self) -> bool:
-        """R4. Nothing to propose although others want the view: nullify at once."""
-        view = self._pace.view
-        if not (self._pace.is_leader() and self._pace.has_demand and self._pace.may_notarize()):
+        """R4. A leader with nothing to propose joins those who give its view up (R7)."""
+        view, pace = self._pace.view, self._pace
+        if not (pace.is_leader() and pace.may_notarize() and pace.wants_block()):
             return False
-        if not self._pace.wants_block():
-            return self._nullify()
         parent_view = self._pace.parent_view()
         if parent_view is None:
             return False
