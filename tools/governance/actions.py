@@ -10,7 +10,7 @@ from ledger.codec import Value
 from ledger.governance.actions import Action, LiftFreeze, SetContract, SetFreeze
 from ledger.registry import Contract
 from tools.exits import InvalidInput
-from tools.governance.changes import flatten, tell_field
+from tools.governance.changes import Change, flatten, tell_field
 from tools.output import printable
 from tools.words import say
 
@@ -30,20 +30,22 @@ def tell_action(action: Action) -> str:
     return say(f"action.{tag_of(action).replace('.', '_')}")
 
 
-def format_actions(actions: Sequence[Action], *, brief: bool = False) -> str:
+def format_actions(actions: Sequence[Action], *, beside: Sequence[Change] = ()) -> str:
     """Everything that stands in the actions, a field a line, long texts as they are.
 
-    `brief`, for where the difference stands beside it: without long texts and entries of lists.
+    Long texts and entries of lists are left out if they stand in the changes that are shown
+    `beside`: whatever a node does not name there is shown here.
     """
-    return "\n".join(line for action in actions for line in _format_action(action, brief))
+    named = frozenset(text for change in beside for _, text in flatten(change.after))
+    return "\n".join(line for action in actions for line in _format_action(action, named))
 
 
-def _format_action(action: Action, brief: bool) -> Iterator[str]:
+def _format_action(action: Action, named: frozenset[str]) -> Iterator[str]:
     fields = msgspec.to_builtins(action, builtin_types=(bytes,))
     fields.pop("action")
     yield tell_action(action)
     for name, text in flatten(fields):
-        if brief and ("\n" in text or "[" in name):
+        if text in named and ("\n" in text or "[" in name):
             continue
         if "\n" in text:
             yield f"  {tell_field(name)}:"

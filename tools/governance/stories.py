@@ -64,7 +64,7 @@ def _lines(story: Story) -> Iterator[str]:
         height=told.height,
         action_class=tell_class(told.action_class),
     )
-    yield format_actions(body.actions, brief=bool(told.changes))
+    yield format_actions(body.actions, beside=told.changes)
     if body.text:
         yield say("governance.text", text=printable(body.text))
     if told.changes:

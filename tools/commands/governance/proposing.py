@@ -133,7 +133,7 @@ def document_of(prepared: Prepared) -> dict[str, Any]:
 def describe(prepared: Prepared) -> str:
     """What would change, and whose votes carry it."""
     preview = prepared.preview
-    actions = format_actions(prepared.body.actions, brief=bool(preview.changes))
+    actions = format_actions(prepared.body.actions, beside=preview.changes)
     lines = [actions, _describe_votes(preview)]
     if preview.validators is not None:
         lines.append(describe_validators(preview.validators))

@@ -29,6 +29,7 @@ from tools.governance.actions import (
     read_value,
     summarise,
 )
+from tools.governance.changes import Change
 from tools.words import LANGUAGES, catalogue, select_language
 
 KEY = b"\x01" + bytes(32)
@@ -74,13 +75,16 @@ def test_all_that_is_signed_is_shown() -> None:
     )
 
 
-def test_what_the_difference_says_is_left_out_in_brief() -> None:
+def test_a_long_text_is_left_out_only_if_the_difference_has_it() -> None:
     contract = SetContract(contract=Contract(id="legality", text="one\ntwo\n"))
     suspend = SuspendMember(member="de-tax", grounds="a breach")
-    assert format_actions([contract, suspend], brief=True) == (
+    told = Change(target="contract/legality", after={"id": "legality", "text": "one\ntwo\n"})
+    assert format_actions([contract, suspend], beside=[told]) == (
         "set contract\n  contract · id: legality\n"
         "suspend member\n  member: de-tax\n  grounds: a breach"
     )
+    lie = Change(target="contract/legality", after={"id": "legality", "text": "one\n2\n"})
+    assert "    two" in format_actions([contract], beside=[lie])
 
 
 def test_an_action_that_no_node_would_read_is_refused() -> None:
