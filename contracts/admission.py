@@ -30,7 +30,7 @@ from ledger.events import (
 )
 from ledger.governance.proposals import GovernanceAcknowledged
 from ledger.quorum.governance import EvidenceEquivocation, ValidatorReady
-from ledger.registry import Exchange, MemberStatus, Officer
+from ledger.registry import Exchange, Officer
 from ledger.state import StateReader, nonce_key
 
 CODE_SETS = ("oecd-crs-sm-2.0", "oecd-crs-sm-3.0", "tallystick-1")
@@ -49,8 +49,7 @@ def check_event(state: StateReader, event: Event, *, network: bytes, height: int
     if isinstance(body, EvidenceEquivocation):
         check_evidence(state, event, body)
         return
-    is_acknowledged = isinstance(body, GovernanceAcknowledged)
-    officer = _check_actor(state, event, "applied" if is_acknowledged else "active")
+    officer = _check_actor(state, event)
     if isinstance(body, ShareRequested):
         _check_request(state, event, body, officer)
     elif isinstance(body, GovernanceBody):
@@ -80,11 +79,13 @@ def _check_envelope(state: StateReader, event: Event, *, network: bytes, height:
         raise unfit("nonce-reused", f"the nonce names event {known.hex()}")
 
 
-def _check_actor(state: StateReader, event: Event, status: MemberStatus) -> Officer:
+def _check_actor(state: StateReader, event: Event) -> Officer:
     member = find_member(state, event.member)
     if member is None:
         raise unfit("member-unknown", event.member)
-    if member.status != status:
+    # Who acknowledges its admission is not active yet: that check is its own.
+    may_act = member.status == "active" or isinstance(event.body, GovernanceAcknowledged)
+    if not may_act:
         raise unfit("member-not-active", f"{event.member} is {member.status}")
     officer = find_officer(state, event.officer)
     if officer is None:

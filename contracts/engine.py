@@ -36,7 +36,9 @@ _HANDLES_MAX = 4_096
 POLICIES_MAX = 64
 STATEMENT_BRACKETS_MAX = 64
 STATEMENT_WORDS_MAX = 400
-_WORD = re.compile(r'"(?:[^"\\]|\\.)*"|//[^\r\n]*|\w+|[^\w\s]', re.DOTALL)
+# A string that does not end reaches to the end of the text: looking for its end again at each quote
+# would take seconds.
+_WORD = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|//[^\r\n]*|\w+|[^\w\s]', re.DOTALL)
 _POLICY_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _KNOWN_ANNOTATIONS = frozenset(
     ("id", "title_zh", "title_en", "basis", "redact", "deadline_hours", "retention_days")

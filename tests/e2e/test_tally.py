@@ -119,6 +119,7 @@ def test_copy_replay_and_receipt_hold_until_a_byte_changes(net: Path, tmp_path: 
 
 
 def test_a_log_of_another_network_is_refused(net: Path, tmp_path: Path) -> None:
+    ask(net, tmp_path, legal_basis="tcal-6")  # a log that has a checkpoint
     tally("localnet", "init", tmp_path / "other")
     url, other = Localnet(net).index.nodes[0].api, tmp_path / "other" / "genesis.json"
     refused = tally(

@@ -70,7 +70,7 @@ def test_an_applicant_is_admitted_acknowledges_and_acts() -> None:
     (outcome,) = block(state, asking, height=HEIGHT + 2).outcomes
     assert (outcome.applied, outcome.decision) == (True, "permit")
     again = acknowledge(events[0], label="again")
-    assert refusal(state, again).code == "member-not-active"
+    assert refusal(state, again).code == "acknowledge-unexpected"
 
 
 def test_only_the_admitted_member_acknowledges_its_own_admission() -> None:
@@ -81,7 +81,7 @@ def test_only_the_admitted_member_acknowledges_its_own_admission() -> None:
     assert refusal(state, acknowledge(events[0], other)).code == "acknowledge-unexpected"
     never = propose(application(), label="never recorded")
     assert refusal(state, acknowledge(never)).code == "proposal-unknown"
-    assert refusal(state, acknowledge(events[0], FIRST)).code == "member-not-active"
+    assert refusal(state, acknowledge(events[0], FIRST)).code == "acknowledge-unexpected"
 
 
 def test_a_declined_applicant_applies_again() -> None:
