@@ -138,7 +138,10 @@ class Checker(Observer):
 
     def sent(self, sender: str, receivers: tuple[str, ...], frame: bytes) -> None:
         is_sign_of_life = frame[0] == TIP or frame[:2] == STATUS
-        if receivers and not is_sign_of_life:
+        # Nodes that were voted out while they were behind may be linked with each other only, and
+        # remind each other of what the network has long decided.
+        is_inside = any(sender == validator.member for validator in self.lists[-1])
+        if receivers and is_inside and not is_sign_of_life:
             self.chatter_us = self._world.loop.now_us
         if frame[0] == CONSENSUS:
             content = frame[1:]

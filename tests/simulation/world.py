@@ -140,6 +140,7 @@ class Process:
             clock=clock,
             events_per_second_per_member=EVENTS_PER_S,
             gatherer=Silent(),
+            overseer=Silent(),
         )
 
         def deliver(blocks: tuple[FinalBlock, ...]) -> None:
