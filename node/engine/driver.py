@@ -218,7 +218,9 @@ class Driver:
                     await self._perform(effects)  # what comes now is for the next epoch's core
                     effects = []
         now = self._clock.now()
-        if self._wake_ms is not None and now.mono_ms >= self._wake_ms:
+        is_due = self._wake_ms is not None and now.mono_ms >= self._wake_ms
+        # Not while the core has yet to hear of a tip that a job moved: it would commit it again.
+        if is_due and not (self._inputs and isinstance(self._inputs[0], Synced)):
             effects.append(self.core.step(Tick(), now))
         await self._perform(effects)
         self._send_status(now)

@@ -328,8 +328,14 @@ def test_a_range_and_a_certificate_of_the_same_block_in_one_round(
     drive(tmp_path, test)
 
 
-def test_the_core_hears_of_a_synced_tip_before_anything_else(tmp_path: Path) -> None:
-    """Else a certificate of that very tip would have it committed a second time."""
+@pytest.mark.parametrize("is_first_a_timer", [False, True])
+def test_the_core_hears_of_a_synced_tip_before_anything_else(
+    tmp_path: Path, is_first_a_timer: bool
+) -> None:
+    """Else a certificate of that very tip would have it committed a second time.
+
+    Or a timer, if the core waits for that block: it finds it, and hands it over once more.
+    """
 
     async def test(mine: Bench) -> None:
         with ledger(tmp_path / "other", me=PLACE) as other:
@@ -338,8 +344,12 @@ def test_the_core_hears_of_a_synced_tip_before_anything_else(tmp_path: Path) -> 
             other.chain.commit([block], {})
             answer = good_range(other)
         received = Received(sender=PLACE, message=encode_message(certify(block, mine)))
-        mine.driver.put(lambda: mine.driver.sync._apply_range(PEER, answer, [(event,)]))
-        mine.driver.put(received)
+        items = [lambda: mine.driver.sync._apply_range(PEER, answer, [(event,)]), received]
+        for item in reversed(items) if is_first_a_timer else items:
+            mine.driver.put(item)
+            if is_first_a_timer:
+                await mine.rounds()
+                mine.clock.mono_ms += 1_000
         await mine.rounds(2)
         assert [each.header.height for each in mine.finals] == [1]
 
