@@ -184,13 +184,15 @@ class Pacemaker:
         return any(each is not None and self.now.mono_ms >= each for each in times_ms)
 
     def has_expired(self) -> bool:
-        """R7: the leader's own nullify, f+1 nullify, the timer (R8), or a leader nobody hears.
+        """R7: the leader's own nullify, a view that is lost, the timer (R8), a leader nobody hears.
 
         Who cast nullify casts no finalize: with more than f of them the view cannot become final
-        any more, and waiting for the own timer only delays the next one.
+        any more; with split votes none of its blocks can be notarized. Waiting for the own timer
+        would only delay the next view.
         """
         leader = self.leader(self.view)
-        if self._tally.has_voted(Kind.NULLIFY, self.view, leader) or self._is_given_up():
+        is_lost = self._is_given_up() or self._tally.is_split(self.view)
+        if self._tally.has_voted(Kind.NULLIFY, self.view, leader) or is_lost:
             return True
         timeout_ms = self.timeout_ms()
         if timeout_ms is None:

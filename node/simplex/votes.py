@@ -252,6 +252,18 @@ class Tally:
         """Number of validators whose nullify of the view was seen."""
         return len(self._counts.get(view, {}).get(nullify_subject(epoch, view), ()))
 
+    def is_split(self, view: int) -> bool:
+        """No block of the view can get a quorum of honest notarize votes any more.
+
+        Who cast a notarize or a nullify casts no other notarize: what is left cannot suffice, even
+        for the block with the most votes. Faulty validators alone never bring this about.
+        """
+        first = self._first.get(view, {})
+        decided = {signer for kind, signer in first if kind is not Kind.FINALIZE}
+        votes = self._counts.get(view, {}).items()
+        most = max((len(cast) for each, cast in votes if each.kind is Kind.NOTARIZE), default=0)
+        return most + self._committee - len(decided) < self._quorum
+
     def voters(self, view: int) -> dict[Kind, tuple[int, ...]]:
         """Who voted in a view, by kind of vote."""
         first = self._first.get(view, {})

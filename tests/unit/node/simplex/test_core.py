@@ -192,6 +192,23 @@ def test_r7_more_than_f_nullify_end_the_view_and_f_do_not() -> None:
     assert bench.own_votes() == [(X, 1)]
 
 
+def test_r7_split_votes_end_the_view() -> None:
+    """The leader gave each half another block: neither can get a quorum, so nobody waits."""
+    other = make_block(view=1, proposer=0, time_ms=GENESIS.time_ms + 2)
+    bench = Bench(me=1, count=6)
+    bench.receive(bench.propose(BLOCK_1))
+    bench.receive(sign(subject_of(N, other), 2), 2)
+    assert bench.own_votes() == [(N, 1)], "5 of 6 are a quorum: two votes and three to come"
+    bench.receive(sign(subject_of(N, other), 3), 3)
+    assert bench.own_votes() == [(N, 1), (X, 1)]
+    # A vote and the timer of the one that cast it are one validator.
+    bench = Bench(me=1, count=6)
+    bench.receive(bench.propose(BLOCK_1))
+    bench.receive(sign(subject_of(N, BLOCK_1), 2), 2)
+    bench.receive(sign(subject_of(X, view=1), 2), 2)
+    assert bench.own_votes() == [(N, 1)]
+
+
 def test_r4_a_leader_that_waits_for_its_parent_sleeps() -> None:
     """Its clock allows it to propose, but the parent that is certified since then is not here.
 
