@@ -42,7 +42,7 @@ STATUS: Mapping[str, int] = {
     "entry-unknown": 404,
     "member-not-found": 404,
     "exchange-unknown": 404,
-    "proposal-unknown": 404,
+    "proposal-not-found": 404,
     "tile-unknown": 404,
     "epoch-open": 404,
     "method-not-allowed": 405,
@@ -219,6 +219,14 @@ _TEXTS: Mapping[str, tuple[_Text, _Text]] = {
             "No such member",
             "The registry has no member of that id.",
             "See /v1/members for the ids.",
+        ),
+    ),
+    "proposal-not-found": (
+        _Text("没有此提案", "本节点没有登记这个提案。", "请核对编号；若刚刚登记，请稍后再查。"),
+        _Text(
+            "No such proposal",
+            "This node has no record of the proposal.",
+            "Check the id; if it was recorded just now, ask again shortly.",
         ),
     ),
     "tile-unknown": (

@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e.test_tally import tally
 from tools.exits import ERROR
-from tools.localnet import Localnet
+from tools.localnet import Localnet, free_ports
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
@@ -80,6 +80,34 @@ def test_a_node_joins_and_leaves_by_vote(net: Path) -> None:
     url = local.node(first).api
     report = tally("audit", "replay", url, "--genesis", net / "genesis.json")
     assert report["blocks"] > 0, "exit code 0 says that it is valid, through all three epochs"
+
+
+def test_a_node_made_in_a_home_of_its_own_joins(net: Path, tmp_path: Path) -> None:
+    """As on another machine: it gets the genesis with its signatures, and hands in one file."""
+    guest, home = "cn-3301-bank", tmp_path / "home"
+    local = Localnet(net)
+    first, *others = local.members
+    peers, api, metrics = (f"127.0.0.1:{port}" for port in free_ports(3))
+    made = tally(
+        *("node", "join", home, "--member", guest, "--address", peers),
+        *("--genesis", net / "genesis.json", "--api", api, "--metrics", metrics),
+    )
+    proposal = admin(net, "validator", "add", made["application"], member=first)["digest"]
+    carry(net, proposal, tuple(others[:2]))
+    try:
+        tally("localnet", "up", "--dir", home)
+        deadline_s = time.monotonic() + EPOCH_S_MAX
+        waits = {"validator": "?"}
+        while waits and time.monotonic() < deadline_s:
+            told = tally("node", "status", "--dir", home)
+            waits = {each["name"]: each["waits_for"] for each in told["stages"] if not each["done"]}
+        assert waits == {}
+        leave = admin(net, "validator", "remove", guest, member=first)["digest"]
+        carry(net, leave, tuple(others))
+        epoch = told["epoch"] + 1
+        assert guest not in wait_epoch(net, first, epoch)
+    finally:
+        assert tally("localnet", "down", "--dir", home)["killed"] == []
 
 
 def test_what_cannot_be_is_refused_before_it_is_proposed(net: Path, tmp_path: Path) -> None:

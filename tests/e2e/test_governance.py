@@ -293,7 +293,7 @@ def ballots_that_do_not_count_are_refused(world: World) -> None:
     world[C].ballot(proposal)
     assert world[D].refused("admin", "ballot", proposal) == "proposal-closed"
     nothing = world[D].act("admin", "ballot", "00" * 32, exit_code=NOT_FOUND)
-    assert nothing["error"]["code"] == "proposal-unknown"
+    assert nothing["error"]["code"] == "proposal-not-found"
 
     late = world[A].propose("member", "suspend", NEW, *GROUNDS, "--ballot-blocks", 1)
     world[A].request(B)

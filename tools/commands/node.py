@@ -1,5 +1,6 @@
 """`tally node`: the daemon in the place of this process, its key's activation, where it stands."""
 
+import datetime as dt
 import json
 import os
 import subprocess
@@ -56,6 +57,39 @@ def activate(config: Path, yes: bool, as_json: bool) -> None:
         raise FailedNode("activation-refused", done.stderr.strip())
     document = json.loads(done.stdout)
     emit(as_json, document, say(f"node.activated_{document['outcome']}", **document))
+
+
+@command.command("join", help="help.node_join")
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+@option("--member", required=True, help="option.own_member")
+@option("--address", required=True, help="option.address")
+@option(
+    "--genesis",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="option.genesis",
+)
+@option("--listen", default="", help="option.listen")
+@option("--api", default="127.0.0.1:7201", show_default=True, help="option.api_listen")
+@option("--metrics", default="127.0.0.1:7301", show_default=True, help="option.metrics_listen")
+@common
+def join(directory: Path, genesis: Path, as_json: bool, **values: str) -> None:
+    """Make the node of an agency that joins, and its application to the members."""
+    from tools.found.home import collect_signatures, join_network
+    from tools.founding import signatures_path
+
+    document = read_genesis(genesis)
+    signatures = collect_signatures(document, [signatures_path(genesis)])
+    now = dt.datetime.now(dt.UTC)
+    application = join_network(directory, document, signatures, now=now, **values)
+    config = application.with_name("node.toml")
+    words = {
+        "member": values["member"],
+        "application": str(application),
+        "config": str(config),
+        "directory": str(directory),
+    }
+    emit(as_json, words, say("node.joined", **words))
 
 
 @command.command("status", help="help.node_status")

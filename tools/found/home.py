@@ -43,7 +43,15 @@ from tools.found.founder import (
     make_founder,
     read_founder,
 )
-from tools.founding import LOOPBACK, new_node, new_secret_key, read_file, read_signatures
+from tools.founding import (
+    LOOPBACK,
+    encode_application,
+    make_application,
+    new_node,
+    new_secret_key,
+    read_file,
+    read_signatures,
+)
 from tools.localnet import (
     NetworkIndex,
     NodeIndex,
@@ -56,6 +64,7 @@ from tools.localnet import (
 
 FOUNDER = "founder.json"
 SIGNATURE = "signature.json"
+APPLICATION = "application.json"
 CARD_BYTES_MAX = 65_536
 OPTIONS = "--member ..."
 
@@ -181,11 +190,7 @@ class Home:
         if (self.directory / "network.toml").exists():
             raise InvalidInput("network-exists", str(self.directory))
         self.verify_entry(genesis)
-        for address in filter(None, (listen, api, metrics)):
-            _check_address(address)
-        for address in (api, metrics):
-            if host_of(address) not in LOOPBACK:
-                raise InvalidUsage("address-not-local", address)
+        check_places(listen, api, metrics)
         write_genesis(self.directory, genesis, signatures)
         if self.file.founder.node is None:
             return None
@@ -196,22 +201,82 @@ class Home:
             peers=addresses[self.member],
             metrics=metrics,
         )
-        listen = listen or _listen_at(place.peers)
-        write_node(self.directory, place, addresses, derive_log_key(genesis), listen=listen)
-        index = NetworkIndex(
-            name=genesis.name,
-            network=hash_genesis(genesis).hex(),
-            genesis="genesis.json",
-            nodes=(place,),
-        )
-        write_index(self.directory, index)
-        return self.directory / "nodes" / self.member / "node.toml"
+        return settle_node(self.directory, genesis, place, addresses, listen=listen)
 
     def _node(self) -> FoundingNode:
         node = self.file.founder.node
         if node is None:
             raise InvalidInput("founder-without-node", self.member)
         return node
+
+
+def join_network(
+    directory: Path,
+    genesis: Genesis,
+    signatures: GenesisSignatures,
+    *,
+    member: str,
+    address: str,
+    listen: str,
+    api: str,
+    metrics: str,
+    now: dt.datetime,
+) -> Path:
+    """Make the node of an agency that joins later; returns its application to the members.
+
+    `signatures` are those of all founders, verified: they tell where the founders' nodes are.
+    Nodes that joined since are found on the ledger. The folder may hold the agency's officers.
+    """
+    if (directory / "network.toml").exists():
+        raise InvalidInput("network-exists", str(directory))
+    check_places(address, api, metrics)
+    check_places(listen, api, metrics)
+    addresses = {each.member: each.address for each in signatures.signatures}
+    if member in addresses:
+        raise InvalidInput("node-exists", member)
+    node = new_node(member, now, host=host_of(address))
+    application = make_application(node, network=hash_genesis(genesis), address=address)
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_genesis(directory, genesis, signatures)
+    write_node_keys(directory / "nodes" / member, node)
+    path = directory / "nodes" / member / APPLICATION
+    path.write_bytes(encode_application(application))
+    place = NodeIndex(member=member, api=f"http://{api}", peers=address, metrics=metrics)
+    settle_node(directory, genesis, place, addresses, listen=listen)
+    return path
+
+
+def settle_node(
+    directory: Path,
+    genesis: Genesis,
+    place: NodeIndex,
+    addresses: Mapping[str, str],
+    *,
+    listen: str,
+) -> Path:
+    """Write the configuration of a node whose keys are there, then the index of its folder."""
+    listen = listen or _listen_at(place.peers)
+    write_node(directory, place, addresses, derive_log_key(genesis), listen=listen)
+    index = NetworkIndex(
+        name=genesis.name,
+        network=hash_genesis(genesis).hex(),
+        genesis="genesis.json",
+        nodes=(place,),
+    )
+    write_index(directory, index)
+    return directory / "nodes" / place.member / "node.toml"
+
+
+def check_places(peers: str, api: str, metrics: str) -> None:
+    """Check addresses that a user gave; only peers may come from other machines."""
+    for address in filter(None, (peers, api, metrics)):
+        try:
+            msgspec.convert(address, PeerAddress)
+        except msgspec.ValidationError:
+            raise InvalidUsage("address-invalid", address) from None
+    for address in (api, metrics):
+        if host_of(address) not in LOOPBACK:
+            raise InvalidUsage("address-not-local", address)
 
 
 def collect_signatures(genesis: Genesis, paths: Sequence[Path]) -> GenesisSignatures:
@@ -229,13 +294,6 @@ def collect_signatures(genesis: Genesis, paths: Sequence[Path]) -> GenesisSignat
     except InvalidFounding as error:
         raise InvalidInput("signatures-invalid", "\n".join(("", *error.faults))) from None
     return signatures
-
-
-def _check_address(address: str) -> None:
-    try:
-        msgspec.convert(address, PeerAddress)
-    except msgspec.ValidationError:
-        raise InvalidUsage("address-invalid", address) from None
 
 
 def _listen_at(address: str) -> str:

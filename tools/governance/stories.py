@@ -12,7 +12,7 @@ from contracts.words import proposal_word
 from ledger.events import Event
 from ledger.governance.proposals import GovernanceProposed
 from tools.client import Client
-from tools.exits import InvalidAnswer
+from tools.exits import InvalidAnswer, NotFound
 from tools.governance.actions import format_actions
 from tools.governance.answers import Told, parse
 from tools.governance.changes import format_changes
@@ -20,6 +20,7 @@ from tools.output import printable
 from tools.words import catalogue, language, say
 
 KEY_SHOWN = 24
+BEHIND_S_MAX = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +39,19 @@ class Story:
 
 
 async def fetch_story(client: Client, digest: bytes) -> Story:
-    """Story of a proposal. Raises `InvalidAnswer`, `NotFound`."""
-    document = await client.get_json(f"/v1/proposals/{digest.hex()}")
+    """Story of a proposal. Raises `InvalidAnswer`, `NotFound`.
+
+    A node that is a block behind the one that recorded it is waited for.
+    """
+    path = f"/v1/proposals/{digest.hex()}"
+    try:
+        document = await client.get_json(path)
+    except NotFound as unknown:
+        try:
+            await client.wait_final(digest, timeout_s=BEHIND_S_MAX)
+        except NotFound:
+            raise unknown from None
+        document = await client.get_json(path)
     told = parse(document, Told)
     record = await client.fetch_record(told.index)
     is_proposal = isinstance(record.event.body, GovernanceProposed)

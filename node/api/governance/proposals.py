@@ -126,7 +126,7 @@ async def read_proposal(request: web.Request) -> web.Response:
     digest = hex_parameter(request, "digest", chars=DIGEST_HEX_CHARS)
     proposal = find_proposal(service.state(), digest)
     if proposal is None:
-        raise Problem("proposal-unknown")
+        raise Problem("proposal-not-found")
     if status_of(proposal, _next_height(service)) in _REHEARSED:
         charge_rehearsal(request, proposal.actions)
     language = choose_language(request.headers.get("Accept-Language", ""))

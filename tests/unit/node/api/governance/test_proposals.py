@@ -393,7 +393,7 @@ def test_an_approval_may_lack_its_second_key(data_dir: Path) -> None:
 def test_a_proposal_that_nobody_made_is_unknown(data_dir: Path) -> None:
     async def story(node: Served) -> None:
         body = await node.get_json(f"/v1/proposals/{'0' * 64}", status=404)
-        assert body["code"] == "proposal-unknown"
+        assert body["code"] == "proposal-not-found"
         for bad in ("0", "g" * 64, "A" * 64, "0" * 64 + "?x=1"):
             body = await node.get_json(f"/v1/proposals/{bad}", status=400)
             assert body["code"] == "parameter-invalid"
