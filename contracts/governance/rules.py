@@ -145,7 +145,12 @@ def is_carried(state: StateReader, digest: bytes, proposal: Proposal) -> bool:
 
 
 def is_lost(state: StateReader, proposal: Proposal) -> bool:
-    """Whether so many of today's voters reject that the rest cannot carry it."""
+    """Whether so many of today's voters reject that the rest cannot carry it.
+
+    Never of what is a member's own: its administrators can carry that whatever others say.
+    """
+    if is_own(state, proposal):
+        return False
     voters = voters_of(state)
     rejecting = frozenset(voters) & frozenset(proposal.rejected)
     return len(voters) - len(rejecting) < count_approvals_needed(state, proposal.actions)

@@ -170,6 +170,16 @@ def test_two_own_administrators_appoint_officers_and_one_does_not() -> None:
     assert (officer.member, officer.roles, officer.status) == (ASIDE, ("requester",), "active")
 
 
+def test_others_do_not_keep_a_member_from_appointing_its_officers() -> None:
+    state = with_second_admins(ASIDE)
+    own = propose(fresh_officer(ASIDE, "requester"), member=ASIDE)
+    against = [ballot(own, id_, approve=False) for id_ in (FIRST, SECOND, THIRD)]
+    after(own, *against, state=state)
+    assert found(state, own).status == "open"
+    after(ballot(own, ASIDE, key=second_admin(ASIDE)), state=state)
+    assert found(state, own).status == "in_force"
+
+
 def test_a_member_without_a_validator_proposes_nothing_else() -> None:
     state = with_second_admins(ASIDE)
     assert refusal(state, propose(FREEZE, member=ASIDE)).code == "not-a-voter"
