@@ -37,6 +37,18 @@ class Answer:
         return json.loads(self.data)
 
 
+def wait_height(api: str, height: int) -> None:
+    """Return when the node at a base URL has the block at `height`: its stream sends it then."""
+    connection = http.client.HTTPConnection(api.removeprefix("http://"), timeout=HTTP_TIMEOUT_S)
+    try:
+        connection.request("GET", "/v1/stream", headers={"Last-Event-ID": str(height - 1)})
+        response = connection.getresponse()
+        while not (line := response.readline()).startswith(b"id: "):
+            assert line, "the stream ended"
+    finally:
+        connection.close()
+
+
 class Net:
     """A network on loopback and what tests do with it."""
 
@@ -133,16 +145,8 @@ class Net:
         return dict(self.get(member, "/v1/status").body)
 
     def wait_height(self, member: str, height: int) -> None:
-        """Return when the node has the block at `height`: its stream sends it then."""
-        host = self.local.node(member).api.removeprefix("http://")
-        connection = http.client.HTTPConnection(host, timeout=HTTP_TIMEOUT_S)
-        try:
-            connection.request("GET", "/v1/stream", headers={"Last-Event-ID": str(height - 1)})
-            response = connection.getresponse()
-            while not (line := response.readline()).startswith(b"id: "):
-                assert line, "the stream ended"
-        finally:
-            connection.close()
+        """Return when the node has the block at `height`."""
+        wait_height(self.local.node(member).api, height)
 
     def wait_checkpoint(self, member: str, size: int) -> bytes:
         """Receipt of the last entry under `size`, as soon as a quorum covers it."""

@@ -4,9 +4,7 @@ Four founding members, one that joins. Every key lies in the home folder of its 
 the addresses of nodes and the genesis is shared.
 """
 
-import http.client
 import shutil
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +14,10 @@ import msgspec
 import pytest
 
 from ledger.genesis import Genesis, decode_genesis_json, encode_genesis_json
+from tests.e2e.network import wait_height
 from tests.e2e.test_tally import SUBJECTS, tally
 from tools.exits import DENIED, ERROR, NOT_FOUND, OK
-from tools.localnet import Localnet
+from tools.localnet import Localnet, get_json
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
@@ -58,16 +57,14 @@ class Agency:
         signs = () if draft else ("--key", self.key(key))
         place = ("--url", self.url, "--genesis", self.genesis, "--member", self.member)
         document = tally(*words, *place, *signs, exit_code=exit_code)
-        for each in document.values() if "add" in document else (document,):
-            if "index" in each:
-                self.settle(each["index"])
+        self.settle()
         return document
 
-    def settle(self, index: int) -> None:
-        """Return when every node has the entry: the next command may ask another one."""
-        for url in self.urls:
-            with urllib.request.urlopen(f"{url}/v1/entries/{index}/receipt?wait=20") as answer:
-                assert answer.status == http.client.OK
+    def settle(self) -> None:
+        """Return when every node has what this one has: the next command may ask another one."""
+        height = get_json(f"{self.url}/v1/status", timeout_s=10).document["height"]
+        for url in self.urls if height else ():
+            wait_height(url, height)
 
     def see(self, *words: object, exit_code: int = OK) -> dict[str, Any]:
         place = ("--url", self.url, "--genesis", self.genesis)
