@@ -53,7 +53,7 @@ def admit(overlay: Overlay, action: AdmitMember, network: bytes) -> list[Fault]:
             status="applied",
             credit=NEWCOMER_CREDIT,
         )
-        overlay.put(member_key(member.id), MEMBERS.encode(member))
+        put_member(overlay, member)
         for key in application.keys:
             _put_officer(overlay, member.id, key)
     return faults

@@ -12,6 +12,7 @@ import msgspec
 
 from contracts.errors import RefusedEvent, refused, unfit
 from contracts.governance.effects import find_faults, is_about_validators
+from contracts.governance.parties import put_member
 from contracts.governance.rules import (
     OWN_FACTORS,
     count_factors,
@@ -35,8 +36,7 @@ from ledger.governance.proposals import (
     GovernanceWithdrawn,
     Proposal,
 )
-from ledger.registry import MEMBERS
-from ledger.state import Overlay, StateReader, ballot_box_key, member_key, proposal_key
+from ledger.state import Overlay, StateReader, ballot_box_key, proposal_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,8 +91,7 @@ def apply_governance(overlay: Overlay, event: Event, *, height: int) -> None:
     if isinstance(body, GovernanceAcknowledged):
         member = find_member(overlay, event.member)
         assert member is not None, "check_acknowledgement has found it"
-        active = msgspec.structs.replace(member, status="active")
-        overlay.put(member_key(member.id), MEMBERS.encode(active))
+        put_member(overlay, msgspec.structs.replace(member, status="active"))
     elif isinstance(body, GovernanceWithdrawn):
         before = find_proposal(overlay, body.proposal)
         assert before is not None, "check_governance has found it"
