@@ -28,6 +28,7 @@ from node.sealing.format import (
     hash_context,
 )
 from node.sealing.keys import DecryptionKey
+from node.sealing.pieces import Pieces
 
 
 class Opener:
@@ -59,7 +60,7 @@ class Opener:
         self._size_bytes_max = min(size_bytes_max, PAYLOAD_BYTES_MAX)
         self._sealed_bytes = parsed.chunk_bytes + TAG_BYTES
         self._index = 0
-        self._pending = bytearray()
+        self._pending = Pieces()
 
     @property
     def offset(self) -> int:
@@ -74,9 +75,9 @@ class Opener:
         self._commitment.update(plaintext)
         self._index += 1
 
-    def receive(self, sealed: bytes | memoryview) -> None:
+    def receive(self, sealed: bytes) -> None:
         """Take the bytes at `offset` in."""
-        self._pending += sealed
+        self._pending.append(sealed)
 
     def next_chunk(self) -> bytes | None:
         """The next plaintext, or None until more is here. Raises `InvalidPayload`.
@@ -86,13 +87,13 @@ class Opener:
         if len(self._pending) <= self._sealed_bytes:
             return None
         self._verify_size(self.chunk_bytes + 1)
-        with memoryview(self._pending) as view, view[: self._sealed_bytes] as chunk:
-            plaintext = self._cipher.open(self._index, chunk, is_last=False)
-            is_last = plaintext is None and self._opens(chunk, is_last=True)
+        chunk = self._pending.peek(self._sealed_bytes)
+        plaintext = self._cipher.open(self._index, chunk, is_last=False)
         if plaintext is None:
+            is_last = self._opens(chunk, is_last=True)
             raise self._refusal("sealed-extended" if is_last else "sealed-chunk-damaged")
         self._commitment.update(plaintext)
-        del self._pending[: self._sealed_bytes]
+        self._pending.drop(self._sealed_bytes)
         self._index += 1
         return plaintext
 
@@ -105,7 +106,7 @@ class Opener:
         if len(self._pending) < TAG_BYTES:
             raise self._refusal("sealed-truncated", size=str(self.offset))
         self._verify_size(len(self._pending) - TAG_BYTES)
-        chunk = bytes(self._pending)
+        chunk = self._pending.peek(len(self._pending))
         plaintext = self._cipher.open(self._index, chunk, is_last=True)
         if plaintext is None and self._opens(chunk, is_last=False):
             raise self._refusal("sealed-truncated", size=str(self.offset))

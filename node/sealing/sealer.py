@@ -28,6 +28,7 @@ from node.sealing.format import (
     verify_chunk_bytes,
 )
 from node.sealing.keys import seal_to
+from node.sealing.pieces import Pieces
 
 
 class Sealer:
@@ -63,14 +64,14 @@ class Sealer:
         self._size_bytes_max = min(size_bytes_max, PAYLOAD_BYTES_MAX)
         self._size_bytes = 0
         self._index = 0
-        self._pending = bytearray()
+        self._pending = Pieces()
 
-    def receive(self, plaintext: bytes | memoryview) -> None:
+    def receive(self, plaintext: bytes) -> None:
         """Take the next piece in. Raises `InvalidPayload` when the payload grows too large."""
         if self._size_bytes + len(plaintext) > self._size_bytes_max:
             raise InvalidPayload("sealed-too-large", limit=str(self._size_bytes_max))
         self._size_bytes += len(plaintext)
-        self._pending += plaintext
+        self._pending.append(plaintext)
 
     def next_chunk(self) -> bytes | None:
         """The next sealed chunk, or None until more plaintext is here."""
@@ -89,9 +90,9 @@ class Sealer:
         return self._commitment.digest()
 
     def _seal(self, size: int, *, is_last: bool) -> bytes:
-        with memoryview(self._pending) as view, view[:size] as plaintext:
-            self._commitment.update(plaintext)
-            chunk = self._cipher.seal(self._index, plaintext, is_last=is_last)
-        del self._pending[:size]
+        plaintext = self._pending.peek(size)
+        self._commitment.update(plaintext)
+        chunk = self._cipher.seal(self._index, plaintext, is_last=is_last)
+        self._pending.drop(size)
         self._index += 1
         return chunk
