@@ -19,6 +19,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
+from multiprocessing.context import BaseContext
 from pathlib import Path
 
 from ledger.errors import InvalidGenesis, LedgerError
@@ -138,14 +139,25 @@ def folder_reader(directory: Path) -> Callable[[str], bytes | None]:
     return read
 
 
+def worker_context() -> BaseContext:
+    """How workers are started: as forks where that is safe, which saves them all imports.
+
+    A fork copies locks that other threads hold, so a process with threads starts them afresh.
+    """
+    try:
+        threads = len(os.listdir("/proc/self/task"))
+    except OSError:
+        threads = 0  # not Linux: not known
+    return get_context("fork" if threads == 1 else "spawn")
+
+
 @contextmanager
 def event_map(jobs: int) -> Iterator[MapEvents]:
     """`map` over `jobs` processes, or the plain one for a single job."""
     if jobs <= 1:
         yield map
         return
-    # Not forked: this process may have threads, whose locks a fork would copy in any state.
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=worker_context()) as pool:
 
         def apply(
             function: Callable[[EventTask], EventFault | None], tasks: Iterator[EventTask], /

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
 from typing import TypeAlias
 
 from contracts.drafts.history import Happened
@@ -14,6 +13,7 @@ from contracts.drafts.whatif import Batch, Change, Reconsideration, Tally
 from contracts.engine import Answer, PolicyEngine, Question
 from ledger.registry import POLICY_SETS, PolicySet
 from tools.contract.past import MapAll, Past
+from tools.mirror import worker_context
 
 BATCH_REQUESTS = 1_024
 # Batches that wait for their answers, for each process.
@@ -113,10 +113,9 @@ def _workers(engine: PolicyEngine, draft: PolicySet, jobs: int) -> Iterator[tupl
     if jobs <= 1:
         yield map, lambda questions: _done(engine.ask_all(questions))
         return
-    # Not forked: this process may have threads, whose locks a fork would copy in any state.
     pool = ProcessPoolExecutor(
         jobs,
-        mp_context=get_context("spawn"),
+        mp_context=worker_context(),
         initializer=_start,
         initargs=(POLICY_SETS.encode(draft),),
     )
