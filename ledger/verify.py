@@ -21,9 +21,10 @@ carries:
 Re-execution (steps 9 and 10) is `contracts.replay`. The copy is read once, in order, in bounded
 memory. The first fault ends the walk as `Divergence`. Step 8, which costs the most, is a pure
 function over a run of records: the caller may pass the `map` of a process pool for it. Steps 4 to 7
-are a window of entries ahead of it, so their faults are found first.
+are some windows of entries ahead of it, so their faults are found first.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -48,10 +49,11 @@ from ledger.tlog.tiles import (
     split_hashes,
 )
 
-# One task of step 8, and a window: two of them are held until their events are verified.
+# One task of step 8, and how much of the log is held until its events are verified.
 TASK_RECORDS = 128
-WINDOW_ENTRIES = 2_048
-WINDOW_BYTES = 8 * 1024 * 1024
+WINDOW_ENTRIES = 1_024
+WINDOW_BYTES = 4 * 1024 * 1024
+WINDOWS_MAX = 4
 
 # Bytes of the file at a path inside the copy, or None where there is none.
 Read = Callable[[str], bytes | None]
@@ -201,16 +203,14 @@ def open_copy(
 
 def read_blocks(copy: LogCopy, map_events: MapEvents = map) -> Iterator[BlockEntries]:
     """Steps 4 to 8: the blocks of the log, each yielded when it and its events are verified."""
-    window: list[BlockEntries] = []
-    faults: Iterable[EventFault | None] = ()
-    for ahead in _read_windows(copy):  # 4, 5, 6, 7
-        # The pool begins with these events while the caller is busy with the blocks before.
-        started = map_events(find_event_fault, _event_tasks(copy, ahead))
-        _require_no_fault(faults)  # 8
-        yield from window
-        window, faults = ahead, started
-    _require_no_fault(faults)  # 8
-    yield from window
+    ahead: deque[tuple[list[BlockEntries], Iterable[EventFault | None]]] = deque()
+    for window in _read_windows(copy):  # 4, 5, 6, 7
+        # A pool works on these events while the caller is busy with the blocks before.
+        ahead.append((window, map_events(find_event_fault, _event_tasks(copy, window))))
+        if len(ahead) == WINDOWS_MAX:
+            yield from _verified(*ahead.popleft())  # 8
+    while ahead:
+        yield from _verified(*ahead.popleft())  # 8
 
 
 def _read_windows(copy: LogCopy) -> Iterator[list[BlockEntries]]:
@@ -520,10 +520,13 @@ def _event_tasks(copy: LogCopy, window: Sequence[BlockEntries]) -> list[EventTas
     ]
 
 
-def _require_no_fault(faults: Iterable[EventFault | None]) -> None:
+def _verified(
+    window: list[BlockEntries], faults: Iterable[EventFault | None]
+) -> list[BlockEntries]:
     for fault in faults:
         if fault is not None:
             diverge(Step.EVENTS, fault.index, fault.expected, fault.found)
+    return window
 
 
 def _show(value: object) -> str:

@@ -14,7 +14,7 @@ import asyncio
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,7 +34,6 @@ from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.note import SignedNote
 from ledger.tlog.tiles import TILE_WIDTH, TilePath, tile_paths, verify_tiles
 from ledger.verify import EventFault, EventTask, MapEvents
-from tools.client import Client, fetch_genesis
 from tools.exits import InvalidAnswer, InvalidInput
 from tools.output import Bar, run
 from tools.words import say
@@ -43,6 +42,7 @@ DOWNLOADS_MAX = 16
 FILE_BYTES_MAX = 33_554_432
 
 OnProgress = Callable[[int, int], None]
+GetBytes = Callable[[str], Awaitable[bytes]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +75,8 @@ async def mirror_log(
     2. Proofs of ended epochs, each by the epoch before, and the checkpoint by its own epoch.
     3. Tiles. 4. All tiles against the root.
     """
+    from tools.client import Client  # a folder is read without it, and it takes 0.1 s to load
+
     genesis = await _choose_genesis(url, directory, genesis)  # 1
     epochs = read_epochs(directory, genesis)  # 2
     async with Client(url, genesis, epochs=epochs) as client:
@@ -83,7 +85,9 @@ async def mirror_log(
             checkpoint = await client.verify_note(SignedNote.parse(note))
         except LedgerError as error:
             raise InvalidAnswer("checkpoint-invalid", str(error)) from None
-        downloaded, kept = await _download(client, directory, checkpoint, on_progress)  # 3
+        downloaded, kept = await _download(
+            client.get_bytes, directory, checkpoint, on_progress
+        )  # 3
     try:
         await asyncio.to_thread(
             verify_tiles, _tile_getter(directory), checkpoint.size, checkpoint.root
@@ -145,7 +149,7 @@ def worker_context() -> BaseContext:
     A fork copies locks that other threads hold, so a process with threads starts them afresh.
     """
     try:
-        threads = len(os.listdir("/proc/self/task"))
+        threads = len(list(Path("/proc/self/task").iterdir()))
     except OSError:
         threads = 0  # not Linux: not known
     return get_context("fork" if threads == 1 else "spawn")
@@ -191,6 +195,8 @@ async def _choose_genesis(url: str, directory: Path, genesis: Genesis | None) ->
     path = directory / "genesis.json"
     held = read_genesis(path) if path.exists() else None
     if genesis is None and held is None:
+        from tools.client import fetch_genesis
+
         try:
             genesis = decode_genesis_json(await fetch_genesis(url))
         except InvalidGenesis as error:
@@ -205,7 +211,7 @@ async def _choose_genesis(url: str, directory: Path, genesis: Genesis | None) ->
 
 
 async def _download(
-    client: Client, directory: Path, checkpoint: Checkpoint, on_progress: OnProgress
+    get_bytes: GetBytes, directory: Path, checkpoint: Checkpoint, on_progress: OnProgress
 ) -> tuple[int, int]:
     tiles = list(tile_paths(checkpoint.size))
     wanted = [tile for tile in tiles if not (directory / tile.format()).exists()]
@@ -215,7 +221,7 @@ async def _download(
     async def fetch(tile: TilePath) -> None:
         nonlocal done
         async with room:
-            data = await client.get_bytes(f"/log/{tile.format()}")
+            data = await get_bytes(f"/log/{tile.format()}")
             _write(directory / tile.format(), data)
         done += 1
         on_progress(kept + done, len(tiles))

@@ -1,5 +1,6 @@
 """Asks a draft about a whole past, in several processes."""
 
+import gc
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +16,7 @@ from ledger.registry import POLICY_SETS, PolicySet
 from tools.contract.past import MapAll, Past
 from tools.mirror import worker_context
 
-BATCH_REQUESTS = 1_024
+BATCH_REQUESTS = 512
 # Batches that wait for their answers, for each process.
 BATCHES_MAX = 4
 
@@ -52,6 +53,7 @@ def look(
     started_s = time.monotonic()
     height = 0
     engine = PolicyEngine(draft)
+    gc.freeze()  # what the program is made of: no collection looks at it, no worker copies it
     with _workers(engine, draft, jobs) as (map_all, submit):
         asking = _Asking(
             Reconsideration(engine), submit, limit=limit, waiting_max=BATCHES_MAX * jobs
