@@ -105,8 +105,10 @@ def _context_reads(expression: Any) -> Iterator[tuple[str, frozenset[int] | None
 def _attribute(node: Mapping[str, Any], operator: str) -> str | None:
     """Name in `context.name` or `context has name`."""
     read = node.get(operator)
-    is_read = isinstance(read, dict) and read.get("left") == _CONTEXT and "attr" in read
-    return read["attr"] if is_read else None
+    if isinstance(read, dict) and read.get("left") == _CONTEXT:
+        name: str | None = read.get("attr")
+        return name
+    return None
 
 
 def _comparison(node: Mapping[str, Any]) -> tuple[str, frozenset[int]] | None:

@@ -14,7 +14,7 @@ from ledger.registry import MemberKind, Role
 from tools.custody.passphrase import Ways, passphrase_options
 from tools.custody.signer import open_signer
 from tools.exits import Interrupted, InvalidInput
-from tools.found.assemble import NamedFile, assemble, read_policies
+from tools.found.assemble import NamedFile, assemble, read_policies, verify_contracts
 from tools.found.founder import read_founder
 from tools.found.home import (
     FOUNDER,
@@ -23,7 +23,7 @@ from tools.found.home import (
     make_home,
     read_card,
 )
-from tools.found.show import describe_genesis, format_genesis, verify_contracts
+from tools.found.show import describe_genesis, format_genesis
 from tools.founding import read_source
 from tools.mirror import read_genesis
 from tools.output import WordGroup, common, emit, option
