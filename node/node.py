@@ -341,9 +341,9 @@ class Node:
         """Height of the block that holds entry `index`."""
         return self._log.height_of_index(index)
 
-    def exchange_indexes(self, exchange: bytes) -> list[int]:
-        """Indexes of the records of an exchange, in order."""
-        return self._log.exchange_indexes(exchange)
+    def exchange_indexes(self, exchange: bytes, first: int, limit: int) -> list[int]:
+        """Up to `limit` indexes, from `first` on, of the records of an exchange or proposal."""
+        return self._log.exchange_indexes(exchange, first=first, limit=limit)
 
     def checkpoint(self) -> bytes | None:
         """Newest checkpoint note that has a quorum of cosignatures."""

@@ -89,7 +89,7 @@ async def read_request(request: web.Request) -> web.Response:
     if value is None:
         raise Problem("exchange-unknown")
     history = []
-    for index in service.exchange_indexes(exchange)[:HISTORY_RECORDS_MAX]:
+    for index in service.exchange_indexes(exchange, 0, HISTORY_RECORDS_MAX):
         record = decode_entry(service.read_entries(index, 1)[0])
         assert isinstance(record, Record), "an exchange index names a record"
         height = service.block_height_of(index)
