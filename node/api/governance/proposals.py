@@ -24,8 +24,7 @@ from contracts.governance.schedule import check_room
 from contracts.governance.validators import preview_change
 from contracts.lookup import find_ballot_box, find_proposal
 from contracts.words import Language
-from ledger.blocks import RECORDS
-from ledger.events import EVENT_SIZE_BYTES_MAX, Event, parse_event
+from ledger.events import EVENT_SIZE_BYTES_MAX
 from ledger.governance.actions import Action, ContractAction
 from ledger.governance.proposals import (
     PROPOSALS,
