@@ -396,7 +396,7 @@ class Log:
     def exchange_indexes(
         self, exchange: bytes, *, first: int = 0, limit: int | None = None
     ) -> list[int]:
-        """Indexes of the records of an exchange, or proposal, in order; up to `limit` from `first`."""
+        """Indexes of the records of an exchange or proposal, in order, from `first` on."""
         start = b"X" + exchange
         end = start + self.tree_size.to_bytes(8, "big")
         pairs = self._store.scan(start + first.to_bytes(8, "big"), end)

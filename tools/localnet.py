@@ -37,6 +37,7 @@ from ledger.genesis import Genesis, encode_genesis_json, hash_genesis
 from ledger.keys import SecretKey, format_secret_key
 from ledger.quorum.founding import GenesisSignatures, derive_log_key, encode_signatures
 from ledger.registry import PolicySet
+from tools.custody.making import KeyMaker
 from tools.exits import FailedNode, InvalidInput, NotFound
 from tools.found.local import found_network
 from tools.founding import (
@@ -115,7 +116,8 @@ def create_network(
             for number, node in enumerate(founding.nodes)
         ),
     )
-    write_officers(directory, founding.officers)
+    # A sandbox: whoever tries it types no pass phrases.
+    write_officers(directory, founding.officers, KeyMaker(plain=True))
     for node in founding.nodes:
         write_node_keys(directory / "nodes" / node.member, node)
     write_genesis(directory, founding.genesis, founding.signatures)
@@ -434,12 +436,14 @@ def _is_free(port: int) -> bool:
         return True
 
 
-def write_officers(directory: Path, keys: Mapping[tuple[str, str], SecretKey]) -> None:
+def write_officers(
+    directory: Path, keys: Mapping[tuple[str, str], SecretKey], maker: KeyMaker
+) -> None:
     """Write the key of every (member, role)."""
     folder = directory / "officers"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for (member, role), key in keys.items():
-        write_secret(folder / f"{member}-{role}.key", format_secret_key(key).encode())
+        maker.write(folder / f"{member}-{role}.key", key)
 
 
 def write_node_keys(directory: Path, node: NodeSecrets) -> None:

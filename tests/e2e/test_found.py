@@ -35,7 +35,7 @@ def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]:
         member = home.name
         names = ("--name-zh", "税务局", "--name-en", "Tax Bureau", "--region", "330100")
         place = ("--origin", ORIGIN, "--address", f"127.0.0.1:{port}")
-        made = found("init", home, "--member", member, *names, *place)
+        made = found("init", home, "--plain", "--member", member, *names, *place)
         shutil.copy(made["founder"], post / f"{member}.founder.json")
     genesis = post / "genesis.json"
     files = sorted(post.glob("*.founder.json"))

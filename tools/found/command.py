@@ -11,6 +11,7 @@ from ledger.errors import InvalidGenesis
 from ledger.genesis import Genesis, encode_genesis_json, hash_genesis
 from ledger.keys import fingerprint, format_public_key
 from ledger.registry import MemberKind, Role
+from tools.custody.making import KeyMaker, making_options
 from tools.custody.passphrase import Ways, passphrase_options
 from tools.custody.signer import open_signer
 from tools.exits import Interrupted, InvalidInput
@@ -54,15 +55,24 @@ def command() -> None:
     "--role", "roles", type=click.Choice(get_args(Role)), multiple=True, help="option.officer_role"
 )
 @option("--no-node", is_flag=True, help="option.no_node")
+@making_options
 @common
-def init(directory: Path, card: Path | None, no_node: bool, as_json: bool, **given: Any) -> None:
+def init(
+    directory: Path,
+    card: Path | None,
+    no_node: bool,
+    maker: KeyMaker,
+    as_json: bool,
+    **given: Any,
+) -> None:
     """Make an agency's keys and its founder file."""
     values = {name: value for name, value in given.items() if value}
     if no_node:
         values["node"] = False
     if "roles" in values:
         values["roles"] = list(dict.fromkeys(values["roles"]))
-    file = make_home(directory, read_card(card, values), now=dt.datetime.now(dt.UTC))
+    now = dt.datetime.now(dt.UTC)
+    file = make_home(directory, read_card(card, values), now=now, maker=maker)
     path = directory / FOUNDER
     document = {
         "member": file.founder.member.id,

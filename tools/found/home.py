@@ -31,6 +31,7 @@ from ledger.quorum.founding import (
 )
 from ledger.registry import MemberKind, Role
 from ledger.scalars import PeerAddress
+from tools.custody.making import KeyMaker
 from tools.exits import InvalidInput, InvalidUsage, NotFound
 from tools.found.assemble import find_changes
 from tools.found.founder import (
@@ -108,11 +109,18 @@ def read_card(path: Path | None, given: Mapping[str, Any]) -> Card:
     return card
 
 
-def make_home(directory: Path, card: Card, *, now: dt.datetime) -> FounderFile:
-    """Make all keys of an agency and its founder file, which is written last."""
+def make_home(directory: Path, card: Card, *, now: dt.datetime, maker: KeyMaker) -> FounderFile:
+    """Make all keys of an agency and its founder file, which is written last.
+
+    The administrator's key may be on a token; then it has no file.
+    """
     if (directory / FOUNDER).exists():
         raise InvalidInput("home-exists", str(directory))
-    officers = {role: new_secret_key() for role in card.roles}
+    on_tokens = maker.open_tokens(card.roles.count("admin"))
+    made = {role: new_secret_key() for role in card.roles if role != "admin" or not on_tokens}
+    officers: dict[Role, Signer] = {
+        role: made[role] if role in made else on_tokens[0] for role in card.roles
+    }
     node = new_node(card.member, now, host=host_of(card.address)) if card.node else None
     file = make_founder(
         FoundingMember(
@@ -127,8 +135,10 @@ def make_home(directory: Path, card: Card, *, now: dt.datetime) -> FounderFile:
         node=node,
         address=card.address,
     )
+    if made:
+        maker.prepare(directory / "officers")
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    write_officers(directory, {(card.member, role): key for role, key in officers.items()})
+    write_officers(directory, {(card.member, role): key for role, key in made.items()}, maker)
     if node is not None:
         write_node_keys(directory / "nodes" / card.member, node)
     (directory / FOUNDER).write_bytes(encode_founder(file))

@@ -326,7 +326,16 @@ def test_a_tampered_file_is_found_before_anything_is_sent(files: Path) -> None:
     made = CliRunner().invoke(
         main,
         [
-            *("member", "apply", str(files / "home"), "--member", "cn-1-tax", "--name-zh", "甲"),
+            *(
+                "member",
+                "apply",
+                str(files / "home"),
+                "--plain",
+                "--member",
+                "cn-1-tax",
+                "--name-zh",
+                "甲",
+            ),
             *("--name-en", "First", "--region", "110000", "--kind", "tax", "--json"),
             *("--genesis", str(files / "genesis.json")),
         ],
