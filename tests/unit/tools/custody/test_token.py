@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.custody.rotation import decode_rotation_json
+from ledger.custody.token_uri import TokenUri
 from ledger.events import ShareApproved, sign_event, verify_event
 from ledger.genesis import encode_genesis_json
 from ledger.keys import format_public_key, parse_public_key, verify_signature
@@ -25,7 +26,7 @@ from tests.unit.ledger.builders import make_genesis
 from tools.cli import main
 from tools.custody.passphrase import Ways
 from tools.custody.signer import describe_key, open_signer
-from tools.custody.token import TokenUri, parse_uri
+from tools.custody.token import parse_uri
 from tools.exits import ERROR, NOT_FOUND, OK, ToolError
 
 
