@@ -466,13 +466,22 @@ class SubmitStream:
 
 async def fetch_genesis(url: str) -> bytes:
     """The genesis file that a node hands out; whom to believe is the caller's decision."""
+    return await _fetch_file(url, "/v1/genesis")
+
+
+async def fetch_signatures(url: str) -> bytes:
+    """The signatures of founders that a node hands out, not verified yet."""
+    return await _fetch_file(url, "/v1/genesis/signatures")
+
+
+async def _fetch_file(url: str, path: str) -> bytes:
     try:
         timeout = aiohttp.ClientTimeout(total=CALL_MARGIN_S)
         async with (
             aiohttp.ClientSession(
                 timeout=timeout, headers={"Accept-Language": language()}
             ) as session,
-            session.get(f"{url.rstrip('/')}/v1/genesis") as response,
+            session.get(f"{url.rstrip('/')}{path}") as response,
         ):
             data = await _read_bounded(response)
             if response.status != 200:

@@ -1,6 +1,7 @@
 """A copy of a log in a folder: the C2SP tlog-tiles files, downloaded and verified.
 
-    DIR/genesis.json   DIR/checkpoint   DIR/policy   DIR/tile/...   DIR/epochs/0 ...
+    DIR/genesis.json   DIR/genesis.signatures.json
+    DIR/checkpoint   DIR/policy   DIR/tile/...   DIR/epochs/0 ...
 
 `epochs/<n>` is the proof that ended epoch n; `policy` judges the checkpoint beside it, for tools
 that know nothing of epochs.
@@ -29,12 +30,15 @@ from ledger.genesis import (
     hash_genesis,
 )
 from ledger.quorum.epochs import EPOCH_PROOFS, EpochChain, epoch_path
+from ledger.quorum.founding import encode_signatures
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.note import SignedNote
 from ledger.tlog.tiles import TILE_WIDTH, TilePath, tile_paths, verify_tiles
 from ledger.verify import EventFault, EventTask, MapEvents
 from tools.client import Client, fetch_genesis
 from tools.exits import InvalidAnswer, InvalidInput
+from tools.found.fetch import fetch_founders
+from tools.founding import signatures_path
 from tools.output import Bar, run
 from tools.words import say
 
@@ -70,11 +74,15 @@ async def mirror_log(
 ) -> Mirror:
     """Download the log behind the newest checkpoint of a node.
 
-    1. Genesis: the caller's, else that of the folder, else the node's (then pinned by the folder).
+    1. Genesis: the caller's, else that of the folder, else the node's (then pinned by the folder);
+       and the signatures of its founders.
     2. Proofs of ended epochs, each by the epoch before, and the checkpoint by its own epoch.
     3. Tiles. 4. All tiles against the root.
     """
     genesis = await _choose_genesis(url, directory, genesis)  # 1
+    signatures = signatures_path(directory / "genesis.json")
+    if not signatures.exists():
+        _write(signatures, encode_signatures(await fetch_founders(url, genesis)))
     epochs = read_epochs(directory, genesis)  # 2
     async with Client(url, genesis, epochs=epochs) as client:
         note = await client.get_bytes("/log/checkpoint")
