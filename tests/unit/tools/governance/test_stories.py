@@ -27,7 +27,8 @@ def test_a_node_that_is_a_block_behind_is_waited_for(tmp_path: Path) -> None:
     async def story(node: Served) -> None:
         async with client_of(node) as client:
             asked = asyncio.create_task(fetch_story(client, event.digest))
-            while not node.app[CONTEXT]._waits:  # until it follows the stream of blocks
+            # Until it follows the stream of blocks.
+            while not node.app[CONTEXT]._waits:  # noqa: ASYNC110 - nobody tells of a new stream
                 await asyncio.sleep(0)
             # Blocks of other events come first, and the node has not heard of the proposal.
             await node.submit(builders.request().data)
