@@ -447,11 +447,15 @@ def write_officers(
 
 
 def write_node_keys(directory: Path, node: NodeSecrets) -> None:
-    """Write the keys of a node into its folder; the log key follows from the genesis."""
+    """Write the keys of a node into its folder; the log key follows from the genesis.
+
+    Keys on tokens stay there.
+    """
     keys = directory / "keys"
     keys.mkdir(parents=True, mode=0o700)
-    write_secret(keys / "consensus.key", format_secret_key(node.consensus).encode())
-    write_secret(keys / "cosigning.key", format_secret_key(node.cosigning).encode())
+    for name, key in (("consensus", node.consensus), ("cosigning", node.cosigning)):
+        if isinstance(key, SecretKey):
+            write_secret(keys / f"{name}.key", format_secret_key(key).encode())
     write_secret(keys / "tls.key.pem", node.tls_key_pem)
     (keys / "tls.cert.pem").write_bytes(node.tls_certificate_pem)
 
@@ -469,16 +473,20 @@ def write_node(
     log_key: SecretKey,
     *,
     listen: str = "",
+    tokens: Mapping[str, str] | None = None,
 ) -> None:
     """Write the log key and the configuration of a node whose own keys are there.
 
-    `addresses` are those of all nodes. The node listens at its own, or at `listen`.
+    `addresses` are those of all nodes. The node listens at its own, or at `listen`. `tokens` has
+    the URIs of its keys that are not in files.
     """
     folder = directory / "nodes" / place.member
     # A second attempt finds the first one's; it follows from the genesis and is no secret.
     (folder / "keys" / "log.key").unlink(missing_ok=True)
     write_secret(folder / "keys" / "log.key", format_secret_key(log_key).encode())
-    (folder / "node.toml").write_text(_format_config(place, addresses, listen), "utf-8")
+    (folder / "node.toml").write_text(
+        _format_config(place, addresses, listen, tokens or {}), "utf-8"
+    )
 
 
 def write_index(directory: Path, index: NetworkIndex) -> None:
@@ -488,7 +496,13 @@ def write_index(directory: Path, index: NetworkIndex) -> None:
     temporary.rename(directory / "network.toml")
 
 
-def _format_config(place: NodeIndex, addresses: Mapping[str, str], listen: str) -> str:
+def _format_config(
+    place: NodeIndex, addresses: Mapping[str, str], listen: str, tokens: Mapping[str, str]
+) -> str:
+    keys = "".join(
+        f"{name} = {json.dumps(tokens.get(name, f'keys/{name}.key'))}\n"
+        for name in ("consensus", "cosigning")
+    )
     peers = "".join(
         f'"{member}" = "{address}"\n'
         for member, address in addresses.items()
@@ -502,9 +516,7 @@ data_dir = "data"
 storage = "auto"
 
 [keys]
-consensus = "keys/consensus.key"
-cosigning = "keys/cosigning.key"
-log = "keys/log.key"
+{keys}log = "keys/log.key"
 tls_key = "keys/tls.key.pem"
 tls_certificate = "keys/tls.cert.pem"
 

@@ -74,15 +74,12 @@ async def mirror_log(
 ) -> Mirror:
     """Download the log behind the newest checkpoint of a node.
 
-    1. Genesis: the caller's, else that of the folder, else the node's (then pinned by the folder);
-       and the signatures of its founders.
-    2. Proofs of ended epochs, each by the epoch before, and the checkpoint by its own epoch.
+    1. Genesis: the caller's, else that of the folder, else the node's (then pinned by the folder).
+    2. Proofs of ended epochs, each by the epoch before, and the checkpoint by its own epoch; then
+       the signatures of the founders.
     3. Tiles. 4. All tiles against the root.
     """
     genesis = await _choose_genesis(url, directory, genesis)  # 1
-    signatures = signatures_path(directory / "genesis.json")
-    if not signatures.exists():
-        _write(signatures, encode_signatures(await fetch_founders(url, genesis)))
     epochs = read_epochs(directory, genesis)  # 2
     async with Client(url, genesis, epochs=epochs) as client:
         note = await client.get_bytes("/log/checkpoint")
@@ -90,6 +87,10 @@ async def mirror_log(
             checkpoint = await client.verify_note(SignedNote.parse(note))
         except LedgerError as error:
             raise InvalidAnswer("checkpoint-invalid", str(error)) from None
+        # The node is one of this network: now the rest of what founded it.
+        signatures = signatures_path(directory / "genesis.json")
+        if not signatures.exists():
+            _write(signatures, encode_signatures(await fetch_founders(url, genesis)))
         downloaded, kept = await _download(client, directory, checkpoint, on_progress)  # 3
     try:
         await asyncio.to_thread(

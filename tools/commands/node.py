@@ -14,6 +14,7 @@ import click
 from ledger.genesis import hash_genesis
 from tools.client import Client
 from tools.commands.acting import Place, parse_hash, place_options
+from tools.custody.node_tokens import NodeTokens, node_token_options
 from tools.exits import FailedNode, Interrupted, InvalidInput
 from tools.mirror import read_genesis
 from tools.output import WordGroup, common, emit, option
@@ -74,12 +75,14 @@ def activate(config: Path, yes: bool, as_json: bool) -> None:
 @option("--listen", default="", help="option.listen")
 @option("--api", default="127.0.0.1:7201", show_default=True, help="option.api_listen")
 @option("--metrics", default="127.0.0.1:7301", show_default=True, help="option.metrics_listen")
+@node_token_options(pin=True)
 @common
 def join(
     directory: Path,
     genesis: str,
     network: str | None,
     application: Path | None,
+    held: NodeTokens,
     as_json: bool,
     **values: str,
 ) -> None:
@@ -103,7 +106,7 @@ def join(
             read_admission(application, found)
         signatures = collect_signatures(document, [signatures_path(Path(genesis))])
     now = dt.datetime.now(dt.UTC)
-    made = join_network(directory, document, signatures, now=now, **values)
+    made = join_network(directory, document, signatures, now=now, held=held, **values)
     config = made.with_name("node.toml")
     words = {
         "member": values["member"],
