@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ledger.keys import SecretKey
 from tools.custody.token import MODULES
 
 PIN = "493817"
@@ -43,3 +44,28 @@ def fresh_token(folder: Path) -> Iterator[Path]:
         (folder / "pin").chmod(0o600)
         yield folder
         pkcs11.unload(MODULE)
+
+
+def put_on_token(label: str, key: SecretKey) -> None:
+    """As an operator brings a key that is on the ledger already onto a token."""
+    import pkcs11
+    from pkcs11 import Attribute, KeyType, ObjectClass
+
+    shared = {
+        Attribute.KEY_TYPE: KeyType.EC_EDWARDS,
+        Attribute.LABEL: label,
+        Attribute.EC_PARAMS: bytes.fromhex("06032b6570"),
+        Attribute.TOKEN: True,
+    }
+    point = b"\x04\x20" + key.public[1:]
+    public = {Attribute.CLASS: ObjectClass.PUBLIC_KEY, Attribute.EC_POINT: point}
+    private = {
+        Attribute.CLASS: ObjectClass.PRIVATE_KEY,
+        Attribute.VALUE: key.seed,
+        Attribute.SENSITIVE: True,
+        Attribute.EXTRACTABLE: False,
+        Attribute.SIGN: True,
+    }
+    with pkcs11.lib(MODULE).get_token(token_label="tally").open(rw=True, user_pin=PIN) as session:
+        session.create_object({**shared, **public})
+        session.create_object({**shared, **private})

@@ -39,8 +39,9 @@ def parse_uri(text: str) -> TokenUri:
     try:
         return parse_token_uri(text)
     except InvalidTokenUri as error:
-        code = "token-pin-in-uri" if error.has_pin else "token-uri-invalid"
-        raise InvalidInput(code, str(error)) from None
+        if error.has_pin:
+            raise InvalidInput("token-pin-in-uri", str(error)) from None
+        raise InvalidInput("token-uri-invalid", str(error)) from None
 
 
 class TokenSigner:

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from ledger.keys import SecretKey, parse_secret_key, verify_raw, verify_signature
+from ledger.keys import parse_secret_key, verify_raw, verify_signature
 from node.config import Config, read_config
 from node.custody.token import MODULE_VARIABLE, TokenKey
 from node.diagnosis.offline import diagnose_offline
 from node.errors import InvalidConfig, StartRefused, TokenFailed
 from node.simplex.guard import GuardedSigner
 from node.startup import Identity, read_genesis, read_identity
-from tests.softhsm import MODULE, PIN, fresh_token, needs_token
+from tests.softhsm import PIN, fresh_token, needs_token, put_on_token
 from tools.founding import read_source
 from tools.localnet import Localnet, create_network, shipped_policy_set
 
@@ -43,31 +43,6 @@ def local(tmp_path_factory: pytest.TempPathFactory, token: Path) -> Localnet:
     for name in NAMES:
         put_on_token(name, parse_secret_key((folder / "keys" / f"{name}.key").read_text()))
     return network
-
-
-def put_on_token(label: str, key: SecretKey) -> None:
-    """As an operator brings a key that is on the ledger already onto a token."""
-    import pkcs11
-    from pkcs11 import Attribute, KeyType, ObjectClass
-
-    shared = {
-        Attribute.KEY_TYPE: KeyType.EC_EDWARDS,
-        Attribute.LABEL: label,
-        Attribute.EC_PARAMS: bytes.fromhex("06032b6570"),
-        Attribute.TOKEN: True,
-    }
-    point = b"\x04\x20" + key.public[1:]
-    public = {Attribute.CLASS: ObjectClass.PUBLIC_KEY, Attribute.EC_POINT: point}
-    private = {
-        Attribute.CLASS: ObjectClass.PRIVATE_KEY,
-        Attribute.VALUE: key.seed,
-        Attribute.SENSITIVE: True,
-        Attribute.EXTRACTABLE: False,
-        Attribute.SIGN: True,
-    }
-    with pkcs11.lib(MODULE).get_token(token_label="tally").open(rw=True, user_pin=PIN) as session:
-        session.create_object({**shared, **public})
-        session.create_object({**shared, **private})
 
 
 @pytest.fixture
