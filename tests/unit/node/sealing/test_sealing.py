@@ -303,6 +303,10 @@ def test_too_large_is_refused_on_both_sides() -> None:
     assert open_whole(payload, limit=2_500) == PLAINTEXTS["three-chunks"]
     for limit in (0, 1_023, 1_024, 2_047, 2_048, 2_499):
         assert refusal(payload, limit=limit).code == "sealed-too-large"
+    opener = Opener(KEY, CONTEXT, payload.header, size_bytes_max=CHUNK_BYTES)
+    opener.receive(payload.sealed[HEADER_BYTES:])
+    with pytest.raises(InvalidPayload, match="sealed-too-large"):
+        opener.next_chunk()  # nothing is given out before it
     sealer = Sealer(KEY.public, CONTEXT, chunk_bytes=CHUNK_BYTES, size_bytes_max=10)
     sealer.receive(bytes(10))
     with pytest.raises(InvalidPayload, match="sealed-too-large"):
