@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from contracts.governance import parties, registries
+from contracts.governance import keys, parties, registries
 from contracts.governance.faults import Fault, Moment
 from contracts.governance.rules import class_of, find_voter_faults
 from contracts.governance.validators import preview_change
@@ -24,17 +24,20 @@ from ledger.governance.actions import (
     RemoveContract,
     RetireMember,
     RevokeOfficer,
+    RotateOfficer,
     SanctionMember,
     SetBasis,
     SetContract,
     SetCreditRules,
     SetDataset,
+    SetEncryptionKey,
     SetFreeze,
     SetParameters,
     SetPurpose,
     SetRoles,
     SetRule,
     SetSchema,
+    SetTerm,
     SuspendMember,
     ValidatorAction,
 )
@@ -60,6 +63,8 @@ _CHANGES: dict[type, _Change] = {
     AddOfficer: parties.add_officer,
     SetRoles: _plain(parties.set_roles),
     RevokeOfficer: _plain(parties.revoke_officer),
+    RotateOfficer: keys.rotate_officer,
+    SetTerm: _plain(keys.set_term),
     SetDataset: _plain(registries.set_dataset),
     SetBasis: _plain(registries.set_basis),
     SetPurpose: _plain(registries.set_purpose),
@@ -79,6 +84,10 @@ _TARGETS: dict[type, Callable[[Any], str]] = {
     AddOfficer: lambda action: f"officer/{action.officer.key.hex()}",
     SetRoles: lambda action: f"officer/{action.key.hex()}",
     RevokeOfficer: lambda action: f"officer/{action.key.hex()}",
+    RotateOfficer: lambda action: f"officer/{action.statement.rotation.new_key.hex()}",
+    # The term is a thing of its own: it may be set together with the key.
+    SetTerm: lambda action: f"term/{action.key.hex()}",
+    SetEncryptionKey: lambda action: f"encryption/{action.member}",
     SetContract: lambda action: f"contract/{action.contract.id}",
     RemoveContract: lambda action: f"contract/{action.id}",
     SetSchema: lambda _: "schema",
@@ -142,6 +151,8 @@ def rehearse(
     for action in actions:
         if isinstance(action, SanctionMember):
             faults += parties.sanction(overlay, action, moment)
+        elif isinstance(action, SetEncryptionKey):
+            faults += keys.set_encryption_key(overlay, action, moment)
         elif not isinstance(action, ContractAction):
             faults += _CHANGES[type(action)](overlay, action, network)
     if any(isinstance(action, PartyAction) for action in actions):

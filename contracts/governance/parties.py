@@ -71,22 +71,22 @@ def _admission_faults(state: StateReader, action: AdmitMember, network: bytes) -
     if action.signer not in admins:
         yield Fault(code="application-invalid", detail="no administrator of it has signed it")
     for officer in application.keys:
-        yield from _key_faults(state, officer)
+        yield from find_key_faults(state, officer.key)
+        yield from _role_faults(officer.roles)
     try:
         verify_application(network, action)
     except (InvalidKey, InvalidSignature) as error:
         yield Fault(code="application-invalid", detail=str(error))
 
 
-def _key_faults(state: StateReader, officer: OfficerKey) -> Iterator[Fault]:
-    """A key that nobody holds on the ledger yet, with roles in their one order."""
-    owner = find_officer(state, officer.key)
+def find_key_faults(state: StateReader, key: bytes) -> Iterator[Fault]:
+    """Why a key cannot become that of an officer: somebody has it on the ledger."""
+    owner = find_officer(state, key)
     if owner is not None:
         yield Fault(code="officer-exists", detail=f"an officer of {owner.member} has this key")
     for validator in read_validators(state):
-        if officer.key in (validator.consensus_key, validator.cosigning_key):
+        if key in (validator.consensus_key, validator.cosigning_key):
             yield Fault(code="key-in-use", detail=f"the validator of {validator.member} has it")
-    yield from _role_faults(officer.roles)
 
 
 def _role_faults(roles: tuple[str, ...]) -> Iterator[Fault]:
@@ -140,12 +140,11 @@ def put_member(overlay: Overlay, member: Member) -> None:
 
 def add_officer(overlay: Overlay, action: AddOfficer, network: bytes) -> list[Fault]:
     """A member gets another officer."""
-    member = find_member(overlay, action.member)
-    faults = list(_key_faults(overlay, action.officer))
-    if member is None:
-        faults.append(Fault(code="member-unknown", detail=action.member))
-    elif member.status == "retired":
-        faults.append(Fault(code="member-state", detail=f"{member.id} is retired"))
+    faults = [
+        *find_key_faults(overlay, action.officer.key),
+        *_role_faults(action.officer.roles),
+        *find_member_faults(overlay, action.member),
+    ]
     try:
         verify_key(network, action.member, action.officer)
     except (InvalidKey, InvalidSignature) as error:
@@ -155,6 +154,15 @@ def add_officer(overlay: Overlay, action: AddOfficer, network: bytes) -> list[Fa
     return faults
 
 
+def find_member_faults(state: StateReader, name: str) -> Iterator[Fault]:
+    """Why an agency cannot get keys: it is no member, or not any more."""
+    member = find_member(state, name)
+    if member is None:
+        yield Fault(code="member-unknown", detail=name)
+    elif member.status == "retired":
+        yield Fault(code="member-state", detail=f"{name} is retired")
+
+
 def _put_officer(overlay: Overlay, member: str, key: OfficerKey) -> None:
     officer = Officer(key=key.key, member=member, roles=key.roles, status="active")
     overlay.put(officer_key(officer.key), OFFICERS.encode(officer))
@@ -162,7 +170,7 @@ def _put_officer(overlay: Overlay, member: str, key: OfficerKey) -> None:
 
 def set_roles(overlay: Overlay, action: SetRoles) -> list[Fault]:
     """An officer has other roles."""
-    officer, faults = _active_officer(overlay, action.key)
+    officer, faults = find_active(overlay, action.key)
     faults += _role_faults(action.roles)
     if officer is not None and officer.roles == action.roles:
         faults.append(Fault(code="unchanged", detail=", ".join(action.roles)))
@@ -174,14 +182,15 @@ def set_roles(overlay: Overlay, action: SetRoles) -> list[Fault]:
 
 def revoke_officer(overlay: Overlay, action: RevokeOfficer) -> list[Fault]:
     """A key signs no more."""
-    officer, faults = _active_officer(overlay, action.key)
+    officer, faults = find_active(overlay, action.key)
     if officer is not None:
         revoked = msgspec.structs.replace(officer, status="revoked")
         overlay.put(officer_key(officer.key), OFFICERS.encode(revoked))
     return faults
 
 
-def _active_officer(state: StateReader, key: bytes) -> tuple[Officer | None, list[Fault]]:
+def find_active(state: StateReader, key: bytes) -> tuple[Officer | None, list[Fault]]:
+    """The officer of a key that signs; without one, why."""
     officer = find_officer(state, key)
     if officer is None:
         return None, [Fault(code="officer-unknown", detail=key[1:].hex())]

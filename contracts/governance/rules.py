@@ -4,8 +4,9 @@ Voters are the active members with a validator in the epoch in force, one vote e
 `share` thousandths of them carry a proposal. A member's approval is made up of the ballots of
 `factors` different administrators of it.
 
-What concerns only the officers of the member that proposes it (`officer.*`) is also carried by
-`OWN_FACTORS` of its own administrators: an agency appoints its officers, but none of them alone.
+What concerns only the keys of the member that proposes it (`officer.*`, `encryption.set`) is also
+carried by `OWN_FACTORS` of its own administrators: an agency appoints its officers, but none of
+them alone; and no single stolen key can turn an agency's payloads to a key of somebody else.
 The other way, a vote, is how a member that has lost its keys gets new ones.
 
 A rule is changed by votes that satisfy the old rule and the new one: so what nobody can satisfy,
@@ -32,8 +33,11 @@ from ledger.governance.actions import (
     OfficerAction,
     ParameterAction,
     RegistryAction,
+    RotateOfficer,
+    SetEncryptionKey,
     SetFreeze,
     SetRule,
+    SetTerm,
     VotingRule,
 )
 from ledger.governance.proposals import Proposal
@@ -119,7 +123,7 @@ def find_voter_faults(state: StateReader) -> list[Fault]:
 
 
 def is_own(state: StateReader, proposal: Proposal) -> bool:
-    """Whether a proposal concerns only officers of the member that proposes it."""
+    """Whether a proposal concerns only keys of the member that proposes it."""
     return all(
         isinstance(action, OfficerAction) and member_of(state, action) == proposal.member
         for action in proposal.actions
@@ -127,8 +131,10 @@ def is_own(state: StateReader, proposal: Proposal) -> bool:
 
 
 def member_of(state: StateReader, action: OfficerAction) -> str | None:
-    """Member whose officers an action concerns; None: the key is not known."""
-    if isinstance(action, AddOfficer):
+    """Member whose keys an action concerns; None: the key is not known."""
+    if isinstance(action, RotateOfficer):
+        return action.statement.rotation.member
+    if isinstance(action, AddOfficer | SetTerm | SetEncryptionKey):
         return action.member
     officer = find_officer(state, action.key)
     return None if officer is None else officer.member

@@ -19,7 +19,17 @@ from ledger.governance.proposals import GovernanceAcknowledged, Proposal
 from ledger.keys import SecretKey
 from ledger.registry import OFFICERS, Officer, Role
 from ledger.state import MapState, StateReader, officer_key
-from tests.builders import HEIGHT, NETWORK, VALIDATORS, ballot, hash32, key_of, propose, sign
+from tests.builders import (
+    HEIGHT,
+    NETWORK,
+    TIME_MS,
+    VALIDATORS,
+    ballot,
+    hash32,
+    key_of,
+    propose,
+    sign,
+)
 from tests.unit.contracts.samples import run, states
 
 NEW = "cn-4403-tax"
@@ -100,9 +110,11 @@ def after(*events: Event, state: MapState | None = None, height: int = HEIGHT) -
     return state
 
 
-def refusal(state: StateReader, event: Event, height: int = HEIGHT) -> RefusedEvent:
+def refusal(
+    state: StateReader, event: Event, height: int = HEIGHT, *, time_ms: int = TIME_MS
+) -> RefusedEvent:
     try:
-        check_event(state, event, network=NETWORK, height=height)
+        check_event(state, event, network=NETWORK, height=height, time_ms=time_ms)
     except RefusedEvent as refused:
         return refused
     raise AssertionError("it is not refused")
