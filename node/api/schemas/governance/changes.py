@@ -11,7 +11,8 @@ from contracts.engine import hash_policy_set
 from contracts.governance.rules import rule_of
 from contracts.lookup import find_member, find_recipient
 from ledger.codec import Codec
-from ledger.governance.keys import TERMS
+from ledger.custody.encryption import hash_encryption_key
+from ledger.governance.keys import TERMS, EncryptionKey
 from ledger.governance.proposals import VOTING_RULES
 from ledger.registry import (
     DATASETS,
@@ -29,7 +30,7 @@ from ledger.registry import (
 from ledger.state import CREDIT_RULES_KEY, Overlay, StateReader, encryption_key
 from node.api.schemas.base import Body, fields_of
 from node.api.schemas.nodes import validator_body
-from node.api.schemas.values import encryption_key_body, officer_body
+from node.api.schemas.values import officer_body
 
 Fields = dict[str, Any]
 _Pair = tuple[str, Fields | None, Fields | None]
@@ -166,9 +167,15 @@ def _recipient(view: _View, key: bytes) -> Iterator[_Pair]:
         before, after = (find_recipient(each, member) for each in (view.state, view.overlay))
         yield (
             f"encryption/{member}",
-            None if before is None else msgspec.to_builtins(encryption_key_body(before)),
-            None if after is None else msgspec.to_builtins(encryption_key_body(after)),
+            None if before is None else _key_fields(before),
+            None if after is None else _key_fields(after),
         )
+
+
+def _key_fields(held: EncryptionKey) -> Fields:
+    """An encryption key by its hash: the key itself is long."""
+    key_hash = hash_encryption_key(held.key).hex()
+    return {"hash": key_hash, "not_after": held.not_after, "from_height": held.from_height}
 
 
 def _freezes(view: _View, key: bytes) -> Iterator[_Pair]:
