@@ -8,7 +8,8 @@ whole and leaves everything as it was.
 import msgspec
 
 from contracts.errors import refused
-from contracts.governance.effects import rehearse, target_of
+from contracts.governance.catalogue import target_of
+from contracts.governance.effects import rehearse
 from contracts.governance.faults import Moment
 from contracts.lookup import find_proposal, read_waiting
 from ledger.governance.proposals import (
