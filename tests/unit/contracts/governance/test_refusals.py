@@ -357,3 +357,34 @@ def test_what_is_refused_says_what_was_found(code: str) -> None:
     refused = refusal(state, event, height)
     assert (refused.code, refused.detail) == (code, detail)
     assert state.pairs == before, "a check changes nothing"
+
+
+def replayed() -> Case:
+    """The very bytes of a ballot that was counted, once more."""
+    state, proposal = opened()
+    cast = ballot(proposal, SECOND)
+    after(cast, state=state)
+    return state, cast, HEIGHT + 1
+
+
+def from_elsewhere() -> Case:
+    return on_opened(lambda of: ballot(of, SECOND, network=hash32("another")))
+
+
+# Input that people and attackers really hand in, by its name. A wrong pass phrase and a damaged
+# keystore never reach a node: `tests/unit/tools/custody/test_keyfiles.py` has them.
+BAD_INPUT: dict[str, tuple[Builder, str]] = {
+    "wrong network": (from_elsewhere, "wrong-network"),
+    "replayed ballot": (replayed, "duplicate"),
+    "double ballot": (CASES["ballot-repeated"][0], "ballot-repeated"),
+    "ballot after expiry": (CASES["proposal-expired"][0], "proposal-expired"),
+    "proposal that contradicts another": (contradicted, "target-waiting"),
+    "tampered application": (CASES["application-invalid"][0], "application-invalid"),
+    "more than one pending validator change": (CASES["change-pending"][0], "change-pending"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_INPUT)
+def test_bad_input_is_refused(name: str) -> None:
+    build, code = BAD_INPUT[name]
+    assert refusal(*build()).code == code
