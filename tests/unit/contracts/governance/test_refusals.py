@@ -67,9 +67,9 @@ from tests.unit.contracts.governance.parts import (
     passed,
     proved,
     refusal,
-    states,
     votes,
 )
+from tests.unit.contracts.samples import states
 
 SOURCE = Path(__file__).parents[4] / "contracts" / "governance"
 RAISERS = ("Fault", "refused", "unfit")
