@@ -36,9 +36,9 @@ from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.note import SignedNote
 from ledger.tlog.tiles import TILE_WIDTH, TilePath, tile_paths, verify_tiles
 from ledger.verify import EventFault, EventTask, MapEvents
-from tools.exits import InvalidAnswer, InvalidInput
+from tools.exits import InvalidAnswer, InvalidInput, NotFound
 from tools.founding import signatures_path
-from tools.output import Bar, run
+from tools.output import Bar, note, run
 from tools.words import say
 
 DOWNLOADS_MAX = 16
@@ -86,15 +86,19 @@ async def mirror_log(
     genesis = await _choose_genesis(url, directory, genesis)  # 1
     epochs = read_epochs(directory, genesis)  # 2
     async with Client(url, genesis, epochs=epochs) as client:
-        note = await client.get_bytes("/log/checkpoint")
+        signed = await client.get_bytes("/log/checkpoint")
         try:
-            checkpoint = await client.verify_note(SignedNote.parse(note))
+            checkpoint = await client.verify_note(SignedNote.parse(signed))
         except LedgerError as error:
             raise InvalidAnswer("checkpoint-invalid", str(error)) from None
         # The node is one of this network: now the rest of what founded it.
         signatures = signatures_path(directory / "genesis.json")
         if not signatures.exists():
-            _write(signatures, encode_signatures(await fetch_founders(url, genesis)))
+            try:
+                _write(signatures, encode_signatures(await fetch_founders(url, genesis)))
+            except NotFound:
+                # A copy on a plain web server may lack them; the genesis names the network.
+                note(say("audit.no_founders", url=url))
         downloaded, kept = await _download(
             client.get_bytes, directory, checkpoint, on_progress
         )  # 3
@@ -106,7 +110,7 @@ async def mirror_log(
         raise InvalidAnswer("tiles-invalid", f"{directory / 'tile'}: {error}") from None
     write_epochs(directory, epochs, checkpoint.size)
     _write(directory / "policy", epochs.policy_for(checkpoint.size).format())
-    _write(directory / "checkpoint", note)
+    _write(directory / "checkpoint", signed)
     _drop_partial(directory, checkpoint.size)
     return Mirror(
         directory=directory,

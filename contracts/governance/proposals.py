@@ -1,7 +1,7 @@
 """Proposals and ballots: what an administrator may do, and what follows when votes suffice.
 
 A proposal counts as its member's approval. It is carried by the ballot with which enough of today's
-voters approve (`contracts.governance.rules`), and lost by the one after which they cannot. If a
+voters approve (`contracts.governance.counts`), and lost by the one after which they cannot. If a
 carried change is not possible (any more), the deciding ballot is refused and the proposal stays
 open. Carried changes wait for their height (`contracts.governance.schedule`).
 """
@@ -11,16 +11,10 @@ from dataclasses import dataclass
 import msgspec
 
 from contracts.errors import RefusedEvent, refused, unfit
+from contracts.governance.counts import OWN_FACTORS, count_factors, is_carried, is_lost, is_own
 from contracts.governance.effects import find_faults, is_about_validators
 from contracts.governance.parties import put_member
-from contracts.governance.rules import (
-    OWN_FACTORS,
-    count_factors,
-    is_carried,
-    is_lost,
-    is_own,
-    voters_of,
-)
+from contracts.governance.rules import voters_of
 from contracts.governance.schedule import check_room, wait
 from contracts.governance.status import set_status
 from contracts.governance.validators import enact, preview_change

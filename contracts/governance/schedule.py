@@ -6,7 +6,8 @@ whole and leaves everything as it was.
 """
 
 from contracts.errors import refused
-from contracts.governance.effects import rehearse, target_of
+from contracts.governance.catalogue import target_of
+from contracts.governance.effects import rehearse
 from contracts.governance.faults import Moment
 from contracts.governance.status import set_status
 from contracts.lookup import find_proposal, read_waiting

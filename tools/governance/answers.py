@@ -153,7 +153,7 @@ class Status(Answer, frozen=True, kw_only=True):
 
 
 class OfficerLine(Answer, frozen=True, kw_only=True):
-    """An officer of a member; `not_after` is the last day on which its key signs, if there is one."""
+    """An officer of a member; `not_after` is the last day on which its key signs, if any."""
 
     key: str
     roles: tuple[str, ...]

@@ -26,13 +26,13 @@ from ledger.governance.actions import (
     AdmitMember,
     Application,
     OfficerKey,
-    RotateOfficer,
     prove_key,
     sign_application,
     verify_application,
     verify_key,
 )
-from ledger.keys import Signer
+from ledger.governance.keys import RotateOfficer
+from ledger.keys import Signer, format_public_key
 from ledger.registry import MemberKind, Role
 from tools.custody.making import KeyMaker
 from tools.exits import InvalidInput

@@ -4,7 +4,7 @@ import re
 
 from aiohttp import web
 
-from contracts.governance.rules import count_approvals_needed
+from contracts.governance.counts import count_approvals_needed
 from contracts.lookup import (
     find_encryption_key,
     find_last_day,

@@ -7,19 +7,11 @@ import msgspec
 from aiohttp import web
 
 from contracts.errors import RefusedEvent
+from contracts.governance.catalogue import class_of
+from contracts.governance.counts import OWN_FACTORS, count_approvals_needed, count_factors, is_own
 from contracts.governance.effects import find_faults, is_about_validators, rehearse
 from contracts.governance.faults import Fault, Moment
-from contracts.governance.rules import (
-    DEFAULT_RULES,
-    OWN_FACTORS,
-    class_of,
-    count_approvals_needed,
-    count_factors,
-    count_needed,
-    is_own,
-    rule_of,
-    voters_of,
-)
+from contracts.governance.rules import DEFAULT_RULES, count_needed, rule_of, voters_of
 from contracts.governance.schedule import check_room
 from contracts.governance.validators import preview_change
 from contracts.lookup import find_ballot_box, find_proposal

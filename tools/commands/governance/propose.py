@@ -15,22 +15,20 @@ from ledger.governance.actions import (
     RemoveContract,
     RetireMember,
     RevokeOfficer,
-    RotateOfficer,
     SanctionMember,
     SetBasis,
     SetCreditRules,
     SetDataset,
-    SetEncryptionKey,
     SetFreeze,
     SetParameters,
     SetPurpose,
     SetRoles,
     SetRule,
     SetSchema,
-    SetTerm,
     SuspendMember,
     VotingRule,
 )
+from ledger.governance.keys import RotateOfficer, SetEncryptionKey, SetTerm
 from ledger.keys import parse_public_key
 from ledger.registry import CreditRules, Dataset, Freeze, LegalBasis, Parameters, Purpose, Role
 from tools.client import Client

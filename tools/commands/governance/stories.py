@@ -7,7 +7,7 @@ from urllib.parse import quote, urlencode
 import click
 import msgspec
 
-from contracts.governance.effects import target_of
+from contracts.governance.catalogue import target_of
 from ledger.genesis import Genesis
 from ledger.governance.actions import Action
 from ledger.governance.proposals import ProposalStatus

@@ -5,6 +5,7 @@ from contracts.errors import RefusedEvent
 from contracts.execute import Execution
 from contracts.governance.effects import find_faults
 from contracts.lookup import find_proposal
+from ledger.custody.encryption import ENCRYPTION_KEY_BYTES, MLKEM768_X25519, X25519_BYTES
 from ledger.events import Event
 from ledger.governance.actions import (
     Action,
@@ -15,6 +16,7 @@ from ledger.governance.actions import (
     prove_key,
     sign_application,
 )
+from ledger.governance.keys import SetEncryptionKey
 from ledger.governance.proposals import GovernanceAcknowledged, Proposal
 from ledger.keys import SecretKey
 from ledger.registry import OFFICERS, Officer, Role
@@ -74,6 +76,16 @@ def application(member: str = NEW, *, network: bytes = NETWORK, **changed: objec
 
 def fresh_officer(member: str, *roles: Role, label: str = "fresh") -> AddOfficer:
     return AddOfficer(member=member, officer=proved(SecretKey(hash32(label)), member, *roles))
+
+
+def encryption_bytes(label: str) -> bytes:
+    """A key that anybody can seal to: coefficients of 0, and a point that is not of small order."""
+    start = bytes([MLKEM768_X25519]) + bytes(ENCRYPTION_KEY_BYTES - 1 - 2 * X25519_BYTES)
+    return start + hash32(label) + b"\x09" + bytes(X25519_BYTES - 1)
+
+
+def recipient(member: str = FIRST, label: str = "one", not_after: str = "") -> SetEncryptionKey:
+    return SetEncryptionKey(member=member, key=encryption_bytes(label), not_after=not_after)
 
 
 def acknowledge(proposal: Event, member: str = NEW, **changed: object) -> Event:

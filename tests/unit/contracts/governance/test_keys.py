@@ -1,5 +1,7 @@
 """Keys in the course of time: successors, last days, encryption keys, and every refusal."""
 
+from datetime import date
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -7,12 +9,7 @@ from hypothesis import strategies as st
 
 from contracts.execute import Execution
 from contracts.lookup import find_encryption_key, find_officer, find_recipient
-from ledger.custody.encryption import (
-    ENCRYPTION_KEY_BYTES,
-    MLKEM768_X25519,
-    X25519_BYTES,
-    hash_encryption_key,
-)
+from ledger.custody.encryption import X25519_BYTES, hash_encryption_key
 from ledger.custody.rotation import SignedRotation, sign_rotation
 from ledger.governance.actions import Action, RevokeOfficer
 from ledger.governance.keys import RotateOfficer, SetEncryptionKey, SetTerm, is_over
@@ -25,10 +22,12 @@ from tests.unit.contracts.governance.parts import (
     after,
     block,
     codes,
+    encryption_bytes,
     faults,
     found,
     fresh_officer,
     passed,
+    recipient,
     refusal,
     second_admin,
     states,
@@ -40,16 +39,6 @@ DAY_MS = 86_400_000
 TODAY = "2026-01-01"
 REQUESTER = key_of(ASKER, "requester")
 NEXT = SecretKey(hash32("next"))
-
-
-def encryption_bytes(label: str) -> bytes:
-    """A key that anybody can seal to: coefficients of 0, and a point that is not of small order."""
-    start = bytes([MLKEM768_X25519]) + bytes(ENCRYPTION_KEY_BYTES - 1 - 2 * X25519_BYTES)
-    return start + hash32(label) + b"\x09" + bytes(X25519_BYTES - 1)
-
-
-def recipient(member: str = FIRST, label: str = "one", not_after: str = "") -> SetEncryptionKey:
-    return SetEncryptionKey(member=member, key=encryption_bytes(label), not_after=not_after)
 
 
 def term(not_after: str, key: bytes = REQUESTER.public, member: str = ASKER) -> SetTerm:
@@ -176,8 +165,8 @@ class TestTerms:
         assert faults(state, term("2027-01-01")) == ["officer-revoked"]
 
     @given(st.dates(), st.dates())
-    def test_days_compare_as_their_texts(self, last: object, day: object) -> None:
-        assert is_over(str(last), str(day)) == (day > last)  # type: ignore[operator]
+    def test_days_compare_as_their_texts(self, last: date, day: date) -> None:
+        assert is_over(str(last), str(day)) == (day > last)
         assert not is_over("", str(day))
 
 
