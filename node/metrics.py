@@ -112,6 +112,12 @@ class Metrics:
             ("member",),
             registry=registry,
         )
+        self._key_days = Gauge(
+            "tallystick_key_expiry_days",
+            "Days until a key of the own member ends, by its fingerprint",
+            ("kind", "key"),
+            registry=registry,
+        )
         self._findings = Gauge(
             "tallystick_findings",
             "Findings of the diagnosis now, by severity and code",
@@ -209,6 +215,9 @@ class Metrics:
         self._certificate_days.clear()
         for member, days in oversight.certificate_days.items():
             self._certificate_days.labels(member).set(math.nan if days is None else days)
+        self._key_days.clear()
+        for (kind, key), left in oversight.key_days.items():
+            self._key_days.labels(kind, key).set(left)
 
     def encode(self) -> bytes:
         """All figures as Prometheus text."""
