@@ -52,7 +52,7 @@ CLASSES = list(get_args(ActionClass))
 ROLES = list(get_args(Role))
 
 
-class _LastDay(click.ParamType):
+class _LastDay(click.ParamType[str]):
     """A day of the calendar, or `never`, which is the empty text of the ledger."""
 
     name = "YYYY-MM-DD"
