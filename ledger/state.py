@@ -26,6 +26,7 @@ can compute it afresh. `digest` = SHA-256(domain || accumulator).
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Protocol
 
 from ledger.errors import CorruptStore
@@ -207,6 +208,7 @@ def exchange_key(exchange: bytes) -> bytes:
     return b"x/" + exchange
 
 
+@lru_cache(4_096)
 def counters_key(requester: str, provider: str, purpose: str, year: int) -> bytes:
     """State key of the reciprocity counters of an ordered pair, purpose and year."""
     return b"c/" + b"\0".join(
