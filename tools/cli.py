@@ -20,6 +20,7 @@ COMMANDS = {
     "bench": "bench",
     "completion": "completion",
     "contract": "contract",
+    "dataset": "dataset",
     "demo": "demo",
     "doctor": "doctor",
     "keys": "keys",

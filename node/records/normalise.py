@@ -23,14 +23,18 @@ _EDGE = " \t\r\n\f\v\u00a0\u3000\u200b\ufeff"
 _PLAIN = re.compile(r"[0-9A-Z]+")
 _TEXT_ODD = re.compile(r"[\s\u200b\ufeff\uff10-\uff19\uff21-\uff3a\uff41-\uff5a]")
 _SEPARATORS = str.maketrans("", "", " -.")
-_DATE = re.compile(r"([0-9]{4})([-/.年]?)([0-9]{1,2})(?:\2|月)([0-9]{1,2})日?(?:[T ]00:00(?::00)?)?")
+_DATE = re.compile(
+    r"([0-9]{4})([-/.年]?)([0-9]{1,2})(?:\2|月)([0-9]{1,2})日?(?:[T ]00:00(?::00)?)?"
+)
 _COMPACT = re.compile(r"[0-9]{8}")
 _ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _MONTH = re.compile(r"([0-9]{4})[-/.年]?([0-9]{1,2})月?")
 _QUARTER = re.compile(r"([0-9]{4})[-/.年]?(?:Q([1-4])|第?([1-4一二三四])季度)")
 _PERIOD = re.compile(r"[0-9]{4}(?:-(?:[0-9]{2}|Q[1-4]|H[12]))?")
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,15})")
-_AMOUNT = re.compile(r"[¥￥]?(-?)[¥￥]?([0-9]{1,16}|[0-9]{1,3}(?:,[0-9]{3}){1,5})(?:\.([0-9]{1,2}))?")
+_AMOUNT = re.compile(
+    r"[¥￥]?(-?)[¥￥]?([0-9]{1,16}|[0-9]{1,3}(?:,[0-9]{3}){1,5})(?:\.([0-9]{1,2}))?"
+)
 
 # Characters that no value has: controls, halves of pairs, marks that turn the reading order.
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")

@@ -26,3 +26,9 @@ def read_codes(name: str) -> dict[str, tuple[str, ...]]:
     if isinstance(codes, list):
         return dict.fromkeys(codes, ())
     return {code: tuple(names) for code, names in codes.items()}
+
+
+def read_code_lists(schema: Shape) -> dict[str, dict[str, tuple[str, ...]]]:
+    """The shipped code lists that the fields of a record name."""
+    names = sorted({shape.code_list for shape in schema.properties.values()} - {""})
+    return {name: read_codes(name) for name in names}

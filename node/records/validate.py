@@ -46,9 +46,9 @@ def compile_record(schema: Shape, codes: CodeLists) -> Callable[[dict[str, Any]]
             faults += (("field-extra", "") for name in record if name not in known)
         for name in tins:
             value = record.get(name)
-            if isinstance(value, str) and ("tin", name) not in faults:
-                if not is_tin(value, str(record.get(country, ""))):
-                    faults.append(("tin", name))
+            is_judged = not isinstance(value, str) or ("tin", name) in faults
+            if not is_judged and not is_tin(value, str(record.get(country, ""))):
+                faults.append(("tin", name))
         return faults
 
     return judge
