@@ -1,4 +1,4 @@
-"""Errors of `node.records`: one root; codes are stable, their words stand in `node.records.words`."""
+"""Errors of `node.records`: one root; the words of the codes stand in `node.records.words`."""
 
 
 class RecordsError(Exception):

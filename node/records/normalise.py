@@ -56,7 +56,7 @@ def _fixer(
     if shape.type == "integer":
         return _amount_fixer(amounts) if shape.format == "fen" else _fix_integer
     if shape.type != "string":
-        return lambda value, fixes: value  # nested values come from JSON and are taken as they are
+        return _keep
     if shape.code_list:
         listed = codes[shape.code_list]
         named: dict[str, str] = {}
@@ -72,6 +72,12 @@ def _fixer(
     if shape.format in _CODES:
         return _fix_code
     return _fix_value if shape.pattern or shape.enum else _fix_text
+
+
+def _keep(value: Any, fixes: Fixes) -> Any:
+    """Nested values come from JSON and are taken as they are."""
+    del fixes
+    return value
 
 
 def _narrow(text: str, fixes: Fixes) -> str:

@@ -192,6 +192,7 @@ class JsonLinesParser:
 
 
 def _refuse_number(text: str) -> None:
+    del text
     raise _Broken("number-unsafe")
 
 

@@ -101,9 +101,8 @@ class XmlParser:
         if self._depth == _FIELD:
             self._bound(len(text))
             self._text.append(text)
-        elif not text.isspace():
-            if self._depth == _ROW:
-                self._fault = "row-unreadable"
+        elif self._depth == _ROW and not text.isspace():
+            self._fault = "row-unreadable"
 
     def _put(self, name: str, value: str) -> None:
         self._bound(len(value))

@@ -125,7 +125,7 @@ class Pipeline:
         return JsonLinesParser(limits, encoding)
 
     def _check_head(self, head: list[str]) -> None:
-        """Names of columns are not repeated in errors: without them a row of values stands there."""
+        """Errors do not repeat the names: where they are left out, values stand in their place."""
         found = {self._fields[name] for name in head if name in self._fields}
         if not found & self._permitted:
             raise InvalidSource("columns-unknown", "")
@@ -178,11 +178,11 @@ class Pipeline:
                     self._tally.count(rule, name, self._rows)
                 continue
             is_repeated = is_repeated or name in record
-            value = fixer(value, fixes)
-            if value is None or value == "":
+            fixed = fixer(value, fixes)
+            if fixed is None or fixed == "":
                 fixes = ["empty"]
             else:
-                record[name] = value
+                record[name] = fixed
             if fixes:
                 is_fixed = True
                 for rule in fixes:
