@@ -20,7 +20,7 @@ COMMANDS = {
     "bench": "bench",
     "completion": "completion",
     "contract": "contract",
-    "dataset": "dataset",
+    "dataset": "records.dataset",
     "demo": "demo",
     "doctor": "doctor",
     "keys": "keys",

@@ -46,8 +46,9 @@ def compile_record(schema: Shape, codes: CodeLists) -> Callable[[dict[str, Any]]
             faults += (("field-extra", "") for name in record if name not in known)
         for name in tins:
             value = record.get(name)
-            is_judged = not isinstance(value, str) or ("tin", name) in faults
-            if not is_judged and not is_tin(value, str(record.get(country, ""))):
+            if type(value) is not str or ("tin", name) in faults:
+                continue
+            if not is_tin(value, str(record.get(country, ""))):
                 faults.append(("tin", name))
         return faults
 

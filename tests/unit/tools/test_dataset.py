@@ -1,4 +1,4 @@
-"""`tally dataset`: fields shown, samples repeatable to the byte, files checked in both languages."""
+"""`tally dataset`: fields shown, samples repeatable to the byte, files checked."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from node.records.pipeline import FORMATS as NODE_FORMATS
 from node.records.shipped import DATASETS as NODE_DATASETS
 from tools.cli import main
-from tools.commands.dataset import DATASETS, FORMATS
+from tools.commands.records.dataset import DATASETS, FORMATS
 from tools.exits import ERROR, OK, USAGE
 from tools.sample.making import make_sample
 from tools.sample.records import MAKERS

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 
@@ -75,7 +75,7 @@ def sample(
         raise InvalidInput("file-exists", str(output))
     bar = Bar(say("record.making"))
     # Atomic enough: a sample that broke off can be made again, to the byte.
-    sink = click.get_binary_stream("stdout") if output is None else output.open("wb")
+    sink: BinaryIO = sys.stdout.buffer if output is None else output.open("wb")
     try:
         for number, piece in enumerate(pieces):
             sink.write(piece)
@@ -141,9 +141,10 @@ def _run(words: list[str]) -> dict[str, Any]:
             bar.close()
         trouble = process.stderr.read()
     if refused := document.get("refused"):
+        code, detail = refused["code"], refused["detail"]
         raise InvalidInput(
-            refused["code"],
-            refused["detail"],
+            code,
+            detail,
             title=refused[f"title_{language()}"],
             advice=refused[f"advice_{language()}"],
         )
