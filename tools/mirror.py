@@ -1,6 +1,7 @@
 """A copy of a log in a folder: the C2SP tlog-tiles files, downloaded and verified.
 
-    DIR/genesis.json   DIR/checkpoint   DIR/policy   DIR/tile/...   DIR/epochs/0 ...
+    DIR/genesis.json   DIR/genesis.signatures.json
+    DIR/checkpoint   DIR/policy   DIR/tile/...   DIR/epochs/0 ...
 
 `epochs/<n>` is the proof that ended epoch n; `policy` judges the checkpoint beside it, for tools
 that know nothing of epochs.
@@ -30,11 +31,13 @@ from ledger.genesis import (
     hash_genesis,
 )
 from ledger.quorum.epochs import EPOCH_PROOFS, EpochChain, epoch_path
+from ledger.quorum.founding import encode_signatures
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.note import SignedNote
 from ledger.tlog.tiles import TILE_WIDTH, TilePath, tile_paths, verify_tiles
 from ledger.verify import EventFault, EventTask, MapEvents
 from tools.exits import InvalidAnswer, InvalidInput
+from tools.founding import signatures_path
 from tools.output import Bar, run
 from tools.words import say
 
@@ -72,10 +75,13 @@ async def mirror_log(
     """Download the log behind the newest checkpoint of a node.
 
     1. Genesis: the caller's, else that of the folder, else the node's (then pinned by the folder).
-    2. Proofs of ended epochs, each by the epoch before, and the checkpoint by its own epoch.
+    2. Proofs of ended epochs, each by the epoch before, and the checkpoint by its own epoch; then
+       the signatures of the founders.
     3. Tiles. 4. All tiles against the root.
     """
-    from tools.client import Client  # a folder is read without it, and it takes 0.1 s to load
+    # A folder is read without them, and they take 0.1 s to load.
+    from tools.client import Client
+    from tools.found.fetch import fetch_founders
 
     genesis = await _choose_genesis(url, directory, genesis)  # 1
     epochs = read_epochs(directory, genesis)  # 2
@@ -85,6 +91,10 @@ async def mirror_log(
             checkpoint = await client.verify_note(SignedNote.parse(note))
         except LedgerError as error:
             raise InvalidAnswer("checkpoint-invalid", str(error)) from None
+        # The node is one of this network: now the rest of what founded it.
+        signatures = signatures_path(directory / "genesis.json")
+        if not signatures.exists():
+            _write(signatures, encode_signatures(await fetch_founders(url, genesis)))
         downloaded, kept = await _download(
             client.get_bytes, directory, checkpoint, on_progress
         )  # 3
