@@ -340,6 +340,7 @@ RENDERERS: dict[str, Callable[[Language], str]] = {
     "reasons": lambda language: _table(*tables_of_credit.reasons(language)),
     "policy-faults": lambda language: _table(*tables_of_faults.policy_faults(language)),
     "routes": render_routes,
+    "sealing": lambda language: _table(*tables_of_faults.sealing(language)),
     "targets": render_targets,
     "tool-errors": render_tool_errors,
 }
