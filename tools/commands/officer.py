@@ -32,6 +32,7 @@ from ledger.registry import ChangeReason, Grade
 from ledger.scalars import Date, Identifier, Urgency
 from tools.client import Client, VerifiedRecord
 from tools.commands.acting import Place, act, describe, document_of, parse_hash, place_options
+from tools.commands.exchange import incidents, later, tasks
 from tools.exits import InvalidAnswer, InvalidInput, InvalidUsage
 from tools.mirror import read_genesis
 from tools.output import WordGroup, emit, format_table, note, option, run
@@ -484,3 +485,7 @@ def _read_file(path: Path) -> bytes:
     from tools.founding import read_file
 
     return read_file(path, size_bytes_max=FILE_BYTES_MAX)
+
+
+for each in (*later.COMMANDS, *incidents.COMMANDS, *tasks.COMMANDS):
+    command.add_command(each)
