@@ -10,6 +10,7 @@ What is not a state of its own (consents, corrections, disputes, a rating) are t
 exchange: `contracts.exchange.matters`. Steps about them leave the state as it is.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -99,9 +100,35 @@ STEPS: dict[str, Step] = {
 }
 
 
-def next_steps(status: str) -> tuple[Step, ...]:
-    """Steps that may follow in `status`, in table order."""
-    return tuple(step for step in STEPS.values() if status in step.before)
+# Steps that answer an earlier one, or that are taken once: what must outnumber what so far.
+_ANSWERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "share.consent_given": (
+        ("share.consent_requested",), ("share.consent_given", "share.consent_refused")
+    ),
+    "share.consent_refused": (
+        ("share.consent_requested",), ("share.consent_given", "share.consent_refused")
+    ),
+    "share.correction_acknowledged": (("share.corrected",), ()),
+    "share.dispute_resolved": (("share.disputed",), ("share.dispute_resolved",)),
+}  # fmt: skip
+_ONCE = ("share.rated",)
+
+
+def next_steps(status: str, done: Sequence[str] = ()) -> tuple[Step, ...]:
+    """Steps that may follow in `status` after applied events of the kinds `done`, in table order.
+
+    An answer may follow only where something is open. Which holder owes what, the duties tell.
+    """
+    return tuple(
+        step for step in STEPS.values() if status in step.before and _may_follow(step.kind, done)
+    )
+
+
+def _may_follow(kind: str, done: Sequence[str]) -> bool:
+    if kind in _ONCE:
+        return kind not in done
+    asked, answered = _ANSWERS.get(kind, (None, ()))
+    return asked is None or sum(map(done.count, asked)) > sum(map(done.count, answered))
 
 
 def status_after(step: Step, status: str, *, is_requester: bool) -> str:

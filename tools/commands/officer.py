@@ -259,7 +259,8 @@ def status(place: Place, exchange: str, as_json: bool) -> None:
         for record in records
     ]
     state = _state_after(records)
-    steps = next_steps(state)
+    done = [record.event.kind for record in records if record.outcome.applied]
+    steps = next_steps(state, done)
     document = {
         "exchange": exchange,
         "state": state,

@@ -123,7 +123,8 @@ class MemoryService:
             wall_ms=builders.TIME_MS + tip.height,
         )
         assert block is not None
-        self.chain.commit([block], {})
+        final = self.chain.commit([block], {})
+        self.book.note_final(record.event for each in final for record in each.records)
         self._lost |= {event.digest: code for event, code in self.chain.take_lost()}
         self._wake()
 
