@@ -359,7 +359,7 @@ CASES: dict[str, tuple[Builder, str]] = {
         lambda: asked(remove_validator(FIRST), add_validator(FIRST)),
         "the next list is the one in force",
     ),
-    "record-schema-invalid": (lambda: asked(record_schema({})), "account: schema-value: /type"),
+    "record-schema-invalid": (lambda: asked(record_schema({})), "schema-value: /type"),
     "field-unknown": (lambda: asked(record_schema(widened())), "account has no field nickname"),
     "field-missing": (lambda: asked(record_schema(shortened())), "currency"),
     "sensitivity-differs": (
