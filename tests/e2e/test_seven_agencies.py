@@ -13,7 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.agencies import GROUNDS, Agency, World, apply, found_homes, run_homes, standing
+from tests.e2e.agencies import (
+    GROUNDS,
+    Agency,
+    World,
+    apply,
+    found_homes,
+    run_homes,
+    standing,
+    stop_home,
+)
 from tests.e2e.network import wait_block
 from tests.e2e.test_tally import tally
 from tests.unit.tools.found.builders import MEMBERS
@@ -135,6 +144,36 @@ def an_agency_without_administrators_gets_new_ones_by_vote(world: World) -> None
     assert loser.request(B, key="registrar")["outcome"]["decision"] == "permit"
 
 
+def the_keys_of_a_validator_are_replaced_by_vote(world: World) -> None:
+    home = world.root / "successor"
+    peers, api, metrics = Localnet(world[B].home).index.nodes[0].peers, *free_ports(2)
+    made = tally(
+        *("node", "join", home, "--replace", "--member", B, "--address", peers),
+        *("--api", f"127.0.0.1:{api}", "--metrics", f"127.0.0.1:{metrics}"),
+        *("--genesis", world[A].genesis),
+    )
+    change = ("admin", "validator")
+    assert world[A].refused(*change, "add", made["application"]) == "validator-exists"
+    proposed = world[A].act(*change, "replace", made["application"])
+    world.carry(proposed["digest"], C, D, VOTER)
+    world.urls.remove(world[B].url)
+    stop_home(world[B].home)
+    tally("node", "activate", "--config", made["config"], "--yes")
+    run_homes([home], world.nodes)
+    own = dataclasses.replace(world[B], url=f"http://127.0.0.1:{api}")
+    world.agencies[B] = own
+    world.urls.append(own.url)
+    world[A].settle()
+    seats = own.see("admin", "validators")["validators"]
+    place = next(number for number, seat in enumerate(seats) if seat["member"] == B)
+    keys = home / "nodes" / B / "keys" / "consensus.key"
+    assert seats[place]["consensus_key"] == tally("keys", "show", keys)["public_key"]
+    # Each of the five leads in turn: the new keys sign a block.
+    for _ in seats:
+        world[A].request(C)
+    wait_block(own.url, lambda at: at["epoch"] == 2 and at["proposer"] == place)
+
+
 def one_is_suspended_and_what_it_signed_before_holds(world: World) -> None:
     suspect, auditor = world[SUSPECT], world[D]
     asked = suspect.request(B)
@@ -200,6 +239,7 @@ CHAPTERS: tuple[Callable[[World], None], ...] = (
     a_member_without_a_validator_appoints_but_does_not_vote,
     the_node_of_one_becomes_a_validator,
     an_agency_without_administrators_gets_new_ones_by_vote,
+    the_keys_of_a_validator_are_replaced_by_vote,
     one_is_suspended_and_what_it_signed_before_holds,
     the_copy_is_valid_when_no_node_runs,
 )
