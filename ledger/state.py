@@ -16,6 +16,12 @@ State is a map of byte keys to canonical values. Keys are a two-byte prefix and 
     w/                      tuple of Waiting  s/ target 00 height(8)      Revision
     k/ member id            Credit            k/ member id 00 number(8)   GradeChange
     k/                      CreditRules       k/ member id 01 day(8)      tuple of CreditCause
+    R/ dataset id 00 version(2)               RecordSchema
+    V/ dataset id           its newest record schema's version (2 bytes)
+    L/ code list id         CodeList          S/                          tuple of Sunset
+    N/                      the Parameters before those in force
+    X/ exchange id (32)     Matters           I/ incident id (32)         Incident
+    J/ member id            OpenIncidents     J/                          DeadlineRules
 
 Digest: LtHash16 with 1,024 lanes (Bellare and Micciancio 1997, "AdHash/LtHash"; parameters as
 analysed by Lewi, Kim, Maykov and Weis, eprint 2019/227). Each pair (key, value) expands by
@@ -266,6 +272,36 @@ def credit_causes_key(member: str, day: int) -> bytes:
     return b"k/" + member.encode() + b"\1" + day.to_bytes(8, "big")
 
 
+def record_schema_key(dataset: str, version: int) -> bytes:
+    """State key of one version of the record schema of a dataset."""
+    return b"R/" + dataset.encode() + b"\0" + version.to_bytes(2, "big")
+
+
+def record_schema_version_key(dataset: str) -> bytes:
+    """State key of the newest version of the record schema of a dataset."""
+    return b"V/" + dataset.encode()
+
+
+def code_list_key(code_list: str) -> bytes:
+    """State key of a code list."""
+    return b"L/" + code_list.encode()
+
+
+def matters_key(exchange: bytes) -> bytes:
+    """State key of what became of an exchange after its delivery."""
+    return b"X/" + exchange
+
+
+def incident_key(incident: bytes) -> bytes:
+    """State key of an incident (digest of the event that reported it)."""
+    return b"I/" + incident
+
+
+def open_incidents_key(member: str) -> bytes:
+    """State key of how many incidents about a member are open."""
+    return b"J/" + member.encode()
+
+
 FREEZES_KEY = b"f/"
 POLICY_SET_KEY = b"p/"
 VALIDATORS_KEY = b"v/"
@@ -276,3 +312,6 @@ PENDING_KEY = b"q/"
 WAITING_KEY = b"w/"
 # No member has an empty id.
 CREDIT_RULES_KEY = b"k/"
+SUNSETS_KEY = b"S/"
+PARAMETERS_BEFORE_KEY = b"N/"
+DEADLINE_RULES_KEY = b"J/"

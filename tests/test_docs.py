@@ -31,7 +31,7 @@ from node.api.problems import HTTP_CODES, STATUS, Problem, problem_body, status_
 from node.api.routes import ROUTES
 from node.config import REQUIRED, SETTINGS
 from node.metrics import Metrics
-from tests import tables_of_credit, tables_of_faults
+from tests import tables_of_credit, tables_of_faults, tables_of_records
 from tests.metric_words import METRIC_WORDS
 from tools import exits
 from tools.cli import main as tally
@@ -191,8 +191,9 @@ def render_lifecycle(language: Language) -> str:
         for decision, status in STATUS_OF_DECISION.items()
     ]
     for step in STEPS.values():
-        label = f"{kind_word(step.kind, language)} ({role_word(step.role, language)})"
-        lines += [f"    {before} --> {step.after}: {label}" for before in step.before]
+        roles = " / ".join(role_word(actor.role, language) for actor in step.actors)
+        label = f"{kind_word(step.kind, language)} ({roles})"
+        lines += [f"    {before} --> {step.after or before}: {label}" for before in step.before]
     return "\n".join([*lines, "```", ""])
 
 
@@ -338,6 +339,8 @@ RENDERERS: dict[str, Callable[[Language], str]] = {
     "options": render_options,
     "reasons": lambda language: _table(*tables_of_credit.reasons(language)),
     "policy-faults": lambda language: _table(*tables_of_faults.policy_faults(language)),
+    "record-refusals": lambda language: _table(*tables_of_records.refusals(language)),
+    "record-rules": lambda language: _table(*tables_of_records.rules(language)),
     "routes": render_routes,
     "sealing": lambda language: _table(*tables_of_faults.sealing(language)),
     "targets": render_targets,

@@ -198,8 +198,11 @@ class Localnet:
         """Process id of a running node, or 0."""
         pid = self._started.get(member, 0)
         # Just after its start a process has no command line to recognise it by yet.
-        if pid and os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-            return pid
+        try:
+            if pid and os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                return pid
+        except ChildProcessError:
+            pass  # another object for this folder has stopped and reaped it
         return _running_pid(self.node_directory(member))
 
     def start(self, members: Iterable[str] | None = None) -> list[str]:

@@ -12,6 +12,8 @@ from typing import Any
 
 from contracts.governance import parties, registries
 from contracts.governance.faults import Case, Fault
+from contracts.registers.entries import set_code_list, set_record_schema
+from contracts.registers.sunsets import PARAMETERS, set_sunset
 from ledger.governance import actions
 from ledger.governance.actions import Action, ActionClass
 from ledger.quorum import governance as seats
@@ -24,7 +26,7 @@ Change = Callable[[Overlay, Any, Case], list[Fault]]
 class Row:
     """What there is to know about a type of action."""
 
-    action_class: ActionClass
+    action_class: ActionClass | Callable[[Any], ActionClass]
     target: Callable[[Any], str]
     change: Change | None
 
@@ -40,6 +42,11 @@ def _member(action: Any) -> str:
 
 def _officer(action: Any) -> str:
     return f"officer/{action.key.hex()}"
+
+
+def _sunset_class(action: Any) -> ActionClass:
+    """An end is decided as its thing is."""
+    return "parameters" if action.target == PARAMETERS else "contracts"
 
 
 def _seat(_action: Any) -> str:
@@ -72,6 +79,13 @@ ROWS: dict[type, Row] = {
     actions.SetPurpose: Row(
         "contracts", lambda a: f"purpose/{a.purpose.id}", _plain(registries.set_purpose)
     ),
+    actions.SetRecordSchema: Row(
+        "contracts", lambda a: f"record-schema/{a.record_schema.dataset}", _plain(set_record_schema)
+    ),
+    actions.SetCodeList: Row(
+        "contracts", lambda a: f"code-list/{a.code_list.id}", _plain(set_code_list)
+    ),
+    actions.SetSunset: Row(_sunset_class, lambda a: f"sunset/{a.target}", set_sunset),
     actions.SetParameters: Row(
         "parameters", lambda _: "parameters", _plain(registries.set_parameters)
     ),
@@ -89,7 +103,8 @@ ROWS: dict[type, Row] = {
 
 def class_of(action: Action) -> ActionClass:
     """The class that an action belongs to."""
-    return ROWS[type(action)].action_class
+    found = ROWS[type(action)].action_class
+    return found(action) if callable(found) else found
 
 
 def target_of(action: Action) -> str:

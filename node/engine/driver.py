@@ -154,6 +154,7 @@ class Driver:
     def on_connected(self, peer: str) -> None:
         """A link came up: exchange where we stand."""
         self.put(Met(peer=peer))
+        self.sync.catchup.relinked(peer)
         self.send_tip(peer)
         for line in self.cosigner.own_lines:
             self._send_line(peer, line)

@@ -173,13 +173,11 @@ def found(*arguments: object) -> dict[str, str]:
 
 def run_homes(homes: Sequence[Path], stack: ExitStack) -> None:
     """Start the nodes of these homes and return when all are ready; `stack` stops them."""
+    networks = []
     for home in homes:
-        Localnet(home).start()
-        stack.callback(stop_home, home)
-    for home in homes:
-        tally("localnet", "up", "--dir", home)
-
-
-def stop_home(home: Path) -> None:
-    """Stop the node of a home, if it runs: it may be one that was stopped before."""
-    Localnet(home).stop()
+        network = Localnet(home)
+        network.start()
+        stack.callback(network.stop)
+        networks.append(network)
+    for network in networks:
+        network.wait_ready()

@@ -21,7 +21,6 @@ from tests.e2e.agencies import (
     found_homes,
     run_homes,
     standing,
-    stop_home,
 )
 from tests.e2e.network import wait_block
 from tests.e2e.test_tally import tally
@@ -157,7 +156,7 @@ def the_keys_of_a_validator_are_replaced_by_vote(world: World) -> None:
     proposed = world[A].act(*change, "replace", made["application"])
     world.carry(proposed["digest"], C, D, VOTER)
     world.urls.remove(world[B].url)
-    stop_home(world[B].home)
+    Localnet(world[B].home).stop()
     tally("node", "activate", "--config", made["config"], "--yes")
     run_homes([home], world.nodes)
     own = dataclasses.replace(world[B], url=f"http://127.0.0.1:{api}")
@@ -216,15 +215,16 @@ def the_copy_is_valid_when_no_node_runs(world: World) -> None:
     replayed = tally("audit", "replay", copy, "--genesis", genesis)
     assert (replayed["replay"], replayed["founders"]) == ("valid", "signed")
     told = tally("audit", "who", officer, copy, "--genesis", genesis)
-    acts = [(act["kind"], act["actions"]) for act in told["acts"]]
-    assert acts == [
-        ("governance.acknowledged", f"admit member {VOTER}"),
-        *[("governance.balloted", f"add officer {LOSER}")],
-        *acts[2:-2],
-        ("governance.balloted", f"suspend member {SUSPECT}"),
-        ("governance.balloted", f"reinstate member {SUSPECT}"),
+    kinds = [act["kind"] for act in told["acts"]]
+    assert kinds == ["governance.acknowledged", *["governance.balloted"] * 7]
+    about = [act["actions"] for act in told["acts"]]
+    assert about[0] == f"admit member {VOTER}"
+    assert [text for text in about if LOSER in text] == [f"add officer {LOSER}"] * 2
+    assert about[-3:] == [
+        f"remove validator {B}; add validator {B}",
+        f"suspend member {SUSPECT}",
+        f"reinstate member {SUSPECT}",
     ]
-    assert len(acts) == 7
     assert {act["officer"] for act in told["acts"]} == {officer}
     assert {(*act["roles"], act["standing"]) for act in told["acts"]} == {("admin", "active")}
     assert all(act["applied"] for act in told["acts"])

@@ -71,7 +71,9 @@ from tests.unit.contracts.governance.parts import (
 )
 from tests.unit.contracts.samples import states
 
-SOURCE = Path(__file__).parents[4] / "contracts" / "governance"
+SOURCES = [
+    Path(__file__).parents[4] / "contracts" / folder for folder in ("governance", "registers")
+]
 RAISERS = ("Fault", "refused", "unfit")
 GONE = "cn-9999-tax"
 NOBODY = SecretKey(hash32("nobody")).public
@@ -328,7 +330,7 @@ def codes_of_source() -> frozenset[str]:
     """Codes that stand in calls, and those that a table hands to one."""
     found = set()
     words = catalogue("en")["codes"].keys()
-    for path in SOURCE.glob("*.py"):
+    for path in (path for folder in SOURCES for path in folder.glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in RAISERS:
                 named = [each.value for each in node.keywords if each.arg == "code"]
