@@ -157,8 +157,8 @@ def found_homes(folder: Path, members: Sequence[str]) -> list[Path]:
         signed = found("sign", genesis, "--home", home, "--yes")
         shutil.copy(signed["signature"], post / f"{home.name}.signature.json")
     signatures = sorted(post.glob("*.signature.json"))
-    places = zip(ports[len(homes) :: 2], ports[len(homes) + 1 :: 2], strict=True)
-    for home, listened in zip(homes, places, strict=True):
+    listens = zip(ports[len(homes) :: 2], ports[len(homes) + 1 :: 2], strict=True)
+    for home, listened in zip(homes, listens, strict=True):
         api, metrics = (f"127.0.0.1:{port}" for port in listened)
         place = ("--home", home, "--api", api, "--metrics", metrics)
         done = found("finish", genesis, *signatures, *place)
