@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from ledger.errors import CorruptStore, StoreFailed
+from ledger.events import parse_event
 from node.peers.wire import BlockData, FrameType, decode_content, encode_frame
 from tests.builders import VALIDATORS, request
 from tests.unit.node.engine.network import Network, play
@@ -81,5 +82,27 @@ def test_an_event_that_one_node_alone_knows_becomes_final(tmp_path: Path) -> Non
             ),
             limit_s=6,
         )
+
+    play(tmp_path, VALIDATORS, script)
+
+
+def test_a_block_with_an_event_that_nobody_can_verify_does_not_use_up_its_view(
+    tmp_path: Path,
+) -> None:
+    """Its leader gave the bytes that it refers to: there is nothing more to wait for."""
+
+    async def script(network: Network) -> None:
+        await network.record(request())
+        leader = next(
+            site for site in network.running if site.engine.core.leader == site.engine.epochs.me
+        )
+        good = request(label="good")
+        other = request(label="forged")
+        signature = bytes(len(other.signature) - 1)
+        forged = parse_event(other.data.replace(other.signature, other.signature[:1] + signature))
+        leader.engine.chain.pool.hold(forged)
+        network.submit(good)
+        log = next(site for site in network.running if site is not leader).engine.chain.log
+        await network.until(lambda: log.index_of_event(good.digest) is not None, limit_s=0.6)
 
     play(tmp_path, VALIDATORS, script)
