@@ -12,13 +12,16 @@ from contracts.governance.proposals import check_acknowledgement, check_governan
 from contracts.governance.validators import check_ready
 from contracts.lifecycle import STEPS
 from contracts.lookup import (
+    find_code_list,
     find_dataset,
     find_exchange,
     find_legal_basis,
     find_member,
     find_officer,
+    is_ended,
     is_purpose,
     read_parameters,
+    read_record_schema_version,
 )
 from ledger.events import (
     Event,
@@ -109,8 +112,12 @@ def _check_request(
     dataset = find_dataset(state, body.dataset)
     if dataset is None:
         raise refused("dataset-unknown", body.dataset)
+    if is_ended(state, f"dataset/{body.dataset}"):
+        raise refused("dataset-ended", body.dataset)
     if not is_purpose(state, body.purpose):
         raise refused("purpose-unknown", body.purpose)
+    if is_ended(state, f"purpose/{body.purpose}"):
+        raise refused("purpose-ended", body.purpose)
     if find_legal_basis(state, body.legal_basis) is None:
         raise refused("legal-basis-unknown", body.legal_basis)
     known = frozenset(field.id for field in dataset.fields)
@@ -155,14 +162,35 @@ def _check_body(state: StateReader, event: Event, exchange: Exchange) -> None:
     body = event.body
     if isinstance(body, ShareReceived | ShareRejected) and body.commitment != exchange.commitment:
         raise refused("commitment-mismatch", f"delivered was {exchange.commitment.hex()}")
-    if isinstance(body, ShareRejected) and body.code_set not in CODE_SETS:
-        raise refused("code-set-unknown", body.code_set)
+    if isinstance(body, ShareRejected):
+        _check_codes(state, body)
     if isinstance(body, ShareDelivered):
-        dataset = find_dataset(state, exchange.dataset)
-        if dataset is None or body.schema_version > dataset.version:
-            raise refused(
-                "schema-version-unknown", f"{exchange.dataset} version {body.schema_version}"
-            )
+        _check_schema_version(state, exchange.dataset, body.schema_version)
+
+
+def _check_codes(state: StateReader, body: ShareRejected) -> None:
+    """A set of codes that members have registered counts; without it those that all know."""
+    listed = find_code_list(state, body.code_set)
+    if listed is None and body.code_set not in CODE_SETS:
+        raise refused("code-set-unknown", body.code_set)
+    if is_ended(state, f"code-list/{body.code_set}"):
+        raise refused("code-set-ended", body.code_set)
+    known = frozenset(each.code for each in listed.codes) if listed is not None else None
+    for code in body.codes:
+        if known is not None and str(code) not in known:
+            raise refused("status-code-unknown", f"{body.code_set} has no code {code}")
+
+
+def _check_schema_version(state: StateReader, name: str, version: int) -> None:
+    """Without a record schema, versions are those of the dataset."""
+    newest = read_record_schema_version(state, name)
+    if not newest:
+        dataset = find_dataset(state, name)
+        newest = 0 if dataset is None else dataset.version
+    elif is_ended(state, f"record-schema/{name}@{version}"):
+        raise refused("record-schema-ended", f"{name} version {version}")
+    if version > newest:
+        raise refused("schema-version-unknown", f"{name} version {version}")
 
 
 def _require_role(officer: Officer, role: str) -> None:

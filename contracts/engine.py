@@ -30,6 +30,7 @@ ACTIONS = ("request", "release", "approve", "deliver", "use", "forward")
 POLICY_SET_DOMAIN = b"tallystick/policy-set/v1\0"
 _ENGINES_MAX = 8
 _HANDLES_MAX = 4_096
+_ANSWERS_MAX = 4_096
 # Cedar parses and evaluates by recursion without a bound: 250 brackets deep overflow a stack of
 # 2 MiB and kill the process. These bounds stand in front of it and are far above any real policy;
 # bounding what one statement holds cannot be tricked as counting depth could.
@@ -184,6 +185,7 @@ class PolicyEngine:
         self._slices = {name: slice_policies(policies, name, ACTIONS) for name in ACTIONS}
         self._schema = cedarpy.Schema.from_str(policy_set.schema)
         self._entities: OrderedDict[str, cedarpy.Entities] = OrderedDict()
+        self._answers: OrderedDict[Question, Answer] = OrderedDict()
 
     def decide_request(self, state: StateReader, act: Act, time_ms: int) -> Decision:
         """Permit, review or deny a request."""
@@ -235,7 +237,13 @@ class PolicyEngine:
 
     def ask(self, act: Act, action: str, context: Mapping[str, Any]) -> "Answer":
         """Cedar's answer about one action."""
-        return self._answer((self.pose(act, action, context),))[0]
+        posed = self.pose(act, action, context)
+        answer = self._answers.get(posed)
+        if answer is None:
+            answer = self._answers[posed] = self._answer((posed,))[0]
+            if len(self._answers) > _ANSWERS_MAX:
+                self._answers.popitem(last=False)
+        return answer
 
     def pose(self, act: Act, action: str, context: Mapping[str, Any]) -> "Question":
         """All that the answer about one action depends on."""

@@ -13,6 +13,15 @@ class InvalidPolicySet(ContractError):
         self.faults = faults
 
 
+class InvalidSchema(ContractError):
+    """A record schema is not one: `code` says why, `detail` where, as `/field/keyword`."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}" if detail else code)
+        self.code = code
+        self.detail = detail
+
+
 class RefusedEvent(ContractError):
     """An event that must not be applied. `code` is stable, `detail` says what was found.
 

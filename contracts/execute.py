@@ -30,6 +30,7 @@ from contracts.lookup import (
     find_officer,
     read_counters,
 )
+from contracts.registers.sunsets import end_due
 from ledger.blocks import RECORDS, Outcome, Record
 from ledger.events import Event, ShareDelivered, ShareRequested, ShareStep
 from ledger.quorum.governance import EvidenceEquivocation, ValidatorReady
@@ -116,7 +117,10 @@ def select(
 
 
 class _Run:
-    """One execution in progress. An event is checked and decided before anything is changed."""
+    """One execution in progress. What ends on the day of the block is out of force for all of it.
+
+    An event is checked and decided before anything is changed.
+    """
 
     def __init__(
         self,
@@ -130,7 +134,8 @@ class _Run:
         if time_ms > TIME_MS_MAX:
             raise InvalidTime(time_ms)
         self._overlay = Overlay(state)
-        self._engine: PolicyEngine = contracts.at(state)
+        end_due(self._overlay, time_ms)
+        self._engine: PolicyEngine = contracts.at(self._overlay)
         self._network = network
         self._height = height
         self._time_ms = time_ms

@@ -12,6 +12,14 @@ from ledger.governance.proposals import (
     Proposal,
     Waiting,
 )
+from ledger.governance.registers import (
+    CODE_LISTS,
+    RECORD_SCHEMAS,
+    SUNSETS,
+    CodeList,
+    RecordSchema,
+    Sunset,
+)
 from ledger.registry import (
     DATASETS,
     EMPTY_COUNTERS,
@@ -49,10 +57,12 @@ from ledger.state import (
     PARAMETERS_KEY,
     PENDING_KEY,
     POLICY_SET_KEY,
+    SUNSETS_KEY,
     VALIDATORS_KEY,
     WAITING_KEY,
     StateReader,
     ballot_box_key,
+    code_list_key,
     counters_key,
     dataset_key,
     epoch_key,
@@ -64,6 +74,8 @@ from ledger.state import (
     proposal_key,
     purpose_key,
     reachable_key,
+    record_schema_key,
+    record_schema_version_key,
     voting_rule_key,
 )
 
@@ -73,11 +85,14 @@ _decode_member = lru_cache(_MEMO_ENTRIES_MAX)(MEMBERS.decode)
 _decode_officer = lru_cache(_MEMO_ENTRIES_MAX)(OFFICERS.decode)
 _decode_dataset = lru_cache(_MEMO_ENTRIES_MAX)(DATASETS.decode)
 _decode_basis = lru_cache(_MEMO_ENTRIES_MAX)(LEGAL_BASES.decode)
+_decode_counters = lru_cache(_MEMO_ENTRIES_MAX)(PAIR_COUNTERS.decode)
 _decode_freezes = lru_cache(16)(FREEZES.decode)
 _decode_parameters = lru_cache(16)(PARAMETERS.decode)
 _decode_validators = lru_cache(16)(VALIDATOR_LISTS.decode)
 _decode_epoch = lru_cache(16)(EPOCH_RECORDS.decode)
 _decode_pending = lru_cache(16)(PENDINGS.decode)
+_decode_code_list = lru_cache(256)(CODE_LISTS.decode)
+_decode_sunsets = lru_cache(16)(SUNSETS.decode)
 _decode_rule = lru_cache(64)(VOTING_RULES.decode)
 
 
@@ -121,7 +136,7 @@ def read_counters(
 ) -> PairCounters:
     """Reciprocity figures; all zero where nothing happened."""
     data = state.get(counters_key(requester, provider, purpose, year))
-    return EMPTY_COUNTERS if data is None else PAIR_COUNTERS.decode(data)
+    return EMPTY_COUNTERS if data is None else _decode_counters(data)
 
 
 def read_freezes(state: StateReader) -> tuple[Freeze, ...]:
@@ -212,3 +227,32 @@ def find_reachable(state: StateReader, member: str) -> Reachable | None:
 def find_evidence(state: StateReader, epoch: int, view: int, member: str) -> bytes | None:
     """Digest of the event that holds evidence about a member in one view, or None."""
     return state.get(evidence_key(epoch, view, member))
+
+
+def read_record_schema_version(state: StateReader, dataset: str) -> int:
+    """The newest version of the record schema of a dataset; 0: it has none."""
+    data = state.get(record_schema_version_key(dataset))
+    return 0 if data is None else int.from_bytes(data, "big")
+
+
+def find_record_schema(state: StateReader, dataset: str, version: int) -> RecordSchema | None:
+    """One version of the record schema of a dataset, or None."""
+    data = state.get(record_schema_key(dataset, version))
+    return None if data is None else RECORD_SCHEMAS.decode(data)
+
+
+def find_code_list(state: StateReader, code_list: str) -> CodeList | None:
+    """Code list by id, or None."""
+    data = state.get(code_list_key(code_list))
+    return None if data is None else _decode_code_list(data)
+
+
+def read_sunsets(state: StateReader) -> tuple[Sunset, ...]:
+    """Everything with a last day, and what has ended, sorted by target."""
+    data = state.get(SUNSETS_KEY)
+    return () if data is None else _decode_sunsets(data)
+
+
+def is_ended(state: StateReader, target: str) -> bool:
+    """Whether a target (`dataset/account`) is out of force."""
+    return any(each.ended and each.target == target for each in read_sunsets(state))

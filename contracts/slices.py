@@ -5,10 +5,14 @@ fails for it, so leaving it out changes no answer, reason or error. A fact that 
 mentions cannot change an answer either; parsing facts is a third of what a question costs. Where
 a policy uses the whole context other than by `context.name` or `context has name`, all facts stay.
 
+Where policies only compare a fact with numbers (`context.subjects > 200`), it counts only where it
+stands among those numbers: values that no comparison tells apart are one and the same question.
+
 The policies are Cedar's JSON form (`cedarpy.policies_to_json_str`), by id.
 """
 
 import json
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,20 +21,31 @@ import cedarpy
 
 ALL_FACTS = None
 _CONTEXT = {"Var": "context"}
+_COMPARISONS = ("<", "<=", ">", ">=", "==", "!=")
+# What is no Long of Cedar fails as a whole and must keep failing.
+_LONG_MIN, _LONG_MAX = -(2**63), 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slice:
-    """Parsed policies for one action; `facts` are the context attributes they read, None: all."""
+    """Parsed policies for one action; `facts` are the context attributes they read, None: all.
+
+    `marks` are the numbers, sorted, with which those facts are compared that are only compared.
+    """
 
     policies: cedarpy.PolicySet
     facts: frozenset[str] | None
+    marks: Mapping[str, tuple[int, ...]]
 
     def pick(self, context: Mapping[str, Any]) -> dict[str, Any]:
-        """The part of a context that the policies read."""
+        """The part of a context that the policies read, as far as they can tell values apart."""
         if self.facts is None:
             return dict(context)
-        return {name: value for name, value in context.items() if name in self.facts}
+        return {
+            name: _stand_in(value, self.marks[name]) if name in self.marks else value
+            for name, value in context.items()
+            if name in self.facts
+        }
 
 
 def slice_policies(
@@ -43,10 +58,15 @@ def slice_policies(
         if _may_concern(policy["action"], action, actions)
     }
     document = {"staticPolicies": chosen, "templates": {}, "templateLinks": []}
-    reads = list(_context_reads([policy["conditions"] for policy in chosen.values()]))
+    compared: dict[str, frozenset[int] | None] = {}
+    for name, numbers in _context_reads([policy["conditions"] for policy in chosen.values()]):
+        before = compared.get(name, frozenset())
+        compared[name] = None if before is None or numbers is None else before | numbers
+    is_part = "" not in compared
     return Slice(
         policies=cedarpy.PolicySet.from_json_str(json.dumps(document)),
-        facts=ALL_FACTS if "" in reads else frozenset(reads),
+        facts=frozenset(compared) if is_part else ALL_FACTS,
+        marks={name: tuple(sorted(each)) for name, each in compared.items() if each is not None},
     )
 
 
@@ -59,18 +79,59 @@ def _may_concern(scope: Mapping[str, Any], action: str, actions: tuple[str, ...]
     return action in names or any(name not in actions for name in names)
 
 
-def _context_reads(expression: Any) -> Iterator[str]:
-    """Names of the context attributes an expression reads; "" for a use of the whole context."""
+def _context_reads(expression: Any) -> Iterator[tuple[str, frozenset[int] | None]]:
+    """Names of the context attributes an expression reads; "" for a use of the whole context.
+
+    With each, the numbers it is compared with; None: its value is used in another way.
+    """
     pending = [expression]
     while pending:
         node = pending.pop()
         if node == _CONTEXT:
-            yield ""
+            yield "", None
         elif isinstance(node, dict):
-            read = node.get(".") or node.get("has")
-            if isinstance(read, dict) and read.get("left") == _CONTEXT and "attr" in read:
-                yield read["attr"]
+            compared = _comparison(node)
+            name = _attribute(node, ".") or _attribute(node, "has")
+            if compared is not None:
+                yield compared
+            elif name is not None:
+                yield name, frozenset() if "has" in node else None
             else:
                 pending.extend(node.values())
         elif isinstance(node, list):
             pending.extend(node)
+
+
+def _attribute(node: Mapping[str, Any], operator: str) -> str | None:
+    """Name in `context.name` or `context has name`."""
+    read = node.get(operator)
+    if isinstance(read, dict) and read.get("left") == _CONTEXT:
+        name: str | None = read.get("attr")
+        return name
+    return None
+
+
+def _comparison(node: Mapping[str, Any]) -> tuple[str, frozenset[int]] | None:
+    """Name and number in `context.name > 7` or `7 > context.name`."""
+    for operator in _COMPARISONS:
+        sides = node.get(operator)
+        if not isinstance(sides, dict) or sides.keys() != {"left", "right"}:
+            continue
+        for side, other in ((sides["left"], sides["right"]), (sides["right"], sides["left"])):
+            if not isinstance(side, dict) or not isinstance(other, dict):
+                continue
+            name, number = _attribute(side, "."), other.get("Value")
+            if name is not None and type(number) is int:
+                return name, frozenset((number,))
+    return None
+
+
+def _stand_in(value: Any, marks: tuple[int, ...]) -> Any:
+    """The value that stands for all those that no comparison with `marks` tells from it."""
+    if type(value) is not int or not _LONG_MIN <= value <= _LONG_MAX:
+        return value
+    at = bisect_left(marks, value)
+    if at < len(marks) and value == marks[at]:
+        return value
+    # The numbers next to a mark; without marks it only matters that there is a value.
+    return marks[at - 1] + 1 if at else marks[0] - 1 if marks else 0

@@ -100,3 +100,11 @@ class Divergence(LedgerError):
         self.index = index
         self.expected = expected
         self.found = found
+
+
+class InvalidTokenUri(LedgerError, ValueError):
+    """A text is not the URI of a key on a token; `has_pin`: it would be, but a PIN stands in it."""
+
+    def __init__(self, reason: str, *, has_pin: bool = False) -> None:
+        super().__init__(reason)
+        self.has_pin = has_pin

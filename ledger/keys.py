@@ -41,6 +41,13 @@ class Signer(Protocol):
         """Signature (65 bytes) over `domain || message`."""
 
 
+class RawSigner(Signer, Protocol):
+    """A signer for formats that have no domain, as those of checkpoints and votes."""
+
+    def sign_raw(self, message: bytes) -> bytes:
+        """Raw Ed25519 signature (64 bytes) over exactly `message`."""
+
+
 class SecretKey:
     """An Ed25519 signing key. Never printed: `repr` shows the public half only."""
 

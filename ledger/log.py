@@ -25,6 +25,7 @@ new log, and an old state that `clean` removes in steps.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 from ledger.blocks import HEADERS, hash_header
@@ -392,11 +393,14 @@ class Log:
             return int.from_bytes(value, "big")
         raise CorruptStore(f"no block holds entry {index}")
 
-    def exchange_indexes(self, exchange: bytes) -> list[int]:
-        """Indexes of the records of an exchange, in order."""
+    def exchange_indexes(
+        self, exchange: bytes, *, first: int = 0, limit: int | None = None
+    ) -> list[int]:
+        """Indexes of the records of an exchange or proposal, in order, from `first` on."""
         start = b"X" + exchange
         end = start + self.tree_size.to_bytes(8, "big")
-        return [int.from_bytes(key[-8:], "big") for key, _ in self._store.scan(start, end)]
+        pairs = self._store.scan(start + first.to_bytes(8, "big"), end)
+        return [int.from_bytes(key[-8:], "big") for key, _ in islice(pairs, limit)]
 
     def read_block(self, height: int) -> tuple[bytes, list[bytes]]:
         """Header bytes and record bytes of the block at `height`."""

@@ -16,6 +16,10 @@ State is a map of byte keys to canonical values. Keys are a two-byte prefix and 
     w/                      tuple of Waiting  s/ target 00 height(8)      Revision
     k/ member id            Credit            k/ member id 00 number(8)   GradeChange
     k/                      CreditRules       k/ member id 01 day(8)      tuple of CreditCause
+    R/ dataset id 00 version(2)               RecordSchema
+    V/ dataset id           its newest record schema's version (2 bytes)
+    L/ code list id         CodeList          S/                          tuple of Sunset
+    N/                      the Parameters before those in force
 
 Digest: LtHash16 with 1,024 lanes (Bellare and Micciancio 1997, "AdHash/LtHash"; parameters as
 analysed by Lewi, Kim, Maykov and Weis, eprint 2019/227). Each pair (key, value) expands by
@@ -26,6 +30,7 @@ can compute it afresh. `digest` = SHA-256(domain || accumulator).
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Protocol
 
 from ledger.errors import CorruptStore
@@ -207,6 +212,7 @@ def exchange_key(exchange: bytes) -> bytes:
     return b"x/" + exchange
 
 
+@lru_cache(4_096)
 def counters_key(requester: str, provider: str, purpose: str, year: int) -> bytes:
     """State key of the reciprocity counters of an ordered pair, purpose and year."""
     return b"c/" + b"\0".join(
@@ -264,6 +270,21 @@ def credit_causes_key(member: str, day: int) -> bytes:
     return b"k/" + member.encode() + b"\1" + day.to_bytes(8, "big")
 
 
+def record_schema_key(dataset: str, version: int) -> bytes:
+    """State key of one version of the record schema of a dataset."""
+    return b"R/" + dataset.encode() + b"\0" + version.to_bytes(2, "big")
+
+
+def record_schema_version_key(dataset: str) -> bytes:
+    """State key of the newest version of the record schema of a dataset."""
+    return b"V/" + dataset.encode()
+
+
+def code_list_key(code_list: str) -> bytes:
+    """State key of a code list."""
+    return b"L/" + code_list.encode()
+
+
 FREEZES_KEY = b"f/"
 POLICY_SET_KEY = b"p/"
 VALIDATORS_KEY = b"v/"
@@ -274,3 +295,5 @@ PENDING_KEY = b"q/"
 WAITING_KEY = b"w/"
 # No member has an empty id.
 CREDIT_RULES_KEY = b"k/"
+SUNSETS_KEY = b"S/"
+PARAMETERS_BEFORE_KEY = b"N/"

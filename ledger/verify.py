@@ -20,9 +20,11 @@ carries:
 
 Re-execution (steps 9 and 10) is `contracts.replay`. The copy is read once, in order, in bounded
 memory. The first fault ends the walk as `Divergence`. Step 8, which costs the most, is a pure
-function over a run of records: the caller may pass the `map` of a process pool for it.
+function over a run of records: the caller may pass the `map` of a process pool for it. Steps 4 to 7
+are some windows of entries ahead of it, so their faults are found first.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -49,8 +51,9 @@ from ledger.tlog.tiles import (
 
 # One task of step 8, and how much of the log is held until its events are verified.
 TASK_RECORDS = 128
-WINDOW_ENTRIES = 4_096
-WINDOW_BYTES = 16 * 1024 * 1024
+WINDOW_ENTRIES = 1_024
+WINDOW_BYTES = 4 * 1024 * 1024
+WINDOWS_MAX = 4
 
 # Bytes of the file at a path inside the copy, or None where there is none.
 Read = Callable[[str], bytes | None]
@@ -200,18 +203,28 @@ def open_copy(
 
 def read_blocks(copy: LogCopy, map_events: MapEvents = map) -> Iterator[BlockEntries]:
     """Steps 4 to 8: the blocks of the log, each yielded when it and its events are verified."""
+    ahead: deque[tuple[list[BlockEntries], Iterable[EventFault | None]]] = deque()
+    for window in _read_windows(copy):  # 4, 5, 6, 7
+        # A pool works on these events while the caller is busy with the blocks before.
+        ahead.append((window, map_events(find_event_fault, _event_tasks(copy, window))))
+        if len(ahead) == WINDOWS_MAX:
+            yield from _verified(*ahead.popleft())  # 8
+    while ahead:
+        yield from _verified(*ahead.popleft())  # 8
+
+
+def _read_windows(copy: LogCopy) -> Iterator[list[BlockEntries]]:
+    """Steps 4 to 7: the blocks of the log, in runs of bounded size."""
     window: list[BlockEntries] = []
     entries = size_bytes = 0
-    for block in _read_chain(copy):  # 4, 5, 6, 7
+    for block in _read_chain(copy):
         window.append(block)
         entries += 1 + len(block.records)
         size_bytes += sum(map(len, block.records))
         if entries >= WINDOW_ENTRIES or size_bytes >= WINDOW_BYTES:
-            _verify_window(copy, window, map_events)  # 8
-            yield from window
+            yield window
             window, entries, size_bytes = [], 0, 0
-    _verify_window(copy, window, map_events)  # 8
-    yield from window
+    yield window
 
 
 def find_event_fault(task: EventTask) -> EventFault | None:
@@ -499,15 +512,21 @@ class _Chain:
         return block
 
 
-def _verify_window(copy: LogCopy, window: Sequence[BlockEntries], map_events: MapEvents) -> None:
+def _event_tasks(copy: LogCopy, window: Sequence[BlockEntries]) -> list[EventTask]:
     records = [row for block in window for row in enumerate(block.records, start=block.index + 1)]
-    tasks = [
+    return [
         EventTask(network=copy.network, records=tuple(records[start : start + TASK_RECORDS]))
         for start in range(0, len(records), TASK_RECORDS)
     ]
-    for fault in map_events(find_event_fault, tasks):
+
+
+def _verified(
+    window: list[BlockEntries], faults: Iterable[EventFault | None]
+) -> list[BlockEntries]:
+    for fault in faults:
         if fault is not None:
             diverge(Step.EVENTS, fault.index, fault.expected, fault.found)
+    return window
 
 
 def _show(value: object) -> str:

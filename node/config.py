@@ -116,8 +116,22 @@ SETTINGS: tuple[Setting, ...] = (
         "存储引擎",
         "storage engine",
     ),
-    _row("keys", "consensus", _text, "keys/consensus.key", "共识密钥文件", "consensus key file"),
-    _row("keys", "cosigning", _text, "keys/cosigning.key", "联署密钥文件", "cosigning key file"),
+    _row(
+        "keys",
+        "consensus",
+        _text,
+        "keys/consensus.key",
+        "共识密钥：文件或 pkcs11: 地址",
+        "consensus key: a file, or a pkcs11: URI",
+    ),
+    _row(
+        "keys",
+        "cosigning",
+        _text,
+        "keys/cosigning.key",
+        "联署密钥：文件或 pkcs11: 地址",
+        "cosigning key: a file, or a pkcs11: URI",
+    ),
     _row("keys", "log", _text, "keys/log.key", "日志密钥文件", "log key file"),
     _row("keys", "tls_key", _text, "keys/tls.key.pem", "TLS 私钥", "TLS private key (PEM)"),
     _row("keys", "tls_certificate", _text, "keys/tls.cert.pem", "TLS 证书", "TLS certificate"),
@@ -136,6 +150,22 @@ SETTINGS: tuple[Setting, ...] = (
         "",
         "存放密钥库口令的 systemd 凭据名称",
         "systemd credential with the pass phrase of keystores",
+    ),
+    _row(
+        "keys",
+        "pin_file",
+        _optional_text,
+        "",
+        "令牌 PIN 文件，权限 0600",
+        "file with a token's PIN",
+    ),
+    _row(
+        "keys",
+        "pin_credential",
+        _optional_text,
+        "",
+        "存放令牌 PIN 的 systemd 凭据名称",
+        "systemd credential with the PIN of a token",
     ),
     _row("peers", "listen", _address, REQUIRED, "节点间监听地址", "address for peers"),
     _row("peers", "addresses", _addresses, REQUIRED, "其他节点地址", "addresses of the peers"),
@@ -276,12 +306,12 @@ def _contradictions(
     has_tls = bool(values["api", "tls_certificate"])
     if has_tls != bool(values["api", "tls_key"]):
         faults.append("[api] tls_certificate and tls_key: set both or none")
-    if values["keys", "passphrase_file"] and values["keys", "credential"]:
-        place = _at(lines, ("keys", "credential"))
-        faults.append(f"{place}[keys] passphrase_file and credential: set one or none")
-    if "/" in values["keys", "credential"] or values["keys", "credential"].startswith("."):
-        place = _at(lines, ("keys", "credential"))
-        faults.append(f"{place}[keys] credential: must be a name, not a path")
+    for file, name in (("passphrase_file", "credential"), ("pin_file", "pin_credential")):
+        place, credential = _at(lines, ("keys", name)), values["keys", name]
+        if values["keys", file] and credential:
+            faults.append(f"{place}[keys] {file} and {name}: set one or none")
+        if "/" in credential or credential.startswith("."):
+            faults.append(f"{place}[keys] {name}: must be a name, not a path")
     if not has_tls and not values["api", "listen"].is_loopback:
         place = _at(lines, ("api", "listen"))
         faults.append(

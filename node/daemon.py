@@ -18,6 +18,7 @@ import structlog
 from ledger.errors import CorruptStore, LedgerError, StoreFailed
 from ledger.genesis import Genesis, hash_genesis
 from ledger.keys import format_public_key
+from ledger.quorum.founding import encode_signatures
 from ledger.storage import Store, open_store
 from node.activation import STORE, WAL, activate, is_untouched, verify_activation
 from node.api.context import Limits
@@ -42,7 +43,9 @@ LOG = structlog.get_logger("daemon")
 EXIT_FAILED = 1
 
 
-async def serve(config: Config, genesis: Genesis, identity: Identity, store: Store) -> None:
+async def serve(
+    config: Config, genesis: Genesis, founders: bytes, identity: Identity, store: Store
+) -> None:
     """Run until SIGTERM or SIGINT; raises what made a part fail."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -69,7 +72,9 @@ async def serve(config: Config, genesis: Genesis, identity: Identity, store: Sto
                 [
                     asyncio.create_task(driver.run(parts.records), name="driver"),
                     asyncio.create_task(links.run(), name="links"),
-                    asyncio.create_task(_serve_api(config, node, parts.metrics), name="api"),
+                    asyncio.create_task(
+                        _serve_api(config, node, founders, parts.metrics), name="api"
+                    ),
                     asyncio.create_task(_until(stop), name="stop"),
                 ]
             )
@@ -79,7 +84,7 @@ async def serve(config: Config, genesis: Genesis, identity: Identity, store: Sto
     LOG.info("node stopped", height=node.status().height)
 
 
-async def _serve_api(config: Config, node: Node, metrics: Metrics) -> None:
+async def _serve_api(config: Config, node: Node, founders: bytes, metrics: Metrics) -> None:
     """The API and metrics listeners. Raises `StartRefused` when an address is taken."""
     limits = Limits(connections_max=config["limits", "connections_max"])
     api, figures = config["api", "listen"], config["metrics", "listen"]
@@ -99,7 +104,7 @@ async def _serve_api(config: Config, node: Node, metrics: Metrics) -> None:
         if config["api", "tls_certificate"]:
             tls = tls_context(config.path("api", "tls_certificate"), config.path("api", "tls_key"))
         await run_api(
-            build_app(node, limits, metrics),
+            build_app(node, limits, metrics, founders=founders),
             api=(api.host, api.port),
             metrics=(figures.host, figures.port),
             tls=tls,
@@ -159,7 +164,7 @@ def run(config_path: Path, *, is_first_start: bool = False) -> int:
     _configure_logging(config)
     try:
         genesis = read_genesis(config)
-        read_signatures(config, genesis)
+        founders = encode_signatures(read_signatures(config, genesis))
         identity = read_identity(config, genesis)
         data_dir = config.path("node", "data_dir")
         lock = lock_data_dir(data_dir)
@@ -173,7 +178,7 @@ def run(config_path: Path, *, is_first_start: bool = False) -> int:
     except (NodeError, LedgerError, SimplexError) as error:
         return _refuse(str(error))
     try:
-        _run_loop(serve(config, genesis, identity, store))
+        _run_loop(serve(config, genesis, founders, identity, store))
     except StartRefused as error:
         return _refuse(str(error))
     except CorruptStore as error:

@@ -24,6 +24,10 @@ class InvalidConfig(NodeError):
         self.faults = faults
 
 
+class TokenFailed(NodeError):
+    """A token that held a key does not sign (any more): the node cannot go on."""
+
+
 class StartRefused(NodeError):
     """The node cannot start; `advice` says what to do about it."""
 

@@ -341,9 +341,9 @@ class Node:
         """Height of the block that holds entry `index`."""
         return self._log.height_of_index(index)
 
-    def exchange_indexes(self, exchange: bytes) -> list[int]:
-        """Indexes of the records of an exchange, in order."""
-        return self._log.exchange_indexes(exchange)
+    def exchange_indexes(self, exchange: bytes, first: int, limit: int) -> list[int]:
+        """Up to `limit` indexes, from `first` on, of the records of an exchange or proposal."""
+        return self._log.exchange_indexes(exchange, first=first, limit=limit)
 
     def checkpoint(self) -> bytes | None:
         """Newest checkpoint note that has a quorum of cosignatures."""
@@ -453,7 +453,18 @@ class Node:
         reasons: list[Reason] = []
         epochs = self._driver.epochs
         missing = [member for member in epochs.others if not self._links.is_connected(member)]
-        if len(missing) > epochs.current.faulty_max:
+        if epochs.me is None and len(missing) == len(epochs.others):
+            reasons.append(
+                Reason(
+                    code="not-receiving",
+                    detail=(
+                        f"no validator of epoch {status.epoch}, and no validator speaks with it:"
+                        f" it answers from height {status.height} of the past"
+                    ),
+                    advice="Ask another node, and have the members vote this one in (again).",
+                )
+            )
+        elif len(missing) > epochs.current.faulty_max:
             reasons.append(
                 Reason(
                     code="quorum-unreachable",

@@ -136,8 +136,8 @@ class Service(Protocol):
     def block_height_of(self, index: int) -> int:
         """Height of the block that holds entry `index`."""
 
-    def exchange_indexes(self, exchange: bytes) -> list[int]:
-        """Indexes of the records of an exchange, in order."""
+    def exchange_indexes(self, exchange: bytes, first: int, limit: int) -> list[int]:
+        """Up to `limit` indexes, from `first` on, of the records of an exchange or proposal."""
 
     def checkpoint(self) -> bytes | None:
         """Newest checkpoint note that has a quorum of cosignatures."""

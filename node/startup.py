@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from ledger.errors import InvalidFounding, InvalidGenesis
 from ledger.genesis import Genesis, decode_genesis_json
-from ledger.keys import SecretKey, format_public_key
+from ledger.keys import RawSigner, SecretKey, Signer, format_public_key
 from ledger.quorum.founding import (
     SIGNATURES_SIZE_BYTES_MAX,
     GenesisSignatures,
@@ -38,8 +38,8 @@ class Identity:
     """This node in its network: its member, its keys and its TLS certificate (DER)."""
 
     member: str
-    consensus: SecretKey
-    cosigning: SecretKey
+    consensus: RawSigner
+    cosigning: RawSigner
     log: SecretKey
     certificate: bytes
     # PEM, where the file of `[keys] tls_key` is a keystore that TLS cannot read by itself.
@@ -95,13 +95,15 @@ def read_identity(config: Config, genesis: Genesis) -> Identity:
     Raises `StartRefused`.
     """
     reader = KeyReader(config)
-    keys = {name: reader.read_signing_key(name) for name in ("consensus", "cosigning", "log")}
-    _check_key("log", keys["log"], genesis.log_key)
+    keys = {name: reader.open_signing_key(name) for name in ("consensus", "cosigning")}
+    log = reader.read_signing_key("log")
+    _check_key("log", log, genesis.log_key)
     tls_key, was_sealed = reader.read_tls_key()
     return Identity(
         member=config["node", "member"],
         certificate=_read_certificate(config, tls_key),
         tls_key=tls_key if was_sealed else None,
+        log=log,
         **keys,
     )
 
@@ -161,7 +163,7 @@ def lock_data_dir(path: Path) -> int:
     return descriptor
 
 
-def _check_key(name: str, key: SecretKey, expected: bytes) -> None:
+def _check_key(name: str, key: Signer, expected: bytes) -> None:
     if key.public != expected:
         raise StartRefused(
             f"the {name} key is {format_public_key(key.public)}, the ledger expects"

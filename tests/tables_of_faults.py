@@ -5,6 +5,7 @@ from typing import Literal
 
 from contracts.drafts import words as drafts
 from node.diagnosis.words import catalogue as findings_of_nodes
+from node.sealing.words import catalogue as refusals_of_payloads
 from tests.tables_of_credit import Table
 from tools.words import catalogue as tool_words
 
@@ -32,4 +33,11 @@ def policy_faults(language: Literal["en", "zh"]) -> Table:
     """What keeps a policy set from being enacted."""
     head = ("代码", "含义", "怎么办") if language == "zh" else ("code", "meaning", "what to do")
     found = drafts.catalogue(language)["faults"].items()
+    return head, [(f"`{code}`", words["title"], words["advice"]) for code, words in found]
+
+
+def sealing(language: Literal["en", "zh"]) -> Table:
+    """Why a sealed payload is refused."""
+    head = ("代码", "含义", "怎么办") if language == "zh" else ("code", "meaning", "what to do")
+    found = refusals_of_payloads(language).items()
     return head, [(f"`{code}`", words["title"], words["advice"]) for code, words in found]

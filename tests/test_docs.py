@@ -31,7 +31,7 @@ from node.api.problems import HTTP_CODES, STATUS, Problem, problem_body, status_
 from node.api.routes import ROUTES
 from node.config import REQUIRED, SETTINGS
 from node.metrics import Metrics
-from tests import tables_of_credit, tables_of_faults
+from tests import tables_of_credit, tables_of_faults, tables_of_records
 from tests.metric_words import METRIC_WORDS
 from tools import exits
 from tools.cli import main as tally
@@ -338,7 +338,10 @@ RENDERERS: dict[str, Callable[[Language], str]] = {
     "options": render_options,
     "reasons": lambda language: _table(*tables_of_credit.reasons(language)),
     "policy-faults": lambda language: _table(*tables_of_faults.policy_faults(language)),
+    "record-refusals": lambda language: _table(*tables_of_records.refusals(language)),
+    "record-rules": lambda language: _table(*tables_of_records.rules(language)),
     "routes": render_routes,
+    "sealing": lambda language: _table(*tables_of_faults.sealing(language)),
     "targets": render_targets,
     "tool-errors": render_tool_errors,
 }

@@ -25,6 +25,7 @@ from ledger.genesis import Genesis, hash_genesis
 from ledger.governance.actions import Action
 from ledger.keys import Signer
 from ledger.quorum.epochs import EPOCH_PROOFS, EpochChain
+from ledger.registry import Parameters
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.note import SignedNote
 from ledger.tlog.receipt import Receipt, verify_receipt
@@ -114,6 +115,19 @@ class VerifiedRecord:
     receipt: bytes
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """The height that an event is signed for, and how far from it events may expire."""
+
+    height: int
+    expiry_blocks_max: int
+
+    @property
+    def expires_height(self) -> int:
+        """Some thousand blocks later, and with room for a node that is behind."""
+        return self.height + min(EXPIRY_BLOCKS, self.expiry_blocks_max // 2)
+
+
 _CLAIMS = msgspec.json.Decoder(Claim)
 _BATCHES = msgspec.json.Decoder(_Batch)
 _PROBLEMS = msgspec.json.Decoder(_Problem)
@@ -170,26 +184,39 @@ class Client:
         self, key: Signer, *, member: str, body: Body, nonce: bytes | None = None
     ) -> Event:
         """A signed event that expires some thousand blocks from now."""
-        height = int((await self.get_json("/v1/status"))["height"])
-        return self.sign_at(height, key, member=member, body=body, nonce=nonce)
+        moment = await self.fetch_moment()
+        return self.sign_at(moment, key, member=member, body=body, nonce=nonce)
+
+    async def fetch_moment(self) -> Moment:
+        """Height, and bounds in force: those of the genesis may have been voted away.
+
+        Raises `InvalidAnswer`.
+        """
+        status = await self.get_json("/v1/status")
+        network = await self.get_json("/v1/network")
+        try:
+            height = msgspec.convert(status["height"], int)
+            parameters = msgspec.convert(network["parameters"], Parameters)
+        except (KeyError, TypeError, msgspec.ValidationError) as error:
+            raise InvalidAnswer("answer-malformed", f"{self.url}: {error}") from None
+        return Moment(height=height, expiry_blocks_max=parameters.expiry_blocks_max)
 
     def sign_at(
         self,
-        height: int,
+        moment: Moment,
         key: Signer,
         *,
         member: str,
         body: Body,
         nonce: bytes | None = None,
     ) -> Event:
-        """The same, where the caller knows the height."""
-        blocks = min(EXPIRY_BLOCKS, self.genesis.parameters.expiry_blocks_max // 2)
+        """The same, where the caller knows the moment."""
         return sign_event(
             key,
             network=self.network,
             member=member,
             nonce=nonce if nonce is not None else os.urandom(16),
-            expires_height=height + blocks,
+            expires_height=moment.expires_height,
             body=body,
         )
 
@@ -439,13 +466,22 @@ class SubmitStream:
 
 async def fetch_genesis(url: str) -> bytes:
     """The genesis file that a node hands out; whom to believe is the caller's decision."""
+    return await _fetch_file(url, "/v1/genesis")
+
+
+async def fetch_signatures(url: str) -> bytes:
+    """The signatures of founders that a node hands out, not verified yet."""
+    return await _fetch_file(url, "/v1/genesis/signatures")
+
+
+async def _fetch_file(url: str, path: str) -> bytes:
     try:
         timeout = aiohttp.ClientTimeout(total=CALL_MARGIN_S)
         async with (
             aiohttp.ClientSession(
                 timeout=timeout, headers={"Accept-Language": language()}
             ) as session,
-            session.get(f"{url.rstrip('/')}/v1/genesis") as response,
+            session.get(f"{url.rstrip('/')}{path}") as response,
         ):
             data = await _read_bounded(response)
             if response.status != 200:

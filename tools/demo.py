@@ -19,7 +19,7 @@ from ledger.events import Body, Event, ShareApproved, ShareDelivered, ShareRecei
 from ledger.genesis import Genesis
 from ledger.keys import Signer
 from tools.casebook import Case, read_cases
-from tools.client import Claim, Client
+from tools.client import Claim, Client, Moment
 from tools.commands.audit import replay_folder
 from tools.custody.signer import open_signer
 from tools.exits import InvalidAnswer, RefusedEvent
@@ -166,7 +166,10 @@ async def _act(
 ) -> tuple[Event, Claim]:
     """Sign and submit; returns when the event is final and applied."""
     height = story.decided[-1][2].height if story.decided else 0
-    event = client.sign_at(height, story.key(member, role), member=member, body=body)
+    # Nobody votes in this story: what the genesis says is in force.
+    bound = story.genesis.parameters.expiry_blocks_max
+    moment = Moment(height=height, expiry_blocks_max=bound)
+    event = client.sign_at(moment, story.key(member, role), member=member, body=body)
     claim = await client.submit(event, wait_s=WAIT_S)
     if claim.state != "final":
         claim = await client.wait_final(event.digest, timeout_s=2 * WAIT_S)

@@ -20,7 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ledger.codec import Value
 from ledger.errors import InvalidFounding
-from ledger.keys import SecretKey
+from ledger.keys import SecretKey, Signer
 from ledger.quorum.founding import (
     SIGNATURES_SIZE_BYTES_MAX,
     GenesisSignatures,
@@ -73,11 +73,11 @@ class Source(Value, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSecrets:
-    """The private half of one validator."""
+    """The private half of one validator: secret keys, or what signs for those on a token."""
 
     member: str
-    consensus: SecretKey
-    cosigning: SecretKey
+    consensus: Signer
+    cosigning: Signer
     tls_key_pem: bytes
     tls_certificate_pem: bytes
 
@@ -181,13 +181,23 @@ def write_secret(path: Path, content: bytes) -> None:
         file.write(content)
 
 
-def new_node(member: str, now: dt.datetime, *, host: str = "localhost") -> NodeSecrets:
-    """Fresh keys and a certificate for the node of a member, which others reach at `host`."""
+def new_node(
+    member: str,
+    now: dt.datetime,
+    *,
+    host: str = "localhost",
+    consensus: Signer | None = None,
+    cosigning: Signer | None = None,
+) -> NodeSecrets:
+    """Keys and a certificate for the node of a member, which others reach at `host`.
+
+    Keys that are not given are fresh ones.
+    """
     key_pem, certificate_pem = make_certificate(member, now, host=host)
     return NodeSecrets(
         member=member,
-        consensus=new_secret_key(),
-        cosigning=new_secret_key(),
+        consensus=consensus or new_secret_key(),
+        cosigning=cosigning or new_secret_key(),
         tls_key_pem=key_pem,
         tls_certificate_pem=certificate_pem,
     )

@@ -37,6 +37,7 @@ from ledger.genesis import Genesis, encode_genesis_json, hash_genesis
 from ledger.keys import SecretKey, format_secret_key
 from ledger.quorum.founding import GenesisSignatures, derive_log_key, encode_signatures
 from ledger.registry import PolicySet
+from tools.custody.making import KeyMaker
 from tools.exits import FailedNode, InvalidInput, NotFound
 from tools.found.local import found_network
 from tools.founding import (
@@ -115,7 +116,8 @@ def create_network(
             for number, node in enumerate(founding.nodes)
         ),
     )
-    write_officers(directory, founding.officers)
+    # A sandbox: whoever tries it types no pass phrases.
+    write_officers(directory, founding.officers, KeyMaker(plain=True))
     for node in founding.nodes:
         write_node_keys(directory / "nodes" / node.member, node)
     write_genesis(directory, founding.genesis, founding.signatures)
@@ -434,20 +436,26 @@ def _is_free(port: int) -> bool:
         return True
 
 
-def write_officers(directory: Path, keys: Mapping[tuple[str, str], SecretKey]) -> None:
+def write_officers(
+    directory: Path, keys: Mapping[tuple[str, str], SecretKey], maker: KeyMaker
+) -> None:
     """Write the key of every (member, role)."""
     folder = directory / "officers"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for (member, role), key in keys.items():
-        write_secret(folder / f"{member}-{role}.key", format_secret_key(key).encode())
+        maker.write(folder / f"{member}-{role}.key", key)
 
 
 def write_node_keys(directory: Path, node: NodeSecrets) -> None:
-    """Write the keys of a node into its folder; the log key follows from the genesis."""
+    """Write the keys of a node into its folder; the log key follows from the genesis.
+
+    Keys on tokens stay there.
+    """
     keys = directory / "keys"
     keys.mkdir(parents=True, mode=0o700)
-    write_secret(keys / "consensus.key", format_secret_key(node.consensus).encode())
-    write_secret(keys / "cosigning.key", format_secret_key(node.cosigning).encode())
+    for name, key in (("consensus", node.consensus), ("cosigning", node.cosigning)):
+        if isinstance(key, SecretKey):
+            write_secret(keys / f"{name}.key", format_secret_key(key).encode())
     write_secret(keys / "tls.key.pem", node.tls_key_pem)
     (keys / "tls.cert.pem").write_bytes(node.tls_certificate_pem)
 
@@ -465,16 +473,20 @@ def write_node(
     log_key: SecretKey,
     *,
     listen: str = "",
+    tokens: Mapping[str, str] | None = None,
 ) -> None:
     """Write the log key and the configuration of a node whose own keys are there.
 
-    `addresses` are those of all nodes. The node listens at its own, or at `listen`.
+    `addresses` are those of all nodes. The node listens at its own, or at `listen`. `tokens` has
+    the URIs of its keys that are not in files.
     """
     folder = directory / "nodes" / place.member
     # A second attempt finds the first one's; it follows from the genesis and is no secret.
     (folder / "keys" / "log.key").unlink(missing_ok=True)
     write_secret(folder / "keys" / "log.key", format_secret_key(log_key).encode())
-    (folder / "node.toml").write_text(_format_config(place, addresses, listen), "utf-8")
+    (folder / "node.toml").write_text(
+        _format_config(place, addresses, listen, tokens or {}), "utf-8"
+    )
 
 
 def write_index(directory: Path, index: NetworkIndex) -> None:
@@ -484,7 +496,13 @@ def write_index(directory: Path, index: NetworkIndex) -> None:
     temporary.rename(directory / "network.toml")
 
 
-def _format_config(place: NodeIndex, addresses: Mapping[str, str], listen: str) -> str:
+def _format_config(
+    place: NodeIndex, addresses: Mapping[str, str], listen: str, tokens: Mapping[str, str]
+) -> str:
+    keys = "".join(
+        f"{name} = {json.dumps(tokens.get(name, f'keys/{name}.key'))}\n"
+        for name in ("consensus", "cosigning")
+    )
     peers = "".join(
         f'"{member}" = "{address}"\n'
         for member, address in addresses.items()
@@ -498,9 +516,7 @@ data_dir = "data"
 storage = "auto"
 
 [keys]
-consensus = "keys/consensus.key"
-cosigning = "keys/cosigning.key"
-log = "keys/log.key"
+{keys}log = "keys/log.key"
 tls_key = "keys/tls.key.pem"
 tls_certificate = "keys/tls.cert.pem"
 

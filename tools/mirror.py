@@ -1,6 +1,7 @@
 """A copy of a log in a folder: the C2SP tlog-tiles files, downloaded and verified.
 
-    DIR/genesis.json   DIR/checkpoint   DIR/policy   DIR/tile/...   DIR/epochs/0 ...
+    DIR/genesis.json   DIR/genesis.signatures.json
+    DIR/checkpoint   DIR/policy   DIR/tile/...   DIR/epochs/0 ...
 
 `epochs/<n>` is the proof that ended epoch n; `policy` judges the checkpoint beside it, for tools
 that know nothing of epochs.
@@ -14,11 +15,12 @@ import asyncio
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
+from multiprocessing.context import BaseContext
 from pathlib import Path
 
 from ledger.errors import InvalidGenesis, LedgerError
@@ -29,19 +31,21 @@ from ledger.genesis import (
     hash_genesis,
 )
 from ledger.quorum.epochs import EPOCH_PROOFS, EpochChain, epoch_path
+from ledger.quorum.founding import encode_signatures
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.note import SignedNote
 from ledger.tlog.tiles import TILE_WIDTH, TilePath, tile_paths, verify_tiles
 from ledger.verify import EventFault, EventTask, MapEvents
-from tools.client import Client, fetch_genesis
-from tools.exits import InvalidAnswer, InvalidInput
-from tools.output import Bar, run
+from tools.exits import InvalidAnswer, InvalidInput, NotFound
+from tools.founding import signatures_path
+from tools.output import Bar, note, run
 from tools.words import say
 
 DOWNLOADS_MAX = 16
 FILE_BYTES_MAX = 33_554_432
 
 OnProgress = Callable[[int, int], None]
+GetBytes = Callable[[str], Awaitable[bytes]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,18 +75,33 @@ async def mirror_log(
     """Download the log behind the newest checkpoint of a node.
 
     1. Genesis: the caller's, else that of the folder, else the node's (then pinned by the folder).
-    2. Proofs of ended epochs, each by the epoch before, and the checkpoint by its own epoch.
+    2. Proofs of ended epochs, each by the epoch before, and the checkpoint by its own epoch; then
+       the signatures of the founders.
     3. Tiles. 4. All tiles against the root.
     """
+    # A folder is read without them, and they take 0.1 s to load.
+    from tools.client import Client
+    from tools.found.fetch import fetch_founders
+
     genesis = await _choose_genesis(url, directory, genesis)  # 1
     epochs = read_epochs(directory, genesis)  # 2
     async with Client(url, genesis, epochs=epochs) as client:
-        note = await client.get_bytes("/log/checkpoint")
+        signed = await client.get_bytes("/log/checkpoint")
         try:
-            checkpoint = await client.verify_note(SignedNote.parse(note))
+            checkpoint = await client.verify_note(SignedNote.parse(signed))
         except LedgerError as error:
             raise InvalidAnswer("checkpoint-invalid", str(error)) from None
-        downloaded, kept = await _download(client, directory, checkpoint, on_progress)  # 3
+        # The node is one of this network: now the rest of what founded it.
+        signatures = signatures_path(directory / "genesis.json")
+        if not signatures.exists():
+            try:
+                _write(signatures, encode_signatures(await fetch_founders(url, genesis)))
+            except NotFound:
+                # A copy on a plain web server may lack them; the genesis names the network.
+                note(say("audit.no_founders", url=url))
+        downloaded, kept = await _download(
+            client.get_bytes, directory, checkpoint, on_progress
+        )  # 3
     try:
         await asyncio.to_thread(
             verify_tiles, _tile_getter(directory), checkpoint.size, checkpoint.root
@@ -91,7 +110,7 @@ async def mirror_log(
         raise InvalidAnswer("tiles-invalid", f"{directory / 'tile'}: {error}") from None
     write_epochs(directory, epochs, checkpoint.size)
     _write(directory / "policy", epochs.policy_for(checkpoint.size).format())
-    _write(directory / "checkpoint", note)
+    _write(directory / "checkpoint", signed)
     _drop_partial(directory, checkpoint.size)
     return Mirror(
         directory=directory,
@@ -138,14 +157,25 @@ def folder_reader(directory: Path) -> Callable[[str], bytes | None]:
     return read
 
 
+def worker_context() -> BaseContext:
+    """How workers are started: as forks where that is safe, which saves them all imports.
+
+    A fork copies locks that other threads hold, so a process with threads starts them afresh.
+    """
+    try:
+        threads = len(list(Path("/proc/self/task").iterdir()))
+    except OSError:
+        threads = 0  # not Linux: not known
+    return get_context("fork" if threads == 1 else "spawn")
+
+
 @contextmanager
 def event_map(jobs: int) -> Iterator[MapEvents]:
     """`map` over `jobs` processes, or the plain one for a single job."""
     if jobs <= 1:
         yield map
         return
-    # Not forked: this process may have threads, whose locks a fork would copy in any state.
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=worker_context()) as pool:
 
         def apply(
             function: Callable[[EventTask], EventFault | None], tasks: Iterator[EventTask], /
@@ -179,6 +209,8 @@ async def _choose_genesis(url: str, directory: Path, genesis: Genesis | None) ->
     path = directory / "genesis.json"
     held = read_genesis(path) if path.exists() else None
     if genesis is None and held is None:
+        from tools.client import fetch_genesis
+
         try:
             genesis = decode_genesis_json(await fetch_genesis(url))
         except InvalidGenesis as error:
@@ -193,7 +225,7 @@ async def _choose_genesis(url: str, directory: Path, genesis: Genesis | None) ->
 
 
 async def _download(
-    client: Client, directory: Path, checkpoint: Checkpoint, on_progress: OnProgress
+    get_bytes: GetBytes, directory: Path, checkpoint: Checkpoint, on_progress: OnProgress
 ) -> tuple[int, int]:
     tiles = list(tile_paths(checkpoint.size))
     wanted = [tile for tile in tiles if not (directory / tile.format()).exists()]
@@ -203,7 +235,7 @@ async def _download(
     async def fetch(tile: TilePath) -> None:
         nonlocal done
         async with room:
-            data = await client.get_bytes(f"/log/{tile.format()}")
+            data = await get_bytes(f"/log/{tile.format()}")
             _write(directory / tile.format(), data)
         done += 1
         on_progress(kept + done, len(tiles))

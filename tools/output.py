@@ -146,6 +146,8 @@ def emit(as_json: bool, document: Any, text: str) -> None:
 
 def printable(text: str) -> str:
     """Text without control characters: what others wrote must not steer the terminal."""
+    if text.replace("\n", "").replace("\t", "").isprintable():
+        return text
     return "".join(char if char.isprintable() or char in "\n\t" else "?" for char in text)
 
 
@@ -177,6 +179,8 @@ def format_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _cells(text: str) -> int:
     shown = click.unstyle(text)
+    if shown.isascii():
+        return len(shown)
     return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in shown)
 
 

@@ -44,11 +44,24 @@ def stages_of(
     seal = {} if pending is None else _seal_values(pending)
     return (
         _stage("member", status == "active", f"member_{status}"),
-        _stage("synced", not node["syncing"] and linked > 0, "synced", heights),
+        _stage(
+            "synced",
+            not node["syncing"] and linked > 0,
+            "synced" if linked else "links",
+            heights,
+        ),
         _stage("voted", votes or is_coming, "voted"),
         _stage("ready", is_ready, "ready" if is_coming else "vote_first"),
         _stage("validator", votes, "seal" if is_ready and not votes else "ready_first", seal),
     )
+
+
+def receives(node: dict[str, Any]) -> bool:
+    """Whether the node that gave `/v1/status` hears of new blocks: one of its peers is linked.
+
+    One that was voted out, or that nobody has voted in, is not spoken with: what it answers is old.
+    """
+    return not node["peers"] or any(peer["connected"] for peer in node["peers"])
 
 
 def _seal_values(pending: dict[str, Any]) -> dict[str, str]:

@@ -25,7 +25,7 @@ from ledger.state import POLICY_SET_KEY, MapState, StateDigest, StateReader, sum
 from ledger.verify import BlockEntries, Step, diverge
 
 MapPairs: TypeAlias = Callable[..., Iterable[bytes]]
-_PART_PAIRS = 8_192
+_PART_PAIRS = 2_048
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

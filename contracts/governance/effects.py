@@ -5,92 +5,16 @@ take effect by a seal block (`contracts.governance.validators`). All others take
 not at all, at the end of the block before their height.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from contracts.governance import parties, registries
-from contracts.governance.faults import Fault, Moment
-from contracts.governance.rules import class_of, find_voter_faults
+from contracts.governance.catalogue import ROWS, class_of
+from contracts.governance.faults import Case, Fault, Moment
+from contracts.governance.registries import change_contracts
+from contracts.governance.rules import find_voter_faults
 from contracts.governance.validators import preview_change
-from ledger.governance.actions import (
-    Action,
-    AddOfficer,
-    AdmitMember,
-    ContractAction,
-    LiftFreeze,
-    PartyAction,
-    ReinstateMember,
-    RemoveContract,
-    RetireMember,
-    RevokeOfficer,
-    SanctionMember,
-    SetBasis,
-    SetContract,
-    SetCreditRules,
-    SetDataset,
-    SetFreeze,
-    SetParameters,
-    SetPurpose,
-    SetRoles,
-    SetRule,
-    SetSchema,
-    SuspendMember,
-    ValidatorAction,
-)
+from ledger.governance.actions import Action, ContractAction, PartyAction, ValidatorAction
 from ledger.state import Overlay, StateReader
-
-_Change = Callable[[Overlay, Any, bytes], list[Fault]]
-
-
-def _plain(change: Callable[[Overlay, Any], list[Fault]]) -> _Change:
-    """For changes that do not depend on the network's id."""
-
-    def changed(overlay: Overlay, action: Any, _network: bytes) -> list[Fault]:
-        return change(overlay, action)
-
-    return changed
-
-
-_CHANGES: dict[type, _Change] = {
-    AdmitMember: parties.admit,
-    SuspendMember: _plain(parties.move_member),
-    ReinstateMember: _plain(parties.move_member),
-    RetireMember: _plain(parties.move_member),
-    AddOfficer: parties.add_officer,
-    SetRoles: _plain(parties.set_roles),
-    RevokeOfficer: _plain(parties.revoke_officer),
-    SetDataset: _plain(registries.set_dataset),
-    SetBasis: _plain(registries.set_basis),
-    SetPurpose: _plain(registries.set_purpose),
-    SetParameters: _plain(registries.set_parameters),
-    SetCreditRules: _plain(registries.set_credit_rules),
-    SetRule: _plain(registries.set_rule),
-    SetFreeze: _plain(registries.set_freeze),
-    LiftFreeze: _plain(registries.lift_freeze),
-}
-
-_TARGETS: dict[type, Callable[[Any], str]] = {
-    AdmitMember: lambda action: f"member/{action.application.id}",
-    SuspendMember: lambda action: f"member/{action.member}",
-    ReinstateMember: lambda action: f"member/{action.member}",
-    RetireMember: lambda action: f"member/{action.member}",
-    SanctionMember: lambda action: f"member/{action.member}",
-    AddOfficer: lambda action: f"officer/{action.officer.key.hex()}",
-    SetRoles: lambda action: f"officer/{action.key.hex()}",
-    RevokeOfficer: lambda action: f"officer/{action.key.hex()}",
-    SetContract: lambda action: f"contract/{action.contract.id}",
-    RemoveContract: lambda action: f"contract/{action.id}",
-    SetSchema: lambda _: "schema",
-    SetDataset: lambda action: f"dataset/{action.dataset.id}",
-    SetBasis: lambda action: f"basis/{action.basis.id}",
-    SetPurpose: lambda action: f"purpose/{action.purpose.id}",
-    SetParameters: lambda _: "parameters",
-    SetCreditRules: lambda _: "credit",
-    SetRule: lambda action: f"rule/{action.rule.action_class}",
-    SetFreeze: lambda _: "freezes",
-    LiftFreeze: lambda _: "freezes",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,11 +28,6 @@ class Rehearsal:
 def is_about_validators(actions: Sequence[Action]) -> bool:
     """Whether the actions change the list of validators, in their own way."""
     return isinstance(actions[0], ValidatorAction)
-
-
-def target_of(action: Action) -> str:
-    """What an action changes, as `kind/id`: its history stands under that name."""
-    return _TARGETS[type(action)](action)
 
 
 def find_faults(state: StateReader, actions: Sequence[Action], *, network: bytes) -> list[Fault]:
@@ -135,15 +54,15 @@ def rehearse(
     Without a moment it is a dry run, which says nothing of what depends on the time.
     """
     overlay = Overlay(state)
+    case = Case(network=network, moment=moment)
     faults: list[Fault] = []
     contracts = [action for action in actions if isinstance(action, ContractAction)]
     if contracts:
-        faults += registries.change_contracts(overlay, contracts)
+        faults += change_contracts(overlay, contracts)
     for action in actions:
-        if isinstance(action, SanctionMember):
-            faults += parties.sanction(overlay, action, moment)
-        elif not isinstance(action, ContractAction):
-            faults += _CHANGES[type(action)](overlay, action, network)
+        change = ROWS[type(action)].change
+        if change is not None:
+            faults += change(overlay, action, case)
     if any(isinstance(action, PartyAction) for action in actions):
         faults += find_voter_faults(overlay)
     return Rehearsal(overlay=overlay, faults=tuple(faults))

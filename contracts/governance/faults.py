@@ -18,3 +18,11 @@ class Moment:
     proposal: bytes
     height: int
     time_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """What a change may depend on besides the state. A dry run has no moment."""
+
+    network: bytes
+    moment: Moment | None

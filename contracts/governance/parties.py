@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import msgspec
 
 from contracts.credit.accounts import apply_sanction
-from contracts.governance.faults import Fault, Moment
+from contracts.governance.faults import Case, Fault
 from contracts.lookup import find_member, find_officer, read_validators
 from ledger.errors import InvalidKey, InvalidSignature
 from ledger.governance.actions import (
@@ -39,9 +39,9 @@ _MOVES: dict[MemberStatus, tuple[MemberStatus, ...]] = {
 }
 
 
-def admit(overlay: Overlay, action: AdmitMember, network: bytes) -> list[Fault]:
+def admit(overlay: Overlay, action: AdmitMember, case: Case) -> list[Fault]:
     """The applicant is a member that still has to acknowledge."""
-    faults = list(_admission_faults(overlay, action, network))
+    faults = list(_admission_faults(overlay, action, case.network))
     if not faults:
         application = action.application
         member = Member(
@@ -114,13 +114,14 @@ def move_member(
     return []
 
 
-def sanction(overlay: Overlay, action: SanctionMember, moment: Moment | None) -> list[Fault]:
-    """The member loses credit, for as long as the window of credit is. A dry run has no moment."""
+def sanction(overlay: Overlay, action: SanctionMember, case: Case) -> list[Fault]:
+    """The member loses credit, for as long as the window of credit is."""
     member = find_member(overlay, action.member)
     if member is None:
         return [Fault(code="member-unknown", detail=action.member)]
     if member.status == "retired":
         return [Fault(code="member-state", detail=f"{member.id} is retired")]
+    moment = case.moment
     if moment is not None:
         apply_sanction(
             overlay,
@@ -138,7 +139,7 @@ def put_member(overlay: Overlay, member: Member) -> None:
     overlay.put(member_key(member.id), MEMBERS.encode(member))
 
 
-def add_officer(overlay: Overlay, action: AddOfficer, network: bytes) -> list[Fault]:
+def add_officer(overlay: Overlay, action: AddOfficer, case: Case) -> list[Fault]:
     """A member gets another officer."""
     member = find_member(overlay, action.member)
     faults = list(_key_faults(overlay, action.officer))
@@ -147,7 +148,7 @@ def add_officer(overlay: Overlay, action: AddOfficer, network: bytes) -> list[Fa
     elif member.status == "retired":
         faults.append(Fault(code="member-state", detail=f"{member.id} is retired"))
     try:
-        verify_key(network, action.member, action.officer)
+        verify_key(case.network, action.member, action.officer)
     except (InvalidKey, InvalidSignature) as error:
         faults.append(Fault(code="possession-invalid", detail=f"{action.member}: {error}"))
     if not faults:

@@ -1,7 +1,7 @@
 """Proposals and ballots: what an administrator may do, and what follows when votes suffice.
 
 A proposal counts as its member's approval. It is carried by the ballot with which enough of today's
-voters approve (`contracts.governance.rules`), and lost by the one after which they cannot. If a
+voters approve (`contracts.governance.counts`), and lost by the one after which they cannot. If a
 carried change is not possible (any more), the deciding ballot is refused and the proposal stays
 open. Carried changes wait for their height (`contracts.governance.schedule`).
 """
@@ -11,17 +11,12 @@ from dataclasses import dataclass
 import msgspec
 
 from contracts.errors import RefusedEvent, refused, unfit
+from contracts.governance.counts import OWN_FACTORS, count_factors, is_carried, is_lost, is_own
 from contracts.governance.effects import find_faults, is_about_validators
 from contracts.governance.parties import put_member
-from contracts.governance.rules import (
-    OWN_FACTORS,
-    count_factors,
-    is_carried,
-    is_lost,
-    is_own,
-    voters_of,
-)
+from contracts.governance.rules import voters_of
 from contracts.governance.schedule import check_room, wait
+from contracts.governance.status import set_status
 from contracts.governance.validators import enact, preview_change
 from contracts.lookup import find_ballot_box, find_member, find_proposal, read_parameters
 from ledger.events import Event
@@ -93,9 +88,7 @@ def apply_governance(overlay: Overlay, event: Event, *, height: int) -> None:
         assert member is not None, "check_acknowledgement has found it"
         put_member(overlay, msgspec.structs.replace(member, status="active"))
     elif isinstance(body, GovernanceWithdrawn):
-        before = find_proposal(overlay, body.proposal)
-        assert before is not None, "check_governance has found it"
-        _put(overlay, body.proposal, msgspec.structs.replace(before, status="withdrawn"))
+        set_status(overlay, body.proposal, "withdrawn")
     elif isinstance(body, GovernanceProposed):
         _settle(overlay, event, _open(overlay, event, body), height)
     else:
@@ -112,17 +105,12 @@ def _settle(overlay: Overlay, event: Event, count: _Count, height: int) -> None:
         if is_about_validators(proposal.actions):
             preview = preview_change(overlay, proposal.actions, network=event.network)
             enact(overlay, count.digest, proposal, preview)
-            proposal = msgspec.structs.replace(proposal, status="enacted")
+            set_status(overlay, count.digest, "enacted")
         else:
             wait(overlay, count.digest, proposal, height)
-            proposal = msgspec.structs.replace(proposal, status="waiting")
-        _put(overlay, count.digest, proposal)
+            set_status(overlay, count.digest, "waiting")
     elif is_lost(overlay, proposal):
-        _put(overlay, count.digest, msgspec.structs.replace(proposal, status="rejected"))
-
-
-def _put(overlay: Overlay, digest: bytes, proposal: Proposal) -> None:
-    overlay.put(proposal_key(digest), PROPOSALS.encode(proposal))
+        set_status(overlay, count.digest, "rejected")
 
 
 def _check_heights(state: StateReader, body: GovernanceProposed, height: int) -> None:

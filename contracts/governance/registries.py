@@ -21,6 +21,7 @@ from contracts.lookup import (
     read_parameters,
     read_policy_set,
 )
+from contracts.registers.sunsets import forget_sunset, keep_parameters
 from ledger.errors import InvalidEncoding
 from ledger.governance.actions import (
     ContractAction,
@@ -83,6 +84,9 @@ def change_contracts(overlay: Overlay, actions: Sequence[ContractAction]) -> lis
         faults.append(Fault(code="unchanged", detail=f"policy set {before.version}"))
     faults += _policy_faults(after)
     if not faults:
+        for contract in before.contracts:
+            if contract.id not in contracts:
+                forget_sunset(overlay, f"contract/{contract.id}")
         moved = msgspec.structs.replace(after, version=before.version + 1)
         overlay.put(POLICY_SET_KEY, POLICY_SETS.encode(moved))
     return faults
@@ -148,6 +152,7 @@ def set_parameters(overlay: Overlay, action: SetParameters) -> list[Fault]:
     """Numbers that nodes share; their types bound them."""
     if read_parameters(overlay) == action.parameters:
         return [Fault(code="unchanged", detail="parameters")]
+    keep_parameters(overlay)
     overlay.put(PARAMETERS_KEY, PARAMETERS.encode(action.parameters))
     return []
 

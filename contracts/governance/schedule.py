@@ -5,14 +5,13 @@ that height is past: never in the middle of a block. What has become impossible 
 whole and leaves everything as it was.
 """
 
-import msgspec
-
 from contracts.errors import refused
-from contracts.governance.effects import rehearse, target_of
+from contracts.governance.catalogue import target_of
+from contracts.governance.effects import rehearse
 from contracts.governance.faults import Moment
+from contracts.governance.status import set_status
 from contracts.lookup import find_proposal, read_waiting
 from ledger.governance.proposals import (
-    PROPOSALS,
     REVISIONS,
     WAITING_MAX,
     WAITINGS,
@@ -20,7 +19,7 @@ from ledger.governance.proposals import (
     Revision,
     Waiting,
 )
-from ledger.state import WAITING_KEY, Overlay, StateReader, proposal_key, revision_key
+from ledger.state import WAITING_KEY, Overlay, StateReader, revision_key
 
 
 def check_room(state: StateReader, proposal: Proposal, height: int) -> None:
@@ -64,9 +63,7 @@ def enact_due(overlay: Overlay, height: int, *, time_ms: int, network: bytes) ->
             for key, value in rehearsal.overlay.changes.items():
                 overlay.put(key, value)
             _note_revisions(overlay, proposal, each.proposal, height + 1)
-        status = "failed" if rehearsal.faults else "in_force"
-        moved = msgspec.structs.replace(proposal, status=status)
-        overlay.put(proposal_key(each.proposal), PROPOSALS.encode(moved))
+        set_status(overlay, each.proposal, "failed" if rehearsal.faults else "in_force")
 
 
 def _note_revisions(overlay: Overlay, proposal: Proposal, digest: bytes, height: int) -> None:

@@ -14,10 +14,10 @@ import msgspec
 
 from contracts.errors import unfit
 from contracts.governance.faults import Fault
+from contracts.governance.status import set_status
 from contracts.lookup import (
     find_member,
     find_officer,
-    find_proposal,
     read_epoch,
     read_pending,
     read_validators,
@@ -26,7 +26,7 @@ from ledger.blocks import VALIDATORS_MAX, quorum_of
 from ledger.errors import InvalidKey, InvalidSignature
 from ledger.events import Event
 from ledger.governance.actions import Action
-from ledger.governance.proposals import PROPOSALS, Proposal
+from ledger.governance.proposals import Proposal
 from ledger.keys import ED25519
 from ledger.quorum.governance import (
     AddValidator,
@@ -54,7 +54,6 @@ from ledger.state import (
     Overlay,
     StateReader,
     epoch_key,
-    proposal_key,
     reachable_key,
 )
 from ledger.tlog.note import COSIGNATURE_ED25519, VerifierKey
@@ -163,7 +162,7 @@ def enact(overlay: Overlay, digest: bytes, proposal: Proposal, preview: Preview)
     change: PendingChange | None = None
     if before is not None:
         # Nothing but `validator.keep` passes the preview while a change is pending.
-        _set_status(overlay, before.proposal, "abandoned")
+        set_status(overlay, before.proposal, "abandoned")
     else:
         change = PendingChange(
             proposal=digest,
@@ -178,13 +177,6 @@ def enact(overlay: Overlay, digest: bytes, proposal: Proposal, preview: Preview)
             member = action.validator.member
             reachable = Reachable(member=member, address=action.address)
             overlay.put(reachable_key(member), REACHABLES.encode(reachable))
-
-
-def _set_status(overlay: Overlay, digest: bytes, status: str) -> None:
-    proposal = find_proposal(overlay, digest)
-    assert proposal is not None, "a pending change names its proposal"
-    moved = msgspec.structs.replace(proposal, status=status)
-    overlay.put(proposal_key(digest), PROPOSALS.encode(moved))
 
 
 def check_ready(state: StateReader, event: Event, body: ValidatorReady) -> None:
@@ -240,5 +232,5 @@ def seal(overlay: Overlay, height: int) -> tuple[Validator, ...] | None:
     overlay.put(epoch_key(epoch), EPOCH_RECORDS.encode(record))
     overlay.put(VALIDATORS_KEY, VALIDATOR_LISTS.encode(pending.validators))
     overlay.put(PENDING_KEY, PENDINGS.encode(Pending(change=None)))
-    _set_status(overlay, pending.proposal, "sealed")
+    set_status(overlay, pending.proposal, "sealed")
     return pending.validators

@@ -1,1 +1,1 @@
-"""Keys in custody: encrypted at rest, and succeeded by others."""
+"""Keys: encrypted at rest, succeeded by others, and those that payloads are sealed to."""

@@ -11,6 +11,8 @@ r"""What members can vote on: a tagged union of actions (`action` comes first in
     validator.add, validator.remove, validator.keep      `ledger.quorum.governance`
     contract.set, contract.remove, schema.set            the policy set in force
     dataset.set, basis.set, purpose.set                  the registries
+    record-schema.set, code-list.set                     what records are, and codes in them
+    sunset.set                                           the day on which one of these ends
     parameters.set, credit.set, rule.set                 numbers, credit, and how votes count
     freeze.set, freeze.lift                              emergency
 
@@ -24,6 +26,7 @@ from typing import Annotated, Literal, TypeAlias
 from msgspec import Meta
 
 from ledger.codec import Codec, Value
+from ledger.governance.registers import CodeList, RecordSchema, SunsetTarget
 from ledger.keys import Signer, verify_signature
 from ledger.quorum.governance import AddValidator, KeepValidators, RemoveValidator
 from ledger.registry import (
@@ -38,7 +41,7 @@ from ledger.registry import (
     Purpose,
     Role,
 )
-from ledger.scalars import Identifier, PublicKeyBytes, SignatureBytes
+from ledger.scalars import Date, Identifier, PublicKeyBytes, SignatureBytes
 
 KEY_DOMAIN = b"tallystick/officer-key/v1\0"
 APPLICATION_DOMAIN = b"tallystick/application/v1\0"
@@ -166,6 +169,27 @@ class SetPurpose(Value, frozen=True, kw_only=True, tag_field="action", tag="purp
     purpose: Purpose
 
 
+class SetRecordSchema(
+    Value, frozen=True, kw_only=True, tag_field="action", tag="record-schema.set"
+):
+    """The next version of what a record of a dataset must be."""
+
+    record_schema: RecordSchema
+
+
+class SetCodeList(Value, frozen=True, kw_only=True, tag_field="action", tag="code-list.set"):
+    """A code list, new with version 1, or the next version of one."""
+
+    code_list: CodeList
+
+
+class SetSunset(Value, frozen=True, kw_only=True, tag_field="action", tag="sunset.set"):
+    """The target is out of force from `date` on; None: it has no end, and is in force again."""
+
+    target: SunsetTarget
+    date: Date | None
+
+
 class SetParameters(Value, frozen=True, kw_only=True, tag_field="action", tag="parameters.set"):
     """All numbers that nodes share."""
 
@@ -215,7 +239,9 @@ PartyAction: TypeAlias = (
 OfficerAction: TypeAlias = AddOfficer | SetRoles | RevokeOfficer
 ValidatorAction: TypeAlias = AddValidator | RemoveValidator | KeepValidators
 ContractAction: TypeAlias = SetContract | RemoveContract | SetSchema
-RegistryAction: TypeAlias = SetDataset | SetBasis | SetPurpose
+RegistryAction: TypeAlias = (
+    SetDataset | SetBasis | SetPurpose | SetRecordSchema | SetCodeList | SetSunset
+)
 ParameterAction: TypeAlias = SetParameters | SetCreditRules | SetRule
 EmergencyAction: TypeAlias = SetFreeze | LiftFreeze
 Action: TypeAlias = (

@@ -38,6 +38,7 @@ from ledger.tlog.note import (
     COSIGNATURE_ED25519,
     COSIGNATURE_MLDSA44,
     ED25519,
+    NoteSigner,
     Signature,
     SignedNote,
     SigningKey,
@@ -118,7 +119,7 @@ def verify_checkpoint(note: SignedNote, log_key: VerifierKey) -> Checkpoint:
     return checkpoint
 
 
-def cosign(checkpoint: Checkpoint, key: SigningKey, time_s: int) -> Signature:
+def cosign(checkpoint: Checkpoint, key: NoteSigner, time_s: int) -> Signature:
     """The line by which `key`, of type 0x04, cosigns `checkpoint` at the Unix time `time_s`."""
     if key.kind != COSIGNATURE_ED25519:
         raise InvalidKey("a log key does not cosign")

@@ -39,6 +39,7 @@ import binascii
 import hashlib
 import re
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import nacl.bindings
 import nacl.exceptions
@@ -139,6 +140,25 @@ class VerifierKey:
         if key.key_hash.hex() != digits:
             raise InvalidKey(f"the hash of {name} is {key.key_hash.hex()}, not {digits}")
         return key
+
+
+class NoteSigner(Protocol):
+    """Whatever signs notes under a name: a key, or a device that never gives it away."""
+
+    @property
+    def name(self) -> str:
+        """The name on its lines."""
+
+    @property
+    def kind(self) -> int:
+        """The type of its signatures."""
+
+    @property
+    def verifier(self) -> VerifierKey:
+        """The public half."""
+
+    def sign(self, message: bytes) -> bytes:
+        """The 64-byte Ed25519 signature of `message`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,8 +55,9 @@ class Limits:
 class Context:
     """The node behind the handlers, and what is open towards clients."""
 
-    def __init__(self, service: Service, limits: Limits, metrics: Metrics) -> None:
+    def __init__(self, service: Service, limits: Limits, metrics: Metrics, founders: bytes) -> None:
         self.service = service
+        self.founders = founders
         self.limits = limits
         self.metrics = metrics
         self.hub = FinalityHub(service)

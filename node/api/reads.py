@@ -1,5 +1,6 @@
 """Reading the final log and state: entries, receipts, exchanges, registry, tiles."""
 
+import hashlib
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -89,7 +90,7 @@ async def read_request(request: web.Request) -> web.Response:
     if value is None:
         raise Problem("exchange-unknown")
     history = []
-    for index in service.exchange_indexes(exchange)[:HISTORY_RECORDS_MAX]:
+    for index in service.exchange_indexes(exchange, 0, HISTORY_RECORDS_MAX):
         record = decode_entry(service.read_entries(index, 1)[0])
         assert isinstance(record, Record), "an exchange index names a record"
         height = service.block_height_of(index)
@@ -197,6 +198,14 @@ async def read_genesis(request: web.Request) -> web.Response:
         content_type=_JSON,
         etag=service.network.hex(),
     )
+
+
+async def read_founders(request: web.Request) -> web.Response:
+    """GET /v1/genesis/signatures: signatures of all founders, verified when the node started."""
+    query_parameters(request)
+    data = context_of(request).founders
+    digest = hashlib.sha256(data).hexdigest()
+    return immutable_response(request, data, content_type=_JSON, etag=digest)
 
 
 async def read_checkpoint(request: web.Request) -> web.Response:

@@ -323,6 +323,16 @@ _REGISTRY_ROUTES = (
         parameters=(_IF_NONE_MATCH,),
         answers={200: Media(content_type="application/json"), 304: None},
     ),
+    Route(
+        method="GET",
+        path="/v1/genesis/signatures",
+        handler=reads.read_founders,
+        name="readFounders",
+        zh="全体创始成员对创世文件的签名。",
+        en="Signatures of all founders under the genesis.",
+        parameters=(_IF_NONE_MATCH,),
+        answers={200: Media(content_type="application/json"), 304: None},
+    ),
 )
 
 _GOVERNANCE_ROUTES = (

@@ -46,10 +46,14 @@ class Listening:
 
 
 def build_app(
-    service: Service, limits: Limits | None = None, metrics: Metrics | None = None
+    service: Service,
+    limits: Limits | None = None,
+    metrics: Metrics | None = None,
+    *,
+    founders: bytes,
 ) -> web.Application:
-    """The API application over `service`."""
-    context = Context(service, limits or Limits(), metrics or Metrics())
+    """The API application over `service`; `founders` is the file of their signatures."""
+    context = Context(service, limits or Limits(), metrics or Metrics(), founders)
     app = _application(context, "api")
     app[BLOCK_MESSAGES] = BlockMessages(service)
     app[OPENAPI] = msgspec.json.encode(build_document(ROUTES, version=API_VERSION))

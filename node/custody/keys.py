@@ -1,11 +1,15 @@
-"""Secret keys that a node reads at its start: plain files and PEM, or keystores.
+"""Secret keys that a node opens at its start: plain files and PEM, keystores, or on tokens.
 
 One pass phrase opens all keystores of a node: from `[keys] passphrase_file`, or from the systemd
 credential that `[keys] credential` names. A daemon asks nobody. No message quotes a secret.
+
+The consensus and the cosigning key may be on a PKCS#11 token (`node.custody.token`), whose PIN
+comes by `[keys] pin_file` or `pin_credential`.
 """
 
 import os
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -18,12 +22,26 @@ from ledger.custody.keystore import (
     is_keystore,
     p256_key,
 )
+from ledger.custody.token_uri import is_token_uri
 from ledger.errors import InvalidKey, InvalidKeystore, WrongPassphrase
-from ledger.keys import SecretKey, parse_secret_key
+from ledger.keys import RawSigner, SecretKey, parse_secret_key
 from node.config import Config
 from node.errors import StartRefused
 
 KEY_FILE_BYTES_MAX = 8_192
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _What:
+    """A secret that opens others: its word, and the settings that say where it is."""
+
+    word: str
+    file: str
+    credential: str
+
+
+_PHRASE = _What(word="pass phrase", file="passphrase_file", credential="credential")
+_PIN = _What(word="PIN", file="pin_file", credential="pin_credential")
 
 
 class KeyReader:
@@ -32,9 +50,25 @@ class KeyReader:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._phrase: str | None = None
+        self._pin: str | None = None
+
+    def open_signing_key(self, name: str) -> RawSigner:
+        """What signs with the key of `[keys] name`, which may be on a token. Raises `StartRefused`.
+
+        A token is logged in to once; its session lasts as long as the process.
+        """
+        value = self._config["keys", name]
+        if not is_token_uri(value):
+            return self.read_signing_key(name)
+        from node.custody.token import open_token
+
+        if self._pin is None:
+            self._pin = _read_phrase(self._config, f"the {name} key is on a token", _PIN)
+        return open_token(value, name, self._pin)
 
     def read_signing_key(self, name: str) -> SecretKey:
-        """The key of `[keys] name`. Raises `StartRefused`."""
+        """The key in the file of `[keys] name`. Raises `StartRefused`."""
+        self._refuse_token(name)
         path = self._config.path("keys", name)
         data = _read_private(path, name)
         try:
@@ -48,12 +82,20 @@ class KeyReader:
 
     def read_tls_key(self) -> tuple[bytes, bool]:
         """PEM of `[keys] tls_key`, and whether it was a keystore. Raises `StartRefused`."""
+        self._refuse_token("tls_key")
         path = self._config.path("keys", "tls_key")
         data = _read_private(path, "TLS")
         if not is_keystore(data):
             return data, False
         key = p256_key(self._open(path, "TLS", data, "p256"))
         return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), True
+
+    def _refuse_token(self, name: str) -> None:
+        if is_token_uri(self._config["keys", name]):
+            raise StartRefused(
+                f"[keys] {name} names a token; only the consensus and cosigning keys can be on one",
+                f"Correct [keys] {name}: the path of a file",
+            )
 
     def _open(self, path: Path, name: str, data: bytes, algorithm: Algorithm) -> bytes:
         try:
@@ -64,7 +106,7 @@ class KeyReader:
                     f"Correct [keys]: this one must be for {algorithm}",
                 )
             if self._phrase is None:
-                self._phrase = _read_phrase(self._config, path)
+                self._phrase = _read_phrase(self._config, f"{path} is encrypted", _PHRASE)
             return decrypt_keystore(keystore, self._phrase)
         except InvalidKeystore as error:
             raise StartRefused(
@@ -110,26 +152,26 @@ def _read_private(path: Path, name: str) -> bytes:
     return data
 
 
-def _read_phrase(config: Config, keystore: Path) -> str:
+def _read_phrase(config: Config, why: str, what: _What) -> str:
     """The only line of the file or credential that the configuration names."""
-    name = config["keys", "credential"]
+    name = config["keys", what.credential]
     if name:
         folder = os.environ.get("CREDENTIALS_DIRECTORY")
         if not folder:
             raise StartRefused(
-                f"{keystore} needs the systemd credential {name}, and this process has none",
+                f"{why}: it needs the systemd credential {name}, and this process has none",
                 f"Start the node by systemd, with LoadCredentialEncrypted={name} in its unit, or"
-                " set [keys] passphrase_file",
+                f" set [keys] {what.file}",
             )
         path = Path(folder) / name
-    elif config["keys", "passphrase_file"]:
-        path = config.path("keys", "passphrase_file")
+    elif config["keys", what.file]:
+        path = config.path("keys", what.file)
     else:
         raise StartRefused(
-            f"{keystore} is encrypted, and no pass phrase is configured",
-            "Set [keys] passphrase_file or credential",
+            f"{why}, and no {what.word} is configured",
+            f"Set [keys] {what.file} or {what.credential}",
         )
-    advice = "Put the pass phrase there, one line in UTF-8, in a file with mode 0600"
+    advice = f"Put the {what.word} there, one line in UTF-8, in a file with mode 0600"
     try:
         # Not blocked for ever by a pipe that nobody writes to.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
@@ -138,13 +180,13 @@ def _read_phrase(config: Config, keystore: Path) -> str:
             data = file.read(PASSPHRASE_BYTES_MAX + 2) if stat.S_ISREG(mode) else b""
         phrase = data.removesuffix(b"\n").removesuffix(b"\r").decode()
     except OSError as error:
-        reason = f"the pass phrase in {path} cannot be read: {error.strerror}"
+        reason = f"the {what.word} in {path} cannot be read: {error.strerror}"
         raise StartRefused(reason, advice) from None
     except UnicodeDecodeError:
-        raise StartRefused(f"the pass phrase in {path} is not UTF-8", advice) from None
+        raise StartRefused(f"the {what.word} in {path} is not UTF-8", advice) from None
     # The folder of credentials is systemd's, and private to the service.
     if not name and mode & 0o077:
-        raise StartRefused(f"others can read the pass phrase in {path}", f"Run: chmod 600 {path}")
+        raise StartRefused(f"others can read the {what.word} in {path}", f"Run: chmod 600 {path}")
     if not phrase or "\n" in phrase:
         raise StartRefused(f"{path} does not hold one line", advice)
     return phrase

@@ -93,7 +93,7 @@ def make_driver(
     log = Log(store, genesis)
     chain = Chain(genesis=genesis, log=log, pool=Pool(limits), contracts=contracts, me=0)
     wal, records = Wal.open(wal_dir)
-    guard = GuardedSigner(seed=identity.consensus.seed, network_id=chain.network)
+    guard = GuardedSigner(key=identity.consensus, network_id=chain.network)
     guard.restore(records)
     time_s = log.get_meta(STATE_META)
     cosigner = Cosigner(

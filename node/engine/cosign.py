@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from ledger.blocks import quorum_of
 from ledger.errors import LedgerError
 from ledger.genesis import Genesis
-from ledger.keys import SecretKey
+from ledger.keys import RawSigner, SecretKey
 from ledger.quorum.epochs import cosigner_keys_of, policy_of
 from ledger.registry import Validator
 from ledger.tlog.checkpoint import (
@@ -99,6 +99,17 @@ class _Tree:
     note: bytes | None = None
 
 
+class HeldKey:
+    """The key of cosignatures wherever it is kept, under the name of its validator."""
+
+    kind = COSIGNATURE_ED25519
+
+    def __init__(self, name: str, signer: RawSigner) -> None:
+        self.name = name
+        self.verifier = VerifierKey(name=name, kind=self.kind, raw=signer.public[1:])
+        self.sign = signer.sign_raw
+
+
 class Cosigner:
     """Makes this validator's lines and collects the others'. No I/O: the driver stores and sends.
 
@@ -111,7 +122,7 @@ class Cosigner:
         *,
         genesis: Genesis,
         member: str,
-        cosigning_key: SecretKey,
+        cosigning_key: RawSigner,
         log_key: SecretKey,
         committee: Committee,
         time_s: int = 0,
@@ -120,9 +131,7 @@ class Cosigner:
         self._committee = committee
         self._member = member
         self._origin = genesis.origin
-        self._key = SigningKey(
-            name=f"{genesis.origin}/{member}", kind=COSIGNATURE_ED25519, seed=cosigning_key.seed
-        )
+        self._key = HeldKey(f"{genesis.origin}/{member}", cosigning_key)
         self._log_key = SigningKey(name=genesis.origin, kind=ED25519, seed=log_key.seed)
         self._time_s = time_s
         self._trees: dict[int, _Tree] = {}

@@ -13,10 +13,8 @@ operator step.
 
 from dataclasses import dataclass
 
-from nacl import bindings
-
 from ledger.events import Event, NodeBody, sign_event
-from ledger.keys import SecretKey
+from ledger.keys import RawSigner
 from node.simplex.errors import ConflictingVote
 from node.simplex.types import FloorRecord, OwnVote, Records
 
@@ -40,9 +38,9 @@ class _Entry:
 class GuardedSigner:
     """Signs votes, statuses and events of one validator on one network with one Ed25519 key."""
 
-    def __init__(self, *, seed: bytes, network_id: bytes) -> None:
-        self.public_key, self._secret_key = bindings.crypto_sign_seed_keypair(seed)
-        self._event_key = SecretKey(seed)
+    def __init__(self, *, key: RawSigner, network_id: bytes) -> None:
+        self.public_key = key.public[1:]
+        self._key = key
         self._network_id = network_id
         self._floor = (0, 0)
         self._table: dict[tuple[int, int], _Entry] = {}
@@ -69,20 +67,20 @@ class GuardedSigner:
         if kind == _NOTARIZE and entry is not None and entry.is_nullified:
             raise ConflictingVote(f"notarize after nullify refused in epoch {epoch} view {view}")
         self._admit(kind, epoch, view, body)
-        return bindings.crypto_sign(message, self._secret_key)[:64]
+        return self._key.sign_raw(message)
 
     def sign_status(self, message: bytes) -> bytes:
         """Signature (64 bytes) over the signed bytes of a status. Raises `ConflictingVote`."""
         if not message.startswith(_STATUS_DOMAIN + self._network_id):
             raise ConflictingVote("not the bytes of a status of this network")
-        return bindings.crypto_sign(message, self._secret_key)[:64]
+        return self._key.sign_raw(message)
 
     def sign_event(
         self, body: NodeBody, *, member: str, nonce: bytes, expires_height: int
     ) -> Event:
         """Event of a node, signed with its consensus key under the domain of events."""
         return sign_event(
-            self._event_key,
+            self._key,
             network=self._network_id,
             member=member,
             nonce=nonce,

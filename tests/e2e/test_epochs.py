@@ -4,6 +4,7 @@ import asyncio
 import http.client
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from contracts.replay import replay
 from ledger.blocks import HEADERS, hash_header, is_header
@@ -18,12 +20,14 @@ from ledger.governance.actions import Action
 from ledger.governance.proposals import GovernanceBalloted, GovernanceProposed
 from ledger.quorum.governance import RemoveValidator
 from tests.e2e.network import ASKER, OWNER, Net, running
+from tools.cli import main
 from tools.founding import read_application
 from tools.mirror import folder_reader, mirror_log
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 NEW = "cn-3302-customs"
+LATER = "cn-3301-bank"
 WAIT_S = 60
 
 
@@ -127,6 +131,18 @@ def test_a_node_joins_and_another_leaves_while_events_flow(net: Net) -> None:
     cosigners = {name.rpartition("/")[2] for name in report.cosigners}
     assert len(cosigners) >= 3
     assert cosigners <= {*four, NEW} - {leaver}
+    # In the epoch after that nobody speaks with the one that left, and it says so.
+    with flowing(net):
+        decide(net, voters[:3], read_application(net.local.add_node(LATER)))
+        wait_block(net, NEW, lambda at: at["epoch"] == 3)
+    deadline = time.monotonic() + WAIT_S
+    while (answer := net.get(leaver, "/readyz")).status == http.client.OK:
+        assert time.monotonic() < deadline, "it is still spoken with"
+    assert [reason["code"] for reason in answer.body["reasons"]] == ["not-receiving"]
+    tally = ("node", "status", "--dir", str(net.local.directory), "--member", leaver)
+    told = CliRunner().invoke(main, [*tally, "--lang", "en"])
+    assert told.exit_code == 0, told.output
+    assert "WARNING: no peer speaks with this node" in told.stdout
 
 
 def verify_epochs(entries: list[bytes]) -> None:

@@ -130,7 +130,16 @@ def move_out(local: Localnet, root: Path) -> dict[str, Agency]:
 
 def apply(agency: Agency, name_en: str) -> Path:
     document = tally(
-        *("member", "apply", agency.home, "--member", agency.member, "--name-en", name_en),
+        *(
+            "member",
+            "apply",
+            agency.home,
+            "--plain",
+            "--member",
+            agency.member,
+            "--name-en",
+            name_en,
+        ),
         *("--name-zh", "温州市税务局", "--region", "330300", "--kind", "tax"),
         *("--genesis", agency.genesis),
     )

@@ -5,6 +5,7 @@ from itertools import product
 import msgspec
 import pytest
 
+from ledger.keys import SecretKey
 from ledger.quorum.votes import is_contradiction
 from node.simplex import rules
 from node.simplex.errors import (
@@ -416,7 +417,7 @@ def test_r8_growth_counts_from_the_final_view_not_from_a_notarized_one() -> None
 
 
 def test_the_guard_refuses_votes_of_another_form() -> None:
-    guard = GuardedSigner(seed=seed_of(0), network_id=NETWORK_ID)
+    guard = GuardedSigner(key=SecretKey(seed_of(0)), network_id=NETWORK_ID)
     message = signed_vote(NETWORK_ID, subject_of(X, view=1))
     kind_at = len(message) - 17
     forms = [
@@ -431,7 +432,7 @@ def test_the_guard_refuses_votes_of_another_form() -> None:
 
 
 def test_the_guard_keeps_its_floor_through_a_rotation_and_a_restart() -> None:
-    guard = GuardedSigner(seed=seed_of(0), network_id=NETWORK_ID)
+    guard = GuardedSigner(key=SecretKey(seed_of(0)), network_id=NETWORK_ID)
     guard.advance_floor(epoch=1, view=9)
     lower = FloorRecord(epoch=1, view=8, height=1, block_hash=bytes(32))
     with pytest.raises(ConflictingVote, match="floor"):

@@ -1,1 +1,1 @@
-"""Measurements on networks of real processes: under load, and of a node that was away."""
+"""Measurements: a network of real processes under load, a node that was away, sealing."""

@@ -23,7 +23,7 @@ from typing import Any, Literal
 from ledger.events import Body, ShareDelivered, ShareReceived, ShareRejected, ShareRequested
 from ledger.genesis import Genesis
 from ledger.keys import SecretKey, verify_signature
-from tools.client import Claim, Client, StreamAnswer, SubmitStream
+from tools.client import Claim, Client, Moment, StreamAnswer, SubmitStream
 from tools.custody.signer import open_signer
 from tools.exits import NotYetFinal, RefusedEvent
 from tools.founding import read_source
@@ -347,13 +347,16 @@ def _chains(
         for role in ("requester", "provider")
     }
     client = Client("", genesis)
+    # A network for measuring is a fresh one: what its genesis says is in force.
+    moment = Moment(height=0, expiry_blocks_max=genesis.parameters.expiry_blocks_max)
     for number in range(count):
         requester, provider = pairs[number % len(pairs)]
         seed = hashlib.sha256(label + number.to_bytes(8, "big")).digest()
         chain = Chain(events=[], digests=[])
         for member, role, body in _bodies(genesis, requester, provider, seed, subjects, chain):
             nonce = hashlib.sha256(seed + bytes([len(chain.events)])).digest()[:16]
-            event = client.sign_at(0, keys[member, role], member=member, body=body, nonce=nonce)
+            key = keys[member, role]
+            event = client.sign_at(moment, key, member=member, body=body, nonce=nonce)
             chain.events.append(event.data)
             chain.digests.append(event.digest)
         yield chain

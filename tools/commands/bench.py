@@ -1,4 +1,4 @@
-"""`tally bench`: throughput and latency of a network of real processes."""
+"""`tally bench`: throughput and latency of a network of real processes, or speed of sealing."""
 
 import tempfile
 from pathlib import Path
@@ -12,6 +12,7 @@ from tools.words import say
 
 
 @click.command(cls=WordCommand, help="help.bench")
+@click.argument("what", type=click.Choice(["network", "sealing"]), default="network")
 @option("--nodes", type=click.IntRange(4, 30), default=4, show_default=True, help="option.nodes")
 @option(
     "--size",
@@ -45,9 +46,26 @@ from tools.words import say
     show_default=True,
     help="option.submit",
 )
+@option(
+    "--megabytes",
+    type=click.IntRange(1, 100_000),
+    default=1_000,
+    show_default=True,
+    help="option.megabytes",
+)
 @common
-def command(as_json: bool, wan: str, absent: bool, **values: Any) -> None:
+def command(as_json: bool, what: str, megabytes: int, **values: Any) -> None:
     """Measure and print."""
+    if what == "network":
+        _measure_network(as_json, **values)
+        return
+    from tools.bench.sealing import measure_sealing
+
+    figures = measure_sealing(megabytes)
+    emit(as_json, figures, say("bench.sealing", **figures))
+
+
+def _measure_network(as_json: bool, *, wan: str, absent: bool, **values: Any) -> None:
     from tools.bench.absent import measure_absence
     from tools.bench.load import Plan, measure
 

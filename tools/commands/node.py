@@ -11,13 +11,15 @@ from typing import Any
 
 import click
 
+from ledger.genesis import hash_genesis
 from tools.client import Client
-from tools.commands.acting import Place, place_options
-from tools.exits import FailedNode, Interrupted
+from tools.commands.acting import Place, parse_hash, place_options
+from tools.custody.node_tokens import NodeTokens, node_token_options
+from tools.exits import FailedNode, Interrupted, InvalidInput
 from tools.mirror import read_genesis
 from tools.output import WordGroup, common, emit, option
 from tools.output import run as run_task
-from tools.stages import Stage, stages_of
+from tools.stages import Stage, receives, stages_of
 from tools.words import say
 
 CONFIG = option(
@@ -63,29 +65,53 @@ def activate(config: Path, yes: bool, as_json: bool) -> None:
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
 @option("--member", required=True, help="option.own_member")
 @option("--address", required=True, help="option.address")
+@option("--genesis", required=True, help="option.genesis_or_url")
+@option("--network", help="option.network_id")
 @option(
-    "--genesis",
+    "--application",
     type=click.Path(path_type=Path, dir_okay=False),
-    required=True,
-    help="option.genesis",
+    help="option.own_application",
 )
 @option("--listen", default="", help="option.listen")
 @option("--api", default="127.0.0.1:7201", show_default=True, help="option.api_listen")
 @option("--metrics", default="127.0.0.1:7301", show_default=True, help="option.metrics_listen")
+@node_token_options(pin=True)
 @common
-def join(directory: Path, genesis: Path, as_json: bool, **values: str) -> None:
+def join(
+    directory: Path,
+    genesis: str,
+    network: str | None,
+    application: Path | None,
+    held: NodeTokens,
+    as_json: bool,
+    **values: str,
+) -> None:
     """Make the node of an agency that joins, and its application to the members."""
+    from tools.found.fetch import fetch_founding, is_url
     from tools.found.home import collect_signatures, join_network
     from tools.founding import signatures_path
+    from tools.governance.applications import read_admission
 
-    document = read_genesis(genesis)
-    signatures = collect_signatures(document, [signatures_path(genesis)])
+    expected = parse_hash(network) if network else None
+    if is_url(genesis):
+        document, signatures = run_task(
+            fetch_founding(genesis, network=expected, application=application)
+        )
+    else:
+        document = read_genesis(Path(genesis))
+        found = hash_genesis(document)
+        if expected is not None and found != expected:
+            raise InvalidInput("genesis-other", f"{genesis}: {found.hex()}, not {network}")
+        if application is not None:
+            read_admission(application, found)
+        signatures = collect_signatures(document, [signatures_path(Path(genesis))])
     now = dt.datetime.now(dt.UTC)
-    application = join_network(directory, document, signatures, now=now, **values)
-    config = application.with_name("node.toml")
+    made = join_network(directory, document, signatures, now=now, held=held, **values)
+    config = made.with_name("node.toml")
     words = {
         "member": values["member"],
-        "application": str(application),
+        "application": str(made),
+        "network": hash_genesis(document).hex(),
         "config": str(config),
         "directory": str(directory),
     }
@@ -113,8 +139,11 @@ def status(place: Place, as_json: bool) -> None:
     node, validators, members = run_task(fetch())
     stages = stages_of(node, validators, members)
     document = {**node, "stages": [asdict(stage) for stage in stages]}
-    head = say("stage.head", **{**node, "view": str(node["view"])})
-    emit(as_json, document, "\n".join([head, *map(_format_stage, stages)]))
+    lines = [say("stage.head", **{**node, "view": str(node["view"])})]
+    document["receives"] = receives(node)
+    if not document["receives"]:
+        lines.append(say("stage.receives_nothing", height=node["height"]))
+    emit(as_json, document, "\n".join([*lines, *map(_format_stage, stages)]))
 
 
 def _format_stage(stage: Stage) -> str:

@@ -10,7 +10,7 @@ import re
 import stat
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,15 +29,19 @@ _CREDENTIAL = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ways:
-    """How the user wants to give a pass phrase; neither file nor credential: by prompt."""
+    """How the user wants to give a pass phrase; none of the fields: by prompt.
+
+    `phrase` is one that was given already, where one protects several keys.
+    """
 
     file: Path | None = None
     credential: str = ""
+    phrase: str = field(default="", repr=False)
 
     @property
     def asks(self) -> bool:
         """Whether a person is asked, who may mistype."""
-        return self.file is None and not self.credential
+        return self.file is None and not self.credential and not self.phrase
 
 
 PROMPT = Ways()
@@ -108,7 +112,9 @@ def _has_terminal() -> bool:
 
 
 def _read_file(ways: Ways) -> str:
-    """The first and only line of the file."""
+    """The first and only line of the file, or what was given already."""
+    if ways.phrase:
+        return ways.phrase
     path = ways.file or _find_credential(ways.credential)
     try:
         # Not blocked for ever by a pipe that nobody writes to.

@@ -11,12 +11,11 @@ from typing import Any
 
 import click
 
+from ledger.custody.token_uri import is_token_uri
 from ledger.keys import SecretKey, Signer, fingerprint, format_public_key
 from tools.custody.keyfiles import KeyFile, open_key_file, read_key_file
 from tools.custody.passphrase import PROMPT, Ways
 from tools.exits import InvalidInput
-
-TOKEN_SCHEME = "pkcs11:"  # noqa: S105 - the scheme of a URI, not a secret
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +31,7 @@ class KeyInfo:
 
 def is_token(reference: str) -> bool:
     """Whether a reference names a key on a token."""
-    return reference.startswith(TOKEN_SCHEME)
+    return is_token_uri(reference)
 
 
 def describe_key(reference: str) -> KeyInfo:

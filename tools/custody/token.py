@@ -1,10 +1,6 @@
-"""Ed25519 keys on PKCS#11 tokens: found by URI (RFC 7512), used, made; never taken out.
+"""Ed25519 keys on PKCS#11 tokens: found by URI, used, made; never taken out.
 
-    pkcs11:token=tally;object=admin?module-path=/usr/lib/softhsm/libsofthsm2.so
-
-Path attributes: `token`, `object`, `id`, `serial`, `manufacturer`, `model`, `type` (private, if
-given). Query attributes: `module-path`. A PIN never stands in a URI, since others can read the
-arguments of a process: `pin-value` and `pin-source` are refused.
+URIs are those of `ledger.custody.token_uri`.
 
 The library of the token is the URI's `module-path`, else `TALLYSTICK_PKCS11_MODULE`, else the first
 of `MODULES` that is there. The module `pkcs11` comes with the extra `hsm`.
@@ -12,17 +8,15 @@ of `MODULES` that is there. The module `pkcs11` comes with the extra `hsm`.
 
 import importlib
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote_to_bytes
 
 import click
 
-from ledger.errors import InvalidKey, InvalidSignature
+from ledger.custody.token_uri import TokenUri, parse_token_uri
+from ledger.errors import InvalidKey, InvalidSignature, InvalidTokenUri
 from ledger.keys import ED25519, verify_signature
 from tools.custody.passphrase import Ways, read_passphrase
 from tools.exits import InvalidInput, NotFound, ToolError
@@ -35,74 +29,19 @@ MODULES = (
     "/usr/lib/softhsm/libsofthsm2.so",
     "/usr/lib64/softhsm/libsofthsm.so",
 )
-URI_CHARS_MAX = 1_024
 # Named curve edwards25519 (RFC 8410), and an octet string of 32 bytes, in DER.
 _CURVE = bytes.fromhex("06032b6570")
 _POINT_HEAD = b"\x04\x20"
-_ATTRIBUTE = re.compile(r"([a-z-]+)=((?:[A-Za-z0-9._~:\[\]@!$'()*+,&/-]|%[0-9A-Fa-f]{2})*)")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenUri:
-    """What a URI says of a key; None: nothing."""
-
-    token: str | None = None
-    object: str | None = None
-    id: bytes | None = None
-    serial: str | None = None
-    manufacturer: str | None = None
-    model: str | None = None
-    module_path: str | None = None
-
-    def __str__(self) -> str:
-        parts = []
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if value is not None and field.name != "module_path":
-                # RFC 7512 wants each byte of an id escaped.
-                shown = (
-                    "".join(f"%{byte:02x}" for byte in value)
-                    if isinstance(value, bytes)
-                    else quote(value, safe="")
-                )
-                parts.append(f"{field.name}={shown}")
-        query = f"?module-path={quote(self.module_path, safe='/')}" if self.module_path else ""
-        return "pkcs11:" + ";".join(parts) + query
 
 
 def parse_uri(text: str) -> TokenUri:
     """The parts of a `pkcs11:` URI. Raises `InvalidInput`."""
-    path, has_query, query = text.removeprefix("pkcs11:").partition("?")
-    if len(text) > URI_CHARS_MAX or not path or (has_query and not query):
-        raise InvalidInput("token-uri-invalid", _shown(text))
-    found: dict[str, Any] = {}
-    known = {field.name for field in fields(TokenUri)} - {"module_path"}
-    for part in path.split(";"):
-        _take(found, part, known | {"type"}, text)
-    for part in query.split("&") if query else ():
-        _take(found, part, {"module_path", "pin_value", "pin_source"}, text)
-    if {"pin_value", "pin_source"} & found.keys():
-        raise InvalidInput("token-pin-in-uri", _shown(text))
-    if found.pop("type", "private") != "private":
-        raise InvalidInput("token-uri-invalid", "type")
-    return TokenUri(**found)
-
-
-def _take(found: dict[str, Any], part: str, known: set[str], text: str) -> None:
-    match = _ATTRIBUTE.fullmatch(part)
-    name = match[1].replace("-", "_") if match else ""
-    if match is None or name not in known or name in found:
-        raise InvalidInput("token-uri-invalid", _shown(text))
-    raw = unquote_to_bytes(match[2])
     try:
-        found[name] = raw if name == "id" else raw.decode()
-    except UnicodeDecodeError:
-        raise InvalidInput("token-uri-invalid", f"{name}: UTF-8") from None
-
-
-def _shown(text: str) -> str:
-    """A URI for a message, without its query, in which a PIN may stand."""
-    return text.partition("?")[0][:200]
+        return parse_token_uri(text)
+    except InvalidTokenUri as error:
+        if error.has_pin:
+            raise InvalidInput("token-pin-in-uri", str(error)) from None
+        raise InvalidInput("token-uri-invalid", str(error)) from None
 
 
 class TokenSigner:

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from contracts.engine import validate_policy_set
-from contracts.errors import InvalidPolicySet
+from contracts.drafts.check import find_policy_set_faults
 from contracts.shipped import load_shipped
 from ledger.genesis import Genesis, verify_genesis
 from ledger.keys import fingerprint
@@ -174,10 +173,18 @@ def read_policies(directory: Path) -> PolicySet:
     }
     try:
         policy_set = msgspec.convert(values, PolicySet)
-        validate_policy_set(policy_set)
-    except (msgspec.ValidationError, InvalidPolicySet) as error:
+    except msgspec.ValidationError as error:
         raise InvalidInput("contracts-invalid", f"{directory}: {error}") from None
+    verify_contracts(policy_set)
     return policy_set
+
+
+def verify_contracts(policy_set: PolicySet) -> None:
+    """The first set obeys the rules that votes hold later ones to. Raises `InvalidInput`."""
+    faults = find_policy_set_faults(policy_set)
+    if faults:
+        found = (f"{each.contract or '-'}: {each.code} {each.detail}" for each in faults)
+        raise InvalidInput("contracts-invalid", "; ".join(found))
 
 
 def _read_text(path: Path) -> str:

@@ -11,10 +11,12 @@ from ledger.errors import InvalidGenesis
 from ledger.genesis import Genesis, encode_genesis_json, hash_genesis
 from ledger.keys import fingerprint, format_public_key
 from ledger.registry import MemberKind, Role
+from tools.custody.making import KeyMaker, making_options
+from tools.custody.node_tokens import NodeTokens, node_token_options
 from tools.custody.passphrase import Ways, passphrase_options
 from tools.custody.signer import open_signer
 from tools.exits import Interrupted, InvalidInput
-from tools.found.assemble import NamedFile, assemble, read_policies
+from tools.found.assemble import NamedFile, assemble, read_policies, verify_contracts
 from tools.found.founder import read_founder
 from tools.found.home import (
     FOUNDER,
@@ -23,7 +25,7 @@ from tools.found.home import (
     make_home,
     read_card,
 )
-from tools.found.show import describe_genesis, format_genesis, verify_contracts
+from tools.found.show import describe_genesis, format_genesis
 from tools.founding import read_source
 from tools.mirror import read_genesis
 from tools.output import WordGroup, common, emit, option
@@ -54,15 +56,26 @@ def command() -> None:
     "--role", "roles", type=click.Choice(get_args(Role)), multiple=True, help="option.officer_role"
 )
 @option("--no-node", is_flag=True, help="option.no_node")
+@node_token_options()
+@making_options
 @common
-def init(directory: Path, card: Path | None, no_node: bool, as_json: bool, **given: Any) -> None:
+def init(
+    directory: Path,
+    card: Path | None,
+    no_node: bool,
+    maker: KeyMaker,
+    held: NodeTokens,
+    as_json: bool,
+    **given: Any,
+) -> None:
     """Make an agency's keys and its founder file."""
     values = {name: value for name, value in given.items() if value}
     if no_node:
         values["node"] = False
     if "roles" in values:
         values["roles"] = list(dict.fromkeys(values["roles"]))
-    file = make_home(directory, read_card(card, values), now=dt.datetime.now(dt.UTC))
+    now = dt.datetime.now(dt.UTC)
+    file = make_home(directory, read_card(card, values), now=now, maker=maker, held=held)
     path = directory / FOUNDER
     document = {
         "member": file.founder.member.id,
@@ -138,13 +151,19 @@ def sign(genesis: Path, home: Path, key: str | None, ways: Ways, yes: bool, as_j
 @option("--listen", default="", help="option.listen")
 @option("--api", default="127.0.0.1:7201", show_default=True, help="option.api_listen")
 @option("--metrics", default="127.0.0.1:7301", show_default=True, help="option.metrics_listen")
+@node_token_options()
 @common
 def finish(
-    genesis: Path, signatures: tuple[Path, ...], home: Path, as_json: bool, **places: str
+    genesis: Path,
+    signatures: tuple[Path, ...],
+    home: Path,
+    held: NodeTokens,
+    as_json: bool,
+    **places: str,
 ) -> None:
     """Write the configuration of a node, if all founders signed."""
     document, own = read_genesis(genesis), Home(home)
-    config = own.finish(document, collect_signatures(document, signatures), **places)
+    config = own.finish(document, collect_signatures(document, signatures), held=held, **places)
     words = {
         "network": hash_genesis(document).hex(),
         "member": own.member,

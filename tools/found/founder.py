@@ -29,7 +29,7 @@ from msgspec import Meta
 from ledger.codec import Codec, Value
 from ledger.errors import InvalidEncoding, InvalidKey, InvalidSignature
 from ledger.genesis import Origin
-from ledger.keys import ED25519, SIGNATURE_BYTES, SecretKey, verify_signature
+from ledger.keys import ED25519, SIGNATURE_BYTES, Signer, verify_signature
 from ledger.registry import MemberKind, Name, Role, Validator
 from ledger.scalars import Identifier, PeerAddress, PublicKeyBytes, SignatureBytes
 from tools.exits import InvalidInput
@@ -100,7 +100,7 @@ def make_founder(
     member: FoundingMember,
     *,
     origin: str,
-    officers: Mapping[Role, SecretKey],
+    officers: Mapping[Role, Signer],
     node: NodeSecrets | None,
     address: str,
 ) -> FounderFile:

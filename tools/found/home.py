@@ -20,7 +20,7 @@ import msgspec
 from ledger.codec import Value
 from ledger.errors import InvalidFounding
 from ledger.genesis import Genesis, hash_genesis
-from ledger.keys import Signer
+from ledger.keys import Signer, format_public_key
 from ledger.quorum.founding import (
     GenesisSignatures,
     derive_log_key,
@@ -31,6 +31,9 @@ from ledger.quorum.founding import (
 )
 from ledger.registry import MemberKind, Role
 from ledger.scalars import PeerAddress
+from tools.custody.making import KeyMaker
+from tools.custody.node_tokens import NODE_KEYS, NodeTokens
+from tools.custody.signer import describe_key
 from tools.exits import InvalidInput, InvalidUsage, NotFound
 from tools.found.assemble import find_changes
 from tools.found.founder import (
@@ -108,12 +111,23 @@ def read_card(path: Path | None, given: Mapping[str, Any]) -> Card:
     return card
 
 
-def make_home(directory: Path, card: Card, *, now: dt.datetime) -> FounderFile:
-    """Make all keys of an agency and its founder file, which is written last."""
+def make_home(
+    directory: Path, card: Card, *, now: dt.datetime, maker: KeyMaker, held: NodeTokens
+) -> FounderFile:
+    """Make all keys of an agency and its founder file, which is written last.
+
+    The administrator's key may be on a token; then it has no file.
+    """
     if (directory / FOUNDER).exists():
         raise InvalidInput("home-exists", str(directory))
-    officers = {role: new_secret_key() for role in card.roles}
-    node = new_node(card.member, now, host=host_of(card.address)) if card.node else None
+    on_tokens = maker.open_tokens(card.roles.count("admin"))
+    made = {role: new_secret_key() for role in card.roles if role != "admin" or not on_tokens}
+    officers: dict[Role, Signer] = {
+        role: made[role] if role in made else on_tokens[0] for role in card.roles
+    }
+    node = (
+        new_node(card.member, now, host=host_of(card.address), **held.open()) if card.node else None
+    )
     file = make_founder(
         FoundingMember(
             id=card.member,
@@ -127,8 +141,10 @@ def make_home(directory: Path, card: Card, *, now: dt.datetime) -> FounderFile:
         node=node,
         address=card.address,
     )
+    if made:
+        maker.prepare(directory / "officers")
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    write_officers(directory, {(card.member, role): key for role, key in officers.items()})
+    write_officers(directory, {(card.member, role): key for role, key in made.items()}, maker)
     if node is not None:
         write_node_keys(directory / "nodes" / card.member, node)
     (directory / FOUNDER).write_bytes(encode_founder(file))
@@ -181,6 +197,7 @@ class Home:
         listen: str,
         api: str,
         metrics: str,
+        held: NodeTokens,
     ) -> Path | None:
         """Write genesis, signatures, configuration and index; returns the path of node.toml.
 
@@ -191,6 +208,7 @@ class Home:
             raise InvalidInput("network-exists", str(self.directory))
         self.verify_entry(genesis)
         check_places(listen, api, metrics)
+        self._verify_tokens(held)
         write_genesis(self.directory, genesis, signatures)
         if self.file.founder.node is None:
             return None
@@ -201,7 +219,24 @@ class Home:
             peers=addresses[self.member],
             metrics=metrics,
         )
-        return settle_node(self.directory, genesis, place, addresses, listen=listen)
+        return settle_node(
+            self.directory, genesis, place, addresses, listen=listen, tokens=held.uris
+        )
+
+    def _verify_tokens(self, held: NodeTokens) -> None:
+        """Each key that was handed in is in its file or on the token named for it."""
+        node = self.file.founder.node
+        if node is None:
+            return
+        keys = self.directory / "nodes" / self.member / "keys"
+        for name in NODE_KEYS:
+            wanted = getattr(node.validator, f"{name}_key")
+            if name in held.uris:
+                info = describe_key(held.uris[name])
+                if info.public_key != format_public_key(wanted):
+                    raise InvalidInput("node-key-other", f"{name}: {info.reference}")
+            elif not (keys / f"{name}.key").exists():
+                raise InvalidInput("node-key-missing", f"--{name}-token")
 
     def _node(self) -> FoundingNode:
         node = self.file.founder.node
@@ -221,6 +256,7 @@ def join_network(
     api: str,
     metrics: str,
     now: dt.datetime,
+    held: NodeTokens,
 ) -> Path:
     """Make the node of an agency that joins later; returns its application to the members.
 
@@ -234,7 +270,7 @@ def join_network(
     addresses = {each.member: each.address for each in signatures.signatures}
     if member in addresses:
         raise InvalidInput("node-exists", member)
-    node = new_node(member, now, host=host_of(address))
+    node = new_node(member, now, host=host_of(address), **held.open())
     application = make_application(node, network=hash_genesis(genesis), address=address)
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_genesis(directory, genesis, signatures)
@@ -242,7 +278,7 @@ def join_network(
     path = directory / "nodes" / member / APPLICATION
     path.write_bytes(encode_application(application))
     place = NodeIndex(member=member, api=f"http://{api}", peers=address, metrics=metrics)
-    settle_node(directory, genesis, place, addresses, listen=listen)
+    settle_node(directory, genesis, place, addresses, listen=listen, tokens=held.uris)
     return path
 
 
@@ -253,10 +289,11 @@ def settle_node(
     addresses: Mapping[str, str],
     *,
     listen: str,
+    tokens: Mapping[str, str],
 ) -> Path:
     """Write the configuration of a node whose keys are there, then the index of its folder."""
     listen = listen or _listen_at(place.peers)
-    write_node(directory, place, addresses, derive_log_key(genesis), listen=listen)
+    write_node(directory, place, addresses, derive_log_key(genesis), listen=listen, tokens=tokens)
     index = NetworkIndex(
         name=genesis.name,
         network=hash_genesis(genesis).hex(),

@@ -7,24 +7,13 @@ from typing import Any
 
 import msgspec
 
-from contracts.engine import hash_policy_set, validate_policy_set
-from contracts.errors import InvalidPolicySet
+from contracts.engine import hash_policy_set
 from contracts.shipped import load_shipped
 from ledger.blocks import quorum_of
 from ledger.genesis import Genesis, hash_genesis
 from ledger.keys import fingerprint, format_public_key
-from ledger.registry import PolicySet
-from tools.exits import InvalidInput
 from tools.output import format_table, printable
 from tools.words import language, say
-
-
-def verify_contracts(policy_set: PolicySet) -> None:
-    """The contracts can be evaluated by this release. Raises `InvalidInput`."""
-    try:
-        validate_policy_set(policy_set)
-    except InvalidPolicySet as error:
-        raise InvalidInput("contracts-invalid", str(error)) from None
 
 
 def describe_genesis(genesis: Genesis) -> dict[str, Any]:

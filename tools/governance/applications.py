@@ -24,11 +24,11 @@ from ledger.governance.actions import (
     verify_application,
     verify_key,
 )
-from ledger.keys import Signer, format_secret_key
+from ledger.keys import Signer
 from ledger.registry import MemberKind, Role
-from tools.custody.signer import open_signer
+from tools.custody.making import KeyMaker
 from tools.exits import InvalidInput
-from tools.founding import new_secret_key, read_file, write_secret
+from tools.founding import read_file
 
 T = TypeVar("T")
 
@@ -57,17 +57,18 @@ def key_roles(kind: str) -> dict[str, Role]:
     return {**roles, "admin": "admin", SECOND_ADMIN: "admin"}
 
 
-def make_keys(home: Path, kind: str) -> dict[str, Signer]:
-    """Keys of an agency by the name of their file: those that are there, and new ones."""
+def make_keys(home: Path, kind: str, maker: KeyMaker) -> dict[str, Signer]:
+    """Keys of an agency by the name of their file: those that are there, and new ones.
+
+    Keys of administrators that are on tokens have no file.
+    """
+    names = list(key_roles(kind))
+    on_tokens = dict(zip(("admin", SECOND_ADMIN), maker.open_tokens(2), strict=False))
     folder = home / "keys"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    keys: dict[str, Signer] = {}
-    for name in key_roles(kind):
-        path = folder / f"{name}.key"
-        if not path.exists():
-            write_secret(path, format_secret_key(new_secret_key()).encode())
-        keys[name] = open_signer(str(path))
-    return keys
+    files = {name: folder / f"{name}.key" for name in names if name not in on_tokens}
+    keys = maker.open_or_make(files)
+    return {name: on_tokens.get(name) or keys[name] for name in names}
 
 
 def make_application(applicant: Applicant, keys: dict[str, Signer], network: bytes) -> AdmitMember:

@@ -33,7 +33,7 @@ from ledger.governance.proposals import (
 )
 from ledger.keys import Signer
 from ledger.scalars import Hash32, Identifier, Nonce, Uint
-from tools.client import EXPIRY_BLOCKS
+from tools.client import Moment
 from tools.exits import InvalidInput
 from tools.founding import read_file
 from tools.governance.actions import format_actions
@@ -79,12 +79,11 @@ def make_draft(
     *,
     genesis: Genesis,
     member: str,
-    height: int,
+    moment: Moment,
     proposal: Event | None = None,
     changes: Sequence[Change] = (),
 ) -> Draft:
-    """A draft that expires some thousand blocks after `height`."""
-    blocks = min(EXPIRY_BLOCKS, genesis.parameters.expiry_blocks_max // 2)
+    """A draft that expires some thousand blocks after `moment`."""
     return Draft(
         format="tallystick-draft-v1",
         network=hash_genesis(genesis),
@@ -92,8 +91,8 @@ def make_draft(
         kind=_KINDS[type(body)],
         member=member,
         nonce=os.urandom(16),
-        drafted_height=height,
-        expires_height=height + blocks,
+        drafted_height=moment.height,
+        expires_height=moment.expires_height,
         body=msgspec.Raw(msgspec.json.encode(body)),
         proposal=b"" if proposal is None else proposal.data,
         changes=tuple(changes),

@@ -4,7 +4,9 @@ The proposal itself is read from its record, which is verified; what it would ch
 ballots, are the node's word.
 """
 
+import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +16,13 @@ from ledger.governance.proposals import GovernanceProposed
 from tools.client import Client
 from tools.exits import InvalidAnswer, NotFound
 from tools.governance.actions import format_actions
-from tools.governance.answers import Told, parse
+from tools.governance.answers import Status, Told, parse
 from tools.governance.changes import format_changes
 from tools.output import printable
 from tools.words import catalogue, language, say
 
 KEY_SHOWN = 24
-BEHIND_S_MAX = 10
+BEHIND_S_MAX = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,25 +41,35 @@ class Story:
 
 
 async def fetch_story(client: Client, digest: bytes) -> Story:
-    """Story of a proposal. Raises `InvalidAnswer`, `NotFound`.
-
-    A node that is a block behind the one that recorded it is waited for.
-    """
-    path = f"/v1/proposals/{digest.hex()}"
-    try:
-        document = await client.get_json(path)
-    except NotFound as unknown:
-        try:
-            await client.wait_final(digest, timeout_s=BEHIND_S_MAX)
-        except NotFound:
-            raise unknown from None
-        document = await client.get_json(path)
+    """Story of a proposal. Raises `InvalidAnswer`, `NotFound`."""
+    document = await _fetch_proposal(client, f"/v1/proposals/{digest.hex()}")
     told = parse(document, Told)
     record = await client.fetch_record(told.index)
     is_proposal = isinstance(record.event.body, GovernanceProposed)
     if record.event.digest != digest or not is_proposal:
         raise InvalidAnswer("answer-mismatch", f"#{told.index}")
     return Story(event=record.event, told=told, document=document)
+
+
+async def _fetch_proposal(client: Client, path: str) -> dict[str, Any]:
+    """What the node says of a proposal. Raises `NotFound` if it does not come to know it soon.
+
+    The node may be a block behind the one that recorded it, and not have heard of it: each block
+    that becomes final meanwhile is a reason to ask again.
+    """
+    height = parse(await client.get_json("/v1/status"), Status).height
+    try:
+        return await client.get_json(path)
+    except NotFound as error:
+        unknown = error
+    try:
+        async with asyncio.timeout(BEHIND_S_MAX):
+            async for _ in client.watch_indexes(after_height=height):
+                with suppress(NotFound):
+                    return await client.get_json(path)
+    except TimeoutError:
+        pass
+    raise unknown
 
 
 def format_story(story: Story) -> str:

@@ -4,7 +4,7 @@ import re
 
 from aiohttp import web
 
-from contracts.governance.rules import count_approvals_needed
+from contracts.governance.counts import count_approvals_needed
 from contracts.lookup import find_member, find_proposal
 from ledger.governance.actions import AdmitMember, Application
 from ledger.governance.proposals import REVISIONS, Proposal

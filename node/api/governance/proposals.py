@@ -7,30 +7,20 @@ import msgspec
 from aiohttp import web
 
 from contracts.errors import RefusedEvent
+from contracts.governance.catalogue import class_of
+from contracts.governance.counts import OWN_FACTORS, count_approvals_needed, count_factors, is_own
 from contracts.governance.effects import find_faults, is_about_validators, rehearse
 from contracts.governance.faults import Fault, Moment
-from contracts.governance.rules import (
-    DEFAULT_RULES,
-    OWN_FACTORS,
-    class_of,
-    count_approvals_needed,
-    count_factors,
-    count_needed,
-    is_own,
-    rule_of,
-    voters_of,
-)
+from contracts.governance.rules import DEFAULT_RULES, count_needed, rule_of, voters_of
 from contracts.governance.schedule import check_room
 from contracts.governance.validators import preview_change
 from contracts.lookup import find_ballot_box, find_proposal
 from contracts.words import Language
-from ledger.blocks import RECORDS
-from ledger.events import EVENT_SIZE_BYTES_MAX, Event, parse_event
+from ledger.events import EVENT_SIZE_BYTES_MAX
 from ledger.governance.actions import Action, ContractAction
 from ledger.governance.proposals import (
     PROPOSALS,
     REVISIONS,
-    GovernanceBalloted,
     GovernanceProposed,
     Proposal,
 )
@@ -47,6 +37,7 @@ from node.api.context import (
     read_body,
 )
 from node.api.events import MSGPACK, media_type
+from node.api.governance.ballots import Ballots, opening_of, read_ballots
 from node.api.governance.validators import preview_list
 from node.api.problems import Problem, choose_language
 from node.api.schemas.base import fields_of
@@ -57,8 +48,6 @@ from node.service import Service
 PREVIEW_BYTES_MAX = 131_072
 PROPOSALS_PREFIX = b"g/"
 SCAN_PROPOSALS_MAX = 500
-RECORDS_MAX = 2_000
-REVISIONS_MAX = 1_000
 # As many requests as judging a policy set is worth.
 CONTRACTS_COST = 1_000
 _REHEARSED = ("open", "waiting")
@@ -122,7 +111,8 @@ async def list_proposals(request: web.Request) -> web.Response:
 async def read_proposal(request: web.Request) -> web.Response:
     """GET /v1/proposals/{digest}: a proposal, its ballots, and what it would change."""
     query_parameters(request)
-    service = context_of(request).service
+    context = context_of(request)
+    service = context.service
     digest = hex_parameter(request, "digest", chars=DIGEST_HEX_CHARS)
     proposal = find_proposal(service.state(), digest)
     if proposal is None:
@@ -131,7 +121,9 @@ async def read_proposal(request: web.Request) -> web.Response:
         charge_rehearsal(request, proposal.actions)
     language = choose_language(request.headers.get("Accept-Language", ""))
     headers = {"Content-Language": language, "Cache-Control": "no-store"}
-    return json_response(_proposal(service, digest, proposal, language), headers=headers)
+    ballots = await read_ballots(service, digest, lambda: context.charge(address_of(request)))
+    # Asked again: other ballots may have come while those were read.
+    return json_response(_proposal(service, digest, ballots, language), headers=headers)
 
 
 async def read_history(request: web.Request) -> web.Response:
@@ -252,13 +244,15 @@ def _changes(service: Service, actions: tuple[Action, ...]) -> list[StateChangeB
 
 
 def _proposal(
-    service: Service, digest: bytes, proposal: Proposal, language: Language
+    service: Service, digest: bytes, ballots: Ballots, language: Language
 ) -> bodies.ProposalBody:
-    state, actions = service.state(), proposal.actions
+    state = service.state()
+    proposal = find_proposal(state, digest)
+    assert proposal is not None, "the ledger forgets no proposal"
+    actions = proposal.actions
     status = status_of(proposal, _next_height(service))
-    index, event = _opening(service, digest)
+    index, event = opening_of(service, digest)
     assert isinstance(event.body, GovernanceProposed), "a proposal is named by such an event"
-    ballots, decided_height = _ballots(service, digest)
     partial = _lack_second_key(state, digest, proposal)
     voters = voters_of(state)
     said = frozenset((*proposal.approved, *proposal.rejected, *partial))
@@ -276,7 +270,7 @@ def _proposal(
         height=service.block_height_of(index),
         activate_height=proposal.activate_height,
         effective_height=(
-            max(proposal.activate_height, decided_height + 1)
+            max(proposal.activate_height, ballots.decided_height + 1)
             if status in ("waiting", "in_force")
             else None
         ),
@@ -289,7 +283,7 @@ def _proposal(
         rejected=proposal.rejected,
         pending_second_key=partial,
         missing=tuple(voter for voter in voters if voter not in said),
-        ballots=ballots,
+        ballots=ballots.counted,
         faults=bodies.fault_bodies(faults, language),
         changes=_changes(service, actions) if status in _REHEARSED else [],
     )
@@ -311,34 +305,10 @@ def _lack_second_key(state: StateReader, digest: bytes, proposal: Proposal) -> t
     return tuple(found)
 
 
-def _ballots(service: Service, digest: bytes) -> tuple[list[bodies.BallotBody], int]:
-    """Ballots that counted, in log order, and the height of the last word on a proposal."""
-    found: list[bodies.BallotBody] = []
-    last = 0
-    for index in service.exchange_indexes(digest)[:RECORDS_MAX]:
-        record = RECORDS.decode(service.read_entries(index, 1)[0])
-        event, height = parse_event(record.event), service.block_height_of(index)
-        if not record.outcome.applied:
-            continue
-        if isinstance(event.body, GovernanceProposed):
-            last = height
-        elif isinstance(event.body, GovernanceBalloted):
-            last = height
-            found.append(bodies.ballot_body(event, event.body, index=index, height=height))
-    return found, last
-
-
-def _opening(service: Service, digest: bytes) -> tuple[int, Event]:
-    """The event that proposed, and its place in the log."""
-    index = service.event_status(digest).index
-    record = RECORDS.decode(service.read_entries(index, 1)[0])
-    return index, parse_event(record.event)
-
-
 def _summary(
     service: Service, digest: bytes, proposal: Proposal, height: int
 ) -> bodies.ProposalSummaryBody:
-    index, event = _opening(service, digest)
+    index, event = opening_of(service, digest)
     assert isinstance(event.body, GovernanceProposed), "a proposal is named by such an event"
     return bodies.summary_body(
         proposal,
@@ -357,10 +327,13 @@ def _page(items: list[bodies.ProposalSummaryBody], last: bytes) -> web.Response:
 
 def _revisions(service: Service, target: str) -> list[bodies.RevisionBody]:
     prefix = revision_key(target, 0)[:-8]
-    found = (
-        REVISIONS.decode(value) for _, value in service.scan_state(prefix, prefix, REVISIONS_MAX)
-    )
-    return [bodies.RevisionBody(proposal=each.proposal.hex(), height=each.height) for each in found]
+    found: list[bodies.RevisionBody] = []
+    start = prefix
+    while pairs := service.scan_state(prefix, start, SCAN_PROPOSALS_MAX):
+        each = [REVISIONS.decode(value) for _, value in pairs]
+        found += [bodies.RevisionBody(proposal=r.proposal.hex(), height=r.height) for r in each]
+        start = pairs[-1][0] + b"\0"
+    return found
 
 
 def _next_height(service: Service) -> int:

@@ -69,6 +69,52 @@ def test_unless_reads_facts_too() -> None:
     assert facts_of(text) == {"basisInForce"}
 
 
+LONG_MIN, LONG_MAX = -(2**63), 2**63 - 1
+
+
+@pytest.mark.parametrize(
+    ("condition", "values", "picked"),
+    [
+        ("context.subjects > 3", (-9, 3, 4, 9), (2, 3, 4, 4)),
+        ("3 < context.subjects || context.subjects == 9", (1, 3, 5, 8, 9, 70),
+         (2, 3, 4, 4, 9, 10)),
+        ("context.subjects != 3 && context.subjects >= 4", (2, 3, 4, 5), (2, 3, 4, 5)),
+        ("context has subjects", (5, -5), (0, 0)),
+        (f"context.subjects > {LONG_MIN} || context.subjects <= {LONG_MAX}",
+         (LONG_MIN, 7, LONG_MAX), (LONG_MIN, LONG_MIN + 1, LONG_MAX)),
+        # What is no Long fails, and must not become one that does not.
+        ("context.subjects > 3", (LONG_MAX + 1, LONG_MIN - 1), (LONG_MAX + 1, LONG_MIN - 1)),
+        ("context.subjects > 3", (True, "x"), (True, "x")),
+        # Other uses of the value keep it.
+        ("context.subjects > 3 && context.subjects > context.balance", (8, 9), (8, 9)),
+        ("context.subjects + 1 > 3", (8, 9), (8, 9)),
+        ("[3].contains(context.subjects)", (8, 9), (8, 9)),
+        ("context.subjects == 3 || context == resource.owner", (8, 9), (8, 9)),
+    ],
+)  # fmt: skip
+def test_a_fact_that_is_only_compared_counts_by_its_place(
+    condition: str, values: tuple[object, ...], picked: tuple[object, ...]
+) -> None:
+    text = f'@id("a") permit (principal, action, resource) when {{ {condition} }};'
+    part = slice_policies(policies_of(text), "request", KNOWN)
+    found = tuple(part.pick({"subjects": value})["subjects"] for value in values)
+    assert found == picked
+    assert list(map(type, found)) == list(map(type, picked))
+
+
+def test_two_policies_add_their_numbers() -> None:
+    text = "".join(
+        f'@id("{name}") permit (principal, {scope}, resource)'
+        f"when {{ context.subjects > {number} }};"
+        for name, scope, number in (
+            ("a", "action", 9),
+            ("b", "action", 3),
+            ("c", 'action == Action::"deliver"', 5),
+        )
+    )
+    assert slice_policies(policies_of(text), "request", KNOWN).marks == {"subjects": (3, 9)}
+
+
 @pytest.mark.parametrize("action", ACTIONS)
 @pytest.mark.parametrize(
     "changed",

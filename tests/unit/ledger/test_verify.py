@@ -19,6 +19,7 @@ from ledger.tlog.merkle import EMPTY_ROOT
 from ledger.tlog.note import ED25519, SigningKey
 from ledger.tlog.tiles import tile_paths
 from ledger.verify import (
+    WINDOWS_MAX,
     EventTask,
     Progress,
     Step,
@@ -385,6 +386,37 @@ def test_work_is_handed_out_in_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sum(windows) == 40
     assert max(windows) <= 10
     assert len(windows) == 40 // 5 + 40 // 10 + 1
+
+
+def test_events_ahead_are_handed_out_before_a_block_is_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ledger.verify.WINDOW_ENTRIES", 10)
+    started: list[int] = []
+
+    def map_events(function: Any, tasks: Iterable[EventTask], /) -> Any:
+        started.append(len(started))
+        return map(function, list(tasks))
+
+    files = make_copy(make_chain([1] * 40).entries)
+    blocks = read_blocks(open_copy(files.get), map_events)
+    for at, _ in enumerate(blocks):
+        # Each window has five blocks; the last is empty.
+        assert len(started) == min(at // 5 + WINDOWS_MAX, 9)
+
+
+def test_a_block_is_not_given_before_its_events_are_verified(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ledger.verify.WINDOW_ENTRIES", 10)
+    chain = make_chain([1] * 12)
+    chain.add(records=[make_record(break_signature(make_event(12)))])
+    blocks = read_blocks(open_copy(make_copy(chain.entries).get))
+    # Two windows of five blocks are before it.
+    assert [next(blocks).index for _ in range(10)] == list(range(0, 20, 2))
+    with pytest.raises(Divergence) as caught:
+        next(blocks)
+    assert place(caught.value) == ("events", 25)
 
 
 def test_blocks_come_out_whole(chain: ChainBuilder, files: dict[str, bytes]) -> None:

@@ -43,8 +43,15 @@ class PeerWire:
     def set_peers(self, peers: Iterable[Peer]) -> None:
         self.peers = tuple(peers)
 
+    @property
+    def members(self) -> list[str]:
+        return [peer.member for peer in self.peers]
+
     def silent_ms(self, peer: str) -> int:
         return len(peer)
+
+    def dropped_frames(self) -> int:
+        return 0
 
 
 def with_node(folder: Path, test: Callable[[Node, Bench], Awaitable[None]], **limits: int) -> None:
@@ -254,5 +261,21 @@ def test_the_node_speaks_with_the_validators_that_the_state_names(tmp_path: Path
         assert (added.address.host, added.address.port) == ("de-tax.example", 7001)
         assert added.certificates == (validator("de-tax").tls_certificate,)
         assert [peer.member for peer in links.peers] == sorted([*VALIDATORS[1:], "de-tax"])
+
+    with_node(tmp_path, test)
+
+
+def test_a_node_without_a_vote_that_hears_nobody_says_so(tmp_path: Path) -> None:
+    async def test(node: Node, mine: Bench) -> None:
+        links: Any = node._links
+        epochs: Any = mine.driver.epochs
+        links.is_connected = lambda peer: False
+        assert [reason.code for reason in node.not_ready()] == ["quorum-unreachable"]
+        epochs.me = None  # as after the seal of an epoch in which it has no vote
+        (reason,) = node.not_ready()
+        assert reason.code == "not-receiving"
+        assert f"height {node.status().height} " in reason.detail
+        links.is_connected = lambda peer: True
+        assert node.not_ready() == (), "an observer that is spoken with is up to date"
 
     with_node(tmp_path, test)

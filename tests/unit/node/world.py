@@ -158,7 +158,7 @@ def bench(folder: Path, *, me: int = 0) -> Iterator[Bench]:
     """A driver that was not started: its rounds are driven by hand."""
     with ledger(folder / "store", me=me) as opened, ThreadPoolExecutor(1) as workers:
         secret = SecretKey(hash32(f"{VALIDATORS[me]}/consensus"))
-        guard = GuardedSigner(seed=secret.seed, network_id=opened.chain.network)
+        guard = GuardedSigner(key=secret, network_id=opened.chain.network)
         wal, records = Wal.open(folder / "wal")
         guard.restore(records)
         wire, clock, finals = Wire(), HandClock(), []

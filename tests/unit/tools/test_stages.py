@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tools.stages import stages_of
+from tools.stages import receives, stages_of
 from tools.words import catalogue
 
 
@@ -49,7 +49,7 @@ def test_every_step_of_the_way() -> None:
     assert said(status="") == {"member": "member_unknown", **later}
     assert said(status="applied") == {"member": "member_applied", **later}
     assert said(syncing=True) == {"synced": "synced", **later}
-    assert said(connected=False) == {"synced": "synced", **later}
+    assert said(connected=False) == {"synced": "links", **later}
     assert said() == later
     assert said(coming=FIVE) == {"ready": "ready", "validator": "ready_first"}
     assert said(coming=FIVE, ready=("e",)) == {"validator": "seal"}
@@ -61,8 +61,15 @@ def test_an_agency_that_may_not_act_says_so(status: str) -> None:
     assert said(status=status, seats=FIVE) == {"member": f"member_{status}"}
 
 
+def test_a_node_that_nobody_speaks_with_answers_from_the_past() -> None:
+    linked, alone = {"connected": True}, {"connected": False}
+    assert receives({"peers": [alone, linked]})
+    assert not receives({"peers": [alone, alone]})
+    assert receives({"peers": []}), "alone in its network"
+
+
 def test_all_that_can_be_waited_for_has_words() -> None:
-    keys = {"synced", "voted", "vote_first", "ready", "ready_first", "seal"}
+    keys = {"synced", "links", "voted", "vote_first", "ready", "ready_first", "seal"}
     keys |= {f"member_{status}" for status in ("unknown", "applied", "suspended", "retired")}
     for language in ("zh", "en"):
         words = {name for name in catalogue(language) if name.startswith("stage.waits_")}

@@ -15,7 +15,7 @@ from ledger.governance.proposals import (
     GovernanceWithdrawn,
 )
 from ledger.keys import fingerprint
-from tools.client import Client, VerifiedRecord
+from tools.client import Client, Moment, VerifiedRecord
 from tools.commands.acting import Place, parse_hash, place_options, report
 from tools.commands.governance.proposing import deliver
 from tools.custody.passphrase import Ways, passphrase_options
@@ -63,17 +63,17 @@ def withdraw(place: Place, proposal: str, yes: bool, as_json: bool) -> None:
 def decide(place: Place, body: Vote, as_json: bool, *, yes: bool) -> None:
     """Show what a proposal would change, ask, then sign: nobody signs what it has not seen."""
 
-    async def fetch() -> tuple[Story, int]:
+    async def fetch() -> tuple[Story, Moment]:
         async with Client(place.url, read_genesis(place.genesis)) as client:
             story = await fetch_story(client, body.proposal)
-            return story, parse(await client.get_json("/v1/status"), Status).height
+            return story, await client.fetch_moment()
 
-    story, height = run(fetch())
+    story, moment = run(fetch())
     note(format_story(story))
     if place.draft is None:
         _ask(body, yes)
     deliver(
-        place, body, as_json, height=height, proposal=story.event, changes=story.told.changes,
+        place, body, as_json, moment=moment, proposal=story.event, changes=story.told.changes,
         done=_DONE[type(body)],
     )  # fmt: skip
 

@@ -16,6 +16,7 @@ from tools.client import Client
 from tools.commands.acting import Place, parse_hash, place_options
 from tools.commands.governance.ballots import decide
 from tools.commands.governance.stories import fetch_proposals
+from tools.custody.making import KeyMaker, making_options
 from tools.custody.passphrase import Ways, passphrase_options
 from tools.custody.signer import open_signer
 from tools.exits import InvalidInput, NotFound
@@ -55,12 +56,13 @@ def command() -> None:
 @option("--kind", type=click.Choice(get_args(MemberKind)), required=True, help="option.kind")
 @option("--contact", default="", help="option.contact")
 @_genesis
+@making_options
 @common
-def apply(directory: Path, genesis: Path, as_json: bool, **values: Any) -> None:
+def apply(directory: Path, genesis: Path, maker: KeyMaker, as_json: bool, **values: Any) -> None:
     """Make keys and the signed application; a second time with the same keys."""
     network = hash_genesis(read_genesis(genesis))
     applicant = Applicant(id=values.pop("member"), **values)
-    keys = make_keys(directory, applicant.kind)
+    keys = make_keys(directory, applicant.kind, maker)
     action = make_application(applicant, keys, network)
     path = directory / APPLICATION
     path.write_bytes(encode_action(action))
@@ -73,13 +75,19 @@ def apply(directory: Path, genesis: Path, as_json: bool, **values: Any) -> None:
         "member": applicant.id,
         "network": network.hex(),
         "keys": [
-            {"file": str(directory / "keys" / f"{name}.key"), "role": roles[name], "key": key}
+            {"file": _file_of(directory, name), "role": roles[name], "key": key}
             for name, key, _ in rows
         ],
     }
     head = [say(f"column.{name}") for name in ("file", "public_key", "fingerprint")]
     made = say("member.applied", path=path, member=applicant.id)
     emit(as_json, document, f"{format_table(head, rows)}\n{made}")
+
+
+def _file_of(directory: Path, name: str) -> str:
+    """Path of a key file; empty for a key that is on a token."""
+    path = directory / "keys" / f"{name}.key"
+    return str(path) if path.exists() else ""
 
 
 @command.command("key", help="help.member_key")

@@ -172,7 +172,7 @@ def rotate(
     network = hash_genesis(read_genesis(place.genesis))
     successor, leaving = read_officer(file, network), parse_key(old)
     first = prepare(place, [successor], terms)
-    later = max(first.height, terms.activate_height) + overlap_blocks
+    later = max(first.moment.height, terms.activate_height) + overlap_blocks
     ending = Terms(
         text=terms.text,
         activate_height=later,
@@ -192,7 +192,7 @@ def rotate(
         if place.draft is not None:
             path = place.draft.with_stem(f"{place.draft.stem}-{name}")
             documents[name] = proposing.write_draft(
-                place, path, prepared.body, height=prepared.height, changes=prepared.preview.changes
+                place, path, prepared.body, moment=prepared.moment, changes=prepared.preview.changes
             )
             continue
         record = send(place, prepared.body)

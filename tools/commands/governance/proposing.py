@@ -8,14 +8,13 @@ from typing import Any
 import click
 
 from ledger.events import Event
-from ledger.genesis import Genesis
 from ledger.governance.actions import Action
 from ledger.governance.proposals import GovernanceProposed
-from tools.client import Client
+from tools.client import Client, Moment
 from tools.commands.acting import Place, act, place_options
 from tools.exits import InvalidInput, RefusedEvent
 from tools.governance.actions import check_action, format_actions
-from tools.governance.answers import Preview, Seats, Status, parse
+from tools.governance.answers import Preview, Seats, parse
 from tools.governance.changes import Change, format_changes
 from tools.governance.drafts import GovernanceBody, encode_draft, format_draft, make_draft
 from tools.governance.stories import tell_class
@@ -44,7 +43,7 @@ class Prepared:
     body: GovernanceProposed
     preview: Preview
     document: dict[str, Any]
-    height: int
+    moment: Moment
 
 
 def proposal_options(*, force: bool = False) -> Callable[[Callable[..., None]], Callable[..., Any]]:
@@ -88,7 +87,7 @@ def propose(place: Place, actions: Sequence[Action], terms: Terms, as_json: bool
         return
     note(describe(prepared))
     deliver(
-        place, prepared.body, as_json, changes=prepared.preview.changes, height=prepared.height,
+        place, prepared.body, as_json, changes=prepared.preview.changes, moment=prepared.moment,
         done="admin.proposed",
     )  # fmt: skip
 
@@ -98,12 +97,12 @@ def prepare(place: Place, actions: Sequence[Action], terms: Terms) -> Prepared:
     checked = [check_action(action) for action in actions]
     genesis = read_genesis(place.genesis)
 
-    async def ask() -> tuple[dict[str, Any], int]:
+    async def ask() -> tuple[dict[str, Any], Moment]:
         async with Client(place.url, genesis) as client:
-            status = parse(await client.get_json("/v1/status"), Status)
-            return await client.preview_proposal(checked, place.member), status.height
+            moment = await client.fetch_moment()
+            return await client.preview_proposal(checked, place.member), moment
 
-    document, height = run(ask())
+    document, moment = run(ask())
     preview = parse(document, Preview)
     for fault in preview.faults:
         raise RefusedEvent(fault.code, fault.detail, title=fault.title, advice=fault.advice)
@@ -111,18 +110,18 @@ def prepare(place: Place, actions: Sequence[Action], terms: Terms) -> Prepared:
         actions=tuple(checked),
         text=terms.text,
         activate_height=terms.activate_height,
-        ballots_until_height=height + ballot_blocks(terms, genesis),
+        ballots_until_height=moment.height + ballot_blocks(terms, moment),
     )
-    prepared = Prepared(body=body, preview=preview, document=document, height=height)
+    prepared = Prepared(body=body, preview=preview, document=document, moment=moment)
     seats = preview.validators
     if seats is not None and not (seats.has_live_quorum or terms.force or terms.dry_run):
         raise RefusedEvent("no-live-quorum", describe(prepared))
     return prepared
 
 
-def ballot_blocks(terms: Terms, genesis: Genesis) -> int:
+def ballot_blocks(terms: Terms, moment: Moment) -> int:
     """For how many blocks ballots count."""
-    return terms.ballot_blocks or min(BALLOT_BLOCKS, genesis.parameters.expiry_blocks_max // 2)
+    return terms.ballot_blocks or min(BALLOT_BLOCKS, moment.expiry_blocks_max // 2)
 
 
 def document_of(prepared: Prepared) -> dict[str, Any]:
@@ -171,7 +170,7 @@ def deliver(
     as_json: bool,
     *,
     done: str,
-    height: int,
+    moment: Moment,
     proposal: Event | None = None,
     changes: Sequence[Change] = (),
 ) -> None:
@@ -180,7 +179,7 @@ def deliver(
         act(place, body, as_json, done=done)
         return
     document = write_draft(
-        place, place.draft, body, height=height, proposal=proposal, changes=changes
+        place, place.draft, body, moment=moment, proposal=proposal, changes=changes
     )
     emit(as_json, document, say("draft.written", path=place.draft))
 
@@ -190,7 +189,7 @@ def write_draft(
     path: Path,
     body: GovernanceBody,
     *,
-    height: int,
+    moment: Moment,
     proposal: Event | None = None,
     changes: Sequence[Change] = (),
 ) -> dict[str, Any]:
@@ -199,7 +198,7 @@ def write_draft(
         body,
         genesis=read_genesis(place.genesis),
         member=place.member,
-        height=height,
+        moment=moment,
         proposal=proposal,
         changes=changes,
     )

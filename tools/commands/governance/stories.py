@@ -7,7 +7,7 @@ from urllib.parse import quote, urlencode
 import click
 import msgspec
 
-from contracts.governance.effects import target_of
+from contracts.governance.catalogue import target_of
 from ledger.genesis import Genesis
 from ledger.governance.actions import Action
 from ledger.governance.proposals import ProposalStatus
@@ -28,7 +28,6 @@ from tools.output import Bar, WordCommand, emit, format_table, option, printable
 from tools.words import catalogue, language, say
 
 STATUSES = [*get_args(ProposalStatus), "expired"]
-PAGES_MAX = 1_000
 
 
 @click.command("proposals", cls=WordCommand, help="help.admin_proposals")
@@ -53,14 +52,17 @@ async def fetch_proposals(client: Client, status: str | None = None) -> list[dic
     """All summaries, in log order."""
     found: list[dict[str, Any]] = []
     query = {"status": status} if status else {}
-    cursor = ""
-    for _ in range(PAGES_MAX):
+    cursor, turned = "", set[str]()
+    while True:
         asked = urlencode({**query, **({"cursor": cursor} if cursor else {}), "limit": 100})
         page = parse(await client.get_json(f"/v1/proposals?{asked}"), Page)
         found += page.items
-        cursor = page.next or ""
-        if not cursor:
+        if not page.next:
             break
+        if page.next in turned:
+            raise InvalidAnswer("answer-mismatch", f"cursor={page.next}")
+        turned.add(page.next)
+        cursor = page.next
     return sorted(found, key=lambda each: parse(each, Summary).index)
 
 

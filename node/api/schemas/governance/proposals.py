@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from contracts.governance.catalogue import class_of
 from contracts.governance.faults import Fault
-from contracts.governance.rules import class_of
 from contracts.words import Language
 from ledger.events import Event
 from ledger.governance.actions import VotingRule

@@ -146,12 +146,16 @@ def write_copy(chain: ChainBuilder, folder: Path, **lies: bytes) -> Path:
 
 def changed_set(contract: str, old: str, new: str) -> PolicySet:
     """The shipped set with a piece of one contract replaced."""
-    shipped = load_shipped()
-    texts = {each.id: each.text for each in shipped.contracts}
+    return replaced(load_shipped(), contract, old, new)
+
+
+def replaced(policy_set: PolicySet, contract: str, old: str, new: str) -> PolicySet:
+    """The set with a piece of one contract replaced."""
+    texts = {each.id: each.text for each in policy_set.contracts}
     assert texts[contract].count(old) >= 1
     texts[contract] = texts[contract].replace(old, new)
     contracts = tuple(Contract(id=name, text=text) for name, text in sorted(texts.items()))
-    return msgspec.structs.replace(shipped, contracts=contracts)
+    return msgspec.structs.replace(policy_set, contracts=contracts)
 
 
 def write_draft(policy_set: PolicySet, folder: Path) -> Path:

@@ -3,11 +3,11 @@
 import msgspec
 import pytest
 
+from contracts.governance.catalogue import class_of
 from contracts.governance.rules import (
     DEFAULT_RULES,
     SHARE_MAX,
     SHARE_MIN,
-    class_of,
     count_needed,
     rule_of,
     voters_of,

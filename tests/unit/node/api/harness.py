@@ -10,13 +10,28 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from ledger.quorum.founding import encode_signatures, merge_signatures, sign_genesis
 from node.api.context import Limits
 from node.api.server import build_app, listening
 from node.metrics import Metrics
+from tests import builders
 from tests.unit.node.api.memory_service import MemoryService
 
 MSGPACK = {"Content-Type": "application/msgpack"}
 ENGLISH = {"Accept-Language": "en"}
+FOUNDERS = encode_signatures(
+    merge_signatures(
+        [
+            sign_genesis(
+                builders.key_of(member, "admin"),
+                builders.genesis(),
+                member=member,
+                address=f"{member}.example:7001",
+            )
+            for member in builders.VALIDATORS
+        ]
+    )
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +77,7 @@ async def served(folder: Path, **changed: Any) -> AsyncIterator[Served]:
     events_max = changed.pop("events_max", 100_000)
     metrics = Metrics()
     service = MemoryService(folder, metrics, events_max=events_max)
-    app = build_app(service, Limits(**changed), metrics)
+    app = build_app(service, Limits(**changed), metrics, founders=FOUNDERS)
     try:
         async with listening(app, api=("127.0.0.1", 0)) as addresses:
             host, port = addresses.api

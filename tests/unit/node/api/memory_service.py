@@ -207,8 +207,8 @@ class MemoryService:
     def block_height_of(self, index: int) -> int:
         return self.log.height_of_index(index)
 
-    def exchange_indexes(self, exchange: bytes) -> list[int]:
-        return self.log.exchange_indexes(exchange)
+    def exchange_indexes(self, exchange: bytes, first: int, limit: int) -> list[int]:
+        return self.log.exchange_indexes(exchange, first=first, limit=limit)
 
     def checkpoint(self) -> bytes | None:
         return None if self._checkpoint is None else self._checkpoint[1]

@@ -9,6 +9,7 @@ import pytest
 from contracts.engine import hash_policy_set
 from ledger.blocks import Record, decode_entry
 from ledger.genesis import encode_genesis_json
+from ledger.quorum.founding import decode_signatures, verify_founders
 from ledger.tlog.merkle import hash_leaf
 from ledger.tlog.receipt import Receipt
 from ledger.tlog.tiles import tile_paths
@@ -163,6 +164,10 @@ def test_contracts_network_and_genesis(data_dir: Path) -> None:
         assert network["network"] == node.service.network.hex()
         assert network["parameters"]["delta_ms"] == 200
         assert len(network["validators"]) == 4
+        async with node.client.get("/v1/genesis/signatures") as response:
+            verify_founders(genesis, decode_signatures(await response.read()))
+        problem = await node.get_json("/v1/genesis/signatures?of=x", status=400)
+        assert problem["code"] == "parameter-invalid"
         async with node.client.get("/v1/genesis") as response:
             assert await response.read() == encode_genesis_json(genesis)
             tag = response.headers["ETag"]

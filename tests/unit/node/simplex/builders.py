@@ -4,6 +4,7 @@ import hashlib
 
 from nacl.bindings import crypto_sign, crypto_sign_seed_keypair
 
+from ledger.keys import SecretKey
 from node.simplex import rules
 from node.simplex.core import Simplex
 from node.simplex.guard import GuardedSigner
@@ -106,7 +107,9 @@ class Bench:
         self.application = application or ToyApplication(me=me or 0, committed=[genesis])
         for block in blocks or []:
             self.application.blocks[block.hash] = block
-        self.signer = None if me is None else GuardedSigner(seed=seed_of(me), network_id=NETWORK_ID)
+        self.signer = (
+            None if me is None else GuardedSigner(key=SecretKey(seed_of(me)), network_id=NETWORK_ID)
+        )
         if self.signer is not None:
             self.signer.restore(self.records)
         config = Config(

@@ -2,6 +2,7 @@
 
 import pytest
 
+from ledger.keys import SecretKey
 from node.simplex.errors import ConflictingVote
 from node.simplex.guard import GuardedSigner
 from node.simplex.messages import signed_vote
@@ -16,7 +17,7 @@ NULLIFY = subject_of(Kind.NULLIFY, view=5)
 
 
 def make_guard() -> GuardedSigner:
-    return GuardedSigner(seed=seed_of(0), network_id=NETWORK_ID)
+    return GuardedSigner(key=SecretKey(seed_of(0)), network_id=NETWORK_ID)
 
 
 def vote(guard: GuardedSigner, subject: Subject) -> bytes:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from ledger.keys import SecretKey
 from node.simplex import rules
 from node.simplex.catchup import FrontierBuilder
 from node.simplex.errors import ConflictingVote
@@ -105,7 +106,7 @@ def test_nullify_and_finalize_of_one_view_exclude_each_other(first: Kind) -> Non
         **facts, own_notarized_hash=None, has_nullified=True, has_finalized=False
     )
     second = F if first is X else X
-    signer = GuardedSigner(seed=seed_of(1), network_id=NETWORK_ID)
+    signer = GuardedSigner(key=SecretKey(seed_of(1)), network_id=NETWORK_ID)
     subjects = {X: subject_of(X, view=1), F: subject_of(F, BLOCK_1)}
     signer.sign_vote(signed_vote(NETWORK_ID, subjects[first]))
     with pytest.raises(ConflictingVote):

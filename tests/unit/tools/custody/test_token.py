@@ -4,11 +4,8 @@ Skipped only where the extra `hsm` or SoftHSM2 is absent (`apt-get install softh
 """
 
 import json
-import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,64 +16,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.custody.rotation import decode_rotation_json
+from ledger.custody.token_uri import TokenUri
 from ledger.events import ShareApproved, sign_event, verify_event
 from ledger.genesis import encode_genesis_json
 from ledger.keys import format_public_key, parse_public_key, verify_signature
+from tests.softhsm import MODULE, PIN, fresh_token, needs_token
 from tests.terminal import Terminal
 from tests.unit.ledger.builders import make_genesis
 from tools.cli import main
 from tools.custody.passphrase import Ways
 from tools.custody.signer import describe_key, open_signer
-from tools.custody.token import MODULES, TokenUri, parse_uri
+from tools.custody.token import parse_uri
 from tools.exits import ERROR, NOT_FOUND, OK, ToolError
-
-PIN = "493817"
-MODULE = next((path for path in MODULES if "softhsm" in path and Path(path).is_file()), "")
-WHY = (
-    "the extra hsm is not installed (pip install tallystick[hsm])"
-    if find_spec("pkcs11") is None
-    else ""
-    if MODULE and shutil.which("softhsm2-util")
-    else "SoftHSM2 is not installed (apt-get install softhsm2)"
-)
-needs_token = pytest.mark.skipif(bool(WHY), reason=WHY)
 
 
 @pytest.fixture(scope="module")
 def token(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A token named `tally` in a folder of its own, found through the environment."""
-    import pkcs11
-
-    folder = tmp_path_factory.mktemp("hsm")
-    (folder / "tokens").mkdir()
-    (folder / "softhsm2.conf").write_text(
-        f"directories.tokendir = {folder / 'tokens'}\n"
-        "objectstore.backend = file\nlog.level = ERROR\n"
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SOFTHSM2_CONF", str(folder / "softhsm2.conf"))
-        patch.setenv("TALLYSTICK_PKCS11_MODULE", MODULE)
-        subprocess.run(
-            [
-                *[
-                    "softhsm2-util",
-                    "--init-token",
-                    "--free",
-                    "--label",
-                    "tally",
-                    "--so-pin",
-                    "87654321",
-                    "--pin",
-                ],
-                PIN,
-            ],
-            check=True,
-            capture_output=True,
-        )
-        (folder / "pin").write_text(PIN + "\n")
-        (folder / "pin").chmod(0o600)
+    with fresh_token(tmp_path_factory.mktemp("hsm")) as folder:
         yield folder
-        pkcs11.unload(MODULE)
 
 
 @pytest.fixture

@@ -218,6 +218,12 @@ def test_contracts_of_a_folder(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput) as caught:
         read_policies(tmp_path)
     assert caught.value.code == "contracts-invalid"
+    # It parses and validates, and could fail on a request: no vote would let it in either.
+    risky = '@id("credit") permit (principal, action, resource)'
+    (tmp_path / "credit.cedar").write_text(risky + "when { context.timeMs * context.timeMs > 0 };")
+    with pytest.raises(InvalidInput) as caught:
+        read_policies(tmp_path)
+    assert caught.value.detail.startswith("credit: policy-overflow")
     (tmp_path / "credit.cedar").write_bytes(b"\xff")
     with pytest.raises(InvalidInput) as caught:
         read_policies(tmp_path)

@@ -55,7 +55,7 @@ class Founders:
     def __init__(self, folder: Path) -> None:
         self.homes = {member: folder / member for member in MEMBERS}
         for member, home in self.homes.items():
-            found("init", home, *options(member))
+            found("init", home, *options(member), "--plain")
         self.genesis = folder / "genesis.json"
         files = [home / "founder.json" for home in self.homes.values()]
         found("assemble", "--source", SOURCE_PATH, *files, "--out", self.genesis)
@@ -78,7 +78,7 @@ def secrets_of(home: Path) -> dict[Path, str]:
 
 def test_init_makes_private_keys_and_a_public_file(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    made = found("init", home, *options(MEMBERS[0]))
+    made = found("init", home, *options(MEMBERS[0]), "--plain")
     assert Path(made["founder"]) == home / "founder.json"
     keys = secrets_of(home)
     assert len(keys) == 4 + 3
@@ -97,7 +97,7 @@ def test_init_takes_a_file_and_options_before_it(tmp_path: Path) -> None:
         f'member = "{MEMBERS[0]}"\nname_zh = "税"\nname_en = "T"\nregion = "330100"\n'
         f'origin = "{ORIGIN}"\nkind = "auditor"\nnode = false\nroles = ["auditor"]\n'
     )
-    found("init", tmp_path / "home", "--from", card, "--region", "330200")
+    found("init", tmp_path / "home", "--from", card, "--region", "330200", "--plain")
     founder = json.loads((tmp_path / "home" / "founder.json").read_text())["founder"]
     assert founder["member"]["kind"] == "auditor"
     assert founder["member"]["region"] == "330200"
@@ -334,7 +334,7 @@ def test_an_agency_without_a_node_gets_genesis_and_signatures(tmp_path: Path) ->
     founders = Founders(tmp_path)
     home = tmp_path / "auditor"
     card = [*options("cn-9999-aud")[:-2], "--no-node", "--kind", "auditor", "--role", "auditor"]
-    found("init", home, *card)
+    found("init", home, *card, "--plain")
     files = [*(each / "founder.json" for each in founders.homes.values()), home / "founder.json"]
     founders.genesis.unlink()
     found("assemble", "--source", SOURCE_PATH, *files, "--out", founders.genesis)

@@ -1,7 +1,11 @@
 """`tally node join`: an agency makes its node on its own machine and applies with it."""
 
+import http.server
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -9,7 +13,7 @@ from ledger.genesis import hash_genesis
 from ledger.quorum.governance import verify_possession
 from node.config import read_config
 from tests.e2e.test_tally import tally
-from tools.exits import ERROR, USAGE
+from tools.exits import ERROR, UNVERIFIED, USAGE
 from tools.founding import read_application, signatures_path
 from tools.localnet import Localnet
 from tools.mirror import read_genesis
@@ -65,3 +69,94 @@ def test_what_cannot_join_leaves_no_folder(net: Path, tmp_path: Path) -> None:
     assert join(home, net, ERROR, genesis=alone)["error"]["code"] == "signatures-invalid"
     join(home, net)
     assert join(home, net, ERROR)["error"]["code"] == "network-exists"
+
+
+class Files(http.server.BaseHTTPRequestHandler):
+    """Serves what a node does: genesis and signatures."""
+
+    served: ClassVar[dict[str, bytes]] = {}
+
+    def do_GET(self) -> None:
+        data = self.served.get(self.path, b"")
+        self.send_response(200 if data else 404)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *arguments: object) -> None:
+        del arguments
+
+
+@contextmanager
+def serving(genesis: bytes, signatures: bytes) -> Iterator[str]:
+    files = {"/v1/genesis": genesis, "/v1/genesis/signatures": signatures}
+    handler = type("H", (Files,), {"served": files})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def node(net: Path) -> Iterator[str]:
+    path = net / "genesis.json"
+    with serving(path.read_bytes(), signatures_path(path).read_bytes()) as url:
+        yield url
+
+
+@pytest.fixture
+def admission(net: Path, tmp_path: Path) -> Path:
+    """What the agency applied with: signed for this network."""
+    names = ("--name-zh", "海关", "--name-en", "Customs", "--region", "330200")
+    kind = ("--kind", "department", "--genesis", net / "genesis.json", "--plain")
+    tally("member", "apply", tmp_path / "agency", "--member", MEMBER, *names, *kind)
+    return tmp_path / "agency" / "application.json"
+
+
+def test_a_node_gets_the_genesis_that_its_hash_names(net: Path, tmp_path: Path, node: str) -> None:
+    genesis = read_genesis(net / "genesis.json")
+    document = join(tmp_path / "a", net, genesis=node, network=hash_genesis(genesis).hex())
+    assert document["network"] == hash_genesis(genesis).hex()
+    assert read_genesis(tmp_path / "a" / "genesis.json") == genesis
+    written = signatures_path(tmp_path / "a" / "genesis.json").read_bytes()
+    assert written == signatures_path(net / "genesis.json").read_bytes()
+
+
+def test_a_node_gets_the_genesis_that_it_applied_to(
+    net: Path, tmp_path: Path, node: str, admission: Path
+) -> None:
+    join(tmp_path / "a", net, genesis=node, application=admission)
+    assert (tmp_path / "a" / "genesis.json").exists()
+
+
+def test_a_genesis_is_not_believed_for_its_address(
+    net: Path, tmp_path: Path, node: str, admission: Path
+) -> None:
+    tally("localnet", "init", tmp_path / "other")
+    other = tmp_path / "other" / "genesis.json"
+    network = hash_genesis(read_genesis(net / "genesis.json")).hex()
+    mixed = (net / "genesis.json").read_bytes(), signatures_path(other).read_bytes()
+    whole = other.read_bytes(), signatures_path(other).read_bytes()
+    home = tmp_path / "a"
+
+    def refused(exit_code: int, **changed: object) -> str:
+        code: str = join(home, net, exit_code, **changed)["error"]["code"]
+        assert not home.exists(), code
+        return code
+
+    assert refused(ERROR, genesis=node) == "genesis-unpinned"
+    assert refused(ERROR, genesis=node, network="12") == "digest-invalid"
+    assert refused(ERROR, genesis=other, network=network) == "genesis-other"
+    assert refused(ERROR, genesis=other, application=admission) == "application-tampered"
+    with serving(*whole) as url:
+        assert refused(UNVERIFIED, genesis=url, network=network) == "genesis-other"
+        assert refused(ERROR, genesis=url, application=admission) == "application-tampered"
+    with serving(*mixed) as url:
+        assert refused(UNVERIFIED, genesis=url, network=network) == "signatures-invalid"
+    with serving(b"{}", b"{}") as url:
+        assert refused(UNVERIFIED, genesis=url, network=network) == "genesis-invalid"

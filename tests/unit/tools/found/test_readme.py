@@ -40,7 +40,9 @@ def expand(word: str) -> list[str]:
 def tally(line: str, lang: str) -> str:
     words = [word for part in shlex.split(line) for word in expand(part)]
     assert words[0] == "tally"
-    done = CliRunner().invoke(main, [*words[1:], "--lang", lang], input="y\n")
+    # What a person types when it is asked for the pass phrase, a machine has in a file.
+    typed = ["--passphrase-file", "phrase"] if words[3] in ("init", "sign") else []
+    done = CliRunner().invoke(main, [*words[1:], *typed, "--lang", lang], input="y\n")
     assert done.exit_code == OK, done.output
     return done.output
 
@@ -51,6 +53,8 @@ def test_the_section_word_for_word(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("usb").mkdir()
+    Path("phrase").touch(mode=0o600)
+    Path("phrase").write_text("correct horse battery staple\n")
     shutil.copy(SOURCE_PATH, "network.toml")
     commands = list(examples(lang))
     assert len(commands) == 7

@@ -10,6 +10,7 @@ import pytest
 from ledger.governance.actions import AdmitMember, verify_application, verify_key
 from ledger.keys import SecretKey
 from tests.builders import NETWORK, hash32
+from tools.custody.making import KeyMaker
 from tools.exits import InvalidInput
 from tools.governance.applications import (
     Applicant,
@@ -22,6 +23,7 @@ from tools.governance.applications import (
     read_officer,
 )
 
+PLAIN = KeyMaker(plain=True)
 APPLICANT = Applicant(
     id="cn-4403-tax", name_zh="深圳市税务局", name_en="Shenzhen", region="440300", kind="tax",
     contact="",
@@ -30,7 +32,7 @@ APPLICANT = Applicant(
 
 @pytest.fixture
 def application(tmp_path: Path) -> Path:
-    action = make_application(APPLICANT, make_keys(tmp_path, "tax"), NETWORK)
+    action = make_application(APPLICANT, make_keys(tmp_path, "tax", PLAIN), NETWORK)
     path = tmp_path / "application.json"
     path.write_bytes(encode_action(action))
     return path
@@ -62,7 +64,7 @@ def test_an_application_is_signed_and_its_keys_are_private(application: Path) ->
 
 
 def test_a_second_application_keeps_the_keys(tmp_path: Path) -> None:
-    first, second = make_keys(tmp_path, "tax"), make_keys(tmp_path, "tax")
+    first, second = make_keys(tmp_path, "tax", PLAIN), make_keys(tmp_path, "tax", PLAIN)
     assert {name: key.public for name, key in first.items()} == {
         name: key.public for name, key in second.items()
     }
@@ -82,7 +84,7 @@ def test_an_application_signed_by_another_is_refused(application: Path) -> None:
     action = read_admission(application, NETWORK)
     requester = next(key for key in action.application.keys if key.roles == ("requester",))
     home = application.parent
-    keys = make_keys(home, "tax")
+    keys = make_keys(home, "tax", PLAIN)
     assert keys["requester"].public == requester.key
     forged = make_application(
         APPLICANT, {**keys, "admin": keys["requester"], "requester": keys["admin"]}, NETWORK
@@ -111,7 +113,7 @@ def test_an_applicant_that_nobody_could_admit_is_refused(
 ) -> None:
     given = {name: getattr(APPLICANT, name) for name in APPLICANT.__slots__}
     with pytest.raises(InvalidInput) as caught:
-        make_application(Applicant(**(given | lie)), make_keys(tmp_path, "tax"), NETWORK)
+        make_application(Applicant(**(given | lie)), make_keys(tmp_path, "tax", PLAIN), NETWORK)
     assert caught.value.code == "applicant-invalid"
 
 

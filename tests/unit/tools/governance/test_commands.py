@@ -72,10 +72,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
     """Answers what every proposal asks: heights, parameters, and a dry run."""
 
     preview: ClassVar[dict[str, Any]] = {}
+    in_force: ClassVar[dict[str, int]] = {}
     asked: ClassVar[list[Asked]] = []
 
     def do_GET(self) -> None:
-        parameters = msgspec.to_builtins(builders.parameters())
+        parameters = msgspec.to_builtins(builders.parameters(**self.in_force))
         self._answer({"height": HEIGHT, "parameters": parameters})
 
     def do_POST(self) -> None:
@@ -96,9 +97,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 @contextmanager
-def node(**changed: Any) -> Iterator[tuple[str, list[Asked]]]:
+def node(
+    in_force: dict[str, int] | None = None, **changed: Any
+) -> Iterator[tuple[str, list[Asked]]]:
     """Address of a node that finds a proposal so, and what it was asked."""
-    handler = type("H", (Handler,), {"preview": PREVIEW | changed, "asked": []})
+    own = {"preview": PREVIEW | changed, "asked": [], "in_force": in_force or {}}
+    handler = type("H", (Handler,), own)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -270,6 +274,16 @@ def test_a_rotation_is_two_proposals(files: Path) -> None:
     assert (add.activate_height, revoke.activate_height) == (0, HEIGHT + 50)
 
 
+def test_drafts_keep_to_the_bounds_in_force_and_not_to_those_of_the_genesis(home: Path) -> None:
+    path = home / "draft.json"
+    words = ("admin", "propose", "member", "suspend", "de-tax", *GROUNDS, "--draft", path)
+    with node(in_force={"expiry_blocks_max": 40}) as (url, _):
+        assert tally(home, url, *words).exit_code == OK
+    draft = read_draft(path)
+    body: Any = body_of(draft)
+    assert (draft.expires_height, body.ballots_until_height) == (HEIGHT + 20, HEIGHT + 20)
+
+
 def test_a_draft_is_never_overwritten(home: Path) -> None:
     path = write(home / "draft.json", "mine")
     words = ("admin", "propose", "member", "suspend", "de-tax", *GROUNDS, "--draft", path)
@@ -312,7 +326,16 @@ def test_a_tampered_file_is_found_before_anything_is_sent(files: Path) -> None:
     made = CliRunner().invoke(
         main,
         [
-            *("member", "apply", str(files / "home"), "--member", "cn-1-tax", "--name-zh", "甲"),
+            *(
+                "member",
+                "apply",
+                str(files / "home"),
+                "--plain",
+                "--member",
+                "cn-1-tax",
+                "--name-zh",
+                "甲",
+            ),
             *("--name-en", "First", "--region", "110000", "--kind", "tax", "--json"),
             *("--genesis", str(files / "genesis.json")),
         ],

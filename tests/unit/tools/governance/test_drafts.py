@@ -21,6 +21,7 @@ from ledger.keys import format_secret_key
 from tests import builders
 from tests.unit.tools.test_doctor import serving
 from tools.cli import main
+from tools.client import Moment
 from tools.exits import ERROR, OK, InvalidInput
 from tools.governance.changes import Change
 from tools.governance.drafts import (
@@ -59,7 +60,8 @@ def _english() -> None:
 
 def draft_of(about: GovernanceBody, **changed: Any) -> bytes:
     draft = make_draft(
-        about, genesis=builders.genesis(), member=MEMBER, height=HEIGHT,
+        about, genesis=builders.genesis(), member=MEMBER,
+        moment=Moment(height=HEIGHT, expiry_blocks_max=1_000),
         proposal=None if isinstance(about, GovernanceProposed) else PROPOSAL, changes=CHANGES,
     )  # fmt: skip
     return encode_draft(msgspec.structs.replace(draft, **changed))

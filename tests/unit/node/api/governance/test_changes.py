@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from contracts.credit.score import DEFAULT_FORMULA
-from contracts.governance.effects import rehearse, target_of
+from contracts.governance.catalogue import target_of
+from contracts.governance.effects import rehearse
 from contracts.governance.faults import Moment
 from contracts.shipped import load_shipped
 from ledger.governance.actions import (

@@ -327,6 +327,36 @@ def test_an_open_proposal_says_who_is_missing(data_dir: Path) -> None:
     run(data_dir, story)
 
 
+def test_a_ballot_is_found_behind_thousands_that_did_not_count(data_dir: Path) -> None:
+    event = propose(SANCTION)
+    said = ballot(event, SECOND)
+    repeated = [ballot(event, SECOND, label=f"again {number}") for number in range(2_100)]
+
+    async def story(node: Served) -> None:
+        await submit_all(node, event)
+        # Pending together, so that none is refused at the door: they are recorded as refused.
+        node.service.hold = True
+        await node.service.submit([said.data, *(each.data for each in repeated)], client="")
+        while len(node.service.pool):
+            node.service.finalize()
+        node.service.hold = False
+        assert node.service.tree_size() > 2_100
+        await submit_all(node, last := ballot(event, THIRD))
+        body = await detail(node, event.digest)
+        assert [each["event"] for each in body["ballots"]] == [
+            said.digest.hex(),
+            last.digest.hex(),
+        ]
+        assert body["effective_height"] == max(HEIGHT, body["ballots"][-1]["height"] + 1)
+        # Each of the five chunks is a request: who has the node read so much again has to wait.
+        for _ in range(3):
+            async with node.client.get(f"/v1/proposals/{event.digest.hex()}") as response:
+                problem = await response.json(content_type=None)
+        assert (response.status, problem["code"]) == (429, "rate-limited")
+
+    run(data_dir, story, requests_per_s=1, requests_burst=20)
+
+
 def test_a_carried_proposal_says_from_when_it_is_in_force(data_dir: Path) -> None:
     async def story(node: Served) -> None:
         waiting = carried(SANCTION, activate_height=5)

@@ -1,0 +1,1 @@
+"""Registers that members fill by vote: what records are, codes in them, and when things end."""

@@ -1,0 +1,147 @@
+"""Keys of a node on PKCS#11 tokens: found by URI, logged in to with a PIN, never taken out.
+
+The library of the token is the URI's `module-path`, else `TALLYSTICK_PKCS11_MODULE`. The module
+`pkcs11` comes with the extra `hsm`. Each signature is checked before it is used: a vote with a bad
+one would be lost without anybody being told.
+
+A token signs in the place of the event loop, one signature after the other: how fast it is bounds
+how fast this node votes.
+"""
+
+import importlib
+import os
+from pathlib import Path
+from typing import Any
+
+from ledger.custody.token_uri import TokenUri, parse_token_uri
+from ledger.errors import InvalidKey, InvalidSignature, InvalidTokenUri
+from ledger.keys import ED25519, verify_raw
+from node.errors import StartRefused, TokenFailed
+
+MODULE_VARIABLE = "TALLYSTICK_PKCS11_MODULE"
+# An octet string of 32 bytes, in DER.
+_POINT_HEAD = b"\x04\x20"
+
+
+class TokenKey:
+    """A key on a token, with an open session."""
+
+    def __init__(self, pkcs11: Any, name: str, public: bytes, key: Any) -> None:
+        self.public = public
+        self._pkcs11 = pkcs11
+        self._name = name
+        self._key = key
+
+    def sign(self, domain: bytes, message: bytes) -> bytes:
+        """Signature (65 bytes) over `domain || message`. Raises `TokenFailed`."""
+        return bytes([ED25519]) + self.sign_raw(domain + message)
+
+    def sign_raw(self, message: bytes) -> bytes:
+        """Raw Ed25519 signature (64 bytes) over exactly `message`. Raises `TokenFailed`."""
+        try:
+            raw = bytes(self._key.sign(message, mechanism=self._pkcs11.Mechanism.EDDSA))
+            verify_raw(self.public[1:], message, raw)
+        except RuntimeError as error:  # root of what the module raises
+            text = f"{type(error).__name__} {error}".strip()
+            raise TokenFailed(f"the token of the {self._name} key failed: {text}") from None
+        except (InvalidKey, InvalidSignature):
+            raise TokenFailed(f"the token signs wrongly with the {self._name} key") from None
+        return raw
+
+
+def open_token(reference: str, name: str, pin: str) -> TokenKey:
+    """The key of a URI in `[keys] name`. Raises `StartRefused`."""
+    try:
+        uri = parse_token_uri(reference)
+    except InvalidTokenUri as error:
+        reason = "a PIN stands in the URI" if error.has_pin else "not a pkcs11: URI"
+        raise StartRefused(
+            f"[keys] {name}: {reason}: {error}",
+            "Write pkcs11:token=NAME;object=NAME?module-path=FILE; the PIN goes to [keys] pin_file"
+            " or pin_credential",
+        ) from None
+    try:
+        pkcs11: Any = importlib.import_module("pkcs11")
+    except ImportError:
+        raise StartRefused(
+            f"[keys] {name} is on a token, and support for PKCS#11 is not installed",
+            "Install the extra: pip install tallystick[hsm]",
+        ) from None
+    try:
+        return _open(pkcs11, uri, name, pin)
+    except (pkcs11.PinIncorrect, pkcs11.PinInvalid, pkcs11.PinLenRange) as error:
+        raise StartRefused(
+            f"the PIN of the {name} key's token is wrong ({type(error).__name__})",
+            "Correct it before you start again: a token locks after a few wrong ones",
+        ) from None
+    except (pkcs11.PinLocked, pkcs11.PinExpired) as error:
+        raise StartRefused(
+            f"the PIN of the {name} key's token does not count any more ({type(error).__name__})",
+            "Unlock the token with its administrator's PIN",
+        ) from None
+    except RuntimeError as error:
+        text = f"{type(error).__name__} {error}".strip()
+        raise StartRefused(
+            f"the token of the {name} key failed: {text}",
+            "Check that it is plugged in and that this user may use it",
+        ) from None
+
+
+def _open(pkcs11: Any, uri: TokenUri, name: str, pin: str) -> TokenKey:
+    path = uri.module_path or os.environ.get(MODULE_VARIABLE)
+    if not path or not Path(path).is_file():
+        raise StartRefused(
+            f"the library of the {name} key's token is not there: {path or 'none is named'}",
+            f"Name it with ?module-path= in [keys] {name}, or with {MODULE_VARIABLE}",
+        )
+    token = _find_token(pkcs11.lib(path), uri, name)
+    try:
+        session = token.open(user_pin=pin)
+    except pkcs11.UserAlreadyLoggedIn:
+        session = token.open()
+    kinds = pkcs11.ObjectClass
+    private = _one(pkcs11, session, uri, kinds.PRIVATE_KEY, name)
+    point = bytes(_one(pkcs11, session, uri, kinds.PUBLIC_KEY, name)[pkcs11.Attribute.EC_POINT])
+    # In DER or bare: both are in use.
+    raw = point.removeprefix(_POINT_HEAD) if len(point) == 34 else point
+    return TokenKey(pkcs11, name, bytes([ED25519]) + raw, private)
+
+
+def _find_token(library: Any, uri: TokenUri, name: str) -> Any:
+    found = []
+    for slot in library.get_slots(token_present=True):
+        token = slot.get_token()
+        pairs = (
+            (uri.token, token.label),
+            (uri.serial, _text(token.serial)),
+            (uri.manufacturer, _text(token.manufacturer_id)),
+            (uri.model, _text(token.model)),
+        )
+        if token.label and all(wanted in (None, has) for wanted, has in pairs):
+            found.append(token)
+    if len(found) != 1:
+        raise StartRefused(
+            f"[keys] {name}: {len(found)} tokens are like {uri}, not one",
+            "Plug the token in, or name exactly one: tally keys hsm shows those in reach",
+        )
+    return found[0]
+
+
+def _one(pkcs11: Any, session: Any, uri: TokenUri, kind: Any, name: str) -> Any:
+    attribute = pkcs11.Attribute
+    template = {attribute.CLASS: kind, attribute.KEY_TYPE: pkcs11.KeyType.EC_EDWARDS}
+    if uri.object is not None:
+        template[attribute.LABEL] = uri.object
+    if uri.id is not None:
+        template[attribute.ID] = uri.id
+    keys = list(session.get_objects(template))
+    if len(keys) != 1:
+        raise StartRefused(
+            f"[keys] {name}: {len(keys)} Ed25519 keys are like {uri}, not one",
+            'Make it with tally keys generate "pkcs11:...", or name exactly one',
+        )
+    return keys[0]
+
+
+def _text(value: object) -> str:
+    return value.decode("utf-8", "replace").strip() if isinstance(value, bytes) else str(value)

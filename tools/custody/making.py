@@ -1,0 +1,129 @@
+"""Making several keys at once: keystores under one pass phrase, plain files, or on tokens.
+
+A pass phrase is asked for once, twice typed, however many keys it protects. Keys that are made
+here are those of an agency's officers; an administrator's may be one that a token holds already.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ledger.keys import SecretKey, Signer
+from tools.custody.keyfiles import (
+    check_free,
+    format_plain,
+    open_key_file,
+    read_key_file,
+    seal,
+    write_private,
+)
+from tools.custody.passphrase import (
+    PROMPT,
+    Ways,
+    new_passphrase,
+    passphrase_options,
+    read_passphrase,
+)
+from tools.custody.signer import is_token, open_signer
+from tools.exits import InvalidInput
+from tools.founding import new_secret_key
+from tools.output import note, option
+from tools.words import say
+
+
+class KeyMaker:
+    """How one run of a command keeps the keys that it makes."""
+
+    def __init__(
+        self,
+        *,
+        plain: bool = False,
+        ways: Ways = PROMPT,
+        tokens: tuple[str, ...] = (),
+        pin: Ways = PROMPT,
+    ) -> None:
+        if plain and not ways.asks:
+            raise InvalidInput("passphrase-ways", "--plain, --passphrase-file, --credential")
+        for uri in tokens:
+            if not is_token(uri):
+                raise InvalidInput("token-uri-invalid", uri[:200])
+        self._plain = plain
+        self._ways = ways
+        self._tokens = tokens
+        self._pin = pin
+        self._phrase = ""
+
+    def open_tokens(self, count: int) -> list[Signer]:
+        """Keys of up to `count` administrators that are on tokens. Raises `InvalidInput`."""
+        if len(self._tokens) > count:
+            raise InvalidInput("tokens-too-many", f"{len(self._tokens)} > {count}")
+        signers = [open_signer(uri, self._pin) for uri in self._tokens]
+        if len({signer.public for signer in signers}) < len(signers):
+            raise InvalidInput("tokens-same-key", ", ".join(self._tokens))
+        return signers
+
+    def prepare(self, folder: Path) -> None:
+        """Ask for what `write` needs, so that nothing is made before the phrase is known."""
+        if self._plain:
+            note(say("custody.plain_warning"))
+        elif not self._phrase:
+            self._phrase = new_passphrase(self._ways, str(folder))
+
+    def write(self, path: Path, key: SecretKey) -> None:
+        """Write the file of a new key, after `prepare`. Raises `InvalidInput` if there is one."""
+        assert self._plain or self._phrase, "prepare comes first"
+        data = (
+            format_plain(key.seed, "ed25519")
+            if self._plain
+            else seal(key.seed, "ed25519", self._phrase)
+        )
+        write_private(path, data)
+
+    def open_or_make(self, paths: dict[str, Path]) -> dict[str, Signer]:
+        """The keys in these files; those that are missing are made. Raises `InvalidInput`.
+
+        All keystores among them have one pass phrase, also those that are made now.
+        """
+        files = {name: read_key_file(path) for name, path in paths.items() if path.exists()}
+        sealed = [file for file in files.values() if file.is_protected]
+        if sealed:
+            folder = str(sealed[0].path.parent)
+            self._phrase = self._phrase or read_passphrase(self._ways, folder)
+        ways = Ways(phrase=self._phrase)
+        opened = {name: SecretKey(open_key_file(file, ways)) for name, file in files.items()}
+        missing = {name: path for name, path in paths.items() if name not in files}
+        for path in missing.values():
+            check_free(path)
+        made = {name: new_secret_key() for name in missing}
+        if missing:
+            self.prepare(next(iter(missing.values())).parent)
+        for name, path in missing.items():
+            self.write(path, made[name])
+        return {name: (opened | made)[name] for name in paths}
+
+
+def making_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of a command that makes keys; the function gets `maker`."""
+
+    def wrapped(
+        plain: bool,
+        ways: Ways,
+        admin_token: tuple[str, ...],
+        pin_file: Path | None,
+        **values: Any,
+    ) -> Any:
+        maker = KeyMaker(plain=plain, ways=ways, tokens=admin_token, pin=Ways(file=pin_file))
+        return function(maker=maker, **values)
+
+    wrapped.__doc__ = function.__doc__
+    wrapped.__name__ = function.__name__
+    wrapped.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]  # click's own mark
+    path = click.Path(path_type=Path, dir_okay=False)
+    decorated = option("--pin-file", type=path, help="option.pin_file")(wrapped)
+    decorated = option("--admin-token", multiple=True, metavar="URI", help="option.admin_token")(
+        decorated
+    )
+    decorated = passphrase_options(decorated)
+    return option("--plain", is_flag=True, help="option.plain")(decorated)
