@@ -7,10 +7,12 @@ waits is either executed as a refused record (`recordable`) or never included.
 from datetime import date
 
 from contracts.errors import refused, unfit
+from contracts.exchange.incidents import check_drill, check_incident
+from contracts.exchange.matters import Scene, advance, read_matters
 from contracts.governance.evidence import check_evidence
 from contracts.governance.proposals import check_acknowledgement, check_governance
 from contracts.governance.validators import check_ready
-from contracts.lifecycle import STEPS
+from contracts.lifecycle import STEPS, Actor
 from contracts.lookup import (
     find_code_list,
     find_dataset,
@@ -27,10 +29,12 @@ from ledger.events import (
     Event,
     GovernanceBody,
     ShareDelivered,
+    ShareOpening,
     ShareReceived,
     ShareRejected,
-    ShareRequested,
 )
+from ledger.exchange.bodies import HoldingStep, ShareOffered
+from ledger.exchange.incidents import DrillRun, IncidentBody
 from ledger.governance.proposals import GovernanceAcknowledged
 from ledger.quorum.governance import EvidenceEquivocation, ValidatorReady
 from ledger.registry import Exchange, Officer
@@ -53,8 +57,12 @@ def check_event(state: StateReader, event: Event, *, network: bytes, height: int
         check_evidence(state, event, body)
         return
     officer = _check_actor(state, event)
-    if isinstance(body, ShareRequested):
-        _check_request(state, event, body, officer)
+    if isinstance(body, ShareOpening):
+        _check_opening(state, event, body, officer)
+    elif isinstance(body, IncidentBody):
+        check_incident(state, event, body, officer)
+    elif isinstance(body, DrillRun):
+        check_drill(officer)
     elif isinstance(body, GovernanceBody):
         _require_role(officer, "admin")
         if isinstance(body, GovernanceAcknowledged):
@@ -100,15 +108,13 @@ def _check_actor(state: StateReader, event: Event) -> Officer:
     return officer
 
 
-def _check_request(
-    state: StateReader, event: Event, body: ShareRequested, officer: Officer
-) -> None:
-    _require_role(officer, "requester")
-    provider = find_member(state, body.provider)
-    if provider is None or body.provider == event.member:
-        raise refused("provider-unknown", body.provider)
-    if provider.status != "active":
-        raise refused("provider-not-active", f"{body.provider} is {provider.status}")
+def _check_opening(state: StateReader, event: Event, body: ShareOpening, officer: Officer) -> None:
+    if isinstance(body, ShareOffered):
+        _require_role(officer, "provider")
+        _check_other(state, event, body.recipient, "recipient")
+    else:
+        _require_role(officer, "requester")
+        _check_other(state, event, body.provider, "provider")
     dataset = find_dataset(state, body.dataset)
     if dataset is None:
         raise refused("dataset-unknown", body.dataset)
@@ -131,7 +137,15 @@ def _check_request(
     period_days(body)
 
 
-def period_days(body: ShareRequested) -> int:
+def _check_other(state: StateReader, event: Event, name: str, side: str) -> None:
+    other = find_member(state, name)
+    if other is None or name == event.member:
+        raise refused(f"{side}-unknown", name)
+    if other.status != "active":
+        raise refused(f"{side}-not-active", f"{name} is {other.status}")
+
+
+def period_days(body: ShareOpening) -> int:
     """Days of the requested period, both ends included. Raises `RefusedEvent`."""
     try:
         start, end = date.fromisoformat(body.period_from), date.fromisoformat(body.period_to)
@@ -144,18 +158,36 @@ def period_days(body: ShareRequested) -> int:
 
 def _check_step(state: StateReader, event: Event, officer: Officer) -> None:
     step = STEPS[event.kind]
-    _require_role(officer, step.role)
+    if len(step.actors) == 1:
+        _require_role(officer, step.actors[0].role)
     exchange = find_exchange(state, event.exchange)
     if exchange is None:
         raise refused("exchange-unknown", event.exchange.hex())
-    party = exchange.requester if step.side == "requester" else exchange.provider
-    if event.member != party:
-        raise refused("not-a-party", f"only {party} may do {event.kind} here")
+    actor = _find_actor(step.actors, event, exchange)
+    _require_role(officer, actor.role)
     if exchange.status not in step.before:
         raise refused("exchange-state", f"{event.kind} while {exchange.status}")
-    if step.role == "approver" and event.officer == exchange.requested_by:
+    if actor.role == "approver" and event.officer == exchange.requested_by:
         raise refused("same-officer", "the requesting officer cannot decide the review")
-    _check_body(state, event, exchange)
+    if isinstance(event.body, HoldingStep):
+        _check_holding(state, event, exchange)
+    else:
+        _check_body(state, event, exchange)
+
+
+def _find_actor(actors: tuple[Actor, ...], event: Event, exchange: Exchange) -> Actor:
+    """On which side the member acts. Raises `RefusedEvent`. Of holders `advance` knows."""
+    parties = {"requester": exchange.requester, "provider": exchange.provider}
+    for actor in actors:
+        if actor.side == "holder" or event.member == parties[actor.side]:
+            return actor
+    allowed = " / ".join(parties[actor.side] for actor in actors)
+    raise refused("not-a-party", f"only {allowed} may do {event.kind} here")
+
+
+def _check_holding(state: StateReader, event: Event, exchange: Exchange) -> None:
+    matters = read_matters(state, event.exchange, exchange)
+    advance(matters, Scene(state=state, event=event, exchange=exchange, time_ms=0))
 
 
 def _check_body(state: StateReader, event: Event, exchange: Exchange) -> None:

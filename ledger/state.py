@@ -20,6 +20,8 @@ State is a map of byte keys to canonical values. Keys are a two-byte prefix and 
     V/ dataset id           its newest record schema's version (2 bytes)
     L/ code list id         CodeList          S/                          tuple of Sunset
     N/                      the Parameters before those in force
+    X/ exchange id (32)     Matters           I/ incident id (32)         Incident
+    J/ member id            OpenIncidents     J/                          DeadlineRules
 
 Digest: LtHash16 with 1,024 lanes (Bellare and Micciancio 1997, "AdHash/LtHash"; parameters as
 analysed by Lewi, Kim, Maykov and Weis, eprint 2019/227). Each pair (key, value) expands by
@@ -285,6 +287,21 @@ def code_list_key(code_list: str) -> bytes:
     return b"L/" + code_list.encode()
 
 
+def matters_key(exchange: bytes) -> bytes:
+    """State key of what became of an exchange after its delivery."""
+    return b"X/" + exchange
+
+
+def incident_key(incident: bytes) -> bytes:
+    """State key of an incident (digest of the event that reported it)."""
+    return b"I/" + incident
+
+
+def open_incidents_key(member: str) -> bytes:
+    """State key of how many incidents about a member are open."""
+    return b"J/" + member.encode()
+
+
 FREEZES_KEY = b"f/"
 POLICY_SET_KEY = b"p/"
 VALIDATORS_KEY = b"v/"
@@ -297,3 +314,4 @@ WAITING_KEY = b"w/"
 CREDIT_RULES_KEY = b"k/"
 SUNSETS_KEY = b"S/"
 PARAMETERS_BEFORE_KEY = b"N/"
+DEADLINE_RULES_KEY = b"J/"

@@ -9,8 +9,10 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from contracts.exchange.duties import GAPS
 from node.diagnosis.facts import Facts
 from node.diagnosis.rules import diagnose
+from node.oversight.duties import TaskCounts
 from node.oversight.overseer import Oversight
 from node.service import EventState, EventStatus, FinalBlock, NodeStatus
 
@@ -112,6 +114,12 @@ class Metrics:
             ("member",),
             registry=registry,
         )
+        self._duties = Gauge(
+            "tallystick_duties",
+            "What members owe, by what is missing otherwise: open, and overdue in block time",
+            ("gap", "state"),
+            registry=registry,
+        )
         self._findings = Gauge(
             "tallystick_findings",
             "Findings of the diagnosis now, by severity and code",
@@ -209,6 +217,13 @@ class Metrics:
         self._certificate_days.clear()
         for member, days in oversight.certificate_days.items():
             self._certificate_days.labels(member).set(math.nan if days is None else days)
+
+    def set_duties(self, counts: TaskCounts) -> None:
+        """Set the gauges of what members owe."""
+        self._duties.clear()
+        for state, found in (("open", counts.open), ("overdue", counts.overdue)):
+            for gap in GAPS:
+                self._duties.labels(gap, state).set(found.get(gap, 0))
 
     def encode(self) -> bytes:
         """All figures as Prometheus text."""

@@ -191,8 +191,9 @@ def render_lifecycle(language: Language) -> str:
         for decision, status in STATUS_OF_DECISION.items()
     ]
     for step in STEPS.values():
-        label = f"{kind_word(step.kind, language)} ({role_word(step.role, language)})"
-        lines += [f"    {before} --> {step.after}: {label}" for before in step.before]
+        roles = " / ".join(role_word(actor.role, language) for actor in step.actors)
+        label = f"{kind_word(step.kind, language)} ({roles})"
+        lines += [f"    {before} --> {step.after or before}: {label}" for before in step.before]
     return "\n".join([*lines, "```", ""])
 
 

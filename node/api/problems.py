@@ -42,6 +42,7 @@ STATUS: Mapping[str, int] = {
     "entry-unknown": 404,
     "member-not-found": 404,
     "exchange-unknown": 404,
+    "incident-unknown": 404,
     "proposal-not-found": 404,
     "tile-unknown": 404,
     "epoch-open": 404,

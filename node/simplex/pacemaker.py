@@ -127,7 +127,7 @@ class Pacemaker:
         return block.time_ms > self.now.wall_ms + self._config.precision_ms
 
     def accepts_time(self, candidate: Candidate) -> bool:
-        """CONSENSUS 6.5; a time ahead of our clock too, if no child of its parent has an earlier one.
+        """CONSENSUS 6.5, and a time ahead of our clock where no child can have an earlier one.
 
         Once the clocks of a quorum were ahead and are right again, no other block can be made:
         the chain would stand still for as long as they were ahead.

@@ -6,6 +6,7 @@ The codes are read from the source, so a new one fails here until it has a case 
 import ast
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -30,10 +31,11 @@ from ledger.governance.actions import (
     SuspendMember,
     VotingRule,
 )
+from ledger.governance.registers import SUNSETS, SUNSETS_MAX, Sunset
 from ledger.keys import SecretKey
 from ledger.quorum.governance import KeepValidators
 from ledger.registry import Contract, Freeze, Purpose
-from ledger.state import MapState
+from ledger.state import SUNSETS_KEY, MapState
 from tests.builders import (
     DATASETS,
     HEIGHT,
@@ -53,6 +55,7 @@ from tests.builders import (
     validator,
     vote,
 )
+from tests.registers import code_list, record_schema, shape, sunset
 from tests.unit.contracts.governance.parts import (
     ASIDE,
     FIRST,
@@ -190,6 +193,44 @@ def bad_cosigning_key() -> Action:
     return add_validator(ASIDE, validator=wrong)
 
 
+LISTED = shape(currency={"x-code-list": "iso-4217"})
+
+
+def widened() -> dict[str, Any]:
+    """A record schema that has one property more than the dataset has fields."""
+    document = shape()
+    document["properties"]["nickname"] = document["properties"]["currency"]
+    return document
+
+
+def shortened() -> dict[str, Any]:
+    """A record schema without a property of one field."""
+    document = shape()
+    del document["properties"]["currency"]
+    return document
+
+
+def without_list() -> MapState:
+    """The code list was registered, and is out of force."""
+    state = after(*passed(code_list()))
+    after(*passed(sunset("code-list/iso-4217", "2020-01-01")), state=state, height=HEIGHT + 1)
+    return after(state=state, height=HEIGHT + 2)
+
+
+def sunsets() -> MapState:
+    """As many last days as there is room for."""
+    state = states()
+    state.pairs[SUNSETS_KEY] = SUNSETS.encode(
+        tuple(
+            Sunset(
+                target=f"purpose/p{number:03}", date="2099-01-01", proposal=bytes(32), ended=False
+            )
+            for number in range(SUNSETS_MAX)
+        )
+    )
+    return state
+
+
 CASES: dict[str, tuple[Builder, str]] = {
     "classes-mixed": (lambda: asked(SUSPEND, purpose("x")), "contracts, parties"),
     "actions-conflict": (
@@ -318,6 +359,19 @@ CASES: dict[str, tuple[Builder, str]] = {
         lambda: asked(remove_validator(FIRST), add_validator(FIRST)),
         "the next list is the one in force",
     ),
+    "record-schema-invalid": (lambda: asked(record_schema({})), "schema-value: /type"),
+    "field-unknown": (lambda: asked(record_schema(widened())), "account has no field nickname"),
+    "field-missing": (lambda: asked(record_schema(shortened())), "currency"),
+    "sensitivity-differs": (
+        lambda: asked(record_schema(shape(currency={"x-sensitivity": "secret"}))),
+        "currency: secret, in account it is public",
+    ),
+    "code-list-unknown": (lambda: asked(record_schema(LISTED)), "iso-4217"),
+    "code-list-ended": (lambda: asked(record_schema(LISTED), state=without_list()), "iso-4217"),
+    "codes-unsorted": (lambda: asked(code_list("EUR", "CNY")), "CNY after EUR"),
+    "sunset-target-unknown": (lambda: asked(sunset("dataset/none", "2099-01-01")), "dataset/none"),
+    "sunset-date-invalid": (lambda: asked(sunset("purpose/audit", "2027-02-30")), "2027-02-30"),
+    "sunsets-full": (lambda: asked(sunset("purpose/audit", "2099-01-01"), state=sunsets()), "128"),
     "ready-unexpected": (
         lambda: (states(), ready(FIRST, FIVE), HEIGHT),
         "no change of the list is pending",
