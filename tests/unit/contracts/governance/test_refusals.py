@@ -13,6 +13,7 @@ import pytest
 
 from contracts.credit.behaviours import DEFAULT_RULES
 from contracts.words import LANGUAGES, catalogue
+from ledger.custody.rotation import SignedRotation, sign_rotation
 from ledger.events import Event
 from ledger.governance.actions import (
     Action,
@@ -31,8 +32,9 @@ from ledger.governance.actions import (
     SuspendMember,
     VotingRule,
 )
+from ledger.governance.keys import RotateOfficer, SetEncryptionKey, SetTerm
 from ledger.governance.registers import SUNSETS, SUNSETS_MAX, Sunset
-from ledger.keys import SecretKey
+from ledger.keys import SecretKey, fingerprint
 from ledger.quorum.governance import KeepValidators
 from ledger.registry import Contract, Freeze, Purpose
 from ledger.state import SUNSETS_KEY, MapState
@@ -66,9 +68,11 @@ from tests.unit.contracts.governance.parts import (
     acknowledge,
     after,
     application,
+    encryption_bytes,
     fresh_officer,
     passed,
     proved,
+    recipient,
     refusal,
     votes,
 )
@@ -188,6 +192,11 @@ def tampered() -> Action:
     return msgspec.structs.replace(good, application=told)
 
 
+def elsewhere() -> SignedRotation:
+    old, new = key_of(FIRST, "admin"), SecretKey(hash32("next"))
+    return sign_rotation(old, new, network=hash32("another"), member=FIRST)
+
+
 def bad_cosigning_key() -> Action:
     wrong = validator(ASIDE, cosigning_key=b"\x02" + bytes(32))
     return add_validator(ASIDE, validator=wrong)
@@ -273,6 +282,23 @@ CASES: dict[str, tuple[Builder, str]] = {
     "unchanged": (lambda: asked(rule(500)), "keys"),
     "officer-unknown": (lambda: asked(RevokeOfficer(key=NOBODY, grounds="x")), NOBODY[1:].hex()),
     "officer-revoked": (revoked, key_of(ASIDE, "requester").public[1:].hex()),
+    "officer-of-other-member": (
+        lambda: asked(SetTerm(member=FIRST, key=key_of(ASIDE, "admin").public, not_after="")),
+        f"{ASIDE} has the key",
+    ),
+    "statement-invalid": (
+        lambda: asked(RotateOfficer(statement=elsewhere())),
+        f"it is for network {hash32('another').hex()[:16]}",
+    ),
+    "encryption-key-invalid": (
+        lambda: asked(SetEncryptionKey(member=FIRST, key=bytes(1_217), not_after="")),
+        "unknown encryption key algorithm or wrong key length",
+    ),
+    "encryption-key-known": (
+        lambda: asked(recipient(), state=after(*passed(recipient()))),
+        f"{fingerprint(encryption_bytes('one'))} is of {FIRST}",
+    ),
+    "last-day-invalid": (lambda: asked(recipient(not_after="2026-02-30")), "2026-02-30"),
     "not-a-voter": (
         lambda: (states(), propose(FREEZE, member=ASIDE), HEIGHT),
         f"{ASIDE} has no validator in this epoch",
