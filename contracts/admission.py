@@ -9,6 +9,7 @@ from datetime import date
 from contracts.errors import refused, unfit
 from contracts.exchange.incidents import check_drill, check_incident
 from contracts.exchange.matters import Scene, advance, read_matters
+from contracts.facts import block_date
 from contracts.governance.evidence import check_evidence
 from contracts.governance.proposals import check_acknowledgement, check_governance
 from contracts.governance.validators import check_ready
@@ -17,6 +18,7 @@ from contracts.lookup import (
     find_code_list,
     find_dataset,
     find_exchange,
+    find_last_day,
     find_legal_basis,
     find_member,
     find_officer,
@@ -35,6 +37,7 @@ from ledger.events import (
 )
 from ledger.exchange.bodies import HoldingStep, ShareOffered
 from ledger.exchange.incidents import DrillRun, IncidentBody
+from ledger.governance.keys import is_over
 from ledger.governance.proposals import GovernanceAcknowledged
 from ledger.quorum.governance import EvidenceEquivocation, ValidatorReady
 from ledger.registry import Exchange, Officer
@@ -43,8 +46,12 @@ from ledger.state import StateReader, nonce_key
 CODE_SETS = ("oecd-crs-sm-2.0", "oecd-crs-sm-3.0", "tallystick-1")
 
 
-def check_event(state: StateReader, event: Event, *, network: bytes, height: int) -> None:
+def check_event(
+    state: StateReader, event: Event, *, network: bytes, height: int, time_ms: int
+) -> None:
     """Check everything but the contracts' decision. Raises `RefusedEvent`.
+
+    `time_ms` is that of the block at `height`, or of the last one before it.
 
     1. Network, expiry, nonce. 2. Member and officer, or validator. 3. Role, references, lifecycle.
     """
@@ -56,7 +63,7 @@ def check_event(state: StateReader, event: Event, *, network: bytes, height: int
     if isinstance(body, EvidenceEquivocation):
         check_evidence(state, event, body)
         return
-    officer = _check_actor(state, event)
+    officer = _check_actor(state, event, time_ms)
     if isinstance(body, ShareOpening):
         _check_opening(state, event, body, officer)
     elif isinstance(body, IncidentBody):
@@ -90,7 +97,7 @@ def _check_envelope(state: StateReader, event: Event, *, network: bytes, height:
         raise unfit("nonce-reused", f"the nonce names event {known.hex()}")
 
 
-def _check_actor(state: StateReader, event: Event) -> Officer:
+def _check_actor(state: StateReader, event: Event, time_ms: int) -> Officer:
     member = find_member(state, event.member)
     if member is None:
         raise unfit("member-unknown", event.member)
@@ -105,6 +112,9 @@ def _check_actor(state: StateReader, event: Event) -> Officer:
         raise unfit("officer-of-other-member", f"the key belongs to {officer.member}")
     if officer.status != "active":
         raise unfit("officer-revoked", event.officer[1:].hex())
+    last_day = find_last_day(state, event.officer)
+    if is_over(last_day, block_date(time_ms).isoformat()):
+        raise unfit("officer-expired", f"{event.officer[1:].hex()} signed up to {last_day}")
     return officer
 
 

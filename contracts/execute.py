@@ -168,7 +168,13 @@ class _Run:
     def apply(self, event: Event) -> None:
         """Execute one event. Raises `RefusedEvent` only if no block may include it."""
         try:
-            check_event(self._overlay, event, network=self._network, height=self._height)
+            check_event(
+                self._overlay,
+                event,
+                network=self._network,
+                height=self._height,
+                time_ms=self._time_ms,
+            )
             outcome = self._execute(event)
         except RefusedEvent as refused:
             if not refused.recordable:

@@ -16,6 +16,8 @@ State is a map of byte keys to canonical values. Keys are a two-byte prefix and 
     w/                      tuple of Waiting  s/ target 00 height(8)      Revision
     k/ member id            Credit            k/ member id 00 number(8)   GradeChange
     k/                      CreditRules       k/ member id 01 day(8)      tuple of CreditCause
+    j/ officer key (33)     Term              z/ member id                key hash (32)
+                                              z/ 00 key hash (32)         EncryptionKey
     R/ dataset id 00 version(2)               RecordSchema
     V/ dataset id           its newest record schema's version (2 bytes)
     L/ code list id         CodeList          S/                          tuple of Sunset
@@ -187,6 +189,21 @@ def member_key(member: str) -> bytes:
 def officer_key(officer: bytes) -> bytes:
     """State key of an officer (33-byte public key)."""
     return b"o/" + officer
+
+
+def term_key(officer: bytes) -> bytes:
+    """State key of the term of an officer's key; without a value it has no end."""
+    return b"j/" + officer
+
+
+def recipient_key(member: str) -> bytes:
+    """State key of the hash of the encryption key that a member has now."""
+    return b"z/" + member.encode()
+
+
+def encryption_key(key_hash: bytes) -> bytes:
+    """State key of an encryption key; no member's id begins with a zero byte."""
+    return b"z/\0" + key_hash
 
 
 def dataset_key(dataset: str) -> bytes:

@@ -451,10 +451,16 @@ class Chain:
 
         They would be a reason to make a block until they expire, at the nodes that hold them.
         """
-        height = self.log.tip.height + 1
+        tip = self.log.tip
         for event in [event for event in self.pool if isinstance(event.body, NodeBody)]:
             try:
-                check_event(self.log, event, network=self.network, height=height)
+                check_event(
+                    self.log,
+                    event,
+                    network=self.network,
+                    height=tip.height + 1,
+                    time_ms=tip.time_ms,
+                )
             except RefusedEvent as refused:
                 if not refused.recordable:
                     self.pool.remove((event.digest,))

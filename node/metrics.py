@@ -51,6 +51,12 @@ _PEER_GAUGES = (
     ("certificate_seconds_left", "Time until a peer's TLS certificate ends"),
 )
 
+_LABELLED_GAUGES = (
+    ("certificate_expiry_days", "Days until the certificate of a validator on the ledger ends", ("member",)),
+    ("key_expiry_days", "Days until a key of the own member ends, by its fingerprint", ("kind", "key")),
+    ("duties", "What members owe, by what is missing otherwise: open, and overdue in block time", ("gap", "state")),
+)
+
 
 def _seconds(milliseconds: int | None) -> float:
     """Not a number where it is not known: a 0 would look like a measurement."""
@@ -108,18 +114,10 @@ class Metrics:
             name: Gauge(f"tallystick_peer_{name}", text, ("peer",), registry=registry)
             for name, text in _PEER_GAUGES
         }
-        self._certificate_days = Gauge(
-            "tallystick_certificate_expiry_days",
-            "Days until the certificate of a validator on the ledger ends",
-            ("member",),
-            registry=registry,
-        )
-        self._duties = Gauge(
-            "tallystick_duties",
-            "What members owe, by what is missing otherwise: open, and overdue in block time",
-            ("gap", "state"),
-            registry=registry,
-        )
+        self._labelled = {
+            name: Gauge(f"tallystick_{name}", text, labels, registry=registry)
+            for name, text, labels in _LABELLED_GAUGES
+        }
         self._findings = Gauge(
             "tallystick_findings",
             "Findings of the diagnosis now, by severity and code",
@@ -214,16 +212,19 @@ class Metrics:
         """Set the gauges of governance."""
         self._gauges["proposals_open"].set(len(oversight.open))
         self._gauges["freezes"].set(len(oversight.freezes))
-        self._certificate_days.clear()
+        self._labelled["certificate_expiry_days"].clear()
         for member, days in oversight.certificate_days.items():
-            self._certificate_days.labels(member).set(math.nan if days is None else days)
+            self._labelled["certificate_expiry_days"].labels(member).set(math.nan if days is None else days)
+        self._labelled["key_expiry_days"].clear()
+        for (kind, key), left in oversight.key_days.items():
+            self._labelled["key_expiry_days"].labels(kind, key).set(left)
 
     def set_duties(self, counts: TaskCounts) -> None:
         """Set the gauges of what members owe."""
-        self._duties.clear()
+        self._labelled["duties"].clear()
         for state, found in (("open", counts.open), ("overdue", counts.overdue)):
             for gap in GAPS:
-                self._duties.labels(gap, state).set(found.get(gap, 0))
+                self._labelled["duties"].labels(gap, state).set(found.get(gap, 0))
 
     def encode(self) -> bytes:
         """All figures as Prometheus text."""

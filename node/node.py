@@ -126,7 +126,13 @@ class Node:
         if event.digest in pool:
             return EventStatus(digest=event.digest, state=EventState.PENDING)
         try:
-            check_event(self._log, event, network=self.network, height=tip.height + 1)
+            check_event(
+                self._log,
+                event,
+                network=self.network,
+                height=tip.height + 1,
+                time_ms=tip.time_ms,
+            )
         except RefusedEvent as refused:
             if refused.code == "duplicate":
                 return self.event_status(event.digest)

@@ -10,6 +10,7 @@ METRIC_WORDS = {
     "tallystick_http_responses": "HTTP 应答，按路由与状态",
     "tallystick_unexpected_errors": "未预见的错误",
     "tallystick_height": "最新终局区块的高度",
+    "tallystick_key_expiry_days": "本单位密钥距最后有效日的天数，按指纹",
     "tallystick_view": "当前共识视图",
     "tallystick_tree_size": "日志的终局条目数",
     "tallystick_checkpoint_size": "最新法定多数检查点覆盖的条目数",

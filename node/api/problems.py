@@ -36,6 +36,7 @@ STATUS: Mapping[str, int] = {
     "officer-unknown": 403,
     "officer-of-other-member": 403,
     "officer-revoked": 403,
+    "officer-expired": 403,
     "role-missing": 403,
     "route-unknown": 404,
     "event-unknown": 404,

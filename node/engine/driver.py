@@ -451,7 +451,13 @@ class Driver:
     def _admit_own(self, event: Event) -> bool:
         log = self.chain.log
         try:
-            check_event(log, event, network=log.network, height=log.tip.height + 1)
+            check_event(
+                log,
+                event,
+                network=log.network,
+                height=log.tip.height + 1,
+                time_ms=log.tip.time_ms,
+            )
             self.chain.pool.add(event)
         except RefusedEvent as refused:
             LOG.info("own event refused", kind=event.kind, code=refused.code)

@@ -127,9 +127,9 @@ class Pacemaker:
         return block.time_ms > self.now.wall_ms + self._config.precision_ms
 
     def accepts_time(self, candidate: Candidate) -> bool:
-        """CONSENSUS 6.5, and a time ahead of our clock if no child of its parent has an earlier one.
+        """CONSENSUS 6.5, and a time ahead of our clock where no child can have an earlier one.
 
-        Once the clocks of a quorum were ahead and are right again, there is no other block to make:
+        Once the clocks of a quorum were ahead and are right again, no other block can be made:
         the chain would stand still for as long as they were ahead.
         """
         block = candidate.block

@@ -4,6 +4,8 @@ import msgspec
 
 from contracts.credit.behaviours import DEFAULT_RULES
 from ledger.codec import Codec
+from ledger.custody.encryption import ENCRYPTION_KEY_BYTES
+from ledger.custody.rotation import sign_rotation
 from ledger.genesis import Genesis, hash_genesis
 from ledger.governance.actions import (
     Action,
@@ -31,6 +33,15 @@ from ledger.governance.actions import (
     prove_key,
     sign_application,
 )
+from ledger.governance.keys import (
+    ENCRYPTION_KEYS,
+    TERMS,
+    EncryptionKey,
+    RotateOfficer,
+    SetEncryptionKey,
+    SetTerm,
+    Term,
+)
 from ledger.governance.proposals import (
     BALLOT_BOXES,
     REVISIONS,
@@ -42,9 +53,24 @@ from ledger.governance.proposals import (
 )
 from ledger.keys import SecretKey
 from ledger.registry import Contract, Freeze
-from ledger.state import ballot_box_key, revision_key, voting_rule_key
+from ledger.state import (
+    ballot_box_key,
+    encryption_key,
+    recipient_key,
+    revision_key,
+    term_key,
+    voting_rule_key,
+)
 
 PROPOSAL = b"\x09" * 32
+_RECIPIENT = EncryptionKey(
+    member="north",
+    key=b"\x01" * ENCRYPTION_KEY_BYTES,
+    not_after="",
+    from_height=258,
+    until_height=2**33,
+    previous=PROPOSAL,
+)
 _ACTIONS = Codec(tuple[Action, ...], size_bytes_max=131_072)
 
 
@@ -72,6 +98,11 @@ def governance_cases(genesis: Genesis) -> dict[str, bytes]:
         "ballot box key": ballot_box_key(PROPOSAL, "north"),
         "voting rule key": voting_rule_key("keys"),
         "revision key": revision_key("dataset/account", 258),
+        "term": TERMS.encode(Term(not_after="2027-06-30")),
+        "term key": term_key(b"\x01" * 33),
+        "encryption key": ENCRYPTION_KEYS.encode(_RECIPIENT),
+        "encryption key key": encryption_key(PROPOSAL),
+        "recipient key": recipient_key("north"),
     }
 
 
@@ -100,6 +131,13 @@ def _actions(genesis: Genesis) -> tuple[Action, ...]:
         AddOfficer(member="center", officer=officer),
         SetRoles(key=key.public, roles=("admin", "approver")),
         RevokeOfficer(key=key.public, grounds="离任"),
+        RotateOfficer(
+            statement=sign_rotation(key, SecretKey(b"\x12" * 32), network=network, member="center")
+        ),
+        SetTerm(member="center", key=key.public, not_after="2027-06-30"),
+        SetEncryptionKey(
+            member="center", key=b"\x01" * ENCRYPTION_KEY_BYTES, not_after="2027-06-30"
+        ),
         SetContract(contract=Contract(id="stop", text="forbid(principal, action, resource);")),
         RemoveContract(id="stop"),
         SetSchema(schema="entity Member;"),

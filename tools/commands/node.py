@@ -17,10 +17,10 @@ from tools.commands.acting import Place, parse_hash, place_options
 from tools.custody.node_tokens import NodeTokens, node_token_options
 from tools.exits import FailedNode, Interrupted, InvalidInput
 from tools.mirror import read_genesis
-from tools.output import WordGroup, common, emit, option
+from tools.output import WordGroup, common, emit, option, printable
 from tools.output import run as run_task
 from tools.stages import Stage, receives, stages_of
-from tools.words import say
+from tools.words import catalogue, language, say
 
 CONFIG = option(
     "--config",
@@ -147,7 +147,16 @@ def status(place: Place, as_json: bool) -> None:
     document["receives"] = receives(node)
     if not document["receives"]:
         lines.append(say("stage.receives_nothing", height=node["height"]))
-    emit(as_json, document, "\n".join([*lines, *map(_format_stage, stages)]))
+    ending = map(_format_ending, node["expiring"])
+    emit(as_json, document, "\n".join([*lines, *map(_format_stage, stages), *ending]))
+
+
+def _format_ending(row: dict[str, Any]) -> str:
+    """What ends soon, or has ended."""
+    kind = str(row["kind"])
+    told = catalogue(language()).get(f"ending.{kind}", kind)
+    words = {"what": printable(told), "id": printable(str(row["id"])), "ends": row["ends"]}
+    return say("ending.line", **words, days=row["days_left"])
 
 
 def _format_stage(stage: Stage) -> str:

@@ -37,7 +37,7 @@ REVIEWED = reviewed_request(label="reviewed")
 
 def refusal(state: StateReader, event: Event) -> RefusedEvent:
     with pytest.raises(RefusedEvent) as caught:
-        check_event(state, event, network=NETWORK, height=HEIGHT)
+        check_event(state, event, network=NETWORK, height=HEIGHT, time_ms=TIME_MS)
     return caught.value
 
 

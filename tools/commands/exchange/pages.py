@@ -26,7 +26,7 @@ async def fetch_pages(
         asked = urlencode({**query, **place, "limit": PAGE_ITEMS})
         document = await client.get_json(f"{path}?{asked}")
         try:
-            found += msgspec.convert(document.get("items"), list[item])  # type: ignore[valid-type]
+            found += msgspec.convert(document.get("items"), list[item])  # type: ignore[valid-type]  # a type at run time
             following = msgspec.convert(document.get("next"), str | None)
         except msgspec.ValidationError as error:
             raise InvalidAnswer("answer-malformed", f"{path}: {error}") from None

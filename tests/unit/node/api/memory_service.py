@@ -99,6 +99,7 @@ class MemoryService:
                 event,
                 network=self.network,
                 height=self.log.tip.height + 1,
+                time_ms=self.log.tip.time_ms,
             )
             if self.pool.digest_of_nonce(event.member, event.nonce) is not None:
                 raise RefusedEvent("nonce-reused", "pending", recordable=False)

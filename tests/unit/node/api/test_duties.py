@@ -3,15 +3,16 @@
 from pathlib import Path
 
 from contracts.exchange.duties import GAPS
+from ledger.events import Event
 from node.oversight.duties import DutyBook
 from tests.builders import ASKER, OWNER, deliver, receive, request
 from tests.exchanges import OPEN, close, confirm, correct, remedy, report, use
 from tests.unit.node.api.harness import Served, run
 
 
-async def submit(node: Served, *events: object) -> None:
+async def submit(node: Served, *events: Event) -> None:
     for event in events:
-        answer = await node.submit(event.data)  # type: ignore[attr-defined]
+        answer = await node.submit(event.data)
         assert answer["outcome"]["applied"], answer
 
 
