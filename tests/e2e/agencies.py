@@ -160,8 +160,8 @@ def found_homes(folder: Path, members: Sequence[str]) -> list[Path]:
     listens = zip(ports[len(homes) :: 2], ports[len(homes) + 1 :: 2], strict=True)
     for home, listened in zip(homes, listens, strict=True):
         api, metrics = (f"127.0.0.1:{port}" for port in listened)
-        place = ("--home", home, "--api", api, "--metrics", metrics)
-        done = found("finish", genesis, *signatures, *place)
+        where = ("--home", home, "--api", api, "--metrics", metrics)
+        done = found("finish", genesis, *signatures, *where)
         tally("node", "activate", "--config", done["config"], "--yes")
     shutil.rmtree(post)
     return homes
