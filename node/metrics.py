@@ -52,9 +52,21 @@ _PEER_GAUGES = (
 )
 
 _LABELLED_GAUGES = (
-    ("certificate_expiry_days", "Days until the certificate of a validator on the ledger ends", ("member",)),
-    ("key_expiry_days", "Days until a key of the own member ends, by its fingerprint", ("kind", "key")),
-    ("duties", "What members owe, by what is missing otherwise: open, and overdue in block time", ("gap", "state")),
+    (
+        "certificate_expiry_days",
+        "Days until the certificate of a validator on the ledger ends",
+        ("member",),
+    ),
+    (
+        "key_expiry_days",
+        "Days until a key of the own member ends, by its fingerprint",
+        ("kind", "key"),
+    ),
+    (
+        "duties",
+        "What members owe, by what is missing otherwise: open, and overdue in block time",
+        ("gap", "state"),
+    ),
 )
 
 
@@ -214,7 +226,9 @@ class Metrics:
         self._gauges["freezes"].set(len(oversight.freezes))
         self._labelled["certificate_expiry_days"].clear()
         for member, days in oversight.certificate_days.items():
-            self._labelled["certificate_expiry_days"].labels(member).set(math.nan if days is None else days)
+            self._labelled["certificate_expiry_days"].labels(member).set(
+                math.nan if days is None else days
+            )
         self._labelled["key_expiry_days"].clear()
         for (kind, key), left in oversight.key_days.items():
             self._labelled["key_expiry_days"].labels(kind, key).set(left)

@@ -1,7 +1,6 @@
 """Record schemas and code lists by vote: versions, what they stand for, what refers to them."""
 
 import json
-
 from typing import Any
 
 import pytest
