@@ -129,7 +129,7 @@ class Pacemaker:
     def accepts_time(self, candidate: Candidate) -> bool:
         """CONSENSUS 6.5, and a time ahead of our clock where no child can have an earlier one.
 
-        Once the clocks of a quorum were ahead and are right again, there is no other block to make:
+        Once the clocks of a quorum were ahead and are right again, no other block can be made:
         the chain would stand still for as long as they were ahead.
         """
         block = candidate.block

@@ -72,6 +72,7 @@ def activate(config: Path, yes: bool, as_json: bool) -> None:
     type=click.Path(path_type=Path, dir_okay=False),
     help="option.own_application",
 )
+@option("--replace", "replaces", is_flag=True, help="option.replaces")
 @option("--listen", default="", help="option.listen")
 @option("--api", default="127.0.0.1:7201", show_default=True, help="option.api_listen")
 @option("--metrics", default="127.0.0.1:7301", show_default=True, help="option.metrics_listen")
@@ -83,6 +84,7 @@ def join(
     network: str | None,
     application: Path | None,
     held: NodeTokens,
+    replaces: bool,
     as_json: bool,
     **values: str,
 ) -> None:
@@ -106,7 +108,9 @@ def join(
             read_admission(application, found)
         signatures = collect_signatures(document, [signatures_path(Path(genesis))])
     now = dt.datetime.now(dt.UTC)
-    made = join_network(directory, document, signatures, now=now, held=held, **values)
+    made = join_network(
+        directory, document, signatures, now=now, held=held, replaces=replaces, **values
+    )
     config = made.with_name("node.toml")
     words = {
         "member": values["member"],
@@ -115,7 +119,7 @@ def join(
         "config": str(config),
         "directory": str(directory),
     }
-    emit(as_json, words, say("node.joined", **words))
+    emit(as_json, words, say("node.replacing" if replaces else "node.joined", **words))
 
 
 @command.command("status", help="help.node_status")
