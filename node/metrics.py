@@ -112,6 +112,12 @@ class Metrics:
             ("member",),
             registry=registry,
         )
+        self._days_left = Gauge(
+            "tallystick_days_left",
+            "Days until what ends within 60 days ends, by its kind and id",
+            ("kind", "id"),
+            registry=registry,
+        )
         self._findings = Gauge(
             "tallystick_findings",
             "Findings of the diagnosis now, by severity and code",
@@ -206,6 +212,9 @@ class Metrics:
         """Set the gauges of governance."""
         self._gauges["proposals_open"].set(len(oversight.open))
         self._gauges["freezes"].set(len(oversight.freezes))
+        self._days_left.clear()
+        for each in oversight.expiring:
+            self._days_left.labels(each.kind, each.id).set(each.days_left)
         self._certificate_days.clear()
         for member, days in oversight.certificate_days.items():
             self._certificate_days.labels(member).set(math.nan if days is None else days)

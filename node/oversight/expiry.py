@@ -1,12 +1,13 @@
-"""What ends soon: the own certificate, legal bases in force. One warning for each threshold."""
+"""What ends soon: own certificate, legal bases, sunset dates. One warning for each threshold."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from typing import Literal
+from datetime import UTC, date, datetime, timedelta
+from typing import Literal, cast
 
 import structlog
 
+from ledger.governance.registers import Sunset
 from ledger.registry import LegalBasis
 from node.diagnosis.rules import (
     CERTIFICATE_FAULT_DAYS,
@@ -19,6 +20,18 @@ LOG = structlog.get_logger("node.oversight")
 THRESHOLDS_DAYS = (CERTIFICATE_FAULT_DAYS, CERTIFICATE_WARNING_DAYS, CERTIFICATE_NOTICE_DAYS)
 
 
+Kind = Literal[
+    "certificate",
+    "legal-basis",
+    "contract",
+    "dataset",
+    "purpose",
+    "code-list",
+    "record-schema",
+    "parameters",
+]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expiring:
     """Something that ends within so many days; a certificate that has ended has fewer than 0.
@@ -26,7 +39,7 @@ class Expiring:
     `ends` is its last day (UTC), `within_days` the least threshold that holds.
     """
 
-    kind: Literal["certificate", "legal-basis"]
+    kind: Kind
     id: str
     ends: str
     days_left: int
@@ -56,9 +69,17 @@ def judge_basis(basis: LegalBasis, wall_ms: int) -> Iterator[Expiring]:
     yield from _judge("legal-basis", basis.id, basis.in_force_to, days_left)
 
 
-def _judge(
-    kind: Literal["certificate", "legal-basis"], name: str, ends: str, days_left: int
-) -> Iterator[Expiring]:
+def judge_sunset(sunset: Sunset, wall_ms: int) -> Iterator[Expiring]:
+    """What has a sunset date, if it ends soon; none of what has ended."""
+    if sunset.ended:
+        return
+    last = date.fromisoformat(sunset.date) - timedelta(days=1)
+    days_left = (last - datetime.fromtimestamp(wall_ms / 1000, UTC).date()).days
+    kind, _, name = sunset.target.partition("/")
+    yield from _judge(cast(Kind, kind), name, last.isoformat(), days_left)
+
+
+def _judge(kind: Kind, name: str, ends: str, days_left: int) -> Iterator[Expiring]:
     within_days = find_threshold(days_left)
     if within_days is not None:
         yield Expiring(kind=kind, id=name, ends=ends, days_left=days_left, within_days=within_days)

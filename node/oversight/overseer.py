@@ -7,13 +7,25 @@ What it found stands until the tip moves or the day ends, so whoever asks often 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from contracts.lookup import find_proposal, read_freezes, read_validators, read_waiting
+from contracts.lookup import (
+    find_proposal,
+    read_freezes,
+    read_sunsets,
+    read_validators,
+    read_waiting,
+)
 from ledger.governance.proposals import PROPOSALS, Proposal
 from ledger.log import Log
 from ledger.registry import LEGAL_BASES, Freeze
 from node.diagnosis.machine import find_expiry_ms
 from node.diagnosis.rules import DAY_MS
-from node.oversight.expiry import Expiring, Reminder, judge_basis, judge_certificate
+from node.oversight.expiry import (
+    Expiring,
+    Reminder,
+    judge_basis,
+    judge_certificate,
+    judge_sunset,
+)
 
 PROPOSALS_PREFIX = b"g/"
 BASES_PREFIX = b"l/"
@@ -69,7 +81,15 @@ class Overseer:
             open=tuple(self._open()),
             waiting=tuple(self._waiting()),
             freezes=read_freezes(self._log),
-            expiring=(*own, *(found for basis in bases for found in judge_basis(basis, wall_ms))),
+            expiring=(
+                *own,
+                *(found for basis in bases for found in judge_basis(basis, wall_ms)),
+                *(
+                    found
+                    for each in read_sunsets(self._log)
+                    for found in judge_sunset(each, wall_ms)
+                ),
+            ),
             certificate_days={
                 each.member: _days_left(each.tls_certificate, wall_ms)
                 for each in read_validators(self._log)

@@ -17,7 +17,7 @@ from tools.commands.acting import Place, parse_hash, place_options
 from tools.custody.node_tokens import NodeTokens, node_token_options
 from tools.exits import FailedNode, Interrupted, InvalidInput
 from tools.mirror import read_genesis
-from tools.output import WordGroup, common, emit, option
+from tools.output import WordGroup, common, emit, option, printable
 from tools.output import run as run_task
 from tools.stages import Stage, receives, stages_of
 from tools.words import say
@@ -143,7 +143,24 @@ def status(place: Place, as_json: bool) -> None:
     document["receives"] = receives(node)
     if not document["receives"]:
         lines.append(say("stage.receives_nothing", height=node["height"]))
-    emit(as_json, document, "\n".join([*lines, *map(_format_stage, stages)]))
+    told = [*lines, *map(_format_stage, stages), *format_expiring(node)]
+    emit(as_json, document, "\n".join(told))
+
+
+def format_expiring(node: dict[str, Any]) -> list[str]:
+    """A line for each thing that ends within 60 days."""
+    from tools.governance.answers import Status, parse
+    from tools.governance.changes import tell_target
+
+    return [
+        say(
+            "stage.expiring",
+            what=tell_target(each.target),
+            ends=printable(each.ends),
+            days=each.days_left,
+        )
+        for each in parse(node, Status).expiring
+    ]
 
 
 def _format_stage(stage: Stage) -> str:

@@ -80,6 +80,9 @@ _SUBJECTS = (
     "dataset.id",
     "basis.id",
     "purpose.id",
+    "record_schema.dataset",
+    "code_list.id",
+    "target",
     "rule.action_class",
 )
 

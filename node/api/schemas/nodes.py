@@ -8,6 +8,7 @@ from ledger import registry
 from ledger.genesis import Genesis
 from ledger.keys import format_public_key
 from node.api.schemas.base import Body, fields_of
+from node.oversight.expiry import Kind
 from node.oversight.overseer import Oversight
 from node.service import NodeStatus, Reason
 
@@ -54,7 +55,7 @@ class FreezeBody(Body, frozen=True, kw_only=True):
 class ExpiringBody(Body, frozen=True, kw_only=True):
     """What ends within 60, 30 or 7 days; `ends` is its last day (UTC)."""
 
-    kind: Literal["certificate", "legal-basis"]
+    kind: Kind
     id: str
     ends: str
     days_left: int

@@ -30,10 +30,11 @@ from ledger.governance.actions import (
     SuspendMember,
     VotingRule,
 )
+from ledger.governance.registers import SUNSETS, Sunset
 from ledger.keys import SecretKey
 from ledger.quorum.governance import KeepValidators
 from ledger.registry import Contract, Freeze, Purpose
-from ledger.state import MapState
+from ledger.state import SUNSETS_KEY, MapState
 from tests.builders import (
     DATASETS,
     HEIGHT,
@@ -43,6 +44,7 @@ from tests.builders import (
     ballot,
     carried,
     consensus_key,
+    dataset,
     hash32,
     key_of,
     legal_basis,
@@ -53,6 +55,7 @@ from tests.builders import (
     validator,
     vote,
 )
+from tests.registers import code_list, record_schema, shape, sunset
 from tests.unit.contracts.governance.parts import (
     ASIDE,
     FIRST,
@@ -185,6 +188,27 @@ def tampered() -> Action:
     return msgspec.structs.replace(good, application=told)
 
 
+def naming_codes() -> Action:
+    return record_schema(shape(currency={"x-code-list": "iso-4217"}))
+
+
+def ended_codes() -> Case:
+    state = after(*passed(code_list()))
+    after(*passed(sunset("code-list/iso-4217", "2020-01-01")), state=state, height=HEIGHT + 1)
+    after(state=state, height=HEIGHT + 2)
+    return asked(naming_codes(), state=state)
+
+
+def full_sunsets() -> MapState:
+    ends = tuple(
+        Sunset(target=f"purpose/p{n:03}", date="2099-01-01", proposal=bytes(32), ended=False)
+        for n in range(128)
+    )
+    state = states()
+    state.pairs[SUNSETS_KEY] = SUNSETS.encode(ends)
+    return state
+
+
 def bad_cosigning_key() -> Action:
     wrong = validator(ASIDE, cosigning_key=b"\x02" + bytes(32))
     return add_validator(ASIDE, validator=wrong)
@@ -298,6 +322,39 @@ CASES: dict[str, tuple[Builder, str]] = {
     "voters-too-few": (
         lambda: asked(*(SuspendMember(member=each, grounds="x") for each in (THIRD, FOURTH))),
         "2 of 4 members with a validator would be active",
+    ),
+    "record-schema-invalid": (
+        lambda: asked(record_schema(text='{"$ref": "https://example.org"}')),
+        "schema-value: /type",
+    ),
+    "field-unknown": (
+        lambda: asked(record_schema(shape(dataset("account", owner="public")))),
+        "account has no field owner",
+    ),
+    "field-missing": (
+        lambda: asked(
+            record_schema(shape(dataset("account", account_number="secret", currency="public")))
+        ),
+        "balance-fen",
+    ),
+    "sensitivity-differs": (
+        lambda: asked(record_schema(shape(currency={"x-sensitivity": "secret"}))),
+        "currency: secret, in account it is public",
+    ),
+    "code-list-unknown": (lambda: asked(naming_codes()), "iso-4217"),
+    "code-list-ended": (ended_codes, "iso-4217"),
+    "codes-unsorted": (lambda: asked(code_list("EUR", "CNY")), "CNY after EUR"),
+    "sunset-target-unknown": (
+        lambda: asked(sunset("contract/none", "2099-01-01")),
+        "contract/none",
+    ),
+    "sunset-date-invalid": (
+        lambda: asked(sunset("purpose/audit", "2099-02-30")),
+        "2099-02-30",
+    ),
+    "sunsets-full": (
+        lambda: asked(sunset("purpose/audit", "2099-01-01"), state=full_sunsets()),
+        "128",
     ),
     "waiting-full": (lambda: asked(purpose("more"), state=waiting(64)), "64"),
     "target-waiting": (contradicted, f"member/{ASIDE}: proposal {LATER.digest.hex()} at height 99"),
