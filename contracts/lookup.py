@@ -285,4 +285,10 @@ def read_sunsets(state: StateReader) -> tuple[Sunset, ...]:
 
 def is_ended(state: StateReader, target: str) -> bool:
     """Whether a target (`dataset/account`) is out of force."""
-    return any(each.ended and each.target == target for each in read_sunsets(state))
+    data = state.get(SUNSETS_KEY)
+    return data is not None and target in _decode_ended(data)
+
+
+@lru_cache(16)
+def _decode_ended(data: bytes) -> frozenset[str]:
+    return frozenset(each.target for each in _decode_sunsets(data) if each.ended)

@@ -63,6 +63,11 @@ _LABELLED_GAUGES = (
         ("kind", "key"),
     ),
     (
+        "days_left",
+        "Days until what ends within 60 days ends, by its kind and id",
+        ("kind", "id"),
+    ),
+    (
         "duties",
         "What members owe, by what is missing otherwise: open, and overdue in block time",
         ("gap", "state"),
@@ -224,6 +229,9 @@ class Metrics:
         """Set the gauges of governance."""
         self._gauges["proposals_open"].set(len(oversight.open))
         self._gauges["freezes"].set(len(oversight.freezes))
+        self._labelled["days_left"].clear()
+        for each in oversight.expiring:
+            self._labelled["days_left"].labels(each.kind, each.id).set(each.days_left)
         self._labelled["certificate_expiry_days"].clear()
         for member, days in oversight.certificate_days.items():
             self._labelled["certificate_expiry_days"].labels(member).set(

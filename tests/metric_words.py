@@ -34,6 +34,7 @@ METRIC_WORDS = {
     "tallystick_peer_silent_seconds": "多久没有听到其他节点",
     "tallystick_peer_certificate_seconds_left": "其他节点 TLS 证书距到期的时间",
     "tallystick_certificate_expiry_days": "账本上验证节点的证书距到期的天数",
+    "tallystick_days_left": "60 天内到期之物距到期的天数，按种类与标识",
     "tallystick_proposals_open": "仍可表决的提案数",
     "tallystick_duties": "成员单位的待办数，按缺口分列：未完成的，以及按区块时间已逾期的",
     "tallystick_freezes": "生效中的紧急冻结数",

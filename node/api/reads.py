@@ -10,7 +10,7 @@ from aiohttp import web
 from contracts.credit.accounts import read_causes, read_changes, read_credit, read_formula
 from contracts.exchange.duties import GAPS
 from contracts.exchange.matters import read_matters
-from contracts.lookup import find_member
+from contracts.lookup import find_member, read_sunsets
 from ledger import registry
 from ledger.blocks import Record, decode_entry
 from ledger.codec import Codec
@@ -35,6 +35,7 @@ from node.api.context import (
 )
 from node.api.problems import Problem
 from node.api.schemas import base, credit, duties, log, nodes, values
+from node.api.schemas.governance import registers
 from node.service import Service
 
 SCAN_PAIRS_MAX = 2_000
@@ -186,6 +187,13 @@ async def read_member_credit(request: web.Request) -> web.Response:
         changes=read_changes(state, member.id, recorded.changes, GRADE_CHANGES_MAX),
     )
     return json_response(body)
+
+
+async def list_sunsets(request: web.Request) -> web.Response:
+    """GET /v1/sunsets: what is or will be out of force."""
+    query_parameters(request)
+    found = read_sunsets(context_of(request).service.state())
+    return json_response(registers.SunsetsBody(items=list(map(registers.sunset_body, found))))
 
 
 async def read_contracts(request: web.Request) -> web.Response:

@@ -1,6 +1,7 @@
 """The table of every route: one row registers it and documents it."""
 
 from ledger import registry
+from ledger.governance.registers import CODE_LISTS, RECORD_SCHEMAS
 from node.api import duties, events, health, reads, stream
 from node.api.governance import members, proposals, validators
 from node.api.openapi import Media, Parameter, Route, json_of
@@ -8,6 +9,7 @@ from node.api.schemas import base, credit, diagnosis, log, nodes, values
 from node.api.schemas import duties as duty_bodies
 from node.api.schemas.governance import members as member_bodies
 from node.api.schemas.governance import proposals as proposed
+from node.api.schemas.governance import registers
 from node.api.schemas.governance import validators as bodies
 
 MSGPACK = events.MSGPACK
@@ -339,6 +341,39 @@ _REGISTRY_ROUTES = (
             b"u/", registry.PURPOSES, base.shape_of(values.PurposeBody), values.PurposePage
         ),
         values.PurposePage,
+    ),
+    _registry_route(
+        "/v1/record-schemas",
+        "listRecordSchemas",
+        "记录模式，每个数据集的各个版本。",
+        "Record schemas, every version for each dataset.",
+        reads.list_registry(
+            b"R/",
+            RECORD_SCHEMAS,
+            base.shape_of(registers.RecordSchemaBody),
+            registers.RecordSchemaPage,
+        ),
+        registers.RecordSchemaPage,
+    ),
+    _registry_route(
+        "/v1/code-lists",
+        "listCodeLists",
+        "代码表。",
+        "Code lists.",
+        reads.list_registry(
+            b"L/", CODE_LISTS, base.shape_of(registers.CodeListBody), registers.CodeListPage
+        ),
+        registers.CodeListPage,
+    ),
+    Route(
+        method="GET",
+        path="/v1/sunsets",
+        handler=reads.list_sunsets,
+        name="listSunsets",
+        zh="失效日期：何物自哪天起失效，是否已失效。",
+        en="Sunset dates: what is out of force from which day on, and whether it is.",
+        answers={200: json_of(registers.SunsetsBody)},
+        problems=(400,),
     ),
     Route(
         method="GET",

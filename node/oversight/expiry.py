@@ -1,12 +1,13 @@
-"""What ends soon: the own certificate and keys, legal bases in force. One warning a threshold."""
+"""What ends soon: certificate, keys, legal bases, sunset dates. One warning a threshold."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from typing import Literal
+from datetime import UTC, date, datetime, timedelta
+from typing import Literal, cast
 
 import structlog
 
+from ledger.governance.registers import Sunset
 from ledger.registry import LegalBasis
 from node.diagnosis.rules import (
     CERTIFICATE_FAULT_DAYS,
@@ -16,8 +17,21 @@ from node.diagnosis.rules import (
 )
 
 LOG = structlog.get_logger("node.oversight")
-Kind = Literal["certificate", "legal-basis", "officer-key", "encryption-key"]
 THRESHOLDS_DAYS = (CERTIFICATE_FAULT_DAYS, CERTIFICATE_WARNING_DAYS, CERTIFICATE_NOTICE_DAYS)
+
+
+Kind = Literal[
+    "certificate",
+    "legal-basis",
+    "officer-key",
+    "encryption-key",
+    "contract",
+    "dataset",
+    "purpose",
+    "code-list",
+    "record-schema",
+    "parameters",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +87,16 @@ def count_days(last_day: str, wall_ms: int) -> int:
     """Days from today (UTC) to a day. Raises `ValueError` for one that the calendar has not."""
     today = datetime.fromtimestamp(wall_ms / 1000, UTC).date()
     return (date.fromisoformat(last_day) - today).days
+
+
+def judge_sunset(sunset: Sunset, wall_ms: int) -> Iterator[Expiring]:
+    """What has a sunset date, if it ends soon; none of what has ended."""
+    if sunset.ended:
+        return
+    last = date.fromisoformat(sunset.date) - timedelta(days=1)
+    days_left = (last - datetime.fromtimestamp(wall_ms / 1000, UTC).date()).days
+    kind, _, name = sunset.target.partition("/")
+    yield from _judge(cast(Kind, kind), name, last.isoformat(), days_left)
 
 
 def _judge(kind: Kind, name: str, ends: str, days_left: int) -> Iterator[Expiring]:

@@ -12,6 +12,7 @@ from contracts.lookup import (
     find_proposal,
     find_recipient,
     read_freezes,
+    read_sunsets,
     read_validators,
     read_waiting,
 )
@@ -32,6 +33,7 @@ from node.oversight.expiry import (
     judge_basis,
     judge_certificate,
     judge_key,
+    judge_sunset,
 )
 
 PROPOSALS_PREFIX = b"g/"
@@ -96,6 +98,11 @@ class Overseer:
                 *own,
                 *ending,
                 *(found for basis in bases for found in judge_basis(basis, wall_ms)),
+                *(
+                    found
+                    for each in read_sunsets(self._log)
+                    for found in judge_sunset(each, wall_ms)
+                ),
             ),
             certificate_days={
                 each.member: _days_left(each.tls_certificate, wall_ms)

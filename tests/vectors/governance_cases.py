@@ -19,15 +19,18 @@ from ledger.governance.actions import (
     RevokeOfficer,
     SanctionMember,
     SetBasis,
+    SetCodeList,
     SetContract,
     SetCreditRules,
     SetDataset,
     SetFreeze,
     SetParameters,
     SetPurpose,
+    SetRecordSchema,
     SetRoles,
     SetRule,
     SetSchema,
+    SetSunset,
     SuspendMember,
     VotingRule,
     prove_key,
@@ -51,12 +54,26 @@ from ledger.governance.proposals import (
     Revision,
     Waiting,
 )
+from ledger.governance.registers import (
+    CODE_LISTS,
+    RECORD_SCHEMAS,
+    SUNSETS,
+    Code,
+    CodeList,
+    RecordSchema,
+    Sunset,
+)
 from ledger.keys import SecretKey
 from ledger.registry import Contract, Freeze
 from ledger.state import (
+    PARAMETERS_BEFORE_KEY,
+    SUNSETS_KEY,
     ballot_box_key,
+    code_list_key,
     encryption_key,
     recipient_key,
+    record_schema_key,
+    record_schema_version_key,
     revision_key,
     term_key,
     voting_rule_key,
@@ -71,6 +88,17 @@ _RECIPIENT = EncryptionKey(
     until_height=2**33,
     previous=PROPOSAL,
 )
+RECORD_SCHEMA = RecordSchema(dataset="account", version=258, text='{"type": "object"}')
+CODE_LIST = CodeList(
+    id="oecd-crs-sm-3.0",
+    version=1,
+    name_zh="状态信息代码",
+    name_en="Status message codes",
+    authority="OECD",
+    source="https://www.oecd.org/",
+    codes=(Code(code="50007", name_zh="未通过模式校验", name_en="Failed schema validation"),),
+)
+SUNSET = Sunset(target="dataset/account", date="2027-01-31", proposal=PROPOSAL, ended=True)
 _ACTIONS = Codec(tuple[Action, ...], size_bytes_max=131_072)
 
 
@@ -103,6 +131,14 @@ def governance_cases(genesis: Genesis) -> dict[str, bytes]:
         "encryption key": ENCRYPTION_KEYS.encode(_RECIPIENT),
         "encryption key key": encryption_key(PROPOSAL),
         "recipient key": recipient_key("north"),
+        "record schema": RECORD_SCHEMAS.encode(RECORD_SCHEMA),
+        "code list": CODE_LISTS.encode(CODE_LIST),
+        "sunsets": SUNSETS.encode((SUNSET,)),
+        "record schema key": record_schema_key("account", 258),
+        "record schema version key": record_schema_version_key("account"),
+        "code list key": code_list_key("oecd-crs-sm-3.0"),
+        "sunsets key": SUNSETS_KEY,
+        "parameters before key": PARAMETERS_BEFORE_KEY,
     }
 
 
@@ -144,6 +180,9 @@ def _actions(genesis: Genesis) -> tuple[Action, ...]:
         SetDataset(dataset=genesis.datasets[0]),
         SetBasis(basis=genesis.legal_bases[0]),
         SetPurpose(purpose=genesis.purposes[0]),
+        SetRecordSchema(record_schema=RECORD_SCHEMA),
+        SetCodeList(code_list=CODE_LIST),
+        SetSunset(target="dataset/account", date="2027-01-31"),
         SetParameters(parameters=genesis.parameters),
         SetCreditRules(rules=_CREDIT_RULES),
         SetRule(rule=VotingRule(action_class="keys", share=500, factors=2)),

@@ -8,7 +8,7 @@ import click
 from ledger.quorum.governance import KeepValidators, RemoveValidator
 from tools.client import Client
 from tools.commands.acting import Place, place_options
-from tools.commands.governance import ballots, propose, stories
+from tools.commands.governance import ballots, propose, registers, stories
 from tools.commands.governance.proposing import Terms, proposal_options
 from tools.commands.governance.proposing import propose as propose_actions
 from tools.found.command import command as found
@@ -25,7 +25,7 @@ def command() -> None:
 
 command.add_command(found)
 command.add_command(propose.command)
-for _each in (*ballots.COMMANDS, *stories.COMMANDS):
+for _each in (*ballots.COMMANDS, *stories.COMMANDS, *registers.COMMANDS):
     command.add_command(_each)
 
 

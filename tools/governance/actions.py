@@ -81,6 +81,9 @@ _SUBJECTS = (
     "dataset.id",
     "basis.id",
     "purpose.id",
+    "record_schema.dataset",
+    "code_list.id",
+    "target",
     "rule.action_class",
 )
 

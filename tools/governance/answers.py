@@ -145,11 +145,40 @@ class FreezeLine(Answer, frozen=True, kw_only=True):
     reason: str
 
 
+class ExpiringLine(Answer, frozen=True, kw_only=True):
+    """What ends soon; `ends` is its last day."""
+
+    kind: str
+    id: str
+    ends: str
+    days_left: int
+
+    @property
+    def target(self) -> str:
+        """As histories name it: the `legal-basis` of an answer is a `basis` there."""
+        return f"{'basis' if self.kind == 'legal-basis' else self.kind}/{self.id}"
+
+
+class SunsetLine(Answer, frozen=True, kw_only=True):
+    """What is out of force from a day on."""
+
+    target: str
+    date: str
+    ended: bool
+
+
+class Sunsets(Answer, frozen=True, kw_only=True):
+    """All sunset dates."""
+
+    items: tuple[SunsetLine, ...]
+
+
 class Status(Answer, frozen=True, kw_only=True):
     """State of a node, as far as governance is concerned."""
 
     height: int
     freezes: tuple[FreezeLine, ...] = ()
+    expiring: tuple[ExpiringLine, ...] = ()
 
 
 class OfficerLine(Answer, frozen=True, kw_only=True):

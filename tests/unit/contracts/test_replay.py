@@ -8,21 +8,28 @@ import pytest
 
 from contracts.engine import ENGINE_VERSION, Contracts
 from contracts.execute import BlockInput, execute
+from contracts.facts import block_date
 from contracts.replay import replay
 from contracts.shipped import load_shipped
 from ledger.blocks import RECORDS
 from ledger.errors import Divergence
 from ledger.events import Event, ShareApproved
 from ledger.genesis import Genesis
+from ledger.governance.actions import SetSunset
+from ledger.governance.proposals import GovernanceBalloted, GovernanceProposed
 from ledger.state import apply_changes
 from ledger.verify import Progress
 from tests.unit.ledger.builders import (
+    MEMBERS,
     ChainBuilder,
     make_copy,
     make_event,
     make_genesis,
     make_request,
+    officer_secret,
 )
+
+DAY_MS = 86_400_000
 
 
 def make_cedar_genesis(**lies: Any) -> Genesis:
@@ -142,3 +149,56 @@ def test_policy_set_that_does_not_load() -> None:
     chain = ChainBuilder()
     chain.add(engine=ENGINE_VERSION)
     assert refused_at(chain) == (9, "outcomes", 0)
+
+
+def make_ending_chain() -> tuple[ChainBuilder, int, bytes]:
+    """Members have voted that a contract ends at a midnight; a request comes just before it.
+
+    Returns the chain, the midnight, and the record of the request.
+    """
+    genesis = make_cedar_genesis()
+    officers = [msgspec.structs.replace(each, roles=("admin", "requester"))
+                for each in genesis.officers]  # fmt: skip
+    chain = ChainBuilder(msgspec.structs.replace(genesis, officers=tuple(officers)))
+    midnight_ms = (chain.time_ms // DAY_MS + 1) * DAY_MS
+    ending = SetSunset(target="contract/legality", date=block_date(midnight_ms).isoformat())
+    proposed = make_event(
+        1,
+        network=chain.network,
+        body=GovernanceProposed(
+            actions=(ending,), text="", activate_height=0, ballots_until_height=9
+        ),
+    )
+    aye = GovernanceBalloted(proposal=proposed.digest, approve=True, text="")
+    ballots = [
+        make_event(1, network=chain.network, member=member, secret=officer_secret(member), body=aye)
+        for member in MEMBERS[2:]
+    ]
+    add_executed(chain, (proposed, *ballots))
+    asked = make_event(2, network=chain.network)
+    (record,) = add_executed(chain, (asked,), time_ms=midnight_ms - 1)
+    return chain, midnight_ms, record
+
+
+def test_what_ends_on_a_day_ends_for_the_auditor_too() -> None:
+    chain, midnight_ms, before = make_ending_chain()
+    asked = make_event(3, network=chain.network)
+    (after,) = add_executed(chain, (asked,), time_ms=midnight_ms)
+    sets = [RECORDS.decode(each).outcome.policy_set for each in (before, after)]
+    assert sets[0] != sets[1]
+    assert replay_chain(chain).refused == 0
+
+
+def test_a_decision_by_a_contract_that_has_ended_is_named() -> None:
+    chain, midnight_ms, _ = make_ending_chain()
+    given = BlockInput(
+        network=chain.network,
+        height=3,
+        time_ms=midnight_ms - 1,
+        first_index=chain.range.size + 1,
+        events=(make_event(3, network=chain.network),),
+    )
+    late = execute(chain.state, given, Contracts())
+    add_executed(chain, given.events, time_ms=midnight_ms, records=late.records)
+    with pytest.raises(Divergence, match="policy set"):
+        replay_chain(chain)

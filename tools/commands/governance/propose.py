@@ -33,7 +33,7 @@ from ledger.keys import parse_public_key
 from ledger.registry import CreditRules, Dataset, Freeze, LegalBasis, Parameters, Purpose, Role
 from tools.client import Client
 from tools.commands.acting import Place, document_of, report, send
-from tools.commands.governance import proposing
+from tools.commands.governance import proposing, registers
 from tools.commands.governance.proposing import Terms, prepare, proposal_options, propose
 from tools.exits import InvalidInput, InvalidUsage
 from tools.governance.actions import read_contract, read_table, read_text, read_value
@@ -80,6 +80,10 @@ _roles = option(
 @click.group("propose", cls=WordGroup, help="help.admin_propose")
 def command() -> None:
     """Group."""
+
+
+for each in registers.GROUPS:
+    command.add_command(each)
 
 
 def _group(name: str) -> click.Group:

@@ -9,11 +9,18 @@ import msgspec
 from contracts.credit.accounts import read_credit, read_formula
 from contracts.engine import hash_policy_set
 from contracts.governance.rules import rule_of
-from contracts.lookup import find_member, find_recipient
+from contracts.lookup import (
+    find_member,
+    find_recipient,
+    find_record_schema,
+    read_record_schema_version,
+    read_sunsets,
+)
 from ledger.codec import Codec
 from ledger.custody.encryption import hash_encryption_key
 from ledger.governance.keys import TERMS, EncryptionKey
 from ledger.governance.proposals import VOTING_RULES
+from ledger.governance.registers import CODE_LISTS
 from ledger.registry import (
     DATASETS,
     FREEZES,
@@ -178,6 +185,33 @@ def _key_fields(held: EncryptionKey) -> Fields:
     return {"hash": key_hash, "not_after": held.not_after, "from_height": held.from_height}
 
 
+def _record_schema(view: _View, key: bytes) -> Iterator[_Pair]:
+    """The newest version before and after; under the keys of versions stand the texts."""
+    dataset = key[2:].decode()
+    before, after = (
+        find_record_schema(each, dataset, read_record_schema_version(each, dataset))
+        for each in (view.state, view.overlay)
+    )
+    yield (
+        f"record-schema/{dataset}",
+        None if before is None else fields_of(before),
+        None if after is None else fields_of(after),
+    )
+
+
+def _sunsets(view: _View, _key: bytes) -> Iterator[_Pair]:
+    old, new = (
+        {each.target: {"date": each.date} for each in read_sunsets(of)}
+        for of in (view.state, view.overlay)
+    )
+    for target in sorted(old.keys() | new.keys()):
+        yield f"sunset/{target}", old.get(target), new.get(target)
+
+
+def _shown_elsewhere(_view: _View, _key: bytes) -> Iterator[_Pair]:
+    yield from ()
+
+
 def _freezes(view: _View, key: bytes) -> Iterator[_Pair]:
     before, after = (
         [] if value is None else [fields_of(each) for each in FREEZES.decode(value)]
@@ -200,4 +234,9 @@ _READERS: dict[bytes, _Reader] = {
     b"k/": _credit,
     b"j/": _value("term", TERMS, is_hex=True),
     b"z/": _recipient,
+    b"L/": _value("code-list", CODE_LISTS),
+    b"N/": _shown_elsewhere,
+    b"R/": _shown_elsewhere,
+    b"S/": _sunsets,
+    b"V/": _record_schema,
 }

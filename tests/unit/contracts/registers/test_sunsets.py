@@ -19,10 +19,10 @@ from ledger.governance.actions import (
 )
 from ledger.governance.registers import SUNSETS, SUNSETS_MAX, Sunset
 from ledger.registry import Contract
-from ledger.state import SUNSETS_KEY, MapState
+from ledger.state import SUNSETS_KEY, MapState, nonce_key
 from tests.builders import HEIGHT, TIME_MS, parameters, propose, request
 from tests.registers import code_list, record_schema, sunset
-from tests.unit.contracts.governance.parts import after, codes, faults, passed
+from tests.unit.contracts.governance.parts import after, codes, faults, passed, refusal
 from tests.unit.contracts.samples import run, states
 
 DAY_MS = 86_400_000
@@ -169,3 +169,13 @@ def test_the_end_names_the_proposal_that_decided_it() -> None:
     state = after(*passed(sunset("purpose/audit", day(1))))
     (found,) = read_sunsets(state)
     assert (found.proposal, found.ended) == (proposed.digest, False)
+
+
+def test_a_refused_request_is_a_record_that_changes_nothing_else() -> None:
+    state = after(*passed(sunset("dataset/registration", day(0))))
+    block(state, days=1)
+    asked = request(label="late")
+    execution = block(state, asked, days=1)
+    assert execution.overlay.changes == {nonce_key(asked.member, asked.nonce): asked.digest}
+    check = refusal(state, request(label="later"))
+    assert (check.code, check.recordable) == ("dataset-ended", True)

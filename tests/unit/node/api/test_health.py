@@ -48,6 +48,8 @@ def test_the_state_says_what_ends_soon(data_dir: Path) -> None:
             "within_days": 60,
         }
         assert (await node.get_json("/v1/status"))["expiring"] == [own]
+        left = 'tallystick_days_left{id="cn-3301-tax",kind="certificate"} 45.0'
+        assert left in await figures(node)
         node.service.wall_ms = builders.TIME_MS + 40 * DAY_MS
         later = {**own, "days_left": 5, "within_days": 7}
         assert (await node.get_json("/v1/status"))["expiring"] == [later]

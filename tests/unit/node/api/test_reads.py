@@ -14,6 +14,7 @@ from ledger.tlog.merkle import hash_leaf
 from ledger.tlog.receipt import Receipt
 from ledger.tlog.tiles import tile_paths
 from tests import builders
+from tests.registers import code_list, record_schema, sunset
 from tests.unit.node.api.harness import ENGLISH, MSGPACK, Served, run
 
 
@@ -150,6 +151,43 @@ def test_registry_lists_and_their_pages(data_dir: Path, path: str, count: int, k
         assert first["items"] + second["items"] == whole["items"][:4]
         for limit in ("0", "1001", "x", "-1"):
             await node.get_json(f"/v1/{path}?limit={limit}", status=400)
+
+    run(data_dir, story)
+
+
+def test_registers_filled_by_vote(data_dir: Path) -> None:
+    """Record schemas in all versions, code lists, ends; what ended is refused by its code."""
+
+    async def story(node: Served) -> None:
+        first = builders.carried(
+            record_schema(),
+            code_list(),
+            sunset("purpose/assessment", "2026-01-01"),
+            activate_height=0,
+        )
+        second = builders.carried(record_schema(version=2), activate_height=0)
+        for event in (*first, *second):
+            await node.submit(event.data)
+        schemas = (await node.get_json("/v1/record-schemas"))["items"]
+        assert [(each["dataset"], each["version"]) for each in schemas] == [
+            ("account", 1),
+            ("account", 2),
+        ]
+        (listed,) = (await node.get_json("/v1/code-lists"))["items"]
+        assert [each["code"] for each in listed["codes"]] == ["CNY", "EUR"]
+        (ending,) = (await node.get_json("/v1/sunsets"))["items"]
+        assert ending == {
+            "target": "purpose/assessment",
+            "date": "2026-01-01",
+            "proposal": first[0].digest.hex(),
+            "ended": True,
+        }
+        refused = await node.submit(builders.request(label="late").data, status=422)
+        assert (refused["code"], refused["title"]) == ("purpose-ended", "Purpose out of force")
+        for target in ("sunset/purpose/assessment", "record-schema/account", "code-list/iso-4217"):
+            history = await node.get_json(f"/v1/history/{target}")
+            assert history["revisions"], target
+        await node.get_json("/v1/sunsets?x=1", status=400)
 
     run(data_dir, story)
 

@@ -2,15 +2,18 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 from structlog.testing import capture_logs
 
+from ledger.governance.registers import Sunset
 from node.oversight.expiry import (
     Expiring,
     Reminder,
     find_threshold,
     judge_basis,
     judge_certificate,
+    judge_sunset,
 )
 from tests.builders import TIME_MS, legal_basis
 
@@ -42,6 +45,22 @@ def test_thresholds(days_left: int, within: int | None) -> None:
 def test_a_certificate_has_whole_days_left() -> None:
     (found,) = judge_certificate("a", TIME_MS + 8 * DAY_MS - 1, TIME_MS)
     assert (found.days_left, found.ends, found.kind) == (7, "2026-01-08", "certificate")
+
+
+@pytest.mark.parametrize(
+    ("target", "kind", "name"),
+    [
+        ("record-schema/account@1", "record-schema", "account@1"),
+        ("parameters", "parameters", ""),
+    ],
+)
+def test_the_last_day_is_the_one_before_a_sunset_date(target: str, kind: str, name: str) -> None:
+    ending = Sunset(target=target, date="2026-01-06", proposal=bytes(32), ended=False)
+    (found,) = judge_sunset(ending, TIME_MS)
+    assert (found.kind, found.id, found.ends) == (kind, name, "2026-01-05")
+    assert (found.days_left, found.within_days) == (4, 7)
+    assert list(judge_sunset(msgspec.structs.replace(ending, ended=True), TIME_MS)) == []
+    assert list(judge_sunset(msgspec.structs.replace(ending, date="2026-03-03"), TIME_MS)) == []
 
 
 @pytest.mark.parametrize(

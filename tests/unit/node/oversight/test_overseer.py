@@ -29,6 +29,7 @@ from tests.builders import (
     propose,
     take_back,
 )
+from tests.registers import sunset
 from tests.unit.contracts.governance.parts import recipient
 from tests.unit.node.world import GENESIS, Ledger, ledger
 
@@ -114,6 +115,17 @@ def test_what_ends_soon_is_seen_and_told_once_a_threshold(tmp_path: Path) -> Non
         told = [(each["id"], each["days_left"]) for each in logs]
         member = VALIDATORS[0]
         assert told == [("short", 59), (member, 59), ("short", 29), (member, 29)]
+
+
+def test_a_sunset_date_is_told_of_until_it_has_come(tmp_path: Path) -> None:
+    with ledger(tmp_path) as here:
+        overseer = watch(here)
+        here.finalize(*carried(sunset("purpose/audit", "2026-01-03"), activate_height=0))
+        with capture_logs() as logs:
+            (found,) = overseer.look(TIME_MS).expiring
+        assert (found.kind, found.id, found.ends) == ("purpose", "audit", "2026-01-02")
+        (told,) = logs
+        assert (told["event"], told["id"], told["days_left"]) == ("ends soon", "audit", 1)
 
 
 def test_a_final_block_is_a_reason_to_look_once_a_day(tmp_path: Path) -> None:

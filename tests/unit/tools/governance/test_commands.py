@@ -24,6 +24,7 @@ from ledger.genesis import encode_genesis_json
 from ledger.governance.actions import Action
 from ledger.keys import SecretKey, format_public_key, format_secret_key
 from tests import builders
+from tests.registers import code_list, shape
 from tests.unit.tools.governance.test_drafts import BALLOT, draft_of
 from tools.cli import main
 from tools.exits import ERROR, OK, UNREACHABLE, UNVERIFIED, USAGE
@@ -77,11 +78,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     preview: ClassVar[dict[str, Any]] = {}
     in_force: ClassVar[dict[str, int]] = {}
+    status: ClassVar[dict[str, Any]] = {}
     asked: ClassVar[list[Asked]] = []
 
     def do_GET(self) -> None:
         parameters = msgspec.to_builtins(builders.parameters(**self.in_force))
-        self._answer({"height": HEIGHT, "parameters": parameters})
+        self._answer({"height": HEIGHT, "parameters": parameters, **self.status})
 
     def do_POST(self) -> None:
         assert self.path == "/v1/proposals/preview"
@@ -102,10 +104,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @contextmanager
 def node(
-    in_force: dict[str, int] | None = None, **changed: Any
+    in_force: dict[str, int] | None = None,
+    status: dict[str, Any] | None = None,
+    **changed: Any,
 ) -> Iterator[tuple[str, list[Asked]]]:
     """Address of a node that finds a proposal so, and what it was asked."""
-    own = {"preview": PREVIEW | changed, "asked": [], "in_force": in_force or {}}
+    own = {
+        "preview": PREVIEW | changed,
+        "asked": [],
+        "in_force": in_force or {},
+        "status": status or {},
+    }
     handler = type("H", (Handler,), own)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
@@ -196,6 +205,11 @@ FORMS = {
     "dataset.set": ("dataset", "set", "dataset.toml"),
     "basis.set": ("basis", "set", "basis.toml"),
     "purpose.set": ("purpose", "set", "purpose.toml"),
+    "record-schema.set": (
+        *("record-schema", "set", "schema.json", "--dataset", "account", "--version", 2),
+    ),
+    "code-list.set": ("code-list", "set", "codes.json"),
+    "sunset.set": ("sunset", "dataset/account", "--date", "2027-01-31"),
     "parameters.set": ("parameters", "set", "parameters.toml"),
     "credit.set": ("credit", "set", "credit.json"),
     "rule.set": ("rule", "set", "keys", "--share", 700, "--factors", 2),
@@ -215,6 +229,8 @@ def files(home: Path) -> Path:
     write(home / "purpose.toml", PURPOSE)
     write(home / "credit.json", msgspec.json.encode(DEFAULT_RULES))
     write(home / "parameters.toml", "delta_ms = 300\n")
+    write(home / "schema.json", json.dumps(shape()))
+    write(home / "codes.json", msgspec.json.encode(code_list().code_list))
     return home
 
 
@@ -243,6 +259,58 @@ def test_parameters_that_the_file_does_not_name_stay(files: Path) -> None:
     assert result.exit_code == OK, result.output
     action: Any = asked[0].actions[0]
     assert action.parameters == builders.parameters(delta_ms=300)
+
+
+def test_an_end_can_be_taken_back(home: Path) -> None:
+    with node() as (url, asked):
+        result = propose(home, url, "sunset", "dataset/account", "--never", "--dry-run")
+    assert result.exit_code == OK, result.output
+    action: Any = asked[0].actions[0]
+    assert (action.target, action.date) == ("dataset/account", None)
+
+
+@pytest.mark.parametrize("words", [(), ("--date", "2027-01-31", "--never")])
+def test_an_end_is_a_day_or_never(home: Path, words: tuple[str, ...]) -> None:
+    result = propose(home, NOWHERE, "sunset", "dataset/account", *words)
+    assert code_of(result, USAGE) == "sunset-date"
+
+
+@pytest.mark.parametrize("words", [("x", "--never"), ("purpose/x", "--date", "31.1.2027")])
+def test_an_end_is_read_strictly(home: Path, words: tuple[str, ...]) -> None:
+    assert code_of(propose(home, NOWHERE, "sunset", *words)) == "event-body-invalid"
+
+
+SOON = {
+    "kind": "legal-basis",
+    "id": "maac",
+    "ends": "2027-01-30",
+    "days_left": 5,
+    "within_days": 7,
+}
+SUNSETS = [
+    {"target": "record-schema/account@1", "date": "2027-01-31", "proposal": "00", "ended": True},
+    {"target": "parameters", "date": "2027-02-28", "proposal": "00", "ended": False},
+]
+
+
+def expiring(home: Path, language: str, *soon: dict[str, Any]) -> str:
+    with node(status={"expiring": list(soon), "items": SUNSETS}) as (url, _):
+        line = ["admin", "expiring", "--genesis", home / "genesis.json", "--url", url]
+        shown = CliRunner().invoke(main, [*map(str, line), "--lang", language])
+        assert shown.exit_code == OK, shown.output
+        told = json.loads(CliRunner().invoke(main, [*map(str, line), "--json"]).stdout)
+        assert told == {"expiring": list(soon), "sunsets": SUNSETS}
+        return shown.output
+
+
+def test_what_ends_soon_is_listed_with_every_end(home: Path) -> None:
+    shown = expiring(home, "en", SOON)
+    assert "legal basis maac" in shown
+    assert "2027-01-30  5" in shown
+    assert "record schema account@1  2027-01-31         out of force" in shown
+    assert "parameters               2027-02-28         in force" in shown
+    assert "Nothing ends within 60 days." in expiring(home, "en")
+    assert "法律依据 maac" in expiring(home, "zh", SOON)
 
 
 def test_a_dry_run_says_whose_votes_carry_what_and_sends_nothing(home: Path) -> None:

@@ -39,6 +39,7 @@ from ledger.state import MapState
 from node.api.schemas.governance.changes import change_bodies
 from tests import builders
 from tests.builders import NETWORK, TIME_MS, VALIDATORS, key_of, member
+from tests.registers import code_list, record_schema, sunset
 from tests.unit.contracts.governance.parts import encryption_bytes, recipient
 from tests.unit.contracts.samples import states
 from tests.unit.node.api.governance.proposing import add_officer, admit, change_contract, freeze
@@ -129,6 +130,9 @@ CHANGES: tuple[tuple[Action, dict[str, Any] | None, dict[str, Any] | None], ...]
         {"share": 667},
         {"share": 700},
     ),
+    (record_schema(), None, {"dataset": "account", "version": 1}),
+    (code_list(), None, {"id": "iso-4217", "version": 1}),
+    (sunset("dataset/account", "2027-01-31"), None, {"date": "2027-01-31"}),
     (SetCreditRules(rules=CREDIT), {"version": 0}, {"version": 1, "grade_a": 850}),
     (STOP, None, {"dataset": "account", "reason": "stop"}),
     (
