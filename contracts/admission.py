@@ -7,40 +7,50 @@ waits is either executed as a refused record (`recordable`) or never included.
 from datetime import date
 
 from contracts.errors import refused, unfit
+from contracts.exchange.force import (
+    check_codes,
+    check_dataset,
+    check_purpose,
+    check_schema_version,
+)
+from contracts.exchange.incidents import check_drill, check_incident
+from contracts.exchange.matters import Scene, advance, read_matters
+from contracts.facts import block_date
 from contracts.governance.evidence import check_evidence
 from contracts.governance.proposals import check_acknowledgement, check_governance
 from contracts.governance.validators import check_ready
-from contracts.lifecycle import STEPS
+from contracts.lifecycle import STEPS, Actor
 from contracts.lookup import (
-    find_code_list,
-    find_dataset,
     find_exchange,
+    find_last_day,
     find_legal_basis,
     find_member,
     find_officer,
-    is_ended,
-    is_purpose,
     read_parameters,
-    read_record_schema_version,
 )
 from ledger.events import (
     Event,
     GovernanceBody,
     ShareDelivered,
+    ShareOpening,
     ShareReceived,
     ShareRejected,
-    ShareRequested,
 )
+from ledger.exchange.bodies import HoldingStep, ShareOffered
+from ledger.exchange.incidents import DrillRun, IncidentBody
+from ledger.governance.keys import is_over
 from ledger.governance.proposals import GovernanceAcknowledged
 from ledger.quorum.governance import EvidenceEquivocation, ValidatorReady
 from ledger.registry import Exchange, Officer
 from ledger.state import StateReader, nonce_key
 
-CODE_SETS = ("oecd-crs-sm-2.0", "oecd-crs-sm-3.0", "tallystick-1")
 
-
-def check_event(state: StateReader, event: Event, *, network: bytes, height: int) -> None:
+def check_event(
+    state: StateReader, event: Event, *, network: bytes, height: int, time_ms: int
+) -> None:
     """Check everything but the contracts' decision. Raises `RefusedEvent`.
+
+    `time_ms` is that of the block at `height`, or of the last one before it.
 
     1. Network, expiry, nonce. 2. Member and officer, or validator. 3. Role, references, lifecycle.
     """
@@ -52,9 +62,13 @@ def check_event(state: StateReader, event: Event, *, network: bytes, height: int
     if isinstance(body, EvidenceEquivocation):
         check_evidence(state, event, body)
         return
-    officer = _check_actor(state, event)
-    if isinstance(body, ShareRequested):
-        _check_request(state, event, body, officer)
+    officer = _check_actor(state, event, time_ms)
+    if isinstance(body, ShareOpening):
+        _check_opening(state, event, body, officer)
+    elif isinstance(body, IncidentBody):
+        check_incident(state, event, body, officer)
+    elif isinstance(body, DrillRun):
+        check_drill(officer)
     elif isinstance(body, GovernanceBody):
         _require_role(officer, "admin")
         if isinstance(body, GovernanceAcknowledged):
@@ -82,7 +96,7 @@ def _check_envelope(state: StateReader, event: Event, *, network: bytes, height:
         raise unfit("nonce-reused", f"the nonce names event {known.hex()}")
 
 
-def _check_actor(state: StateReader, event: Event) -> Officer:
+def _check_actor(state: StateReader, event: Event, time_ms: int) -> Officer:
     member = find_member(state, event.member)
     if member is None:
         raise unfit("member-unknown", event.member)
@@ -97,27 +111,21 @@ def _check_actor(state: StateReader, event: Event) -> Officer:
         raise unfit("officer-of-other-member", f"the key belongs to {officer.member}")
     if officer.status != "active":
         raise unfit("officer-revoked", event.officer[1:].hex())
+    last_day = find_last_day(state, event.officer)
+    if is_over(last_day, block_date(time_ms).isoformat()):
+        raise unfit("officer-expired", f"{event.officer[1:].hex()} signed up to {last_day}")
     return officer
 
 
-def _check_request(
-    state: StateReader, event: Event, body: ShareRequested, officer: Officer
-) -> None:
-    _require_role(officer, "requester")
-    provider = find_member(state, body.provider)
-    if provider is None or body.provider == event.member:
-        raise refused("provider-unknown", body.provider)
-    if provider.status != "active":
-        raise refused("provider-not-active", f"{body.provider} is {provider.status}")
-    dataset = find_dataset(state, body.dataset)
-    if dataset is None:
-        raise refused("dataset-unknown", body.dataset)
-    if is_ended(state, f"dataset/{body.dataset}"):
-        raise refused("dataset-ended", body.dataset)
-    if not is_purpose(state, body.purpose):
-        raise refused("purpose-unknown", body.purpose)
-    if is_ended(state, f"purpose/{body.purpose}"):
-        raise refused("purpose-ended", body.purpose)
+def _check_opening(state: StateReader, event: Event, body: ShareOpening, officer: Officer) -> None:
+    if isinstance(body, ShareOffered):
+        _require_role(officer, "provider")
+        _check_other(state, event, body.recipient, "recipient")
+    else:
+        _require_role(officer, "requester")
+        _check_other(state, event, body.provider, "provider")
+    dataset = check_dataset(state, body.dataset)
+    check_purpose(state, body.purpose)
     if find_legal_basis(state, body.legal_basis) is None:
         raise refused("legal-basis-unknown", body.legal_basis)
     known = frozenset(field.id for field in dataset.fields)
@@ -131,7 +139,15 @@ def _check_request(
     period_days(body)
 
 
-def period_days(body: ShareRequested) -> int:
+def _check_other(state: StateReader, event: Event, name: str, side: str) -> None:
+    other = find_member(state, name)
+    if other is None or name == event.member:
+        raise refused(f"{side}-unknown", name)
+    if other.status != "active":
+        raise refused(f"{side}-not-active", f"{name} is {other.status}")
+
+
+def period_days(body: ShareOpening) -> int:
     """Days of the requested period, both ends included. Raises `RefusedEvent`."""
     try:
         start, end = date.fromisoformat(body.period_from), date.fromisoformat(body.period_to)
@@ -144,18 +160,36 @@ def period_days(body: ShareRequested) -> int:
 
 def _check_step(state: StateReader, event: Event, officer: Officer) -> None:
     step = STEPS[event.kind]
-    _require_role(officer, step.role)
+    if len(step.actors) == 1:
+        _require_role(officer, step.actors[0].role)
     exchange = find_exchange(state, event.exchange)
     if exchange is None:
         raise refused("exchange-unknown", event.exchange.hex())
-    party = exchange.requester if step.side == "requester" else exchange.provider
-    if event.member != party:
-        raise refused("not-a-party", f"only {party} may do {event.kind} here")
+    actor = _find_actor(step.actors, event, exchange)
+    _require_role(officer, actor.role)
     if exchange.status not in step.before:
         raise refused("exchange-state", f"{event.kind} while {exchange.status}")
-    if step.role == "approver" and event.officer == exchange.requested_by:
+    if actor.role == "approver" and event.officer == exchange.requested_by:
         raise refused("same-officer", "the requesting officer cannot decide the review")
-    _check_body(state, event, exchange)
+    if isinstance(event.body, HoldingStep):
+        _check_holding(state, event, exchange)
+    else:
+        _check_body(state, event, exchange)
+
+
+def _find_actor(actors: tuple[Actor, ...], event: Event, exchange: Exchange) -> Actor:
+    """On which side the member acts. Raises `RefusedEvent`. Of holders `advance` knows."""
+    parties = {"requester": exchange.requester, "provider": exchange.provider}
+    for actor in actors:
+        if actor.side == "holder" or event.member == parties[actor.side]:
+            return actor
+    allowed = " / ".join(parties[actor.side] for actor in actors)
+    raise refused("not-a-party", f"only {allowed} may do {event.kind} here")
+
+
+def _check_holding(state: StateReader, event: Event, exchange: Exchange) -> None:
+    matters = read_matters(state, event.exchange, exchange)
+    advance(matters, Scene(state=state, event=event, exchange=exchange, time_ms=0))
 
 
 def _check_body(state: StateReader, event: Event, exchange: Exchange) -> None:
@@ -163,34 +197,9 @@ def _check_body(state: StateReader, event: Event, exchange: Exchange) -> None:
     if isinstance(body, ShareReceived | ShareRejected) and body.commitment != exchange.commitment:
         raise refused("commitment-mismatch", f"delivered was {exchange.commitment.hex()}")
     if isinstance(body, ShareRejected):
-        _check_codes(state, body)
+        check_codes(state, body)
     if isinstance(body, ShareDelivered):
-        _check_schema_version(state, exchange.dataset, body.schema_version)
-
-
-def _check_codes(state: StateReader, body: ShareRejected) -> None:
-    """A set of codes that members have registered counts; without it those that all know."""
-    listed = find_code_list(state, body.code_set)
-    if listed is None and body.code_set not in CODE_SETS:
-        raise refused("code-set-unknown", body.code_set)
-    if is_ended(state, f"code-list/{body.code_set}"):
-        raise refused("code-set-ended", body.code_set)
-    known = frozenset(each.code for each in listed.codes) if listed is not None else None
-    for code in body.codes:
-        if known is not None and str(code) not in known:
-            raise refused("status-code-unknown", f"{body.code_set} has no code {code}")
-
-
-def _check_schema_version(state: StateReader, name: str, version: int) -> None:
-    """Without a record schema, versions are those of the dataset."""
-    newest = read_record_schema_version(state, name)
-    if not newest:
-        dataset = find_dataset(state, name)
-        newest = 0 if dataset is None else dataset.version
-    elif is_ended(state, f"record-schema/{name}@{version}"):
-        raise refused("record-schema-ended", f"{name} version {version}")
-    if version > newest:
-        raise refused("schema-version-unknown", f"{name} version {version}")
+        check_schema_version(state, exchange.dataset, body.schema_version)
 
 
 def _require_role(officer: Officer, role: str) -> None:

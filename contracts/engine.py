@@ -26,7 +26,7 @@ from ledger.scalars import Identifier
 from ledger.state import POLICY_SET_KEY, StateReader
 
 ENGINE_VERSION = "cedarpy-4.12.2"
-ACTIONS = ("request", "release", "approve", "deliver", "use", "forward")
+ACTIONS = ("request", "release", "offer", "approve", "deliver", "use", "forward")
 POLICY_SET_DOMAIN = b"tallystick/policy-set/v1\0"
 _ENGINES_MAX = 8
 _HANDLES_MAX = 4_096

@@ -17,12 +17,14 @@ from contracts.credit.accounts import Credits
 from contracts.decision import Decision, Verdict
 from contracts.engine import Contracts, PolicyEngine
 from contracts.errors import InvalidInclusion, InvalidTime, RefusedEvent
+from contracts.exchange.incidents import apply_incident
+from contracts.exchange.matters import HOUR_MS, Scene, advance, consent_of, read_matters
 from contracts.facts import Act, block_date
 from contracts.governance.evidence import apply_evidence
 from contracts.governance.proposals import apply_governance
 from contracts.governance.schedule import enact_due
 from contracts.governance.validators import apply_ready, seal
-from contracts.lifecycle import PERMITTED, STATUS_OF_DECISION, STEPS, Step
+from contracts.lifecycle import PERMITTED, STATUS_OF_DECISION, STEPS, Step, status_after
 from contracts.lookup import (
     find_dataset,
     find_exchange,
@@ -32,12 +34,21 @@ from contracts.lookup import (
 )
 from contracts.registers.sunsets import end_due
 from ledger.blocks import RECORDS, Outcome, Record
-from ledger.events import Event, ShareDelivered, ShareRequested, ShareStep
+from ledger.events import Event, ShareDelivered, ShareOpening, ShareStep
+from ledger.exchange.bodies import HoldingStep, ShareCorrected, ShareOffered
+from ledger.exchange.incidents import DrillRun, IncidentBody
+from ledger.exchange.matters import MATTERS, Matters
 from ledger.quorum.governance import EvidenceEquivocation, ValidatorReady
 from ledger.registry import EXCHANGES, PAIR_COUNTERS, Exchange, Validator
-from ledger.state import Overlay, StateReader, counters_key, exchange_key, nonce_key
+from ledger.state import (
+    Overlay,
+    StateReader,
+    counters_key,
+    exchange_key,
+    matters_key,
+    nonce_key,
+)
 
-_HOUR_MS = 3_600_000
 _COUNTER_MAX = 2**63 - 1
 TIME_MS_MAX = 253_402_300_799_999  # end of the year 9999, where calendar dates end
 
@@ -157,7 +168,13 @@ class _Run:
     def apply(self, event: Event) -> None:
         """Execute one event. Raises `RefusedEvent` only if no block may include it."""
         try:
-            check_event(self._overlay, event, network=self._network, height=self._height)
+            check_event(
+                self._overlay,
+                event,
+                network=self._network,
+                height=self._height,
+                time_ms=self._time_ms,
+            )
             outcome = self._execute(event)
         except RefusedEvent as refused:
             if not refused.recordable:
@@ -169,27 +186,36 @@ class _Run:
 
     def _execute(self, event: Event) -> Outcome:
         body = event.body
-        if isinstance(body, ShareRequested):
-            return self._request(event, body)
+        if isinstance(body, ShareOpening):
+            return self._open(event, body)
         if isinstance(body, ShareStep):
             return self._step(event, STEPS[event.kind])
-        if isinstance(body, ValidatorReady):
+        if isinstance(body, IncidentBody):
+            self._credits.count_incident(event, body)
+            apply_incident(self._overlay, event, body, self._time_ms)
+        elif isinstance(body, ValidatorReady):
             apply_ready(self._overlay, event)
         elif isinstance(body, EvidenceEquivocation):
             apply_evidence(self._overlay, event, body)
-        else:
+        elif not isinstance(body, DrillRun):
             apply_governance(self._overlay, event, height=self._height)
         return _outcome(None, "")
 
-    def _request(self, event: Event, body: ShareRequested) -> Outcome:
-        requester, provider = event.member, body.provider
+    def _open(self, event: Event, body: ShareOpening) -> Outcome:
+        is_offer = isinstance(body, ShareOffered)
+        if isinstance(body, ShareOffered):
+            action, requester, provider = "offer", body.recipient, event.member
+        else:
+            action, requester, provider = "request", event.member, body.provider
         act = self._act(
-            event, "request", requester, provider, body.dataset,
+            event, action, requester, provider, body.dataset,
             purpose=body.purpose, legal_basis=body.legal_basis, urgency=body.urgency,
             fields=body.fields, subjects=len(body.subjects), period_days=period_days(body),
             retention_days=body.retention_days, same_officer=True,
         )  # fmt: skip
-        decision = self._engine.decide_request(self._overlay, act, self._time_ms)
+        # The provider itself gives what it offers: nothing is left to review.
+        decide = self._engine.decide_step if is_offer else self._engine.decide_request
+        decision = decide(self._overlay, act, self._time_ms)
         duties = decision.obligations
         exchange = Exchange(
             status=STATUS_OF_DECISION[decision.verdict],
@@ -206,7 +232,7 @@ class _Run:
             changed_ms=self._time_ms,
             changed_height=self._height,
             decision=decision.verdict,
-            deadline_ms=self._time_ms + duties.deadline_hours * _HOUR_MS if duties else 0,
+            deadline_ms=self._time_ms + duties.deadline_hours * HOUR_MS if duties else 0,
             retention_days=duties.retention_days if duties else 0,
             redact=duties.redact if duties else (),
             fields=body.fields,
@@ -215,8 +241,9 @@ class _Run:
             record_count=0,
         )
         self._overlay.put(exchange_key(event.digest), EXCHANGES.encode(exchange))
-        column = {"permit": "permitted", "review": "reviewed", "deny": "denied"}[decision.verdict]
-        self._count(exchange, {"asked": 1, column: 1})
+        if not is_offer:
+            column = {"permit": "permitted", "review": "reviewed", "deny": "denied"}
+            self._count(exchange, {"asked": 1, column[decision.verdict]: 1})
         for party in (act.requester, act.provider):
             self._credits.settle(party)
         return _outcome(decision, decision.verdict, code=_deny_code(decision))
@@ -224,12 +251,24 @@ class _Run:
     def _step(self, event: Event, step: Step) -> Outcome:
         exchange = find_exchange(self._overlay, event.exchange)
         assert exchange is not None, "check_event has found it"
+        matters = read_matters(self._overlay, event.exchange, exchange)
         decision: Decision | None = None
         if step.action is not None:
-            decision = self._decide_step(event, step.action, exchange)
+            decision = self._decide_step(event, step.action, exchange, matters)
             if decision.verdict is Verdict.DENY:
                 return _refusal(_deny_code(decision), decision)
+        if isinstance(event.body, HoldingStep):
+            scene = Scene(
+                state=self._overlay, event=event, exchange=exchange, time_ms=self._time_ms
+            )
+            after = MATTERS.encode(advance(matters, scene))
+            self._overlay.put(matters_key(event.exchange), after)
         self._overlay.put(exchange_key(event.exchange), self._moved(exchange, event, step))
+        self._count_step(event, exchange)
+        self._credits.count_step(event, exchange, matters)
+        return _outcome(decision, "")
+
+    def _count_step(self, event: Event, exchange: Exchange) -> None:
         if event.kind == "share.approved":
             self._count(exchange, {"permitted": 1})
         elif event.kind == "share.refused":
@@ -239,13 +278,16 @@ class _Run:
             is_late = self._time_ms > exchange.deadline_ms
             counts = {"delivered": 1, "records": event.body.record_count, "late": int(is_late)}
             self._count(exchange, counts)
-        self._credits.count_step(event, exchange)
-        return _outcome(decision, "")
 
-    def _decide_step(self, event: Event, action: str, exchange: Exchange) -> Decision:
+    def _decide_step(
+        self, event: Event, action: str, exchange: Exchange, matters: Matters
+    ) -> Decision:
+        consent = consent_of(event, matters)
         act = self._act(
             event, action, exchange.requester, exchange.provider, exchange.dataset,
-            purpose=exchange.purpose, legal_basis=exchange.legal_basis, urgency=exchange.urgency,
+            purpose=consent.purpose if consent else exchange.purpose,
+            legal_basis=consent.legal_basis if consent else exchange.legal_basis,
+            urgency=exchange.urgency,
             fields=exchange.fields, subjects=exchange.subject_count,
             period_days=exchange.period_days, retention_days=exchange.retention_days,
             same_officer=event.officer == exchange.requested_by,
@@ -302,16 +344,14 @@ class _Run:
         if event.kind == "share.approved":
             # The time to answer starts when the review ends.
             values["deadline_ms"] = self._time_ms + exchange.deadline_ms - exchange.requested_ms
-        if isinstance(event.body, ShareDelivered):
+        if isinstance(event.body, ShareDelivered | ShareCorrected):
             values["commitment"] = event.body.commitment
             values["record_count"] = event.body.record_count
-        moved = msgspec.structs.replace(
-            exchange,
-            status=step.after,
-            changed_ms=self._time_ms,
-            changed_height=self._height,
-            **values,
-        )
+        is_requester = event.member == exchange.requester
+        status = status_after(step, exchange.status, is_requester=is_requester)
+        if step.after is not None:
+            values |= {"changed_ms": self._time_ms, "changed_height": self._height}
+        moved = msgspec.structs.replace(exchange, status=status, **values)
         return EXCHANGES.encode(moved)
 
     def _count(self, exchange: Exchange, amounts: dict[str, int]) -> None:

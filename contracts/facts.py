@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from contracts.exchange.incidents import read_open
 from contracts.lookup import find_legal_basis, read_counters, read_freezes
 from ledger.registry import Dataset, Grade, LegalBasis, Member, Officer
 from ledger.state import StateReader
@@ -87,6 +88,7 @@ def build_context(state: StateReader, act: Act, time_ms: int) -> dict[str, Any]:
         "retentionDays": act.retention_days,
         "balance": _balance(state, act, today.year),
         "frozen": _is_frozen(state, act),
+        "openIncidents": _open_incidents(state, act),
         "sameOfficer": act.same_officer,
         "timeMs": time_ms,
     }
@@ -169,6 +171,12 @@ def _balance(state: StateReader, act: Act, year: int) -> int:
     taken = read_counters(state, act.requester.id, act.provider.id, act.purpose, year)
     given = read_counters(state, act.provider.id, act.requester.id, act.purpose, year)
     return taken.delivered - given.delivered
+
+
+def _open_incidents(state: StateReader, act: Act) -> int:
+    """Open incidents that either party has reported, or that touch it."""
+    found = (read_open(state, each.id) for each in (act.requester, act.provider))
+    return sum(each.reported + each.touching for each in found)
 
 
 def _is_frozen(state: StateReader, act: Act) -> bool:

@@ -3,6 +3,7 @@
 from functools import lru_cache
 
 from ledger.governance.actions import VotingRule
+from ledger.governance.keys import ENCRYPTION_KEYS, TERMS, EncryptionKey
 from ledger.governance.proposals import (
     BALLOT_BOXES,
     PROPOSALS,
@@ -65,6 +66,7 @@ from ledger.state import (
     code_list_key,
     counters_key,
     dataset_key,
+    encryption_key,
     epoch_key,
     evidence_key,
     exchange_key,
@@ -74,8 +76,10 @@ from ledger.state import (
     proposal_key,
     purpose_key,
     reachable_key,
+    recipient_key,
     record_schema_key,
     record_schema_version_key,
+    term_key,
     voting_rule_key,
 )
 
@@ -108,6 +112,32 @@ def find_officer(state: StateReader, officer: bytes) -> Officer | None:
     return None if data is None else _decode_officer(data)
 
 
+def find_last_day(state: StateReader, officer: bytes) -> str:
+    """The last day on which an officer's key signs; empty: it has no end."""
+    data = state.get(term_key(officer))
+    return "" if data is None else TERMS.decode(data).not_after
+
+
+def find_encryption_key(state: StateReader, key_hash: bytes) -> EncryptionKey | None:
+    """An encryption key by its hash, whether it is in force or superseded, or None."""
+    data = state.get(encryption_key(key_hash))
+    return None if data is None else ENCRYPTION_KEYS.decode(data)
+
+
+def find_recipient(
+    state: StateReader, member: str, height: int | None = None
+) -> EncryptionKey | None:
+    """The encryption key that a member had at a height, or has now; None: it had none."""
+    key_hash = state.get(recipient_key(member)) or b""
+    while key_hash:
+        found = find_encryption_key(state, key_hash)
+        assert found is not None, "every named key has its value"
+        if height is None or found.from_height <= height:
+            return found
+        key_hash = found.previous
+    return None
+
+
 def find_dataset(state: StateReader, dataset: str) -> Dataset | None:
     """Dataset by id, or None."""
     data = state.get(dataset_key(dataset))
@@ -118,11 +148,6 @@ def find_legal_basis(state: StateReader, legal_basis: str) -> LegalBasis | None:
     """Legal basis by id, or None."""
     data = state.get(legal_basis_key(legal_basis))
     return None if data is None else _decode_basis(data)
-
-
-def is_purpose(state: StateReader, purpose: str) -> bool:
-    """Whether the purpose is registered."""
-    return state.get(purpose_key(purpose)) is not None
 
 
 def find_exchange(state: StateReader, exchange: bytes) -> Exchange | None:

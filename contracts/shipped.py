@@ -31,13 +31,17 @@ TABLE: tuple[ShippedContract, ...] = (
     _row("department-request", "M2", "部门请求登记与发票", "departments ask for registration"),
     _row("four-eyes", "T5", "双人复核", "an approver who is not the requester decides"),
     _row("freeze", "M4", "应急冻结", "nothing moves on what is frozen"),
+    _row("incident", "S7", "安全事件期间须复核或暂停", "open incidents: reviewed, then suspended"),
     _row("legality", "P1", "法律依据有效且覆盖", "the legal basis is in force and covers"),
     _row("necessity", "P2", "限制主体、期间与留存", "limits on subjects, period, retention"),
+    _row("offer", "P7", "自发与自动提供", "a provider offers what is its own"),
+    _row("onward", "X4", "转用与转交须经同意", "another purpose or recipient needs consent"),
     _row("reciprocity", "P5", "收多予少须复核", "who took much more than it gave is reviewed"),
     _row("registration-release", "M1", "登记信息直接提供", "registration data at once"),
     _row("routine-release", "P4", "小额常规请求直接提供", "small routine requests at once"),
     _row("statistics", "P2", "统计不含个人字段", "statistics without personal fields"),
     _row("tax-request", "P1", "税务机关之间请求", "tax authorities may ask each other"),
+    _row("use", "X4", "按用途使用", "the requester uses data for its purpose"),
 )
 
 

@@ -3,7 +3,8 @@
 A signed event is the canonical map `{payload, signature}`: `payload` is the canonical encoding of
 `Envelope`, `signature` is made by the officer's key over `EVENT_DOMAIN || payload`. The `digest` of
 an event is SHA-256 of the whole signed event: it names the event in proposals, in the API and, for
-`share.requested`, the exchange that it opens. A client knows it before it submits.
+`share.requested` and `share.offered`, the exchange that it opens. A client knows it before it
+submits.
 
 `Envelope.nonce` (16 bytes, chosen by the client) makes submission idempotent: one nonce of one
 member names one event for ever. `expires_height` bounds how long an event may wait: it is never
@@ -24,6 +25,29 @@ from msgspec import Meta
 
 from ledger.codec import Codec, Value
 from ledger.errors import InvalidEncoding, InvalidEvent, InvalidKey, InvalidSignature
+from ledger.exchange.bodies import (
+    HoldingStep,
+    ShareConsentGiven,
+    ShareConsentRefused,
+    ShareConsentRequested,
+    ShareCorrected,
+    ShareCorrectionAcknowledged,
+    ShareDestroyed,
+    ShareDisputed,
+    ShareDisputeResolved,
+    ShareOffered,
+    ShareRated,
+    ShareUsed,
+)
+from ledger.exchange.incidents import (
+    DrillRun,
+    IncidentBody,
+    IncidentClosed,
+    IncidentNotified,
+    IncidentRemedied,
+    IncidentReported,
+    IncidentStep,
+)
 from ledger.governance.proposals import (
     GovernanceAcknowledged,
     GovernanceBalloted,
@@ -121,13 +145,15 @@ class ShareRejected(Value, frozen=True, kw_only=True):
     text: Text
 
 
-ShareStep: TypeAlias = (
+DeliveryStep: TypeAlias = (
     ShareApproved | ShareRefused | ShareWithdrawn | ShareDelivered | ShareReceived | ShareRejected
 )
+ShareStep: TypeAlias = DeliveryStep | HoldingStep
+ShareOpening: TypeAlias = ShareRequested | ShareOffered
 GovernanceStep: TypeAlias = GovernanceBalloted | GovernanceWithdrawn | GovernanceAcknowledged
 GovernanceBody: TypeAlias = GovernanceProposed | GovernanceStep
 NodeBody: TypeAlias = ValidatorReady | EvidenceEquivocation
-Body: TypeAlias = ShareRequested | ShareStep | GovernanceBody | NodeBody
+Body: TypeAlias = ShareOpening | ShareStep | IncidentBody | DrillRun | GovernanceBody | NodeBody
 
 BODY_TYPES: dict[tuple[str, int], type[Body]] = {
     ("share.requested", 1): ShareRequested,
@@ -137,6 +163,22 @@ BODY_TYPES: dict[tuple[str, int], type[Body]] = {
     ("share.delivered", 1): ShareDelivered,
     ("share.received", 1): ShareReceived,
     ("share.rejected", 1): ShareRejected,
+    ("share.offered", 1): ShareOffered,
+    ("share.used", 1): ShareUsed,
+    ("share.consent_requested", 1): ShareConsentRequested,
+    ("share.consent_given", 1): ShareConsentGiven,
+    ("share.consent_refused", 1): ShareConsentRefused,
+    ("share.corrected", 1): ShareCorrected,
+    ("share.correction_acknowledged", 1): ShareCorrectionAcknowledged,
+    ("share.destroyed", 1): ShareDestroyed,
+    ("share.disputed", 1): ShareDisputed,
+    ("share.dispute_resolved", 1): ShareDisputeResolved,
+    ("share.rated", 1): ShareRated,
+    ("incident.reported", 1): IncidentReported,
+    ("incident.notified", 1): IncidentNotified,
+    ("incident.remedied", 1): IncidentRemedied,
+    ("incident.closed", 1): IncidentClosed,
+    ("drill.run", 1): DrillRun,
     ("governance.proposed", 1): GovernanceProposed,
     ("governance.balloted", 1): GovernanceBalloted,
     ("governance.withdrawn", 1): GovernanceWithdrawn,
@@ -193,19 +235,22 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def exchange(self) -> bytes:
-        """Digest of the request that opened the exchange of this event; empty: there is none."""
-        if isinstance(self.body, ShareRequested):
+        """Digest of the event that opened the exchange of this event; empty: there is none."""
+        if isinstance(self.body, ShareOpening):
             return self.digest
         return self.body.exchange if isinstance(self.body, ShareStep) else b""
 
     @property
     def subject(self) -> bytes:
-        """Digest of the event that opened what this one belongs to: an exchange or a proposal.
+        """Digest of the event that opened what this one belongs to.
 
-        Empty where there is none. A log lists events by it.
+        That is an exchange, a proposal or an incident; empty where there is none. A log lists
+        events by it.
         """
-        if isinstance(self.body, GovernanceProposed):
+        if isinstance(self.body, GovernanceProposed | IncidentReported):
             return self.digest
+        if isinstance(self.body, IncidentStep):
+            return self.body.incident
         if isinstance(self.body, GovernanceStep):
             return self.body.proposal
         return self.exchange

@@ -16,10 +16,14 @@ State is a map of byte keys to canonical values. Keys are a two-byte prefix and 
     w/                      tuple of Waiting  s/ target 00 height(8)      Revision
     k/ member id            Credit            k/ member id 00 number(8)   GradeChange
     k/                      CreditRules       k/ member id 01 day(8)      tuple of CreditCause
+    j/ officer key (33)     Term              z/ member id                key hash (32)
+                                              z/ 00 key hash (32)         EncryptionKey
     R/ dataset id 00 version(2)               RecordSchema
     V/ dataset id           its newest record schema's version (2 bytes)
     L/ code list id         CodeList          S/                          tuple of Sunset
     N/                      the Parameters before those in force
+    X/ exchange id (32)     Matters           I/ incident id (32)         Incident
+    J/ member id            OpenIncidents     J/                          DeadlineRules
 
 Digest: LtHash16 with 1,024 lanes (Bellare and Micciancio 1997, "AdHash/LtHash"; parameters as
 analysed by Lewi, Kim, Maykov and Weis, eprint 2019/227). Each pair (key, value) expands by
@@ -187,6 +191,21 @@ def officer_key(officer: bytes) -> bytes:
     return b"o/" + officer
 
 
+def term_key(officer: bytes) -> bytes:
+    """State key of the term of an officer's key; without a value it has no end."""
+    return b"j/" + officer
+
+
+def recipient_key(member: str) -> bytes:
+    """State key of the hash of the encryption key that a member has now."""
+    return b"z/" + member.encode()
+
+
+def encryption_key(key_hash: bytes) -> bytes:
+    """State key of an encryption key; no member's id begins with a zero byte."""
+    return b"z/\0" + key_hash
+
+
 def dataset_key(dataset: str) -> bytes:
     """State key of a dataset."""
     return b"d/" + dataset.encode()
@@ -285,6 +304,21 @@ def code_list_key(code_list: str) -> bytes:
     return b"L/" + code_list.encode()
 
 
+def matters_key(exchange: bytes) -> bytes:
+    """State key of what became of an exchange after its delivery."""
+    return b"X/" + exchange
+
+
+def incident_key(incident: bytes) -> bytes:
+    """State key of an incident (digest of the event that reported it)."""
+    return b"I/" + incident
+
+
+def open_incidents_key(member: str) -> bytes:
+    """State key of how many incidents about a member are open."""
+    return b"J/" + member.encode()
+
+
 FREEZES_KEY = b"f/"
 POLICY_SET_KEY = b"p/"
 VALIDATORS_KEY = b"v/"
@@ -297,3 +331,4 @@ WAITING_KEY = b"w/"
 CREDIT_RULES_KEY = b"k/"
 SUNSETS_KEY = b"S/"
 PARAMETERS_BEFORE_KEY = b"N/"
+DEADLINE_RULES_KEY = b"J/"

@@ -41,6 +41,8 @@ from node.pool import Pool
 from node.service import FinalBlock, FinalRecord
 from node.simplex.types import Block, Verdict
 
+UNSOUND_MAX = 4_096
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
@@ -96,6 +98,7 @@ class Chain:
         self.contracts = contracts
         self._candidates: dict[bytes, Candidate] = {}
         self._lost: list[tuple[Event, str]] = []
+        self._unsound: dict[bytes, None] = {}
 
     # --- what the core asks -------------------------------------------------------------------
 
@@ -195,6 +198,8 @@ class Chain:
         """
         if self.holds(block.hash):
             return Verdict.VALID
+        if any(ref in self._unsound for ref in block.refs):
+            return Verdict.INVALID
         parent = self._parent(block.parent_hash)
         held = {event.digest: event for event in supplied}
         found = (held.get(ref) or self.pool.get(ref) for ref in block.refs)
@@ -214,6 +219,13 @@ class Chain:
     def validators_after(self, block_hash: bytes) -> tuple[Validator, ...]:
         """Validators of the epoch after a held block. Raises `KeyError` if it is not held."""
         return self._epoch_after(block_hash).validators
+
+    def note_unsound(self, digests: Iterable[bytes]) -> None:
+        """Bytes with these digests are no events: blocks that refer to them are invalid."""
+        for digest in digests:
+            self._unsound[digest] = None
+            if len(self._unsound) > UNSOUND_MAX:
+                del self._unsound[next(iter(self._unsound))]
 
     # --- data of blocks -----------------------------------------------------------------------
 
@@ -439,10 +451,16 @@ class Chain:
 
         They would be a reason to make a block until they expire, at the nodes that hold them.
         """
-        height = self.log.tip.height + 1
+        tip = self.log.tip
         for event in [event for event in self.pool if isinstance(event.body, NodeBody)]:
             try:
-                check_event(self.log, event, network=self.network, height=height)
+                check_event(
+                    self.log,
+                    event,
+                    network=self.network,
+                    height=tip.height + 1,
+                    time_ms=tip.time_ms,
+                )
             except RefusedEvent as refused:
                 if not refused.recordable:
                     self.pool.remove((event.digest,))

@@ -90,6 +90,12 @@ def _choice(*names: str) -> Callable[[Any], str]:
     return parse
 
 
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false")
+    return value
+
+
 def _row(
     section: str, key: str, parse: Callable[[Any], Any], default: Any, zh: str, en: str
 ) -> Setting:
@@ -106,6 +112,14 @@ SETTINGS: tuple[Setting, ...] = (
         "",
         "各创始成员对创世文件的签名;默认与创世文件同目录",
         "signatures of the founders; by default beside the genesis file",
+    ),
+    _row(
+        "node",
+        "replaces",
+        _flag,
+        False,
+        "本节点密钥经表决替换该成员原节点的密钥",
+        "this node's keys replace, by vote, those of the member's former node",
     ),
     _row("node", "data_dir", _text, "data", "数据目录", "data directory"),
     _row(

@@ -9,8 +9,10 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from contracts.exchange.duties import GAPS
 from node.diagnosis.facts import Facts
 from node.diagnosis.rules import diagnose
+from node.oversight.duties import TaskCounts
 from node.oversight.overseer import Oversight
 from node.service import EventState, EventStatus, FinalBlock, NodeStatus
 
@@ -47,6 +49,29 @@ _PEER_GAUGES = (
     ("height", "Final height of a peer"),
     ("silent_seconds", "Since when nothing was heard of a peer"),
     ("certificate_seconds_left", "Time until a peer's TLS certificate ends"),
+)
+
+_LABELLED_GAUGES = (
+    (
+        "certificate_expiry_days",
+        "Days until the certificate of a validator on the ledger ends",
+        ("member",),
+    ),
+    (
+        "key_expiry_days",
+        "Days until a key of the own member ends, by its fingerprint",
+        ("kind", "key"),
+    ),
+    (
+        "days_left",
+        "Days until what ends within 60 days ends, by its kind and id",
+        ("kind", "id"),
+    ),
+    (
+        "duties",
+        "What members owe, by what is missing otherwise: open, and overdue in block time",
+        ("gap", "state"),
+    ),
 )
 
 
@@ -106,18 +131,10 @@ class Metrics:
             name: Gauge(f"tallystick_peer_{name}", text, ("peer",), registry=registry)
             for name, text in _PEER_GAUGES
         }
-        self._certificate_days = Gauge(
-            "tallystick_certificate_expiry_days",
-            "Days until the certificate of a validator on the ledger ends",
-            ("member",),
-            registry=registry,
-        )
-        self._days_left = Gauge(
-            "tallystick_days_left",
-            "Days until what ends within 60 days ends, by its kind and id",
-            ("kind", "id"),
-            registry=registry,
-        )
+        self._labelled = {
+            name: Gauge(f"tallystick_{name}", text, labels, registry=registry)
+            for name, text, labels in _LABELLED_GAUGES
+        }
         self._findings = Gauge(
             "tallystick_findings",
             "Findings of the diagnosis now, by severity and code",
@@ -212,12 +229,24 @@ class Metrics:
         """Set the gauges of governance."""
         self._gauges["proposals_open"].set(len(oversight.open))
         self._gauges["freezes"].set(len(oversight.freezes))
-        self._days_left.clear()
+        self._labelled["days_left"].clear()
         for each in oversight.expiring:
-            self._days_left.labels(each.kind, each.id).set(each.days_left)
-        self._certificate_days.clear()
+            self._labelled["days_left"].labels(each.kind, each.id).set(each.days_left)
+        self._labelled["certificate_expiry_days"].clear()
         for member, days in oversight.certificate_days.items():
-            self._certificate_days.labels(member).set(math.nan if days is None else days)
+            self._labelled["certificate_expiry_days"].labels(member).set(
+                math.nan if days is None else days
+            )
+        self._labelled["key_expiry_days"].clear()
+        for (kind, key), left in oversight.key_days.items():
+            self._labelled["key_expiry_days"].labels(kind, key).set(left)
+
+    def set_duties(self, counts: TaskCounts) -> None:
+        """Set the gauges of what members owe."""
+        self._labelled["duties"].clear()
+        for state, found in (("open", counts.open), ("overdue", counts.overdue)):
+            for gap in GAPS:
+                self._labelled["duties"].labels(gap, state).set(found.get(gap, 0))
 
     def encode(self) -> bytes:
         """All figures as Prometheus text."""

@@ -38,6 +38,7 @@ from node.engine.ports import Clock, Workers
 from node.errors import InvalidMessage
 from node.history import make_receipt, read_final_block
 from node.metrics import Metrics
+from node.oversight.duties import DutyBook
 from node.oversight.overseer import Overseer, Oversight
 from node.peers.links import Channel, Links
 from node.peers.wire import EventList, FrameType, decode_content, encode_frame
@@ -104,6 +105,7 @@ class Node:
         self._clock = clock
         self._gatherer = gatherer
         self._overseer = overseer
+        self._duties = DutyBook(chain.log)
         chain.pool.on_displaced = self._on_displaced
         self._follow_peers()
 
@@ -124,7 +126,13 @@ class Node:
         if event.digest in pool:
             return EventStatus(digest=event.digest, state=EventState.PENDING)
         try:
-            check_event(self._log, event, network=self.network, height=tip.height + 1)
+            check_event(
+                self._log,
+                event,
+                network=self.network,
+                height=tip.height + 1,
+                time_ms=tip.time_ms,
+            )
         except RefusedEvent as refused:
             if refused.code == "duplicate":
                 return self.event_status(event.digest)
@@ -226,6 +234,7 @@ class Node:
             self._lose(event, code)
         self._follow_peers()
         self._gatherer.note_final()
+        self._duties.note_final(record.event for block in blocks for record in block.records)
         self._overseer.note_final(self._clock.now().wall_ms)
         self._block_arrived.set()
         self._block_arrived = asyncio.Event()
@@ -430,6 +439,10 @@ class Node:
     def epoch_proof(self, epoch: int) -> bytes | None:
         """Canonical `EpochProof` that ends an epoch; None: it has not ended, or not yet here."""
         return self._driver.archive.proof(epoch)
+
+    def duties(self) -> DutyBook:
+        """What members owe by when."""
+        return self._duties
 
     def oversight(self) -> Oversight:
         """What administrators must not overlook: open proposals, freezes, what ends soon."""

@@ -11,6 +11,7 @@ from ledger.genesis import Genesis
 from ledger.registry import EpochRecord
 from ledger.state import StateReader
 from node.diagnosis.facts import Facts
+from node.oversight.duties import DutyBook
 from node.oversight.overseer import Oversight
 
 
@@ -162,6 +163,9 @@ class Service(Protocol):
 
     def epoch_proof(self, epoch: int) -> bytes | None:
         """Canonical `EpochProof` that ends an epoch; None: it has not ended, or not yet here."""
+
+    def duties(self) -> DutyBook:
+        """What members owe by when."""
 
     def oversight(self) -> Oversight:
         """What administrators must not overlook: open proposals, freezes, what ends soon."""

@@ -42,6 +42,8 @@ class Identity:
     cosigning: RawSigner
     log: SecretKey
     certificate: bytes
+    # Its keys are voted for: a log that is behind names those of the member's former node.
+    replaces: bool = False
     # PEM, where the file of `[keys] tls_key` is a keystore that TLS cannot read by itself.
     tls_key: bytes | None = field(default=None, repr=False)
 
@@ -101,6 +103,7 @@ def read_identity(config: Config, genesis: Genesis) -> Identity:
     tls_key, was_sealed = reader.read_tls_key()
     return Identity(
         member=config["node", "member"],
+        replaces=config["node", "replaces"],
         certificate=_read_certificate(config, tls_key),
         tls_key=tls_key if was_sealed else None,
         log=log,
@@ -111,7 +114,8 @@ def read_identity(config: Config, genesis: Genesis) -> Identity:
 def check_listed(identity: Identity, validators: Sequence[Validator]) -> Validator | None:
     """The entry of this node in lists of validators, or None: it has none (yet, or any more).
 
-    Raises `StartRefused` if the entry has other keys, or if a key of this node is another member's.
+    Raises `StartRefused` if the entry has other keys, unless this node replaces that one, or if a
+    key of this node is another member's.
     """
     own = [each for each in validators if each.member == identity.member]
     keys = (identity.consensus.public, identity.cosigning.public, identity.certificate)
@@ -122,7 +126,7 @@ def check_listed(identity: Identity, validators: Sequence[Validator]) -> Validat
             validator.tls_certificate,
         ):
             return validator
-    if own:
+    if own and not identity.replaces:
         _check_key("consensus", identity.consensus, own[-1].consensus_key)
         _check_key("cosigning", identity.cosigning, own[-1].cosigning_key)
         raise StartRefused(
@@ -131,7 +135,7 @@ def check_listed(identity: Identity, validators: Sequence[Validator]) -> Validat
         )
     for validator in validators:
         known = (validator.consensus_key, validator.cosigning_key, validator.tls_certificate)
-        if not frozenset(keys).isdisjoint(known):
+        if validator not in own and not frozenset(keys).isdisjoint(known):
             raise StartRefused(
                 f"{identity.member} has no validator, and its keys are those of {validator.member}",
                 f"Correct [node] member, or use the keys of {identity.member}",

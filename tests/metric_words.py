@@ -10,6 +10,7 @@ METRIC_WORDS = {
     "tallystick_http_responses": "HTTP 应答，按路由与状态",
     "tallystick_unexpected_errors": "未预见的错误",
     "tallystick_height": "最新终局区块的高度",
+    "tallystick_key_expiry_days": "本单位密钥距最后有效日的天数，按指纹",
     "tallystick_view": "当前共识视图",
     "tallystick_tree_size": "日志的终局条目数",
     "tallystick_checkpoint_size": "最新法定多数检查点覆盖的条目数",
@@ -35,6 +36,7 @@ METRIC_WORDS = {
     "tallystick_certificate_expiry_days": "账本上验证节点的证书距到期的天数",
     "tallystick_days_left": "60 天内到期之物距到期的天数，按种类与标识",
     "tallystick_proposals_open": "仍可表决的提案数",
+    "tallystick_duties": "成员单位的待办数，按缺口分列：未完成的，以及按区块时间已逾期的",
     "tallystick_freezes": "生效中的紧急冻结数",
     "tallystick_findings": "当前诊断结果数，按严重程度与代码",
 }

@@ -19,10 +19,9 @@ from typing import Literal
 import click
 import pytest
 
-from contracts.lifecycle import STATUS_OF_DECISION, STATUSES, STEPS
 from contracts.shipped import TABLE
 from contracts.words import catalogue as rule_words
-from contracts.words import decision_word, describe, kind_word, role_word, status_word
+from contracts.words import describe
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.note import SignedNote
 from ledger.tlog.receipt import Receipt
@@ -31,8 +30,9 @@ from node.api.problems import HTTP_CODES, STATUS, Problem, problem_body, status_
 from node.api.routes import ROUTES
 from node.config import REQUIRED, SETTINGS
 from node.metrics import Metrics
-from tests import tables_of_credit, tables_of_faults
+from tests import tables_of_credit, tables_of_faults, tables_of_records
 from tests.metric_words import METRIC_WORDS
+from tests.tables_of_lifecycle import render_gaps, render_lifecycle, render_matters
 from tools import exits
 from tools.cli import main as tally
 from tools.words import catalogue as tool_words
@@ -182,20 +182,6 @@ def render_contracts(language: Language) -> str:
     return _table(tuple(head.split("|")), rows)
 
 
-def render_lifecycle(language: Language) -> str:
-    """The state diagram of `contracts.lifecycle.STEPS`, for Mermaid."""
-    lines = ["```mermaid", "stateDiagram-v2"]
-    lines += [f'    state "{status_word(status, language)}" as {status}' for status in STATUSES]
-    lines += [
-        f"    [*] --> {status}: {decision_word(decision, language)}"
-        for decision, status in STATUS_OF_DECISION.items()
-    ]
-    for step in STEPS.values():
-        label = f"{kind_word(step.kind, language)} ({role_word(step.role, language)})"
-        lines += [f"    {before} --> {step.after}: {label}" for before in step.before]
-    return "\n".join([*lines, "```", ""])
-
-
 def walk_commands() -> Iterator[tuple[tuple[str, ...], click.Command, click.Context]]:
     """Every command of `tally` that does something, with its path."""
 
@@ -332,12 +318,16 @@ RENDERERS: dict[str, Callable[[Language], str]] = {
     "errors": render_errors,
     "exits": render_exits,
     "findings": lambda language: _table(*tables_of_faults.findings(language)),
+    "gaps": render_gaps,
     "lifecycle": render_lifecycle,
+    "matters": render_matters,
     "metrics": render_metrics,
     "node-exits": render_node_exits,
     "options": render_options,
     "reasons": lambda language: _table(*tables_of_credit.reasons(language)),
     "policy-faults": lambda language: _table(*tables_of_faults.policy_faults(language)),
+    "record-refusals": lambda language: _table(*tables_of_records.refusals(language)),
+    "record-rules": lambda language: _table(*tables_of_records.rules(language)),
     "routes": render_routes,
     "sealing": lambda language: _table(*tables_of_faults.sealing(language)),
     "targets": render_targets,

@@ -20,6 +20,7 @@ COMMANDS = {
     "bench": "bench",
     "completion": "completion",
     "contract": "contract",
+    "dataset": "records.dataset",
     "demo": "demo",
     "doctor": "doctor",
     "keys": "keys",

@@ -198,8 +198,11 @@ class Localnet:
         """Process id of a running node, or 0."""
         pid = self._started.get(member, 0)
         # Just after its start a process has no command line to recognise it by yet.
-        if pid and os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-            return pid
+        try:
+            if pid and os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                return pid
+        except ChildProcessError:
+            pass  # another object for this folder has stopped and reaped it
         return _running_pid(self.node_directory(member))
 
     def start(self, members: Iterable[str] | None = None) -> list[str]:
@@ -474,18 +477,19 @@ def write_node(
     *,
     listen: str = "",
     tokens: Mapping[str, str] | None = None,
+    replaces: bool = False,
 ) -> None:
     """Write the log key and the configuration of a node whose own keys are there.
 
     `addresses` are those of all nodes. The node listens at its own, or at `listen`. `tokens` has
-    the URIs of its keys that are not in files.
+    the URIs of its keys that are not in files. `replaces`: the member has another node till a vote.
     """
     folder = directory / "nodes" / place.member
     # A second attempt finds the first one's; it follows from the genesis and is no secret.
     (folder / "keys" / "log.key").unlink(missing_ok=True)
     write_secret(folder / "keys" / "log.key", format_secret_key(log_key).encode())
     (folder / "node.toml").write_text(
-        _format_config(place, addresses, listen, tokens or {}), "utf-8"
+        _format_config(place, addresses, listen, tokens or {}, replaces=replaces), "utf-8"
     )
 
 
@@ -497,7 +501,12 @@ def write_index(directory: Path, index: NetworkIndex) -> None:
 
 
 def _format_config(
-    place: NodeIndex, addresses: Mapping[str, str], listen: str, tokens: Mapping[str, str]
+    place: NodeIndex,
+    addresses: Mapping[str, str],
+    listen: str,
+    tokens: Mapping[str, str],
+    *,
+    replaces: bool,
 ) -> str:
     keys = "".join(
         f"{name} = {json.dumps(tokens.get(name, f'keys/{name}.key'))}\n"
@@ -512,6 +521,7 @@ def _format_config(
 [node]
 member = "{place.member}"
 genesis = "../../{GENESIS}"
+replaces = {json.dumps(replaces)}
 data_dir = "data"
 storage = "auto"
 

@@ -9,10 +9,20 @@ from functools import lru_cache
 
 import msgspec
 
-from contracts.credit.behaviours import SANCTIONED, judge_step
+from contracts.credit.behaviours import (
+    INCIDENT,
+    REMEDIED,
+    SANCTIONED,
+    judge_holding,
+    judge_step,
+)
 from contracts.credit.score import DEFAULT_FORMULA, Formula, Standing, add_cause, add_to_bucket
+from contracts.exchange.incidents import find_incident
+from contracts.exchange.matters import DAY_MS, read_deadlines
 from contracts.lookup import find_member
 from ledger.events import Event
+from ledger.exchange.incidents import IncidentBody, IncidentRemedied, IncidentReported
+from ledger.exchange.matters import Matters
 from ledger.registry import (
     CREDIT_CAUSES,
     CREDIT_RULES,
@@ -171,11 +181,24 @@ class Credits:
             self._record_change(member_id, credit, after, "behaviour", ours)
         self._put(member, counted, after)
 
-    def count_step(self, event: Event, exchange: Exchange) -> None:
-        """Count what a step shows of the provider; `exchange` as it was before the step."""
+    def count_step(self, event: Event, exchange: Exchange, matters: Matters) -> None:
+        """Count what a step shows; exchange and matters as they were before it."""
         reasons = self._formula.rules.permitted_reasons
         for behaviour in judge_step(event, exchange, self._time_ms, reasons):
             self.count(exchange.provider, behaviour, event=event.digest)
+        for member, behaviour in judge_holding(event, matters, self._time_ms):
+            self.count(member, behaviour, event=event.digest)
+
+    def count_incident(self, event: Event, body: IncidentBody) -> None:
+        """Count what an event about an incident shows of its reporter; before it is applied."""
+        if isinstance(body, IncidentReported):
+            self.count(event.member, INCIDENT, event=event.digest)
+        elif isinstance(body, IncidentRemedied):
+            incident = find_incident(self._overlay, body.incident)
+            assert incident is not None, "check_event has found it"
+            days = read_deadlines(self._overlay).remedy_days
+            if self._time_ms <= incident.reported_ms + days * DAY_MS:
+                self.count(event.member, REMEDIED, event=event.digest)
 
     def _find(self, member: Member) -> tuple[Credit, Standing]:
         key = credit_key(member.id)

@@ -13,6 +13,12 @@ from dataclasses import dataclass
 
 from contracts.lifecycle import PERMITTED
 from ledger.events import Event, ShareRefused
+from ledger.exchange.bodies import (
+    ShareCorrectionAcknowledged,
+    ShareDestroyed,
+    ShareDisputeResolved,
+)
+from ledger.exchange.matters import Matters
 from ledger.registry import CreditRules, CreditWeight, Exchange
 
 IN_TIME = "answered-in-time"
@@ -21,6 +27,11 @@ REJECTED = "delivery-rejected"
 UNFOUNDED = "refused-unfounded"
 REVIEWED_LATE = "reviewed-late"
 SANCTIONED = "sanctioned"
+DISPUTE_LOST = "dispute-lost"
+DESTROYED_LATE = "destroyed-late"
+CORRECTED_LATE = "correction-acknowledged-late"
+INCIDENT = "incident-reported"
+REMEDIED = "incident-remedied-in-time"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,10 +54,31 @@ TABLE: tuple[Behaviour, ...] = (
         id=LATE, points=-10, limit=300,
         zh="逾期交付，或逾期才拒绝", en="delivered, or refused, after the deadline",
     ),
+    Behaviour(
+        id=CORRECTED_LATE, points=-5, limit=100,
+        zh="逾期确认更正", en="acknowledged a correction late",
+    ),
     # One party alone says this: its limit costs no more than one grade.
     Behaviour(
         id=REJECTED, points=-10, limit=150,
         zh="交付被请求方退回", en="a delivery was rejected by the requester",
+    ),
+    Behaviour(
+        id=DESTROYED_LATE, points=-20, limit=300,
+        zh="留存期满后才销毁", en="destroyed after the end of retention",
+    ),
+    Behaviour(
+        id=DISPUTE_LOST, points=-20, limit=200,
+        zh="争议成立", en="a dispute against it was accepted",
+    ),
+    Behaviour(
+        id=REMEDIED, points=8, limit=160,
+        zh="按期整改安全事件", en="remedied an incident in time",
+    ),
+    # Remedied in time it costs little: reporting must not be worse than hiding.
+    Behaviour(
+        id=INCIDENT, points=-10, limit=200,
+        zh="报告安全事件", en="an incident of its own",
     ),
     Behaviour(
         id=UNFOUNDED, points=-15, limit=300,
@@ -119,4 +151,18 @@ def judge_step(
         is_founded = event.body.reason in permitted_reasons
         shown = ((LATE, is_late), (UNFOUNDED, not is_founded))
         return tuple(behaviour for behaviour, is_shown in shown if is_shown)
+    return ()
+
+
+def judge_holding(event: Event, matters: Matters, time_ms: int) -> tuple[tuple[str, str], ...]:
+    """Members and their behaviours that a step after delivery shows; matters as before it."""
+    body = event.body
+    if isinstance(body, ShareDisputeResolved) and body.outcome == "accepted":
+        return ((event.member, DISPUTE_LOST),)
+    held = [each for each in matters.holders if each.holder == event.member]
+    if isinstance(body, ShareDestroyed) and any(time_ms > each.until_ms for each in held):
+        return ((event.member, DESTROYED_LATE),)
+    is_acknowledged = isinstance(body, ShareCorrectionAcknowledged)
+    if is_acknowledged and any(time_ms > each.correction_due_ms for each in held):
+        return ((event.member, CORRECTED_LATE),)
     return ()

@@ -37,7 +37,7 @@ from ledger.registry import Dataset, MemberKind, Officer, Role
 
 CASES_MAX = 1_000
 TABLE_CHARS_MAX = 262_144
-Action = Literal["request", "approve", "deliver", "use", "forward"]
+Action = Literal["request", "offer", "approve", "deliver", "use", "forward"]
 Grade = Literal["A", "B", "C", "D"]
 Short = Annotated[str, Meta(min_length=1, max_length=120)]
 Number = Annotated[int, Meta(ge=0, le=2**40)]

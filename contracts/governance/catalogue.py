@@ -14,7 +14,7 @@ from contracts.governance import parties, registries
 from contracts.governance.faults import Case, Fault
 from contracts.registers.entries import set_code_list, set_record_schema
 from contracts.registers.sunsets import PARAMETERS, set_sunset
-from ledger.governance import actions
+from ledger.governance import actions, keys
 from ledger.governance.actions import Action, ActionClass
 from ledger.quorum import governance as seats
 from ledger.state import Overlay
@@ -64,6 +64,16 @@ ROWS: dict[type, Row] = {
     ),
     actions.SetRoles: Row("keys", _officer, _plain(parties.set_roles)),
     actions.RevokeOfficer: Row("keys", _officer, _plain(parties.revoke_officer)),
+    keys.RotateOfficer: Row(
+        "keys",
+        lambda a: f"officer/{a.statement.rotation.new_key.hex()}",
+        parties.rotate_officer,
+    ),
+    # A thing of its own: it may be set together with the key.
+    keys.SetTerm: Row("keys", lambda a: f"term/{a.key.hex()}", _plain(parties.set_term)),
+    keys.SetEncryptionKey: Row(
+        "keys", lambda a: f"encryption/{a.member}", parties.set_encryption_key
+    ),
     seats.AddValidator: Row("parties", _seat, None),
     seats.RemoveValidator: Row("parties", _seat, None),
     seats.KeepValidators: Row("parties", _seat, None),

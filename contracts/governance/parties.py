@@ -1,4 +1,4 @@
-r"""Members and officers: what each action does to the state, and why it may not be possible.
+r"""Members, officers, keys: what each action does to the state, and why it may not be possible.
 
     application --carried--> applied --acknowledged--> active <--> suspended --> retired
                                                             \________________/
@@ -7,13 +7,27 @@ Each function finds every fault first; only if there is none does it change the 
 """
 
 from collections.abc import Iterator
+from datetime import date
 
 import msgspec
 
 from contracts.credit.accounts import apply_sanction
 from contracts.governance.faults import Case, Fault
-from contracts.lookup import find_member, find_officer, read_validators
-from ledger.errors import InvalidKey, InvalidSignature
+from contracts.lookup import (
+    find_encryption_key,
+    find_last_day,
+    find_member,
+    find_officer,
+    find_recipient,
+    read_validators,
+)
+from ledger.custody.encryption import (
+    format_fingerprint,
+    hash_encryption_key,
+    verify_encryption_key,
+)
+from ledger.custody.rotation import verify_rotation
+from ledger.errors import InvalidKey, InvalidRotation, InvalidSignature
 from ledger.governance.actions import (
     AddOfficer,
     AdmitMember,
@@ -27,8 +41,25 @@ from ledger.governance.actions import (
     verify_application,
     verify_key,
 )
+from ledger.governance.keys import (
+    ENCRYPTION_KEYS,
+    TERMS,
+    EncryptionKey,
+    RotateOfficer,
+    SetEncryptionKey,
+    SetTerm,
+    Term,
+)
 from ledger.registry import MEMBERS, OFFICERS, Member, MemberStatus, Officer
-from ledger.state import Overlay, StateReader, member_key, officer_key
+from ledger.state import (
+    Overlay,
+    StateReader,
+    encryption_key,
+    member_key,
+    officer_key,
+    recipient_key,
+    term_key,
+)
 
 NEWCOMER_CREDIT = 700
 # From which states a member comes into which.
@@ -71,22 +102,22 @@ def _admission_faults(state: StateReader, action: AdmitMember, network: bytes) -
     if action.signer not in admins:
         yield Fault(code="application-invalid", detail="no administrator of it has signed it")
     for officer in application.keys:
-        yield from _key_faults(state, officer)
+        yield from _key_faults(state, officer.key)
+        yield from _role_faults(officer.roles)
     try:
         verify_application(network, action)
     except (InvalidKey, InvalidSignature) as error:
         yield Fault(code="application-invalid", detail=str(error))
 
 
-def _key_faults(state: StateReader, officer: OfficerKey) -> Iterator[Fault]:
-    """A key that nobody holds on the ledger yet, with roles in their one order."""
-    owner = find_officer(state, officer.key)
+def _key_faults(state: StateReader, key: bytes) -> Iterator[Fault]:
+    """Why a key cannot become that of an officer: somebody has it on the ledger."""
+    owner = find_officer(state, key)
     if owner is not None:
         yield Fault(code="officer-exists", detail=f"an officer of {owner.member} has this key")
     for validator in read_validators(state):
-        if officer.key in (validator.consensus_key, validator.cosigning_key):
+        if key in (validator.consensus_key, validator.cosigning_key):
             yield Fault(code="key-in-use", detail=f"the validator of {validator.member} has it")
-    yield from _role_faults(officer.roles)
 
 
 def _role_faults(roles: tuple[str, ...]) -> Iterator[Fault]:
@@ -141,12 +172,11 @@ def put_member(overlay: Overlay, member: Member) -> None:
 
 def add_officer(overlay: Overlay, action: AddOfficer, case: Case) -> list[Fault]:
     """A member gets another officer."""
-    member = find_member(overlay, action.member)
-    faults = list(_key_faults(overlay, action.officer))
-    if member is None:
-        faults.append(Fault(code="member-unknown", detail=action.member))
-    elif member.status == "retired":
-        faults.append(Fault(code="member-state", detail=f"{member.id} is retired"))
+    faults = [
+        *_key_faults(overlay, action.officer.key),
+        *_role_faults(action.officer.roles),
+        *_member_faults(overlay, action.member),
+    ]
     try:
         verify_key(case.network, action.member, action.officer)
     except (InvalidKey, InvalidSignature) as error:
@@ -154,6 +184,15 @@ def add_officer(overlay: Overlay, action: AddOfficer, case: Case) -> list[Fault]
     if not faults:
         _put_officer(overlay, action.member, action.officer)
     return faults
+
+
+def _member_faults(state: StateReader, name: str) -> Iterator[Fault]:
+    """Why an agency cannot get keys: it is no member, or not any more."""
+    member = find_member(state, name)
+    if member is None:
+        yield Fault(code="member-unknown", detail=name)
+    elif member.status == "retired":
+        yield Fault(code="member-state", detail=f"{name} is retired")
 
 
 def _put_officer(overlay: Overlay, member: str, key: OfficerKey) -> None:
@@ -183,9 +222,84 @@ def revoke_officer(overlay: Overlay, action: RevokeOfficer) -> list[Fault]:
 
 
 def _active_officer(state: StateReader, key: bytes) -> tuple[Officer | None, list[Fault]]:
+    """The officer of a key that signs; without one, why."""
     officer = find_officer(state, key)
     if officer is None:
         return None, [Fault(code="officer-unknown", detail=key[1:].hex())]
     if officer.status != "active":
         return None, [Fault(code="officer-revoked", detail=key[1:].hex())]
     return officer, []
+
+
+def rotate_officer(overlay: Overlay, action: RotateOfficer, case: Case) -> list[Fault]:
+    """The successor that an officer's key named signs with the same roles."""
+    rotation = action.statement.rotation
+    officer, faults = _active_officer(overlay, rotation.old_key)
+    if officer is not None and officer.member != rotation.member:
+        faults.append(Fault(code="officer-of-other-member", detail=f"{officer.member} has the key"))
+    faults += _key_faults(overlay, rotation.new_key)
+    faults += _member_faults(overlay, rotation.member)
+    if rotation.network != case.network:
+        detail = f"it is for network {rotation.network.hex()[:16]}"
+        faults.append(Fault(code="statement-invalid", detail=detail))
+    try:
+        verify_rotation(action.statement)
+    except InvalidRotation as error:
+        faults.append(Fault(code="statement-invalid", detail=str(error)))
+    if officer is not None and not faults:
+        successor = msgspec.structs.replace(officer, key=rotation.new_key)
+        overlay.put(officer_key(successor.key), OFFICERS.encode(successor))
+    return faults
+
+
+def set_term(overlay: Overlay, action: SetTerm) -> list[Fault]:
+    """An officer's key signs up to a day, or without end."""
+    officer, faults = _active_officer(overlay, action.key)
+    if officer is not None and officer.member != action.member:
+        faults.append(Fault(code="officer-of-other-member", detail=f"{officer.member} has the key"))
+    faults += _day_faults(action.not_after)
+    if find_last_day(overlay, action.key) == action.not_after:
+        faults.append(Fault(code="unchanged", detail=action.not_after))
+    if not faults:
+        overlay.put(term_key(action.key), TERMS.encode(Term(not_after=action.not_after)))
+    return faults
+
+
+def set_encryption_key(overlay: Overlay, action: SetEncryptionKey, case: Case) -> list[Fault]:
+    """Payloads for a member are sealed to another key. A dry run without a moment has no height."""
+    faults = [*_member_faults(overlay, action.member), *_day_faults(action.not_after)]
+    try:
+        verify_encryption_key(action.key)
+    except InvalidKey as error:
+        faults.append(Fault(code="encryption-key-invalid", detail=str(error)))
+    key_hash = hash_encryption_key(action.key)
+    known = find_encryption_key(overlay, key_hash)
+    if known is not None:
+        detail = f"{format_fingerprint(key_hash)} is of {known.member}"
+        faults.append(Fault(code="encryption-key-known", detail=detail))
+    if faults or case.moment is None:
+        return faults
+    before = find_recipient(overlay, action.member)
+    after = EncryptionKey(
+        member=action.member,
+        key=action.key,
+        not_after=action.not_after,
+        from_height=case.moment.height,
+        until_height=0,
+        previous=b"" if before is None else hash_encryption_key(before.key),
+    )
+    overlay.put(encryption_key(key_hash), ENCRYPTION_KEYS.encode(after))
+    overlay.put(recipient_key(action.member), key_hash)
+    if before is not None:
+        ended = msgspec.structs.replace(before, until_height=case.moment.height)
+        overlay.put(encryption_key(after.previous), ENCRYPTION_KEYS.encode(ended))
+    return faults
+
+
+def _day_faults(last_day: str) -> Iterator[Fault]:
+    """A day that the calendar does not have."""
+    try:
+        if last_day:
+            date.fromisoformat(last_day)
+    except ValueError:
+        yield Fault(code="last-day-invalid", detail=last_day)

@@ -22,6 +22,8 @@ from ledger.blocks import HEADERS, Header, hash_header, is_header
 from ledger.catchup.staging import ProvenBlock
 from ledger.errors import InvalidEncoding, InvalidProof
 from ledger.events import BODY_TYPES, ShareRequested, hash_event
+from ledger.exchange.bodies import ShareOffered
+from ledger.exchange.incidents import IncidentReported
 from ledger.governance.proposals import GovernanceProposed
 from ledger.state import StateDigest
 from ledger.tlog.merkle import (
@@ -88,6 +90,7 @@ class _Envelope(msgspec.Struct):
 class _Body(msgspec.Struct):
     exchange: bytes = b""
     proposal: bytes = b""
+    incident: bytes = b""
 
 
 _RECORDS = msgspec.msgpack.Decoder(_Record)
@@ -96,7 +99,9 @@ _ENVELOPES = msgspec.msgpack.Decoder(_Envelope)
 _BODIES = msgspec.msgpack.Decoder(_Body)
 # Events that others belong to; they are listed under their own digest.
 _OPENING = frozenset(
-    kind for (kind, _), type_ in BODY_TYPES.items() if type_ in (ShareRequested, GovernanceProposed)
+    kind
+    for (kind, _), type_ in BODY_TYPES.items()
+    if type_ in (ShareRequested, ShareOffered, IncidentReported, GovernanceProposed)
 )
 
 
@@ -114,7 +119,7 @@ def read_index_keys(record: bytes) -> tuple[bytes, bytes]:
         body = _BODIES.decode(envelope.body)
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
         raise InvalidEncoding(f"a record of no event: {error}") from None
-    return digest, body.exchange or body.proposal
+    return digest, body.exchange or body.proposal or body.incident
 
 
 class Assembly:

@@ -7,8 +7,9 @@ without the pass phrase and cannot be altered without it.
 | field         | value                                                                  |
 |---------------|------------------------------------------------------------------------|
 | `format`      | `tallystick-keystore-v1`                                               |
-| `algorithm`   | `ed25519` (signing keys) or `p256` (TLS keys)                          |
-| `public_key`  | `ed25519:` and 64 hex digits, or `p256:` and 66 (compressed point)     |
+| `algorithm`   | `ed25519` (signs), `p256` (TLS), `mlkem768-x25519` (opens payloads)    |
+| `public_key`  | `ed25519:` and 64 hex digits, `p256:` and 66 (compressed point), or    |
+|               | `mlkem768-x25519:` and 2,432                                           |
 | `fingerprint` | first 16 hex digits of SHA-256 of the public key's bytes               |
 | `kdf`         | `argon2id` (RFC 9106, version 0x13, one lane, no secret, no data)      |
 | `passes`      | 1 to 16                                                                |
@@ -19,8 +20,9 @@ without the pass phrase and cannot be altered without it.
 | `sealed`      | 48 bytes: the encrypted secret (32) and the tag (16)                   |
 | `checksum`    | SHA-256 of the file before the line of `checksum`                      |
 
-Bytes are lower-case hex. The secret is the Ed25519 seed, or the P-256 scalar, big endian. The
-bytes of an Ed25519 public key are those of `ledger.keys`, of a P-256 key the compressed point.
+Bytes are lower-case hex. The secret is the Ed25519 seed, the P-256 scalar, big endian, or the seed
+of `ledger.custody.decryption`. The bytes of an Ed25519 public key are those of `ledger.keys`, of a
+P-256 key the compressed point, of an encryption key those of `ledger.custody.encryption`.
 
     key    = Argon2id(pass phrase in NFC and UTF-8, salt, passes, memory), 32 bytes
     sealed = AES-256-GCM(key, nonce, secret,
@@ -62,6 +64,8 @@ from msgspec import Meta
 from nacl import bindings
 
 from ledger.codec import Value
+from ledger.custody.decryption import derive_encryption_key
+from ledger.custody.encryption import format_encryption_key
 from ledger.errors import InvalidKey, InvalidKeystore, WrongPassphrase
 from ledger.keys import SecretKey, format_public_key
 
@@ -76,12 +80,17 @@ MEMORY_KIB_MAX = 524_288
 _DOMAIN = b"tallystick/keystore/v1\0"
 _P256_PREFIX = "p256:"
 
-Algorithm = Literal["ed25519", "p256"]
+Algorithm = Literal["ed25519", "p256", "mlkem768-x25519"]
 _Hex12 = Annotated[str, Meta(pattern=r"^[0-9a-f]{24}\Z")]
 _Hex16 = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
 _Hex32 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 _Hex48 = Annotated[str, Meta(pattern=r"^[0-9a-f]{96}\Z")]
-_PublicText = Annotated[str, Meta(pattern=r"^(ed25519:[0-9a-f]{64}|p256:0[23][0-9a-f]{64})\Z")]
+_PublicText = Annotated[
+    str,
+    Meta(
+        pattern=r"^(ed25519:[0-9a-f]{64}|p256:0[23][0-9a-f]{64}|mlkem768-x25519:[0-9a-f]{2432})\Z"
+    ),
+]
 _Fingerprint = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z")]
 _Passes = Annotated[int, Meta(ge=1, le=16)]
 _MemoryKib = Annotated[int, Meta(ge=8, le=MEMORY_KIB_MAX)]
@@ -208,6 +217,9 @@ def describe_secret(secret: bytes, algorithm: Algorithm) -> tuple[str, str]:
     if algorithm == "ed25519":
         public = SecretKey(secret).public
         text = format_public_key(public)
+    elif algorithm == "mlkem768-x25519":
+        public = derive_encryption_key(secret)
+        text = format_encryption_key(public)
     else:
         point = p256_key(secret).public_key()
         public = point.public_bytes(Encoding.X962, PublicFormat.CompressedPoint)

@@ -64,6 +64,8 @@ async def read_metrics(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
     context.metrics.set_status(context.service.status())
     context.metrics.set_oversight(context.service.oversight())
+    service = context.service
+    context.metrics.set_duties(service.duties().count(service.final_time_ms()))
     context.metrics.set_facts(await context.service.facts())
     return web.Response(body=context.metrics.encode(), headers={"Content-Type": CONTENT_TYPE})
 

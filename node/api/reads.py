@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 from aiohttp import web
 
 from contracts.credit.accounts import read_causes, read_changes, read_credit, read_formula
+from contracts.exchange.duties import GAPS
+from contracts.exchange.matters import read_matters
 from contracts.lookup import find_member, read_sunsets
 from ledger import registry
 from ledger.blocks import Record, decode_entry
@@ -32,7 +34,7 @@ from node.api.context import (
     wait_parameter,
 )
 from node.api.problems import Problem
-from node.api.schemas import base, credit, log, nodes, values
+from node.api.schemas import base, credit, duties, log, nodes, values
 from node.api.schemas.governance import registers
 from node.service import Service
 
@@ -97,8 +99,27 @@ async def read_request(request: web.Request) -> web.Response:
         height = service.block_height_of(index)
         event = parse_event(record.event)
         history.append(log.record_body(index, height, event, record.outcome))
-    state = log.exchange_body(exchange, registry.EXCHANGES.decode(value))
-    return json_response(log.RequestBody(state=state, history=history))
+    state = registry.EXCHANGES.decode(value)
+    now_ms = service.final_time_ms()
+    owed = [
+        duties.DutyBody(
+            member=duty.member,
+            gap=duty.gap,
+            kinds=GAPS[duty.gap].kinds,
+            due_ms=duty.due_ms,
+            is_overdue=duty.is_overdue(now_ms),
+        )
+        for duty in service.duties().of_exchange(exchange)
+    ]
+    matters = read_matters(service.state(), exchange, state)
+    return json_response(
+        duties.RequestBody(
+            state=log.exchange_body(exchange, state),
+            matters=duties.matters_body(matters),
+            duties=owed,
+            history=history,
+        )
+    )
 
 
 async def list_requests(request: web.Request) -> web.Response:

@@ -2,10 +2,11 @@
 
 from ledger import registry
 from ledger.governance.registers import CODE_LISTS, RECORD_SCHEMAS
-from node.api import events, health, reads, stream
+from node.api import duties, events, health, reads, stream
 from node.api.governance import members, proposals, validators
 from node.api.openapi import Media, Parameter, Route, json_of
 from node.api.schemas import base, credit, diagnosis, log, nodes, values
+from node.api.schemas import duties as duty_bodies
 from node.api.schemas.governance import members as member_bodies
 from node.api.schemas.governance import proposals as proposed
 from node.api.schemas.governance import registers
@@ -219,7 +220,52 @@ _LOG_ROUTES = (
         name="readRequest",
         zh="共享请求的状态与记录。",
         en="State and records of a share request.",
-        answers={200: json_of(log.RequestBody)},
+        answers={200: json_of(duty_bodies.RequestBody)},
+        problems=(400, 404),
+    ),
+)
+
+_DUTY_ROUTES = (
+    Route(
+        method="GET",
+        path="/v1/tasks",
+        handler=duties.list_tasks,
+        name="listTasks",
+        zh="待办事项：谁应在何时之前完成什么，按期限排列。",
+        en="Tasks: who owes what by when, by due time.",
+        parameters=(
+            _MEMBER,
+            Parameter(
+                name="overdue",
+                place="query",
+                zh="true：只看逾期；false：只看未逾期。",
+                en="true: overdue ones only; false: the others only.",
+            ),
+            _CURSOR,
+            _LIMIT,
+        ),
+        answers={200: json_of(duty_bodies.TaskPage)},
+        problems=(400,),
+    ),
+    Route(
+        method="GET",
+        path="/v1/incidents",
+        handler=duties.list_incidents,
+        name="listIncidents",
+        zh="安全事件列表。",
+        en="List of incidents.",
+        parameters=(_CURSOR, _LIMIT),
+        answers={200: json_of(duty_bodies.IncidentPage)},
+        problems=(400,),
+    ),
+    Route(
+        method="GET",
+        path="/v1/incidents/{incident}",
+        handler=duties.read_incident,
+        name="readIncident",
+        zh="安全事件的状态与记录。",
+        en="State and records of an incident.",
+        answers={200: json_of(duty_bodies.IncidentDetailBody)},
         problems=(400, 404),
     ),
 )
@@ -543,6 +589,7 @@ _NODE_ROUTES = (
 ROUTES: tuple[Route, ...] = (
     *_EVENT_ROUTES,
     *_LOG_ROUTES,
+    *_DUTY_ROUTES,
     *_REGISTRY_ROUTES,
     *_GOVERNANCE_ROUTES,
     *_PROPOSAL_ROUTES,

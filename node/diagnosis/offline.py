@@ -50,7 +50,6 @@ class Stored:
     are members in `[peers.addresses]` that should not, or should, be there.
     """
 
-    is_member: bool
     validators: tuple[Validator, ...]
     following: tuple[Validator, ...]
     unknown: tuple[str, ...]
@@ -114,7 +113,7 @@ def _check(config_path: Path, wall_ms: int) -> Iterator[Finding]:
     place = stored or founded
     if identity is not None:
         yield from judge_listing(identity, place, is_new=stored is None)  # 7
-    yield from _check_addresses(config, place)  # 8
+    yield from _check_addresses(config, place, is_new=stored is None)  # 8
     yield from judge_clock(genesis, place, wall_ms)  # 9
 
 
@@ -183,7 +182,6 @@ def _look(state: StateReader, config: Config, *, tip_time_ms: int) -> Stored:
     pending = read_pending(state)
     peers = pinned_peers(state, member, addresses)
     return Stored(
-        is_member=find_member(state, member) is not None,
         validators=read_validators(state),
         following=() if pending is None else pending.validators,
         unknown=tuple(name for name in sorted(addresses) if find_member(state, name) is None),
@@ -196,7 +194,7 @@ def _look(state: StateReader, config: Config, *, tip_time_ms: int) -> Stored:
 def judge_listing(identity: Identity, place: Stored, *, is_new: bool) -> Iterator[Finding]:
     """Whether the keys of this node are those on the ledger, and what they make it.
 
-    A new node has no log yet: it may have been voted in since the genesis.
+    A new node has no log yet: its agency and it may have been voted in since the genesis.
     """
     member = identity.member
     try:
@@ -204,19 +202,18 @@ def judge_listing(identity: Identity, place: Stored, *, is_new: bool) -> Iterato
     except StartRefused as error:
         yield _fault("listing-invalid", reason=f"{error.reason}. {error.advice}")
         return
-    if not place.is_member:
-        yield _fault("listing-invalid", reason=f"{member} is not a member of this network")
-    elif listed is None and not is_new:
+    if listed is None and not is_new:
         yield _warning("standing-observer", member=member)
     elif listed is not None and listed not in place.validators:
         yield _warning("standing-joining", member=member)
 
 
-def _check_addresses(config: Config, place: Stored) -> Iterator[Finding]:
-    if place.unknown or place.missing:
+def _check_addresses(config: Config, place: Stored, *, is_new: bool) -> Iterator[Finding]:
+    unknown = () if is_new else place.unknown
+    if unknown or place.missing:
         yield _fault(
             "peers-incomplete",
-            unknown=", ".join(place.unknown) or "-",
+            unknown=", ".join(unknown) or "-",
             missing=", ".join(place.missing) or "-",
         )
     for section in ("peers", "api", "metrics"):

@@ -176,7 +176,7 @@ def compose(
         on_final=on_final,
         on_checkpoint=on_checkpoint,
     )
-    _check_place(driver.chain.log, identity, addresses)
+    check_place(driver.chain.log, identity, addresses)
     metrics = Metrics()
     gatherer = Gatherer(
         driver=driver,
@@ -215,25 +215,30 @@ def _make_overseer(log: Log, identity: Identity, clock: Clock) -> Overseer:
     return overseer
 
 
-def _check_place(log: Log, identity: Identity, addresses: Mapping[str, Address]) -> None:
-    """What the configuration says must fit what the log says of this node and its peers."""
+def check_place(log: Log, identity: Identity, addresses: Mapping[str, Address]) -> None:
+    """What the configuration says must fit what the log says of this node and its peers.
+
+    A log that is behind does not know yet whom the members admitted since: that is only told.
+    Raises `StartRefused`.
+    """
     pending = read_pending(log)
     validators = read_validators(log) + (pending.validators if pending is not None else ())
     if check_listed(identity, validators) is None:
-        if find_member(log, identity.member) is None:
-            raise StartRefused(
-                f"{identity.member} is not a member of this network",
-                "Correct [node] member, or use the genesis file of the right network",
-            )
-        LOG.warning("no validator of the network; the node follows", member=identity.member)
+        LOG.warning(
+            "no validator of the network; the node follows",
+            member=identity.member,
+            is_member=find_member(log, identity.member) is not None,
+        )
     unknown = sorted(name for name in addresses if find_member(log, name) is None)
+    if unknown:
+        LOG.warning("addresses of agencies that the log does not know yet", members=unknown)
     missing = [
         peer.member
         for peer in pinned_peers(log, identity.member, addresses)
         if peer.address is None
     ]
-    if unknown or missing:
+    if missing:
         raise StartRefused(
-            f"[peers.addresses] does not fit the network: unknown {unknown}, missing {missing}",
+            f"[peers.addresses] does not fit the network: missing {missing}",
             "Give one address for every other validator that joined without one on the ledger",
         )

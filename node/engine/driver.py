@@ -154,6 +154,7 @@ class Driver:
     def on_connected(self, peer: str) -> None:
         """A link came up: exchange where we stand."""
         self.put(Met(peer=peer))
+        self.sync.catchup.relinked(peer)
         self.send_tip(peer)
         for line in self.cosigner.own_lines:
             self._send_line(peer, line)
@@ -450,7 +451,13 @@ class Driver:
     def _admit_own(self, event: Event) -> bool:
         log = self.chain.log
         try:
-            check_event(log, event, network=log.network, height=log.tip.height + 1)
+            check_event(
+                log,
+                event,
+                network=log.network,
+                height=log.tip.height + 1,
+                time_ms=log.tip.time_ms,
+            )
             self.chain.pool.add(event)
         except RefusedEvent as refused:
             LOG.info("own event refused", kind=event.kind, code=refused.code)

@@ -110,6 +110,11 @@ class Catchup:
         self.height, self.progress_ms = height, now_ms
         self.fruitless.clear()
 
+    def relinked(self, peer: str) -> None:
+        """A link came up: what was asked on the one before is lost with it."""
+        if not self.is_answering:
+            self.answered(peer)
+
     def take_answer(self, peer: str) -> bool:
         """Whether an answer of this peer is awaited; True once for each question."""
         is_awaited = self.asked == peer and not self.is_answering

@@ -65,6 +65,17 @@ def verify_events(datas: Sequence[bytes]) -> list[Event]:
     return events
 
 
+def find_unsound(datas: Sequence[bytes]) -> list[bytes]:
+    """Digests of those that are no events, or have a wrong signature."""
+    unsound = []
+    for data in datas:
+        try:
+            verify_event(parse_event(data))
+        except InvalidEvent:
+            unsound.append(hash_event(data))
+    return unsound
+
+
 class Sync:
     """Asks peers for blocks, answers theirs, and executes what comes."""
 
@@ -214,7 +225,13 @@ class Sync:
         try:
             events = await self._verified(data.events)
             block = self._chain.parse(data.header, tuple(event.digest for event in events))
-        except (InvalidEvent, InvalidHeader) as error:
+        except InvalidEvent as error:
+            LOG.warning("bad event in a block", error=str(error))
+            # If its leader has it in the block, nobody can vote for that: no need to wait longer.
+            self._chain.note_unsound(await self._workers.run(find_unsound, data.events))
+            self._host.put(DataArrived(block_hash=hash_header(data.header)))
+            return
+        except InvalidHeader as error:
             LOG.warning("bad block", error=str(error))
             return
         self._host.put(lambda: self._adopt(Orphan(block=block, events=events)))

@@ -1,4 +1,4 @@
-"""What ends soon: own certificate, legal bases, sunset dates. One warning for each threshold."""
+"""What ends soon: certificate, keys, legal bases, sunset dates. One warning a threshold."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,12 +17,11 @@ from node.diagnosis.rules import (
 )
 
 LOG = structlog.get_logger("node.oversight")
-THRESHOLDS_DAYS = (CERTIFICATE_FAULT_DAYS, CERTIFICATE_WARNING_DAYS, CERTIFICATE_NOTICE_DAYS)
-
-
 Kind = Literal[
     "certificate",
     "legal-basis",
+    "officer-key",
+    "encryption-key",
     "contract",
     "dataset",
     "purpose",
@@ -30,13 +29,15 @@ Kind = Literal[
     "record-schema",
     "parameters",
 ]
+THRESHOLDS_DAYS = (CERTIFICATE_FAULT_DAYS, CERTIFICATE_WARNING_DAYS, CERTIFICATE_NOTICE_DAYS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expiring:
-    """Something that ends within so many days; a certificate that has ended has fewer than 0.
+    """Something that ends within so many days; what has ended has fewer than 0.
 
-    `ends` is its last day (UTC), `within_days` the least threshold that holds.
+    `ends` is its last day (UTC), `within_days` the least threshold that holds. A key has its
+    fingerprint as id.
     """
 
     kind: Kind
@@ -63,7 +64,7 @@ def judge_basis(basis: LegalBasis, wall_ms: int) -> Iterator[Expiring]:
     if not basis.in_force_from <= today.isoformat() <= basis.in_force_to:
         return
     try:
-        days_left = (date.fromisoformat(basis.in_force_to) - today).days
+        days_left = count_days(basis.in_force_to, wall_ms)
     except ValueError:
         return  # 30 February: the ledger compares dates as text, and so it will end
     yield from _judge("legal-basis", basis.id, basis.in_force_to, days_left)
@@ -73,10 +74,26 @@ def judge_sunset(sunset: Sunset, wall_ms: int) -> Iterator[Expiring]:
     """What has a sunset date, if it ends soon; none of what has ended."""
     if sunset.ended:
         return
-    last = date.fromisoformat(sunset.date) - timedelta(days=1)
-    days_left = (last - datetime.fromtimestamp(wall_ms / 1000, UTC).date()).days
+    last = (date.fromisoformat(sunset.date) - timedelta(days=1)).isoformat()
     kind, _, name = sunset.target.partition("/")
-    yield from _judge(cast(Kind, kind), name, last.isoformat(), days_left)
+    yield from _judge(cast(Kind, kind), name, last, count_days(last, wall_ms))
+
+
+def judge_key(kind: Kind, name: str, ends: str, wall_ms: int) -> Iterator[Expiring]:
+    """A key with a last day, which is included.
+
+    An officer's key that has ended is not news. Nobody can send anything to a member whose
+    encryption key has ended: that is told until there is another.
+    """
+    days_left = count_days(ends, wall_ms)
+    if days_left >= 0 or kind == "encryption-key":
+        yield from _judge(kind, name, ends, days_left)
+
+
+def count_days(last_day: str, wall_ms: int) -> int:
+    """Days from today (UTC) to a day. Raises `ValueError` for one that the calendar has not."""
+    today = datetime.fromtimestamp(wall_ms / 1000, UTC).date()
+    return (date.fromisoformat(last_day) - today).days
 
 
 def _judge(kind: Kind, name: str, ends: str, days_left: int) -> Iterator[Expiring]:

@@ -8,27 +8,37 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from contracts.lookup import (
+    find_officer,
     find_proposal,
+    find_recipient,
     read_freezes,
     read_sunsets,
     read_validators,
     read_waiting,
 )
+from ledger.custody.encryption import format_fingerprint, hash_encryption_key
+from ledger.governance.keys import TERMS
 from ledger.governance.proposals import PROPOSALS, Proposal
+from ledger.keys import fingerprint
 from ledger.log import Log
 from ledger.registry import LEGAL_BASES, Freeze
+from ledger.state import term_key
 from node.diagnosis.machine import find_expiry_ms
 from node.diagnosis.rules import DAY_MS
 from node.oversight.expiry import (
     Expiring,
+    Kind,
     Reminder,
+    count_days,
     judge_basis,
     judge_certificate,
+    judge_key,
     judge_sunset,
 )
 
 PROPOSALS_PREFIX = b"g/"
 BASES_PREFIX = b"l/"
+TERMS_PREFIX = term_key(b"")
 SCAN_PAIRS = 500
 
 
@@ -39,7 +49,7 @@ class Oversight:
     `open` are proposals that ballots still count for, each with its digest; `waiting` are carried
     ones that wait for their height.
     `certificate_days` are days until the certificate of each validator ends; None: it cannot be
-    read.
+    read. `key_days` are those of the own member's keys that have an end, by kind and fingerprint.
     """
 
     open: tuple[tuple[bytes, Proposal], ...]
@@ -47,6 +57,7 @@ class Oversight:
     freezes: tuple[Freeze, ...]
     expiring: tuple[Expiring, ...]
     certificate_days: dict[str, int | None]
+    key_days: dict[tuple[Kind, str], int]
 
 
 class Overseer:
@@ -76,13 +87,16 @@ class Overseer:
 
     def _look(self, wall_ms: int) -> Oversight:
         bases = (LEGAL_BASES.decode(value) for _, value in self._scan(BASES_PREFIX))
+        keys = tuple(self._ending_keys())
         own = judge_certificate(self._member, self._certificate_ends_ms, wall_ms)
+        ending = (found for key in keys for found in judge_key(*key, wall_ms))
         return Oversight(
             open=tuple(self._open()),
             waiting=tuple(self._waiting()),
             freezes=read_freezes(self._log),
             expiring=(
                 *own,
+                *ending,
                 *(found for basis in bases for found in judge_basis(basis, wall_ms)),
                 *(
                     found
@@ -94,7 +108,21 @@ class Overseer:
                 each.member: _days_left(each.tls_certificate, wall_ms)
                 for each in read_validators(self._log)
             },
+            key_days={(kind, name): count_days(ends, wall_ms) for kind, name, ends in keys},
         )
+
+    def _ending_keys(self) -> Iterator[tuple[Kind, str, str]]:
+        """Kind, fingerprint and last day of the own member's keys that sign or are sealed to."""
+        for key, value in self._scan(TERMS_PREFIX):
+            officer, last_day = key[len(TERMS_PREFIX) :], TERMS.decode(value).not_after
+            holder = find_officer(self._log, officer)
+            assert holder is not None, "a term is that of an officer"
+            if last_day and holder.member == self._member and holder.status == "active":
+                yield "officer-key", fingerprint(officer), last_day
+        held = find_recipient(self._log, self._member)
+        if held is not None and held.not_after:
+            name = format_fingerprint(hash_encryption_key(held.key))
+            yield "encryption-key", name, held.not_after
 
     def _open(self) -> list[tuple[bytes, Proposal]]:
         """Open proposals. One that is closed never opens again: it is not decoded again."""

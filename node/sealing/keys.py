@@ -1,18 +1,14 @@
 """Pairs of encryption keys: made, written to a file, used.
 
-The secret key is the KEM's own serialisation, a seed of 32 bytes (draft-connolly-cfrg-xwing-kem):
-SHAKE-256 stretches it to the 64 bytes of an ML-KEM-768 seed and the 32 of an X25519 key. A key file
-is one line, `tallystick-decryption-key-v1:mlkem768-x25519:` and 64 lower-case hex digits. Public
-keys have their form in `ledger.custody.encryption`.
+Secret keys have their form in `ledger.custody.decryption`, public ones in
+`ledger.custody.encryption`.
 """
 
-import hashlib
 import secrets
-from typing import Final
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from cryptography.hazmat.primitives.hpke import (
     AEAD,
     KDF,
@@ -22,21 +18,22 @@ from cryptography.hazmat.primitives.hpke import (
     Suite,
 )
 
+from ledger.custody.decryption import (
+    SEED_BYTES,
+    derive_encryption_key,
+    expand_seed,
+    format_seed,
+    parse_seed,
+)
 from ledger.custody.encryption import (
-    MLKEM768_X25519,
     MLKEM_BYTES,
     X25519_BYTES,
     format_fingerprint,
     hash_encryption_key,
     verify_encryption_key,
 )
-from ledger.errors import InvalidKey
 from node.sealing.errors import InvalidPayload
 
-SEED_BYTES: Final = 32
-
-_FILE_PREFIX = "tallystick-decryption-key-v1:mlkem768-x25519:"
-_HEX_DIGITS = frozenset("0123456789abcdef")
 _SUITE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
 
@@ -46,18 +43,9 @@ class DecryptionKey:
     __slots__ = ("_key", "hash", "public", "seed")
 
     def __init__(self, seed: bytes) -> None:
-        if len(seed) != SEED_BYTES:
-            raise InvalidKey(f"a seed has {SEED_BYTES} bytes, got {len(seed)}")
-        expanded = hashlib.shake_256(seed).digest(64 + X25519_BYTES)
-        mlkem = MLKEM768PrivateKey.from_seed_bytes(expanded[:64])
-        x25519 = X25519PrivateKey.from_private_bytes(expanded[64:])
-        self._key = MLKEM768X25519PrivateKey(mlkem, x25519)
+        self._key = MLKEM768X25519PrivateKey(*expand_seed(seed))
         self.seed = seed
-        self.public: bytes = (
-            bytes([MLKEM768_X25519])
-            + mlkem.public_key().public_bytes_raw()
-            + x25519.public_key().public_bytes_raw()
-        )
+        self.public: bytes = derive_encryption_key(seed)
         self.hash: bytes = hash_encryption_key(self.public)
 
     def open(self, sealed: bytes, info: bytes) -> bytes:
@@ -88,13 +76,9 @@ def seal_to(public: bytes, plaintext: bytes, info: bytes) -> bytes:
 
 def format_decryption_key(key: DecryptionKey) -> str:
     """Content of a key file: one line. The file must have mode 0600."""
-    return f"{_FILE_PREFIX}{key.seed.hex()}\n"
+    return format_seed(key.seed)
 
 
 def parse_decryption_key(text: str) -> DecryptionKey:
     """Key of a key file's content. Raises `InvalidKey`; the message never quotes the content."""
-    digits = text.strip().removeprefix(_FILE_PREFIX)
-    is_hex = len(digits) == 64 and all(digit in _HEX_DIGITS for digit in digits)
-    if not text.startswith(_FILE_PREFIX) or not is_hex:
-        raise InvalidKey(f"a decryption key file reads {_FILE_PREFIX} and 64 lower-case hex digits")
-    return DecryptionKey(bytes.fromhex(digits))
+    return DecryptionKey(parse_seed(text))

@@ -373,6 +373,7 @@ class Simplex(Voter):
             block=block,
             leader=leader,
             is_timely=block is not None and self._is_timely(block, view),
+            is_ahead=block is not None and self._pace.is_ahead(block),
             is_invalid=block is None,
         )
         self._proposals.add(candidate)

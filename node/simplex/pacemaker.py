@@ -5,7 +5,7 @@ fire. Monotonic times in milliseconds.
 """
 
 from node.simplex import rules
-from node.simplex.proposals import ProposalBook
+from node.simplex.proposals import Candidate, ProposalBook
 from node.simplex.types import Application, Block, Config, Kind, Now
 from node.simplex.votes import CertificateStore, OwnVotes, Tally
 
@@ -122,11 +122,30 @@ class Pacemaker:
             factor=self._growth(),
         )
 
+    def is_ahead(self, block: Block) -> bool:
+        """Its time is later than our clock allows, at the first receipt."""
+        return block.time_ms > self.now.wall_ms + self._config.precision_ms
+
+    def accepts_time(self, candidate: Candidate) -> bool:
+        """CONSENSUS 6.5, and a time ahead of our clock where no child can have an earlier one.
+
+        Once the clocks of a quorum were ahead and are right again, no other block can be made:
+        the chain would stand still for as long as they were ahead.
+        """
+        block = candidate.block
+        if candidate.is_timely or block is None or not candidate.is_ahead:
+            return candidate.is_timely
+        parent = self._application.block(block.parent_hash)
+        return parent is not None and rules.is_earliest(block.time_ms, parent_ms=parent.time_ms)
+
     def waits_for_clock(self, parent: Block) -> bool:
-        """The parent is ahead of our clock: wait at most the precision (CONSENSUS 6.5)."""
+        """The parent is ahead of our clock: wait for it, if that is at most the precision (6.5).
+
+        What is further ahead is not caught up with by waiting: see `accepts_time`.
+        """
         if self._may_propose_ms is None:
             ahead_ms = parent.time_ms + 1 - self.now.wall_ms
-            wait_ms = min(max(ahead_ms, 0), self._config.precision_ms)
+            wait_ms = max(ahead_ms, 0) if ahead_ms <= self._config.precision_ms else 0
             self._may_propose_ms = self.now.mono_ms + wait_ms
         return self.now.mono_ms < self._may_propose_ms
 
@@ -255,11 +274,14 @@ class Pacemaker:
         """R9 (b): T_fin = 4 delta after entering, if the tip is notarized but not final.
 
         A seal block at once, but only once: with finalize votes missing, views that only repeat it
-        would otherwise follow each other as fast as messages go.
+        would otherwise follow each other as fast as messages go. At once as well what was nullified
+        too: its own finalize votes can never be enough, only a child makes it final.
         """
         tip = self._tip_view()
         if tip == self._store.final_view:
             return None
+        if tip in self._store.nullified:
+            return self._entered_ms
         seal = self._waiting_seal()
         if seal is not None and seal.view == tip:
             return self._entered_ms
@@ -294,7 +316,7 @@ class Pacemaker:
     def _is_untimely(self) -> bool:
         """The proposal that this node could vote for does not have a time that it accepts."""
         candidate = self._proposals.first(self.view)
-        return candidate is not None and not candidate.is_timely
+        return candidate is not None and not self.accepts_time(candidate)
 
     def _is_silent(self, leader: int) -> bool:
         """R8: not heard while a quorum was; fails open when fewer are active.

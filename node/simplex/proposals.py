@@ -33,6 +33,7 @@ class Candidate:
     block: Block | None
     leader: int
     is_timely: bool  # judged once, when it came (CONSENSUS 6.5)
+    is_ahead: bool  # of our clock, by more than its precision, when it came
     is_invalid: bool  # objectively: no honest validator can ever vote for it
     is_waiting: bool = False  # something is missing: judge again when anything arrives
     missing_hash: bytes | None = None  # the block whose data is asked for meanwhile

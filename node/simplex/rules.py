@@ -152,6 +152,11 @@ def is_timely(
     return earliest_ms <= time_ms <= wall_ms + precision_ms
 
 
+def is_earliest(time_ms: int, *, parent_ms: int) -> bool:
+    """CONSENSUS 6.5: no child of that parent can have an earlier time."""
+    return time_ms == parent_ms + 1
+
+
 def is_in_window(view: int, *, current: int, final_view: int, ahead: int) -> bool:
     """R2: votes are kept for vf < view <= cur + `ahead` only (I13)."""
     return final_view < view <= current + ahead

@@ -263,7 +263,8 @@ class Voter:
         candidate = self._proposals.first(self._pace.view)
         if candidate is None or not self._pace.may_notarize():
             return False
-        if not candidate.is_invalid and candidate.is_timely and not candidate.is_waiting:
+        accepts_time = self._pace.accepts_time(candidate)
+        if not candidate.is_invalid and accepts_time and not candidate.is_waiting:
             self._judge(candidate)
         if candidate.is_invalid:
             return self._nullify()
@@ -272,7 +273,7 @@ class Voter:
                 self._wanted.need(candidate.missing_hash, candidate.missing_at)
             return False
         block = candidate.block
-        if block is None or not candidate.is_timely:
+        if block is None or not accepts_time:
             return False
         self._log_block(block, candidate.subject.view)
         return self._vote(candidate.subject)

@@ -3,7 +3,7 @@
 import http.client
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +16,12 @@ from ledger.genesis import Genesis, decode_genesis_json, hash_genesis
 from ledger.keys import SecretKey, parse_secret_key
 from ledger.tlog.tiles import ENTRIES_LEVEL, decode_entries, tile_paths
 from tools.founding import read_source
-from tools.localnet import Localnet, create_network, shipped_policy_set
+from tools.localnet import Localnet, create_network, get_json, shipped_policy_set
 
 MSGPACK = "application/msgpack"
 JSON = "application/json"
 HTTP_TIMEOUT_S = 40
+BLOCK_TIMEOUT_S = 60
 ASKER, OWNER = "cn-3301-tax", "cn-3302-tax"
 
 
@@ -47,6 +48,25 @@ def wait_height(api: str, height: int) -> None:
             assert line, "the stream ended"
     finally:
         connection.close()
+
+
+def wait_block(api: str, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """Header of the first block for which `wanted` holds, from the stream of a node."""
+    host = api.removeprefix("http://")
+    connection = http.client.HTTPConnection(host, timeout=BLOCK_TIMEOUT_S)
+    try:
+        connection.request("GET", "/v1/stream", headers={"Last-Event-ID": "0"})
+        response = connection.getresponse()
+        while line := response.readline():
+            if line.startswith(b"data: "):
+                index = json.loads(line[len(b"data: ") :])["first_index"] - 1
+                entry = get_json(f"{api}/v1/entries/{index}", timeout_s=BLOCK_TIMEOUT_S)
+                header: dict[str, Any] = entry.document["header"]
+                if wanted(header):
+                    return header
+    finally:
+        connection.close()
+    raise AssertionError("the stream ended")
 
 
 class Net:
@@ -147,6 +167,10 @@ class Net:
     def wait_height(self, member: str, height: int) -> None:
         """Return when the node has the block at `height`."""
         wait_height(self.local.node(member).api, height)
+
+    def wait_block(self, member: str, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """Header of the first block of a node for which `wanted` holds."""
+        return wait_block(self.local.node(member).api, wanted)
 
     def wait_checkpoint(self, member: str, size: int) -> bytes:
         """Receipt of the last entry under `size`, as soon as a quorum covers it."""

@@ -2,14 +2,12 @@
 
 import asyncio
 import http.client
-import json
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -67,24 +65,6 @@ def flowing(net: Net) -> Iterator[Flow]:
         flow.join()
 
 
-def wait_block(net: Net, member: str, wanted: Any) -> dict[str, Any]:
-    """Header of the first block for which `wanted` holds, from a node's stream."""
-    host = net.local.node(member).api.removeprefix("http://")
-    connection = http.client.HTTPConnection(host, timeout=WAIT_S)
-    try:
-        connection.request("GET", "/v1/stream", headers={"Last-Event-ID": "0"})
-        response = connection.getresponse()
-        while line := response.readline():
-            if line.startswith(b"data: "):
-                index = json.loads(line[len(b"data: ") :])["first_index"] - 1
-                header = dict(net.get(member, f"/v1/entries/{index}").body["header"])
-                if wanted(header):
-                    return header
-    finally:
-        connection.close()
-    raise AssertionError("the stream ended")
-
-
 def decide(net: Net, voters: tuple[str, ...], *actions: Action) -> None:
     """Propose and approve until it is carried."""
     height = net.status(voters[0])["height"]
@@ -107,15 +87,15 @@ def test_a_node_joins_and_another_leaves_while_events_flow(net: Net) -> None:
         net.local.start([NEW])
         net.local.wait_ready([NEW])
         for member in (*four, NEW):
-            wait_block(net, member, lambda at: at["epoch"] == 1)
+            net.wait_block(member, lambda at: at["epoch"] == 1)
         # The newcomer votes: with one of the others gone, four of five are a quorum.
         index = sorted((*four, NEW)).index(NEW)
-        wait_block(net, NEW, lambda at: at["epoch"] == 1 and at["proposer"] == index)
+        net.wait_block(NEW, lambda at: at["epoch"] == 1 and at["proposer"] == index)
         leaver = next(member for member in four if member not in (ASKER, OWNER))
         voters = tuple(member for member in (*four, NEW) if member != leaver)
         decide(net, voters, RemoveValidator(member=leaver))
         for member in (*four, NEW):
-            wait_block(net, member, lambda at: at["epoch"] == 2)
+            net.wait_block(member, lambda at: at["epoch"] == 2)
         before = flow.final
         net.submit_final(net.request())
     assert flow.faults == []
@@ -134,7 +114,7 @@ def test_a_node_joins_and_another_leaves_while_events_flow(net: Net) -> None:
     # In the epoch after that nobody speaks with the one that left, and it says so.
     with flowing(net):
         decide(net, voters[:3], read_application(net.local.add_node(LATER)))
-        wait_block(net, NEW, lambda at: at["epoch"] == 3)
+        net.wait_block(NEW, lambda at: at["epoch"] == 3)
     deadline = time.monotonic() + WAIT_S
     while (answer := net.get(leaver, "/readyz")).status == http.client.OK:
         assert time.monotonic() < deadline, "it is still spoken with"

@@ -10,53 +10,22 @@ import msgspec
 import pytest
 
 from ledger.quorum.founding import decode_signatures, encode_signatures
+from tests.e2e.agencies import found_homes, run_homes
 from tests.e2e.test_start_faults import refuse
 from tests.e2e.test_tally import SUBJECTS, tally
-from tests.unit.tools.found.builders import MEMBERS, ORIGIN, SOURCE_PATH
+from tests.unit.tools.found.builders import MEMBERS
 from tools.founding import signatures_path
-from tools.localnet import Localnet, free_ports
+from tools.localnet import Localnet
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
 
-def found(*arguments: object) -> dict[str, str]:
-    return tally("admin", "found", *arguments)
-
-
 @pytest.fixture(scope="module")
 def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]:
-    """Four founders' homes; files go from one to another as copies, as by a USB stick."""
-    folder = tmp_path_factory.mktemp("found")
-    post = folder / "post"
-    post.mkdir()
-    ports = free_ports(12)
-    homes = [folder / member for member in MEMBERS]
-    for home, port in zip(homes, ports, strict=False):
-        member = home.name
-        names = ("--name-zh", "税务局", "--name-en", "Tax Bureau", "--region", "330100")
-        place = ("--origin", ORIGIN, "--address", f"127.0.0.1:{port}")
-        made = found("init", home, "--plain", "--member", member, *names, *place)
-        shutil.copy(made["founder"], post / f"{member}.founder.json")
-    genesis = post / "genesis.json"
-    files = sorted(post.glob("*.founder.json"))
-    found("assemble", *files, "--source", SOURCE_PATH, "--out", genesis)
-    for home in homes:
-        signed = found("sign", genesis, "--home", home, "--yes")
-        shutil.copy(signed["signature"], post / f"{home.name}.signature.json")
-    signatures = sorted(post.glob("*.signature.json"))
-    for number, home in enumerate(homes):
-        api, metrics = (f"127.0.0.1:{port}" for port in ports[4 + 2 * number : 6 + 2 * number])
-        place = ("--home", home, "--api", api, "--metrics", metrics)
-        done = found("finish", genesis, *signatures, *place)
-        tally("node", "activate", "--config", done["config"], "--yes")
-    shutil.rmtree(post)
+    """Four founders' homes, whose nodes run."""
+    homes = found_homes(tmp_path_factory.mktemp("found"), MEMBERS)
     with ExitStack() as stack:
-        for home in homes:
-            network = Localnet(home)
-            network.start()
-            stack.callback(network.stop)
-        for home in homes:
-            tally("localnet", "up", "--dir", home)
+        run_homes(homes, stack)
         yield homes
 
 

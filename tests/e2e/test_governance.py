@@ -6,25 +6,22 @@ the addresses of nodes and the genesis is shared.
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 
 from ledger.genesis import Genesis, decode_genesis_json, encode_genesis_json
-from tests.e2e.network import wait_height
-from tests.e2e.test_tally import SUBJECTS, tally
-from tools.exits import DENIED, ERROR, NOT_FOUND, OK
-from tools.localnet import Localnet, get_json
+from tests.e2e.agencies import GROUNDS, Agency, World, apply, standing
+from tests.e2e.test_tally import tally
+from tools.exits import DENIED, ERROR, NOT_FOUND
+from tools.localnet import Localnet
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
 A, B, C, D = "cn-3301-tax", "cn-3302-tax", "cn-3205-tax", "cn-3100-tax"
 NEW = "cn-3303-tax"
 ROLES = ("requester", "approver", "provider", "admin")
-GROUNDS = ("--grounds", "found in the yearly review")
 NO_ASSESSMENT = """\
 // For the time of the review.
 @id("review-stop")
@@ -35,88 +32,10 @@ when { context.purpose == "assessment" };
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Agency:
-    """An agency: its home folder, and the node that it asks."""
-
-    member: str
-    home: Path
-    url: str
-    urls: tuple[str, ...]
-
-    @property
-    def genesis(self) -> Path:
-        return self.home / "genesis.json"
-
-    def key(self, name: str = "admin") -> Path:
-        return self.home / "keys" / f"{name}.key"
-
-    def act(
-        self, *words: object, key: str = "admin", exit_code: int = OK, draft: bool = False
-    ) -> dict[str, Any]:
-        signs = () if draft else ("--key", self.key(key))
-        place = ("--url", self.url, "--genesis", self.genesis, "--member", self.member)
-        document = tally(*words, *place, *signs, exit_code=exit_code)
-        self.settle()
-        return document
-
-    def settle(self) -> None:
-        """Return when every node has what this one has: the next command may ask another one."""
-        height = get_json(f"{self.url}/v1/status", timeout_s=10).document["height"]
-        for url in self.urls if height else ():
-            wait_height(url, height)
-
-    def see(self, *words: object, exit_code: int = OK) -> dict[str, Any]:
-        place = ("--url", self.url, "--genesis", self.genesis)
-        return tally(*words, *place, exit_code=exit_code)
-
-    def propose(self, *words: object, exit_code: int = OK, key: str = "admin") -> str:
-        document = self.act("admin", "propose", *words, key=key, exit_code=exit_code)
-        return str(document["digest"] if exit_code == OK else document["error"]["code"])
-
-    def ballot(self, proposal: str, *words: object, key: str = "admin") -> None:
-        assert self.act("admin", "ballot", proposal, *words, key=key)["outcome"]["applied"]
-
-    def refused(self, *words: object, key: str = "admin") -> str:
-        document = self.act(*words, key=key, exit_code=ERROR)
-        return str(document["error"]["code"])
-
-    def request(self, provider: str, exit_code: int = OK) -> dict[str, Any]:
-        subjects, blinds = self.home / "subjects.txt", self.home / "blinds"
-        subjects.write_text(SUBJECTS)
-        blinds.unlink(missing_ok=True)
-        return self.act(
-            *("officer", "request", "--to", provider, "--dataset", "registration"),
-            *("--purpose", "assessment", "--legal-basis", "tcal-6", "--field", "uscc"),
-            *("--from", "2025-01-01", "--until", "2025-12-31"),
-            *("--subjects", subjects, "--blinds", blinds),
-            key="requester",
-            exit_code=exit_code,
-        )
-
-    def status(self, proposal: str) -> str:
-        return str(self.see("admin", "proposal", proposal)["status"])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class World:
-    """The agencies by member; `root` is for files that travel between them."""
-
-    agencies: dict[str, Agency]
-    root: Path
-
-    def __getitem__(self, member: str) -> Agency:
-        return self.agencies[member]
-
-    def carry(self, proposal: str, *members: str) -> None:
-        for member in members:
-            self[member].ballot(proposal)
-
-
 def move_out(local: Localnet, root: Path) -> dict[str, Agency]:
     """Every agency takes its keys home; the applicant's home is empty."""
     agencies = {}
-    urls = tuple(node.api for node in local.index.nodes)
+    urls = [node.api for node in local.index.nodes]
     for member in (A, B, C, D, NEW):
         node = local.node(member if member != NEW else A)
         agency = Agency(member=member, home=root / member, url=node.api, urls=urls)
@@ -128,32 +47,9 @@ def move_out(local: Localnet, root: Path) -> dict[str, Agency]:
     return agencies
 
 
-def apply(agency: Agency, name_en: str) -> Path:
-    document = tally(
-        *(
-            "member",
-            "apply",
-            agency.home,
-            "--plain",
-            "--member",
-            agency.member,
-            "--name-en",
-            name_en,
-        ),
-        *("--name-zh", "温州市税务局", "--region", "330300", "--kind", "tax"),
-        *("--genesis", agency.genesis),
-    )
-    return Path(document["application"])
-
-
-def standing(agency: Agency) -> tuple[str, str]:
-    document = agency.see("member", "status", "--member", agency.member)
-    return document["state"], document["waits_for"]
-
-
 def an_agency_is_declined_applies_again_and_joins(world: World) -> None:
     applicant, sponsor = world[NEW], world[A]
-    application = apply(applicant, "Wenzhou")
+    application = apply(applicant, "温州市税务局", "Wenzhou")
     assert standing(applicant) == ("unknown", "proposal")
     preview = sponsor.act("admin", "propose", "member", "admit", application, "--dry-run")
     assert (preview["class"], preview["needed"], preview["voters"]) == ("parties", 3, 4)
@@ -169,7 +65,9 @@ def an_agency_is_declined_applies_again_and_joins(world: World) -> None:
     assert reasons == [f"{B}: which Wenzhou?"]
 
     keys = {path.name: path.read_text() for path in (applicant.home / "keys").iterdir()}
-    second = sponsor.propose("member", "admit", apply(applicant, "Wenzhou Tax Bureau"))
+    second = sponsor.propose(
+        "member", "admit", apply(applicant, "温州市税务局", "Wenzhou Tax Bureau")
+    )
     assert keys == {path.name: path.read_text() for path in (applicant.home / "keys").iterdir()}
     world.carry(second, B, C)
     assert standing(applicant) == ("applied", "acknowledgement")

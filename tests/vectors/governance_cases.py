@@ -1,7 +1,11 @@
 """Cases of governance: one of each action, and what is kept in the state about votes."""
 
+import msgspec
+
 from contracts.credit.behaviours import DEFAULT_RULES
 from ledger.codec import Codec
+from ledger.custody.encryption import ENCRYPTION_KEY_BYTES
+from ledger.custody.rotation import sign_rotation
 from ledger.genesis import Genesis, hash_genesis
 from ledger.governance.actions import (
     Action,
@@ -32,6 +36,15 @@ from ledger.governance.actions import (
     prove_key,
     sign_application,
 )
+from ledger.governance.keys import (
+    ENCRYPTION_KEYS,
+    TERMS,
+    EncryptionKey,
+    RotateOfficer,
+    SetEncryptionKey,
+    SetTerm,
+    Term,
+)
 from ledger.governance.proposals import (
     BALLOT_BOXES,
     REVISIONS,
@@ -57,9 +70,12 @@ from ledger.state import (
     SUNSETS_KEY,
     ballot_box_key,
     code_list_key,
+    encryption_key,
+    recipient_key,
     record_schema_key,
     record_schema_version_key,
     revision_key,
+    term_key,
     voting_rule_key,
 )
 
@@ -75,7 +91,26 @@ CODE_LIST = CodeList(
     codes=(Code(code="50007", name_zh="未通过模式校验", name_en="Failed schema validation"),),
 )
 SUNSET = Sunset(target="dataset/account", date="2027-01-31", proposal=PROPOSAL, ended=True)
+_RECIPIENT = EncryptionKey(
+    member="north",
+    key=b"\x01" * ENCRYPTION_KEY_BYTES,
+    not_after="",
+    from_height=258,
+    until_height=2**33,
+    previous=PROPOSAL,
+)
 _ACTIONS = Codec(tuple[Action, ...], size_bytes_max=131_072)
+
+
+# The table of behaviours grows; frozen bytes do not.
+_FIRST = frozenset(
+    ("answered-in-time", "answered-late", "delivery-rejected", "refused-unfounded",
+     "reviewed-late", "sanctioned")
+)  # fmt: skip
+_CREDIT_RULES = msgspec.structs.replace(
+    DEFAULT_RULES,
+    weights=tuple(each for each in DEFAULT_RULES.weights if each.behaviour in _FIRST),
+)
 
 
 def governance_cases(genesis: Genesis) -> dict[str, bytes]:
@@ -99,6 +134,11 @@ def governance_cases(genesis: Genesis) -> dict[str, bytes]:
         "code list key": code_list_key("oecd-crs-sm-3.0"),
         "sunsets key": SUNSETS_KEY,
         "parameters before key": PARAMETERS_BEFORE_KEY,
+        "term": TERMS.encode(Term(not_after="2027-06-30")),
+        "term key": term_key(b"\x01" * 33),
+        "encryption key": ENCRYPTION_KEYS.encode(_RECIPIENT),
+        "encryption key key": encryption_key(PROPOSAL),
+        "recipient key": recipient_key("north"),
     }
 
 
@@ -127,6 +167,13 @@ def _actions(genesis: Genesis) -> tuple[Action, ...]:
         AddOfficer(member="center", officer=officer),
         SetRoles(key=key.public, roles=("admin", "approver")),
         RevokeOfficer(key=key.public, grounds="离任"),
+        RotateOfficer(
+            statement=sign_rotation(key, SecretKey(b"\x12" * 32), network=network, member="center")
+        ),
+        SetTerm(member="center", key=key.public, not_after="2027-06-30"),
+        SetEncryptionKey(
+            member="center", key=b"\x01" * ENCRYPTION_KEY_BYTES, not_after="2027-06-30"
+        ),
         SetContract(contract=Contract(id="stop", text="forbid(principal, action, resource);")),
         RemoveContract(id="stop"),
         SetSchema(schema="entity Member;"),
@@ -137,7 +184,7 @@ def _actions(genesis: Genesis) -> tuple[Action, ...]:
         SetCodeList(code_list=CODE_LIST),
         SetSunset(target="dataset/account", date="2027-01-31"),
         SetParameters(parameters=genesis.parameters),
-        SetCreditRules(rules=DEFAULT_RULES),
+        SetCreditRules(rules=_CREDIT_RULES),
         SetRule(rule=VotingRule(action_class="keys", share=500, factors=2)),
         SetFreeze(freeze=freeze),
         LiftFreeze(requester="north", provider="", dataset="account"),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ledger.blocks import HEADERS, RECORDS, Header, Obligations, Record, hash_header
 from ledger.events import (
+    Body,
     Event,
     ShareApproved,
     ShareDelivered,
@@ -98,6 +99,7 @@ from tests.unit.ledger.builders import (
     make_validator,
     officer_secret,
 )
+from tests.vectors.exchange_cases import exchange_bodies, exchange_cases
 from tests.vectors.governance_cases import governance_cases
 
 FOLDER = Path(__file__).parent / "ledger"
@@ -108,7 +110,7 @@ PROPOSAL = b"\x09" * 32
 
 def event_cases() -> dict[str, bytes]:
     """Signed events, one of each kind."""
-    bodies = {
+    bodies: dict[str, Body] = {
         "share.requested": make_request(),
         "share.approved": ShareApproved(exchange=EXCHANGE, comment="同意"),
         "share.refused": ShareRefused(exchange=EXCHANGE, reason="no-basis", text=""),
@@ -133,6 +135,7 @@ def event_cases() -> dict[str, bytes]:
             text="",
         ),
     }
+    bodies |= exchange_bodies()
     cases = {kind: make_event(7, body=body) for kind, body in bodies.items()} | _quorum_events()
     data = {kind: event.data for kind, event in cases.items()}
     return data | {f"{kind} digest": event.digest for kind, event in cases.items()}
@@ -399,6 +402,7 @@ FILES = {
     "state.json": state_cases,
     "genesis.json": genesis_cases,
     "founding.json": founding_cases,
+    "exchange.json": exchange_cases,
     "governance.json": lambda: governance_cases(make_genesis()),
     "keys.json": key_cases,
 }

@@ -69,6 +69,16 @@ def add(place: Place, application: Path, terms: Terms, as_json: bool) -> None:
     propose_actions(place, [read_application(application)], terms, as_json)
 
 
+@validator.command("replace", help="help.admin_validator_replace")
+@click.argument("application", type=click.Path(path_type=Path, dir_okay=False))
+@proposal_options(force=True)
+def replace(place: Place, application: Path, terms: Terms, as_json: bool) -> None:
+    """Propose that a member's node has other keys."""
+    successor = read_application(application)
+    leaving = RemoveValidator(member=successor.validator.member)
+    propose_actions(place, [leaving, successor], terms, as_json)
+
+
 @validator.command("remove", help="help.admin_validator_remove")
 @click.argument("leaving")
 @proposal_options(force=True)

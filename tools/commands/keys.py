@@ -9,6 +9,7 @@ from typing import Any
 import click
 import msgspec
 
+from ledger.custody.keystore import Algorithm
 from ledger.keys import SEED_BYTES, SecretKey, Signer, fingerprint, format_public_key
 from tools.custody.keyfiles import (
     check_free,
@@ -25,6 +26,7 @@ from tools.output import WordGroup, common, emit, format_table, note, option
 from tools.words import say
 
 LISTED_MAX = 1_000
+KEY_CHARS_SHOWN = 80
 WALKED_MAX = 20_000
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -46,11 +48,14 @@ def _new_phrase_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @command.command("generate", help="help.keys_generate")
 @click.argument("path")
+@option("--encryption", is_flag=True, help="option.encryption")
 @_plain_option
 @passphrase_options
 @common
-def generate(path: str, plain: bool, ways: Ways, as_json: bool) -> None:
+def generate(path: str, encryption: bool, plain: bool, ways: Ways, as_json: bool) -> None:
     """Make a new key: a keystore, a plain file, or a key on a token."""
+    if is_token(path) and encryption:
+        raise InvalidInput("token-encryption", path)
     if is_token(path):
         from tools.custody.token import generate_on_token
 
@@ -65,16 +70,20 @@ def generate(path: str, plain: bool, ways: Ways, as_json: bool) -> None:
         _show(info, as_json)
         return
     check_free(Path(path))
-    write_private(Path(path), _content(os.urandom(SEED_BYTES), path, plain, ways))
+    algorithm: Algorithm = "mlkem768-x25519" if encryption else "ed25519"
+    secret = os.urandom(SEED_BYTES)
+    write_private(Path(path), _content(secret, path, plain, ways, algorithm=algorithm))
     _show(describe_key(path), as_json)
 
 
-def _content(secret: bytes, label: str, plain: bool, ways: Ways) -> bytes:
-    """Content of the file of a signing key: sealed, unless it is to be plain."""
+def _content(
+    secret: bytes, label: str, plain: bool, ways: Ways, *, algorithm: Algorithm = "ed25519"
+) -> bytes:
+    """Content of the file of a key: sealed, unless it is to be plain."""
     if plain:
         note(say("custody.plain_warning"))
-        return format_plain(secret, "ed25519")
-    return seal(secret, "ed25519", new_passphrase(ways, label))
+        return format_plain(secret, algorithm)
+    return seal(secret, algorithm, new_passphrase(ways, label))
 
 
 @command.command("show", help="help.keys_show")
@@ -97,11 +106,18 @@ def _document(info: KeyInfo) -> dict[str, Any]:
 
 def _show(info: KeyInfo, as_json: bool) -> None:
     lines = (
-        info.public_key,
+        _shorten(info.public_key),
         f"{say('word.fingerprint')} {info.fingerprint}",
         say(f"custody.kind_{info.kind}"),
     )
     emit(as_json, _document(info), "\n".join(lines))
+
+
+def _shorten(public_key: str) -> str:
+    """A public key that fits a line; whole encryption keys are for files."""
+    if len(public_key) <= KEY_CHARS_SHOWN:
+        return public_key
+    return f"{public_key[:KEY_CHARS_SHOWN]}..."
 
 
 @command.command("list", help="help.keys_list")
@@ -121,7 +137,7 @@ def list_(directory: Path, as_json: bool) -> None:
             say(f"custody.kind_{row['kind']}"),
             row["fingerprint"],
             row["mode"] + ("" if row["private"] else " !"),
-            row["public_key"],
+            _shorten(row["public_key"]),
         ]
         for row in rows
     ]
@@ -133,7 +149,12 @@ def list_(directory: Path, as_json: bool) -> None:
 
 def _find_keys(directory: Path) -> Iterator[dict[str, Any]]:
     """Key files, damaged ones too. Links are not followed."""
-    marks = (b"tallystick-secret-key-", b'{\n  "format": "tallystick-keystore-', b"-----BEGIN PRIV")
+    marks = (
+        b"tallystick-secret-key-",
+        b"tallystick-decryption-key-",
+        b'{\n  "format": "tallystick-keystore-',
+        b"-----BEGIN PRIV",
+    )
     for path in sorted(islice(directory.rglob("*"), WALKED_MAX)):
         try:
             if path.is_symlink() or not path.is_file():

@@ -20,7 +20,7 @@ from tools.mirror import read_genesis
 from tools.output import WordGroup, common, emit, option, printable
 from tools.output import run as run_task
 from tools.stages import Stage, receives, stages_of
-from tools.words import say
+from tools.words import catalogue, language, say
 
 CONFIG = option(
     "--config",
@@ -72,6 +72,7 @@ def activate(config: Path, yes: bool, as_json: bool) -> None:
     type=click.Path(path_type=Path, dir_okay=False),
     help="option.own_application",
 )
+@option("--replace", "replaces", is_flag=True, help="option.replaces")
 @option("--listen", default="", help="option.listen")
 @option("--api", default="127.0.0.1:7201", show_default=True, help="option.api_listen")
 @option("--metrics", default="127.0.0.1:7301", show_default=True, help="option.metrics_listen")
@@ -83,6 +84,7 @@ def join(
     network: str | None,
     application: Path | None,
     held: NodeTokens,
+    replaces: bool,
     as_json: bool,
     **values: str,
 ) -> None:
@@ -106,7 +108,9 @@ def join(
             read_admission(application, found)
         signatures = collect_signatures(document, [signatures_path(Path(genesis))])
     now = dt.datetime.now(dt.UTC)
-    made = join_network(directory, document, signatures, now=now, held=held, **values)
+    made = join_network(
+        directory, document, signatures, now=now, held=held, replaces=replaces, **values
+    )
     config = made.with_name("node.toml")
     words = {
         "member": values["member"],
@@ -115,7 +119,7 @@ def join(
         "config": str(config),
         "directory": str(directory),
     }
-    emit(as_json, words, say("node.joined", **words))
+    emit(as_json, words, say("node.replacing" if replaces else "node.joined", **words))
 
 
 @command.command("status", help="help.node_status")
@@ -143,24 +147,16 @@ def status(place: Place, as_json: bool) -> None:
     document["receives"] = receives(node)
     if not document["receives"]:
         lines.append(say("stage.receives_nothing", height=node["height"]))
-    told = [*lines, *map(_format_stage, stages), *format_expiring(node)]
-    emit(as_json, document, "\n".join(told))
+    ending = map(_format_ending, node["expiring"])
+    emit(as_json, document, "\n".join([*lines, *map(_format_stage, stages), *ending]))
 
 
-def format_expiring(node: dict[str, Any]) -> list[str]:
-    """A line for each thing that ends within 60 days."""
-    from tools.governance.answers import Status, parse
-    from tools.governance.changes import tell_target
-
-    return [
-        say(
-            "stage.expiring",
-            what=tell_target(each.target),
-            ends=printable(each.ends),
-            days=each.days_left,
-        )
-        for each in parse(node, Status).expiring
-    ]
+def _format_ending(row: dict[str, Any]) -> str:
+    """What ends soon, or has ended."""
+    kind = str(row["kind"])
+    told = catalogue(language()).get(f"ending.{kind}", kind)
+    words = {"what": printable(told), "id": printable(str(row["id"])), "ends": row["ends"]}
+    return say("ending.line", **words, days=row["days_left"])
 
 
 def _format_stage(stage: Stage) -> str:

@@ -14,7 +14,7 @@ from msgspec import Meta
 from contracts.credit.behaviours import REASONS
 from contracts.credit.behaviours import TABLE as BEHAVIOURS
 from contracts.facts import block_date
-from contracts.lifecycle import STATUS_OF_DECISION, STEPS, Step, next_steps
+from contracts.lifecycle import STATUS_OF_DECISION, STEPS, Step, next_steps, status_after
 from contracts.words import Language, kind_word, role_word, status_word
 from ledger.codec import Value
 from ledger.events import (
@@ -27,10 +27,12 @@ from ledger.events import (
     ShareRequested,
     ShareWithdrawn,
 )
+from ledger.exchange.bodies import ShareOffered
 from ledger.registry import ChangeReason, Grade
 from ledger.scalars import Date, Identifier, Urgency
 from tools.client import Client, VerifiedRecord
 from tools.commands.acting import Place, act, describe, document_of, parse_hash, place_options
+from tools.commands.exchange import incidents, later, tasks
 from tools.exits import InvalidAnswer, InvalidInput, InvalidUsage
 from tools.mirror import read_genesis
 from tools.output import WordGroup, emit, format_table, note, option, run
@@ -257,7 +259,8 @@ def status(place: Place, exchange: str, as_json: bool) -> None:
         for record in records
     ]
     state = _state_after(records)
-    steps = next_steps(state)
+    done = [record.event.kind for record in records if record.outcome.applied]
+    steps = next_steps(state, done)
     document = {
         "exchange": exchange,
         "state": state,
@@ -275,8 +278,15 @@ def _state_after(records: list[VerifiedRecord]) -> str:
         if outcome.decision:
             state = STATUS_OF_DECISION[outcome.decision]
         elif outcome.applied:
-            state = STEPS[record.event.kind].after
+            is_requester = record.event.member == _requester_of(records)
+            step = STEPS[record.event.kind]
+            state = status_after(step, state, is_requester=is_requester)
     return state
+
+
+def _requester_of(records: list[VerifiedRecord]) -> str:
+    opening = records[0].event
+    return opening.body.recipient if isinstance(opening.body, ShareOffered) else opening.member
 
 
 def _outlook(state: str, steps: tuple[Step, ...]) -> str:
@@ -286,7 +296,11 @@ def _outlook(state: str, steps: tuple[Step, ...]) -> str:
     lang: Language = "zh" if language() == "zh" else "en"
     lines = [say("officer.state", state=status_word(state, lang))]
     lines += [
-        say("officer.next", kind=kind_word(step.kind, lang), role=role_word(step.role, lang))
+        say(
+            "officer.next",
+            kind=kind_word(step.kind, lang),
+            role=" / ".join(role_word(actor.role, lang) for actor in step.actors),
+        )
         for step in steps
     ]
     return "\n".join(lines)
@@ -472,3 +486,7 @@ def _read_file(path: Path) -> bytes:
     from tools.founding import read_file
 
     return read_file(path, size_bytes_max=FILE_BYTES_MAX)
+
+
+for each in (*later.COMMANDS, *incidents.COMMANDS, *tasks.COMMANDS):
+    command.add_command(each)

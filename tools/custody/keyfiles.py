@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from ledger.custody.decryption import FILE_PREFIX, format_seed, parse_seed
 from ledger.custody.keystore import (
     INTERACTIVE,
     NONCE_BYTES,
@@ -88,8 +89,7 @@ def read_key_file(path: Path, *, must_be_private: bool = True) -> KeyFile:
             keystore=keystore,
         )
     kind: Literal["plain", "pem"] = "pem" if data.startswith(_PEM) else "plain"
-    algorithm: Algorithm = "p256" if kind == "pem" else "ed25519"
-    secret = _parse_pem(path, data) if kind == "pem" else _parse_plain(path, data)
+    algorithm, secret = _parse_pem(path, data) if kind == "pem" else _parse_plain(path, data)
     public_key, fingerprint = describe_secret(secret, algorithm)
     return KeyFile(
         path=path,
@@ -145,6 +145,8 @@ def format_plain(secret: bytes, algorithm: Algorithm) -> bytes:
     """Content of a key file without a pass phrase."""
     if algorithm == "ed25519":
         return format_secret_key(SecretKey(secret)).encode()
+    if algorithm == "mlkem768-x25519":
+        return format_seed(secret).encode()
     return p256_key(secret).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
@@ -198,15 +200,18 @@ def _place(draft: Path, path: Path) -> None:
         draft.replace(path)
 
 
-def _parse_plain(path: Path, data: bytes) -> bytes:
+def _parse_plain(path: Path, data: bytes) -> tuple[Algorithm, bytes]:
     try:
-        return parse_secret_key(data.decode("ascii")).seed
+        text = data.decode("ascii")
+        if text.startswith(FILE_PREFIX):
+            return "mlkem768-x25519", parse_seed(text)
+        return "ed25519", parse_secret_key(text).seed
     except (InvalidKey, UnicodeDecodeError) as error:
         text = str(error) if isinstance(error, InvalidKey) else "not ASCII"
         raise InvalidInput("key-invalid", f"{path}: {text}") from None
 
 
-def _parse_pem(path: Path, data: bytes) -> bytes:
+def _parse_pem(path: Path, data: bytes) -> tuple[Algorithm, bytes]:
     """Scalar of a P-256 key. Other keys, and PEM with a pass phrase, are not ours to keep."""
     try:
         key = load_pem_private_key(data, password=None)
@@ -214,4 +219,4 @@ def _parse_pem(path: Path, data: bytes) -> bytes:
         key = None
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
         raise InvalidInput("key-invalid", f"{path}: PEM, P-256")
-    return key.private_numbers().private_value.to_bytes(32, "big")
+    return "p256", key.private_numbers().private_value.to_bytes(32, "big")

@@ -17,6 +17,7 @@ The words are case-blind and may be broken anywhere. The key is checked against 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from shamir_mnemonic import MnemonicError, combine_mnemonics, generate_mnemonics
 from shamir_mnemonic.share import Share
@@ -30,7 +31,7 @@ SHARE_BYTES_MAX = 4_096
 WORDS_A_LINE = 6
 _TEXT = re.compile(
     r"tallystick key share (\d{1,2}) of (\d{1,2}): any (\d{1,2}) restore the key\n"
-    r"key: ((ed25519|p256):[0-9a-f]{64,66})\n"
+    r"key: ((ed25519|p256|mlkem768-x25519):[0-9a-f]{64,2432})\n"
     r"fingerprint: [0-9a-f]{16}\n"
     r"words:\n([A-Za-z\s]+)",
     re.ASCII,
@@ -98,7 +99,7 @@ def parse_share(data: bytes, name: str) -> KeyShare:
         number=number,
         threshold=threshold,
         public_key=match[4],
-        algorithm="ed25519" if match[5] == "ed25519" else "p256",
+        algorithm=cast("Algorithm", match[5]),
         set_id=share.identifier,
         words=words,
     )

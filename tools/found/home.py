@@ -257,8 +257,11 @@ def join_network(
     metrics: str,
     now: dt.datetime,
     held: NodeTokens,
+    replaces: bool = False,
 ) -> Path:
     """Make the node of an agency that joins later; returns its application to the members.
+
+    Or, if it `replaces` the agency's former one, another node with keys of its own.
 
     `signatures` are those of all founders, verified: they tell where the founders' nodes are.
     Nodes that joined since are found on the ledger. The folder may hold the agency's officers.
@@ -268,7 +271,7 @@ def join_network(
     check_places(address, api, metrics)
     check_places(listen, api, metrics)
     addresses = {each.member: each.address for each in signatures.signatures}
-    if member in addresses:
+    if member in addresses and not replaces:
         raise InvalidInput("node-exists", member)
     node = new_node(member, now, host=host_of(address), **held.open())
     application = make_application(node, network=hash_genesis(genesis), address=address)
@@ -278,7 +281,9 @@ def join_network(
     path = directory / "nodes" / member / APPLICATION
     path.write_bytes(encode_application(application))
     place = NodeIndex(member=member, api=f"http://{api}", peers=address, metrics=metrics)
-    settle_node(directory, genesis, place, addresses, listen=listen, tokens=held.uris)
+    settle_node(
+        directory, genesis, place, addresses, listen=listen, tokens=held.uris, replaces=replaces
+    )
     return path
 
 
@@ -290,10 +295,14 @@ def settle_node(
     *,
     listen: str,
     tokens: Mapping[str, str],
+    replaces: bool = False,
 ) -> Path:
     """Write the configuration of a node whose keys are there, then the index of its folder."""
     listen = listen or _listen_at(place.peers)
-    write_node(directory, place, addresses, derive_log_key(genesis), listen=listen, tokens=tokens)
+    log_key = derive_log_key(genesis)
+    write_node(
+        directory, place, addresses, log_key, listen=listen, tokens=tokens, replaces=replaces
+    )
     index = NetworkIndex(
         name=genesis.name,
         network=hash_genesis(genesis).hex(),

@@ -72,6 +72,7 @@ def subject_of(action: Action) -> str:
 # Where the name of what an action is about stands, in the order in which they are looked for.
 _SUBJECTS = (
     "application.id",
+    "statement.rotation.member",
     "member",
     "validator.member",
     "key",

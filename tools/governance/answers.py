@@ -153,11 +153,6 @@ class ExpiringLine(Answer, frozen=True, kw_only=True):
     ends: str
     days_left: int
 
-    @property
-    def target(self) -> str:
-        """As histories name it: the `legal-basis` of an answer is a `basis` there."""
-        return f"{'basis' if self.kind == 'legal-basis' else self.kind}/{self.id}"
-
 
 class SunsetLine(Answer, frozen=True, kw_only=True):
     """What is out of force from a day on."""
@@ -182,11 +177,21 @@ class Status(Answer, frozen=True, kw_only=True):
 
 
 class OfficerLine(Answer, frozen=True, kw_only=True):
-    """An officer of a member."""
+    """An officer of a member; `not_after` is the last day on which its key signs, if any."""
 
     key: str
     roles: tuple[str, ...]
     status: str
+    not_after: str = ""
+
+
+class EncryptionKeyLine(Answer, frozen=True, kw_only=True):
+    """A key that payloads for a member are or were sealed to."""
+
+    hash: str
+    not_after: str
+    from_height: int
+    until_height: int
 
 
 class MemberLine(Answer, frozen=True, kw_only=True):
@@ -194,6 +199,7 @@ class MemberLine(Answer, frozen=True, kw_only=True):
 
     status: str
     officers: tuple[OfficerLine, ...]
+    encryption_keys: tuple[EncryptionKeyLine, ...] = ()
 
 
 def parse(document: Any, type_: type[T]) -> T:

@@ -9,11 +9,18 @@ corrects what was wrong and hands in the next one.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
-from ledger.errors import InvalidKey, InvalidSignature
+from ledger.codec import Value
+from ledger.custody.encryption import (
+    format_fingerprint,
+    hash_encryption_key,
+    parse_encryption_key,
+)
+from ledger.custody.rotation import FORMAT, decode_rotation_json
+from ledger.errors import InvalidKey, InvalidRotation, InvalidSignature
 from ledger.governance.actions import (
     AddOfficer,
     AdmitMember,
@@ -24,7 +31,8 @@ from ledger.governance.actions import (
     verify_application,
     verify_key,
 )
-from ledger.keys import Signer
+from ledger.governance.keys import RotateOfficer
+from ledger.keys import Signer, format_public_key
 from ledger.registry import MemberKind, Role
 from tools.custody.making import KeyMaker
 from tools.exits import InvalidInput
@@ -33,6 +41,7 @@ from tools.founding import read_file
 T = TypeVar("T")
 
 FILE_BYTES_MAX = 65_536
+ROTATION_MARK = FORMAT.encode()
 APPLICATION = "application.json"
 SECOND_ADMIN = "admin-2"
 _WORKING: tuple[Role, ...] = ("approver", "provider", "requester")
@@ -142,6 +151,50 @@ def read_officer(path: Path, network: bytes) -> AddOfficer:
     except (InvalidKey, InvalidSignature) as error:
         raise InvalidInput("officer-tampered", f"{path}: {error}") from None
     return action
+
+
+def read_successor(
+    path: Path, network: bytes, old: bytes | None
+) -> tuple[AddOfficer | RotateOfficer, bytes]:
+    """The next key of an officer, and the one that it replaces. Raises `InvalidInput`.
+
+    The file is the statement that `tally keys rotate` made, which names the old key, or that of
+    `tally member key`, beside which somebody has to name it.
+    """
+    data = read_file(path, size_bytes_max=FILE_BYTES_MAX)
+    if ROTATION_MARK not in data:
+        if old is None:
+            raise InvalidInput("old-key-missing", str(path))
+        return read_officer(path, network), old
+    try:
+        signed = decode_rotation_json(data)
+    except InvalidRotation as error:
+        raise InvalidInput("statement-tampered", f"{path}: {error}") from None
+    if signed.rotation.network != network:
+        raise InvalidInput("statement-tampered", f"{path}: {signed.rotation.network.hex()}")
+    if old not in (None, signed.rotation.old_key):
+        raise InvalidInput("old-key-mismatch", format_public_key(signed.rotation.old_key))
+    return RotateOfficer(statement=signed), signed.rotation.old_key
+
+
+class _PublicFile(Value, frozen=True, kw_only=True):
+    """What `tally keys export-public` writes."""
+
+    format: Literal["tallystick-public-key-v1"]
+    public_key: str
+    fingerprint: str
+
+
+def read_encryption_key(path: Path) -> bytes:
+    """The encryption key in a public file. Raises `InvalidInput`."""
+    try:
+        file = _read(path, _PublicFile)
+        key = parse_encryption_key(file.public_key)
+    except (msgspec.DecodeError, InvalidKey) as error:
+        raise InvalidInput("encryption-file-invalid", f"{path}: {error}") from None
+    if file.fingerprint != format_fingerprint(hash_encryption_key(key)):
+        raise InvalidInput("encryption-file-invalid", f"{path}: {file.fingerprint[:16]}")
+    return key
 
 
 def _read(path: Path, type_: type[T]) -> T:

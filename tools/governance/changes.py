@@ -10,6 +10,12 @@ from typing import Any
 import msgspec
 
 from contracts.words import role_word
+from ledger.custody.encryption import (
+    ENCRYPTION_KEY_BYTES,
+    MLKEM768_X25519,
+    format_fingerprint,
+    hash_encryption_key,
+)
 from ledger.errors import InvalidKey
 from ledger.keys import ED25519, PUBLIC_KEY_BYTES, fingerprint, format_public_key
 from tools.output import printable
@@ -21,7 +27,7 @@ _ARROW = " → "
 # What names an entry of a list, so that it is compared with itself in the list after.
 _NAMES = ("id", "key", "member")
 # Signatures say nothing to people; they are checked where the action is.
-_UNSHOWN = ("possession", "signature")
+_UNSHOWN = ("possession", "signature", "old_signature", "new_signature")
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,7 +59,7 @@ def _format_change(change: Change) -> Iterator[str]:
 def tell_target(target: str) -> str:
     """`dataset/account` in words."""
     kind, _, name = target.partition("/")
-    if kind == "officer":
+    if kind in ("officer", "term"):
         name = tell_key(name)
     words = catalogue(language()).get(f"target.{kind}", kind)
     return printable(f"{words} {name}".strip())
@@ -136,6 +142,8 @@ def _text_of(value: Any, name: str) -> str:
 def _tell_bytes(value: bytes) -> str:
     if len(value) == PUBLIC_KEY_BYTES and value[0] == ED25519:
         return format_public_key(value)
+    if len(value) == ENCRYPTION_KEY_BYTES and value[0] == MLKEM768_X25519:
+        return f"mlkem768-x25519 {format_fingerprint(hash_encryption_key(value))}"
     more = "..." if len(value) > BYTES_SHOWN else ""
     return f"{value[:BYTES_SHOWN].hex()}{more} ({len(value)} B)"
 

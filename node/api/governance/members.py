@@ -5,21 +5,28 @@ import re
 from aiohttp import web
 
 from contracts.governance.counts import count_approvals_needed
-from contracts.lookup import find_member, find_proposal
+from contracts.lookup import (
+    find_encryption_key,
+    find_last_day,
+    find_member,
+    find_proposal,
+    find_recipient,
+)
 from ledger.governance.actions import AdmitMember, Application
 from ledger.governance.proposals import REVISIONS, Proposal
 from ledger.registry import OFFICERS, Member
-from ledger.state import revision_key
+from ledger.state import StateReader, revision_key
 from node.api.context import context_of, json_response, query_parameters
 from node.api.governance.proposals import status_of
 from node.api.problems import Problem
 from node.api.schemas.base import fields_of
 from node.api.schemas.governance import members as bodies
-from node.api.schemas.values import OfficerBody, officer_body
+from node.api.schemas.values import EncryptionKeyBody, encryption_key_body, officer_body
 from node.service import Service
 
 OFFICERS_PREFIX = b"o/"
 OFFICERS_MAX = 10_000
+ENCRYPTION_KEYS_MAX = 16
 _MEMBER = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}\Z")
 _WAITS_FOR: dict[str, bodies.WaitsFor] = {
     "applied": "acknowledgement",
@@ -48,6 +55,7 @@ def _member(service: Service, member: Member) -> bodies.MemberDetailBody:
     return bodies.MemberDetailBody(
         **fields_of(member),
         officers=_officers(service, member.id),
+        encryption_keys=_encryption_keys(service.state(), member.id),
         admission=None if decided is None else _admission(service, *decided),
         waits_for=_WAITS_FOR.get(member.status, ""),
     )
@@ -66,15 +74,32 @@ def _applicant(
         status="proposed",
         credit=0,
         officers=[],
+        encryption_keys=[],
         admission=_admission(service, digest, proposal),
         waits_for="height" if proposal.status == "waiting" else "ballots",
     )
 
 
-def _officers(service: Service, member: str) -> list[OfficerBody]:
+def _officers(service: Service, member: str) -> list[bodies.MemberOfficerBody]:
     pairs = service.scan_state(OFFICERS_PREFIX, OFFICERS_PREFIX, OFFICERS_MAX)
     officers = (OFFICERS.decode(value) for _, value in pairs)
-    return [officer_body(officer) for officer in officers if officer.member == member]
+    return [
+        bodies.MemberOfficerBody(
+            **fields_of(officer_body(officer)),
+            not_after=find_last_day(service.state(), officer.key),
+        )
+        for officer in officers
+        if officer.member == member
+    ]
+
+
+def _encryption_keys(state: StateReader, member: str) -> list[EncryptionKeyBody]:
+    found: list[EncryptionKeyBody] = []
+    held = find_recipient(state, member)
+    while held is not None and len(found) < ENCRYPTION_KEYS_MAX:
+        found.append(encryption_key_body(held))
+        held = find_encryption_key(state, held.previous)
+    return found
 
 
 def _find_admission(service: Service, member: str) -> tuple[bytes, Proposal] | None:

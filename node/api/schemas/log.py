@@ -159,13 +159,6 @@ class ExchangeBody(Body, frozen=True, kw_only=True):
     record_count: int
 
 
-class RequestBody(Body, frozen=True, kw_only=True):
-    """An exchange with its records, oldest first."""
-
-    state: ExchangeBody
-    history: list[RecordBody]
-
-
 class RequestPage(Body, frozen=True, kw_only=True):
     """A page of exchanges; `next` is the cursor of the next page, or null at the end."""
 

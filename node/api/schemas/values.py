@@ -2,6 +2,8 @@
 
 from contracts.engine import hash_policy_set
 from ledger import registry
+from ledger.custody.encryption import format_encryption_key, hash_encryption_key
+from ledger.governance.keys import EncryptionKey
 from ledger.keys import format_public_key
 from node.api.schemas.base import Body
 
@@ -25,6 +27,20 @@ class OfficerBody(Body, frozen=True, kw_only=True):
     member: str
     roles: tuple[str, ...]
     status: str
+
+
+class EncryptionKeyBody(Body, frozen=True, kw_only=True):
+    """A key that payloads for a member are sealed to, up to its last day if it has one.
+
+    `hash` names it in sealed payloads. It is in force from one height on, and where another took
+    its place, up to the one before `until_height`, else 0.
+    """
+
+    key: str
+    hash: str
+    not_after: str
+    from_height: int
+    until_height: int
 
 
 class FieldBody(Body, frozen=True, kw_only=True):
@@ -130,6 +146,17 @@ def officer_body(officer: registry.Officer) -> OfficerBody:
         member=officer.member,
         roles=tuple(officer.roles),
         status=officer.status,
+    )
+
+
+def encryption_key_body(held: EncryptionKey) -> EncryptionKeyBody:
+    """JSON shape of an encryption key."""
+    return EncryptionKeyBody(
+        key=format_encryption_key(held.key),
+        hash=hash_encryption_key(held.key).hex(),
+        not_after=held.not_after,
+        from_height=held.from_height,
+        until_height=held.until_height,
     )
 
 

@@ -37,6 +37,7 @@ from ledger.state import (
 from tests.builders import (
     HEIGHT,
     NETWORK,
+    TIME_MS,
     VALIDATORS,
     accuse,
     add_validator,
@@ -89,7 +90,7 @@ def preview(state: StateReader, *actions: Action) -> list[str]:
 
 def refusal(state: StateReader, event: Event, height: int = HEIGHT) -> RefusedEvent:
     with pytest.raises(RefusedEvent) as caught:
-        check_event(state, event, network=NETWORK, height=height)
+        check_event(state, event, network=NETWORK, height=height, time_ms=TIME_MS)
     return caught.value
 
 
@@ -172,7 +173,9 @@ def test_the_proposer_can_take_it_back() -> None:
 def test_ballots_are_counted_up_to_a_height_which_is_included() -> None:
     proposal = propose(ADD, ballots_until_height=HEIGHT + 3)
     state = applied(proposal)
-    check_event(state, ballot(proposal, SECOND), network=NETWORK, height=HEIGHT + 3)
+    check_event(
+        state, ballot(proposal, SECOND), network=NETWORK, height=HEIGHT + 3, time_ms=TIME_MS
+    )
     late = ballot(proposal, SECOND, expires_height=HEIGHT + 9)
     assert refusal(state, late, HEIGHT + 4).code == "proposal-expired"
 
@@ -211,7 +214,13 @@ def test_what_is_wrong_is_recorded_as_refused(code: str) -> None:
 
 def test_a_ballot_period_has_an_end() -> None:
     last = HEIGHT + 1_000
-    check_event(states(), propose(ADD, ballots_until_height=last), network=NETWORK, height=HEIGHT)
+    check_event(
+        states(),
+        propose(ADD, ballots_until_height=last),
+        network=NETWORK,
+        height=HEIGHT,
+        time_ms=TIME_MS,
+    )
     assert refusal(states(), propose(ADD, ballots_until_height=last + 1)).code == (
         "ballot-period-invalid"
     )
@@ -523,4 +532,4 @@ def test_votes_of_another_network_are_no_evidence() -> None:
     assert refusal(states(), accuse(final, foreign)).code == "evidence-invalid"
     home = vote(SECOND, kind=Kind.NULLIFY)
     assert home.subject == subject
-    check_event(states(), accuse(final, home), network=NETWORK, height=HEIGHT)
+    check_event(states(), accuse(final, home), network=NETWORK, height=HEIGHT, time_ms=TIME_MS)

@@ -13,6 +13,7 @@ from ledger.registry import EMPTY_COUNTERS, PAIR_COUNTERS, POLICY_SETS, Freeze, 
 from ledger.state import POLICY_SET_KEY, MapState, StateReader, counters_key
 from tests import builders
 from tests.builders import ASKER, OWNER, TIME_MS, approve, deliver, request, reviewed_request
+from tests.exchanges import ASKED, HELD, give_consent, offer, report, use
 from tests.unit.contracts.samples import run, state_after, states
 
 
@@ -116,6 +117,33 @@ def test_legality_is_judged_at_block_time() -> None:
     assert run(states(), event, time_ms=ended_2020_ms).outcomes[0].decision == "permit"
 
 
+def test_incident() -> None:
+    first = report()
+    assert outcome(request(), state_after(first)).decision == "review"
+    assert outcome(offer(), state_after(first)).decision == "permit"
+    several = [report(label=str(number)) for number in range(3)]
+    assert outcome(request(), state_after(*several)).policies == ("incident.stop",)
+    assert outcome(offer(), state_after(*several)).policies == ("incident.stop",)
+    urgent = request(purpose="criminal", urgency="critical")
+    assert outcome(urgent, state_after(*several)).decision == "review"
+
+
+def test_offer() -> None:
+    found = outcome(offer())
+    assert (found.decision, found.policies) == ("permit", ("offer",))
+    assert outcome(offer(purpose="statistics")).decision == "deny"
+    assert outcome(offer(retention_days=1_831)).decision == "deny"
+
+
+def test_onward() -> None:
+    state = state_after(*HELD, ASKED)
+    assert outcome(give_consent(HELD[0], ASKED), state).policies == ("onward",)
+
+
+def test_use() -> None:
+    assert outcome(use(HELD[0]), state_after(*HELD)).policies == ("use",)
+
+
 def test_necessity() -> None:
     assert outcome(request(subject_count=200)).decision == "permit"
     assert outcome(request(subject_count=201)).policies == ("necessity.subjects",)
@@ -205,8 +233,13 @@ CAUSES: dict[str, tuple[MapState, Event, str, str]] = {
     "department-request": (of_kind("department"), request(purpose="criminal"), "permit", "deny"),
     "four-eyes": (state_after(REVIEWED), approve(REVIEWED), "", "contract-denied"),
     "freeze": (states(freezes=(EVERYTHING,)), request(), "deny", "permit"),
+    "incident": (state_after(report()), request(), "review", "permit"),
     "legality": (states(), request(legal_basis="ended"), "deny", "permit"),
     "necessity": (states(), request(subject_count=201), "deny", "permit"),
+    "offer": (states(), offer(), "permit", "deny"),
+    "onward": (
+        state_after(*HELD, ASKED), give_consent(HELD[0], ASKED), "", "contract-denied"
+    ),
     "reciprocity": (took_much(), request(), "review", "permit"),
     "registration-release": (
         of_kind("department"), request(purpose="refund-control"), "permit", "review"
@@ -214,6 +247,7 @@ CAUSES: dict[str, tuple[MapState, Event, str, str]] = {
     "routine-release": (states(), filing(), "permit", "review"),
     "statistics": (states(), request(purpose="statistics"), "permit", "deny"),
     "tax-request": (states(), filing(), "permit", "deny"),
+    "use": (state_after(*HELD), use(HELD[0]), "", "contract-denied"),
 }  # fmt: skip
 
 

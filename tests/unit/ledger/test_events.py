@@ -66,6 +66,9 @@ def test_forge_without_lies_is_the_event() -> None:
     assert forge() == EVENT.data
 
 
+OPENING = ("share.requested", "share.offered", "incident.reported", "governance.proposed")
+
+
 def test_every_kind_has_a_frozen_case() -> None:
     cases = event_cases()
     assert {kind for kind, _ in BODY_TYPES} == {kind for kind in cases if " " not in kind}
@@ -74,9 +77,11 @@ def test_every_kind_has_a_frozen_case() -> None:
         verify_event(event)
         assert event.kind == kind
         is_share, is_proposal = kind.startswith("share."), kind.startswith("governance.")
-        opened = event.digest if kind in ("share.requested", "governance.proposed") else None
+        is_incident = kind.startswith("incident.")
+        opened = event.digest if kind in OPENING else None
         assert event.exchange == ((opened or b"\x0e" * 32) if is_share else b"")
-        assert event.subject == ((opened or b"\x09" * 32) if is_proposal else event.exchange)
+        has_own = is_proposal or is_incident
+        assert event.subject == ((opened or b"\x09" * 32) if has_own else event.exchange)
 
 
 @given(position=st.integers(0, 2**20), bit=st.integers(0, 7))

@@ -74,6 +74,18 @@ def test_what_one_node_builds_another_finds_valid_and_both_log_the_same(
     assert (len(here.pool), len(there.pool)) == (0, 0)
 
 
+def test_a_block_that_refers_to_what_is_no_event_is_invalid(here: Ledger, there: Ledger) -> None:
+    """Only the references count: the same header may come with those that belong to it."""
+    first, second = request(), request(label="2")
+    block = here.build(first, second)
+    there.chain.note_unsound([hash32("another")])
+    assert there.chain.validate(block) is Verdict.MISSING
+    lied = there.chain.parse(block.header, (first.digest, hash32("another")))
+    assert there.chain.validate(lied) is Verdict.INVALID
+    give(there, first, second)
+    assert there.chain.validate(block) is Verdict.VALID
+
+
 def test_a_block_waits_for_its_parent_and_its_events(here: Ledger, there: Ledger) -> None:
     first, second = request(), request(label="2")
     parent = here.build(first)

@@ -87,6 +87,23 @@ def test_the_former_or_the_next_entry_of_a_member_will_do(local: Localnet) -> No
     assert check_listed(present, (former, *genesis.validators)) == genesis.validators[0]
 
 
+def test_keys_that_replace_those_of_a_log_that_is_behind(local: Localnet) -> None:
+    genesis = read_genesis(config_of(local))
+    first, second, *_ = genesis.validators
+    former = msgspec.structs.replace(first, consensus_key=second.consensus_key)
+    config = config_of(local)
+    present = identity(config)
+    with pytest.raises(StartRefused, match="the consensus key is"):
+        check_listed(present, (former,))
+    config._values["node", "replaces"] = True
+    successor = identity(config)
+    assert check_listed(successor, (former,)) is None
+    assert check_listed(successor, (former, first)) == first
+    stolen = msgspec.structs.replace(second, tls_certificate=first.tls_certificate)
+    with pytest.raises(StartRefused, match=f"those of {second.member}"):
+        check_listed(successor, (former, stolen))
+
+
 def test_a_certificate_that_is_not_pinned(local: Localnet) -> None:
     config = config_of(local)
     for name in ("tls_certificate", "tls_key"):

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from ledger.custody.keystore import Cost
+from ledger.custody.decryption import derive_encryption_key
+from ledger.custody.encryption import format_encryption_key
+from ledger.custody.keystore import Cost, decrypt_keystore
 from ledger.custody.rotation import decode_rotation_json
 from ledger.genesis import decode_genesis_json, hash_genesis
 from ledger.keys import format_public_key, parse_secret_key
@@ -19,6 +21,7 @@ from tools.commands import acting
 from tools.custody.keyfiles import format_plain, read_key_file, seal, write_private
 from tools.exits import ERROR, OK, UNREACHABLE
 from tools.founding import read_source
+from tools.governance.applications import read_encryption_key
 from tools.localnet import Localnet, create_network, shipped_policy_set
 
 CHEAP = Cost(passes=1, memory_kib=8)
@@ -299,3 +302,41 @@ def test_long_values_are_shortened_for_the_reader() -> None:
     rows = acting._flatten("", {"a": [{"b": b"\x01" * 300}] * 30, "c": "x"})
     assert rows[0] == ("a.b", "01" * 250 + "...")
     assert rows[-2:] == [("a", "... +10"), ("c", "x")]
+
+
+def test_an_encryption_key_is_made_kept_and_handed_out(tmp_path: Path, phrase: Path) -> None:
+    path, public = tmp_path / "recipient.key", tmp_path / "public.json"
+    made = answer("generate", path, "--encryption", "--passphrase-file", phrase)
+    assert made["public_key"].startswith("mlkem768-x25519:")
+    keystore = read_key_file(path).keystore
+    assert keystore is not None
+    seed = decrypt_keystore(keystore, PHRASE)
+    assert format_encryption_key(derive_encryption_key(seed)) == made["public_key"]
+    answer("export-public", path, public)
+    assert read_encryption_key(public) == derive_encryption_key(seed)
+    [row] = answer("list", tmp_path)["keys"]
+    assert row["fingerprint"] == made["fingerprint"]
+    shown = run("show", path).output
+    assert made["fingerprint"] in shown
+    assert made["public_key"] not in shown, "too long for a line"
+
+
+def test_a_plain_encryption_key_is_shared_and_restored(tmp_path: Path) -> None:
+    path, again = tmp_path / "recipient.key", tmp_path / "again.key"
+    made = answer("generate", path, "--encryption", "--plain")
+    shares = answer("backup", path, "--shares", 3, "--threshold", 2, "--out", tmp_path / "s")
+    restored = answer("restore", again, *shares["files"][:2], "--plain")
+    assert restored["public_key"] == made["public_key"]
+    assert again.read_bytes() == path.read_bytes()
+    path.write_text(path.read_text()[:-3])
+    assert code_of("show", path) == "key-invalid"
+
+
+def test_an_encryption_key_neither_signs_nor_stands_on_a_token(
+    tmp_path: Path, network: Localnet
+) -> None:
+    path = tmp_path / "recipient.key"
+    answer("generate", path, "--encryption", "--plain")
+    words = ("--genesis", network.genesis_path, "--member", "m", "--plain")
+    assert code_of("rotate", path, *words) == "key-not-signing"
+    assert code_of("generate", "pkcs11:token=t;object=o", "--encryption") == "token-encryption"

@@ -1,6 +1,7 @@
 """`tally member`: apply, watch one's own state, acknowledge; officers' new keys."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -20,7 +21,14 @@ from tools.custody.making import KeyMaker, making_options
 from tools.custody.passphrase import Ways, passphrase_options
 from tools.custody.signer import open_signer
 from tools.exits import InvalidInput, NotFound
-from tools.governance.answers import MemberLine, OfficerLine, Summary, Told, parse
+from tools.governance.answers import (
+    EncryptionKeyLine,
+    MemberLine,
+    OfficerLine,
+    Summary,
+    Told,
+    parse,
+)
 from tools.governance.applications import (
     APPLICATION,
     Applicant,
@@ -37,6 +45,7 @@ from tools.output import WordGroup, common, emit, format_table, option, printabl
 from tools.words import catalogue, language, say
 
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}\Z")
+FINGERPRINT_DIGITS = 16
 FILE = click.Path(path_type=Path, dir_okay=False)
 _genesis = option("--genesis", type=FILE, required=True, help="option.genesis")
 _id = option("--member", required=True, help="option.applicant")
@@ -153,24 +162,44 @@ def show(place: Place, subject: str, as_json: bool) -> None:
     told = parse(document, MemberLine)
     rest = {name: value for name, value in document.items() if name not in _OWN_TABLE}
     lines = [f"{tell_field(name)}: {text}" for name, text in flatten(rest)]
-    emit(as_json, document, "\n".join([*lines, _officers(told.officers)]))
+    tables = [_officers(told.officers), *_encryption(told.encryption_keys)]
+    emit(as_json, document, "\n".join([*lines, *tables]))
 
 
-_OWN_TABLE = ("officers", "admission", "waits_for")
+_OWN_TABLE = ("officers", "encryption_keys", "admission", "waits_for")
 
 
 def _officers(officers: tuple[OfficerLine, ...]) -> str:
     words = catalogue(language())
-    head = [say(f"column.{name}") for name in ("public_key", "roles", "state")]
+    head = [say(f"column.{name}") for name in ("public_key", "roles", "state", "not_after")]
     rows = [
         [
             printable(each.key),
             ", ".join(map(tell_role, each.roles)),
             words.get(f"standing.{each.status}", printable(each.status)),
+            printable(each.not_after) or "-",
         ]
         for each in officers
     ]
     return format_table(head, rows)
+
+
+def _encryption(keys: tuple[EncryptionKeyLine, ...]) -> Iterator[str]:
+    """A table of the keys that payloads are sealed to, if there are any."""
+    head = [
+        say(f"column.{name}") for name in ("encryption_key", "since", "superseded", "not_after")
+    ]
+    rows = [
+        [
+            printable(each.hash[:FINGERPRINT_DIGITS]),
+            str(each.from_height),
+            str(each.until_height or "-"),
+            printable(each.not_after) or "-",
+        ]
+        for each in keys
+    ]
+    if rows:
+        yield format_table(head, rows)
 
 
 @command.command("status", help="help.member_status")

@@ -1,5 +1,6 @@
 """`tally admin propose`: one command for everything that members vote on."""
 
+import datetime as dt
 from pathlib import Path
 from typing import Any, get_args
 
@@ -27,6 +28,7 @@ from ledger.governance.actions import (
     SuspendMember,
     VotingRule,
 )
+from ledger.governance.keys import RotateOfficer, SetEncryptionKey, SetTerm
 from ledger.keys import parse_public_key
 from ledger.registry import CreditRules, Dataset, Freeze, LegalBasis, Parameters, Purpose, Role
 from tools.client import Client
@@ -35,7 +37,12 @@ from tools.commands.governance import proposing, registers
 from tools.commands.governance.proposing import Terms, prepare, proposal_options, propose
 from tools.exits import InvalidInput, InvalidUsage
 from tools.governance.actions import read_contract, read_table, read_text, read_value
-from tools.governance.applications import read_admission, read_officer
+from tools.governance.applications import (
+    read_admission,
+    read_encryption_key,
+    read_officer,
+    read_successor,
+)
 from tools.mirror import read_genesis
 from tools.output import WordGroup, emit, note, option, run
 from tools.words import say
@@ -44,6 +51,25 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 CLASSES = list(get_args(ActionClass))
 ROLES = list(get_args(Role))
 
+
+class _LastDay(click.ParamType[str]):
+    """A day of the calendar, or `never`, which is the empty text of the ledger."""
+
+    name = "YYYY-MM-DD"
+
+    def convert(self, value: str, _param: object, _context: object) -> str:
+        """The day as the ledger has it. Raises `InvalidUsage`."""
+        if value in ("", "never"):
+            return ""
+        try:
+            day = dt.date.fromisoformat(value)
+        except ValueError:
+            raise InvalidUsage("day-invalid", value[:40]) from None
+        return day.isoformat()
+
+
+LAST_DAY = _LastDay()
+_not_after = option("--not-after", type=LAST_DAY, default="", help="option.not_after")
 _file = click.argument("file", type=FILE)
 _grounds = option("--grounds", required=True, help="option.grounds")
 _roles = option(
@@ -69,6 +95,7 @@ def _group(name: str) -> click.Group:
 member, officer, contract = _group("member"), _group("officer"), _group("contract")
 dataset, basis, purpose = _group("dataset"), _group("basis"), _group("purpose")
 parameters, rule, credit = _group("parameters"), _group("rule"), _group("credit")
+encryption = _group("encryption")
 
 
 @member.command("admit", help="help.propose_member_admit")
@@ -122,11 +149,39 @@ def sanction(
 
 @officer.command("add", help="help.propose_officer_add")
 @_file
+@_not_after
 @proposal_options()
-def add(place: Place, file: Path, terms: Terms, as_json: bool) -> None:
+def add(place: Place, file: Path, not_after: str, terms: Terms, as_json: bool) -> None:
     """A member gets another officer."""
     network = hash_genesis(read_genesis(place.genesis))
-    propose(place, [read_officer(file, network)], terms, as_json)
+    action = read_officer(file, network)
+    term = term_of(action.member, action.officer.key, not_after)
+    propose(place, [action, *term], terms, as_json)
+
+
+@officer.command("term", help="help.propose_officer_term")
+@click.argument("public_key")
+@option("--not-after", type=LAST_DAY, required=True, help="option.not_after_or_never")
+@option("--of", "owner", default="", help="option.officer_of")
+@proposal_options()
+def set_term(
+    place: Place, public_key: str, not_after: str, owner: str, terms: Terms, as_json: bool
+) -> None:
+    """An officer's key signs up to a day, or without end."""
+    key = parse_key(public_key)
+    action = SetTerm(member=owner or place.member, key=key, not_after=not_after)
+    propose(place, [action], terms, as_json)
+
+
+@encryption.command("set", help="help.propose_encryption_set")
+@_file
+@_not_after
+@proposal_options()
+def set_encryption(place: Place, file: Path, not_after: str, terms: Terms, as_json: bool) -> None:
+    """Payloads for the own member are sealed to this key."""
+    key = read_encryption_key(file)
+    action = SetEncryptionKey(member=place.member, key=key, not_after=not_after)
+    propose(place, [action], terms, as_json)
 
 
 @officer.command("roles", help="help.propose_officer_roles")
@@ -153,7 +208,8 @@ def revoke(place: Place, public_key: str, grounds: str, terms: Terms, as_json: b
 
 @officer.command("rotate", help="help.propose_officer_rotate")
 @_file
-@option("--old", required=True, help="option.old_key")
+@option("--old", default="", help="option.old_key")
+@_not_after
 @option(
     "--overlap-blocks",
     type=click.IntRange(1),
@@ -167,6 +223,7 @@ def rotate(
     place: Place,
     file: Path,
     old: str,
+    not_after: str,
     overlap_blocks: int,
     grounds: str,
     terms: Terms,
@@ -174,8 +231,13 @@ def rotate(
 ) -> None:
     """Two proposals: the successor signs from now on, the old key for some blocks more."""
     network = hash_genesis(read_genesis(place.genesis))
-    successor, leaving = read_officer(file, network), parse_key(old)
-    first = prepare(place, [successor], terms)
+    successor, leaving = read_successor(file, network, parse_key(old) if old else None)
+    if isinstance(successor, RotateOfficer):
+        rotation = successor.statement.rotation
+        term = term_of(rotation.member, rotation.new_key, not_after)
+    else:
+        term = term_of(successor.member, successor.officer.key, not_after)
+    first = prepare(place, [successor, *term], terms)
     later = max(first.moment.height, terms.activate_height) + overlap_blocks
     ending = Terms(
         text=terms.text,
@@ -326,6 +388,11 @@ def _scope_of(everything: bool, **names: str) -> dict[str, str]:
     if everything is any(names.values()):
         raise InvalidUsage("freeze-scope", ", ".join(filter(None, names.values())) or "-")
     return names
+
+
+def term_of(owner: str, key: bytes, not_after: str) -> list[SetTerm]:
+    """The action that gives a new key its last day, if it is to have one."""
+    return [SetTerm(member=owner, key=key, not_after=not_after)] if not_after else []
 
 
 def parse_key(text: str) -> bytes:

@@ -11,11 +11,14 @@ from contracts.engine import hash_policy_set
 from contracts.governance.rules import rule_of
 from contracts.lookup import (
     find_member,
+    find_recipient,
     find_record_schema,
     read_record_schema_version,
     read_sunsets,
 )
 from ledger.codec import Codec
+from ledger.custody.encryption import hash_encryption_key
+from ledger.governance.keys import TERMS, EncryptionKey
 from ledger.governance.proposals import VOTING_RULES
 from ledger.governance.registers import CODE_LISTS
 from ledger.registry import (
@@ -31,7 +34,7 @@ from ledger.registry import (
     PolicySet,
     Validator,
 )
-from ledger.state import CREDIT_RULES_KEY, Overlay, StateReader
+from ledger.state import CREDIT_RULES_KEY, Overlay, StateReader, encryption_key
 from node.api.schemas.base import Body, fields_of
 from node.api.schemas.nodes import validator_body
 from node.api.schemas.values import officer_body
@@ -191,6 +194,24 @@ def _shown_elsewhere(_view: _View, _key: bytes) -> Iterator[_Pair]:
     yield from ()
 
 
+def _recipient(view: _View, key: bytes) -> Iterator[_Pair]:
+    """The encryption key of a member; that one before it ends is told by its successor."""
+    if not key.startswith(encryption_key(b"")):
+        member = key[2:].decode()
+        before, after = (find_recipient(each, member) for each in (view.state, view.overlay))
+        yield (
+            f"encryption/{member}",
+            None if before is None else _key_fields(before),
+            None if after is None else _key_fields(after),
+        )
+
+
+def _key_fields(held: EncryptionKey) -> Fields:
+    """An encryption key by its hash: the key itself is long."""
+    key_hash = hash_encryption_key(held.key).hex()
+    return {"hash": key_hash, "not_after": held.not_after, "from_height": held.from_height}
+
+
 def _freezes(view: _View, key: bytes) -> Iterator[_Pair]:
     before, after = (
         [] if value is None else [fields_of(each) for each in FREEZES.decode(value)]
@@ -216,4 +237,6 @@ _READERS: dict[bytes, _Reader] = {
     b"R/": _shown_elsewhere,
     b"S/": _sunsets,
     b"V/": _record_schema,
+    b"j/": _value("term", TERMS, is_hex=True),
+    b"z/": _recipient,
 }

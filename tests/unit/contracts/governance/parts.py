@@ -5,6 +5,7 @@ from contracts.errors import RefusedEvent
 from contracts.execute import Execution
 from contracts.governance.effects import find_faults
 from contracts.lookup import find_proposal
+from ledger.custody.encryption import ENCRYPTION_KEY_BYTES, MLKEM768_X25519, X25519_BYTES
 from ledger.events import Event
 from ledger.governance.actions import (
     Action,
@@ -15,11 +16,22 @@ from ledger.governance.actions import (
     prove_key,
     sign_application,
 )
+from ledger.governance.keys import SetEncryptionKey
 from ledger.governance.proposals import GovernanceAcknowledged, Proposal
 from ledger.keys import SecretKey
 from ledger.registry import OFFICERS, Officer, Role
 from ledger.state import MapState, StateReader, officer_key
-from tests.builders import HEIGHT, NETWORK, VALIDATORS, ballot, hash32, key_of, propose, sign
+from tests.builders import (
+    HEIGHT,
+    NETWORK,
+    TIME_MS,
+    VALIDATORS,
+    ballot,
+    hash32,
+    key_of,
+    propose,
+    sign,
+)
 from tests.unit.contracts.samples import run, states
 
 NEW = "cn-4403-tax"
@@ -66,6 +78,16 @@ def fresh_officer(member: str, *roles: Role, label: str = "fresh") -> AddOfficer
     return AddOfficer(member=member, officer=proved(SecretKey(hash32(label)), member, *roles))
 
 
+def encryption_bytes(label: str) -> bytes:
+    """A key that anybody can seal to: coefficients of 0, and a point that is not of small order."""
+    start = bytes([MLKEM768_X25519]) + bytes(ENCRYPTION_KEY_BYTES - 1 - 2 * X25519_BYTES)
+    return start + hash32(label) + b"\x09" + bytes(X25519_BYTES - 1)
+
+
+def recipient(member: str = FIRST, label: str = "one", not_after: str = "") -> SetEncryptionKey:
+    return SetEncryptionKey(member=member, key=encryption_bytes(label), not_after=not_after)
+
+
 def acknowledge(proposal: Event, member: str = NEW, **changed: object) -> Event:
     body = GovernanceAcknowledged(proposal=proposal.digest)
     return sign(body, **{"member": member, "role": "admin", **changed})
@@ -100,9 +122,11 @@ def after(*events: Event, state: MapState | None = None, height: int = HEIGHT) -
     return state
 
 
-def refusal(state: StateReader, event: Event, height: int = HEIGHT) -> RefusedEvent:
+def refusal(
+    state: StateReader, event: Event, height: int = HEIGHT, *, time_ms: int = TIME_MS
+) -> RefusedEvent:
     try:
-        check_event(state, event, network=NETWORK, height=height)
+        check_event(state, event, network=NETWORK, height=height, time_ms=time_ms)
     except RefusedEvent as refused:
         return refused
     raise AssertionError("it is not refused")

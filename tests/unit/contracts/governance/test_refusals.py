@@ -6,12 +6,14 @@ The codes are read from the source, so a new one fails here until it has a case 
 import ast
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from contracts.credit.behaviours import DEFAULT_RULES
 from contracts.words import LANGUAGES, catalogue
+from ledger.custody.rotation import SignedRotation, sign_rotation
 from ledger.events import Event
 from ledger.governance.actions import (
     Action,
@@ -30,8 +32,9 @@ from ledger.governance.actions import (
     SuspendMember,
     VotingRule,
 )
-from ledger.governance.registers import SUNSETS, Sunset
-from ledger.keys import SecretKey
+from ledger.governance.keys import RotateOfficer, SetEncryptionKey, SetTerm
+from ledger.governance.registers import SUNSETS, SUNSETS_MAX, Sunset
+from ledger.keys import SecretKey, fingerprint
 from ledger.quorum.governance import KeepValidators
 from ledger.registry import Contract, Freeze, Purpose
 from ledger.state import SUNSETS_KEY, MapState
@@ -44,7 +47,6 @@ from tests.builders import (
     ballot,
     carried,
     consensus_key,
-    dataset,
     hash32,
     key_of,
     legal_basis,
@@ -66,9 +68,11 @@ from tests.unit.contracts.governance.parts import (
     acknowledge,
     after,
     application,
+    encryption_bytes,
     fresh_officer,
     passed,
     proved,
+    recipient,
     refusal,
     votes,
 )
@@ -188,30 +192,52 @@ def tampered() -> Action:
     return msgspec.structs.replace(good, application=told)
 
 
-def naming_codes() -> Action:
-    return record_schema(shape(currency={"x-code-list": "iso-4217"}))
-
-
-def ended_codes() -> Case:
-    state = after(*passed(code_list()))
-    after(*passed(sunset("code-list/iso-4217", "2020-01-01")), state=state, height=HEIGHT + 1)
-    after(state=state, height=HEIGHT + 2)
-    return asked(naming_codes(), state=state)
-
-
-def full_sunsets() -> MapState:
-    ends = tuple(
-        Sunset(target=f"purpose/p{n:03}", date="2099-01-01", proposal=bytes(32), ended=False)
-        for n in range(128)
-    )
-    state = states()
-    state.pairs[SUNSETS_KEY] = SUNSETS.encode(ends)
-    return state
+def elsewhere() -> SignedRotation:
+    old, new = key_of(FIRST, "admin"), SecretKey(hash32("next"))
+    return sign_rotation(old, new, network=hash32("another"), member=FIRST)
 
 
 def bad_cosigning_key() -> Action:
     wrong = validator(ASIDE, cosigning_key=b"\x02" + bytes(32))
     return add_validator(ASIDE, validator=wrong)
+
+
+LISTED = shape(currency={"x-code-list": "iso-4217"})
+
+
+def widened() -> dict[str, Any]:
+    """A record schema that has one property more than the dataset has fields."""
+    document = shape()
+    document["properties"]["nickname"] = document["properties"]["currency"]
+    return document
+
+
+def shortened() -> dict[str, Any]:
+    """A record schema without a property of one field."""
+    document = shape()
+    del document["properties"]["currency"]
+    return document
+
+
+def without_list() -> MapState:
+    """The code list was registered, and is out of force."""
+    state = after(*passed(code_list()))
+    after(*passed(sunset("code-list/iso-4217", "2020-01-01")), state=state, height=HEIGHT + 1)
+    return after(state=state, height=HEIGHT + 2)
+
+
+def sunsets() -> MapState:
+    """As many last days as there is room for."""
+    state = states()
+    state.pairs[SUNSETS_KEY] = SUNSETS.encode(
+        tuple(
+            Sunset(
+                target=f"purpose/p{number:03}", date="2099-01-01", proposal=bytes(32), ended=False
+            )
+            for number in range(SUNSETS_MAX)
+        )
+    )
+    return state
 
 
 CASES: dict[str, tuple[Builder, str]] = {
@@ -256,6 +282,23 @@ CASES: dict[str, tuple[Builder, str]] = {
     "unchanged": (lambda: asked(rule(500)), "keys"),
     "officer-unknown": (lambda: asked(RevokeOfficer(key=NOBODY, grounds="x")), NOBODY[1:].hex()),
     "officer-revoked": (revoked, key_of(ASIDE, "requester").public[1:].hex()),
+    "officer-of-other-member": (
+        lambda: asked(SetTerm(member=FIRST, key=key_of(ASIDE, "admin").public, not_after="")),
+        f"{ASIDE} has the key",
+    ),
+    "statement-invalid": (
+        lambda: asked(RotateOfficer(statement=elsewhere())),
+        f"it is for network {hash32('another').hex()[:16]}",
+    ),
+    "encryption-key-invalid": (
+        lambda: asked(SetEncryptionKey(member=FIRST, key=bytes(1_217), not_after="")),
+        "unknown encryption key algorithm or wrong key length",
+    ),
+    "encryption-key-known": (
+        lambda: asked(recipient(), state=after(*passed(recipient()))),
+        f"{fingerprint(encryption_bytes('one'))} is of {FIRST}",
+    ),
+    "last-day-invalid": (lambda: asked(recipient(not_after="2026-02-30")), "2026-02-30"),
     "not-a-voter": (
         lambda: (states(), propose(FREEZE, member=ASIDE), HEIGHT),
         f"{ASIDE} has no validator in this epoch",
@@ -323,39 +366,6 @@ CASES: dict[str, tuple[Builder, str]] = {
         lambda: asked(*(SuspendMember(member=each, grounds="x") for each in (THIRD, FOURTH))),
         "2 of 4 members with a validator would be active",
     ),
-    "record-schema-invalid": (
-        lambda: asked(record_schema(text='{"$ref": "https://example.org"}')),
-        "schema-value: /type",
-    ),
-    "field-unknown": (
-        lambda: asked(record_schema(shape(dataset("account", owner="public")))),
-        "account has no field owner",
-    ),
-    "field-missing": (
-        lambda: asked(
-            record_schema(shape(dataset("account", account_number="secret", currency="public")))
-        ),
-        "balance-fen",
-    ),
-    "sensitivity-differs": (
-        lambda: asked(record_schema(shape(currency={"x-sensitivity": "secret"}))),
-        "currency: secret, in account it is public",
-    ),
-    "code-list-unknown": (lambda: asked(naming_codes()), "iso-4217"),
-    "code-list-ended": (ended_codes, "iso-4217"),
-    "codes-unsorted": (lambda: asked(code_list("EUR", "CNY")), "CNY after EUR"),
-    "sunset-target-unknown": (
-        lambda: asked(sunset("contract/none", "2099-01-01")),
-        "contract/none",
-    ),
-    "sunset-date-invalid": (
-        lambda: asked(sunset("purpose/audit", "2099-02-30")),
-        "2099-02-30",
-    ),
-    "sunsets-full": (
-        lambda: asked(sunset("purpose/audit", "2099-01-01"), state=full_sunsets()),
-        "128",
-    ),
     "waiting-full": (lambda: asked(purpose("more"), state=waiting(64)), "64"),
     "target-waiting": (contradicted, f"member/{ASIDE}: proposal {LATER.digest.hex()} at height 99"),
     "change-pending": (
@@ -375,6 +385,19 @@ CASES: dict[str, tuple[Builder, str]] = {
         lambda: asked(remove_validator(FIRST), add_validator(FIRST)),
         "the next list is the one in force",
     ),
+    "record-schema-invalid": (lambda: asked(record_schema({})), "schema-value: /type"),
+    "field-unknown": (lambda: asked(record_schema(widened())), "account has no field nickname"),
+    "field-missing": (lambda: asked(record_schema(shortened())), "currency"),
+    "sensitivity-differs": (
+        lambda: asked(record_schema(shape(currency={"x-sensitivity": "secret"}))),
+        "currency: secret, in account it is public",
+    ),
+    "code-list-unknown": (lambda: asked(record_schema(LISTED)), "iso-4217"),
+    "code-list-ended": (lambda: asked(record_schema(LISTED), state=without_list()), "iso-4217"),
+    "codes-unsorted": (lambda: asked(code_list("EUR", "CNY")), "CNY after EUR"),
+    "sunset-target-unknown": (lambda: asked(sunset("dataset/none", "2099-01-01")), "dataset/none"),
+    "sunset-date-invalid": (lambda: asked(sunset("purpose/audit", "2027-02-30")), "2027-02-30"),
+    "sunsets-full": (lambda: asked(sunset("purpose/audit", "2099-01-01"), state=sunsets()), "128"),
     "ready-unexpected": (
         lambda: (states(), ready(FIRST, FIVE), HEIGHT),
         "no change of the list is pending",

@@ -1,6 +1,7 @@
 """Record schemas and code lists by vote: versions, what they stand for, what refers to them."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from ledger.state import MapState
 from tests.builders import (
     HEIGHT,
     NETWORK,
+    TIME_MS,
     dataset,
     deliver,
     propose,
@@ -85,9 +87,9 @@ def test_a_list_as_long_as_the_largest_in_use_fits_into_an_event() -> None:
     assert len(currencies.code_list.codes) < CODES_MAX
 
 
-def refused_step(state: MapState, event: object) -> tuple[str, str]:
+def refused_step(state: MapState, event: Any) -> tuple[str, str]:
     with pytest.raises(RefusedEvent) as caught:
-        check_event(state, event, network=NETWORK, height=HEIGHT + 9)  # type: ignore[arg-type]  # any event
+        check_event(state, event, network=NETWORK, height=HEIGHT + 9, time_ms=TIME_MS)
     return caught.value.code, caught.value.detail
 
 
@@ -99,13 +101,17 @@ def test_a_delivery_names_a_version_of_the_record_schema_that_is_in_force() -> N
     second = record_schema(document, dataset=NAME, version=2)
     state = after(ASKED, *passed(schema))
     after(*passed(second), state=state, height=HEIGHT + 1)
-    check_event(state, deliver(ASKED, schema_version=2), network=NETWORK, height=HEIGHT + 2)
+    check_event(
+        state, deliver(ASKED, schema_version=2), network=NETWORK, height=HEIGHT + 2, time_ms=TIME_MS
+    )
     late = deliver(ASKED, schema_version=3)
     assert refusal(state, late, HEIGHT + 2).code == "schema-version-unknown"
     after(*passed(sunset(f"record-schema/{NAME}@1", PAST)), state=state, height=HEIGHT + 2)
     after(state=state, height=HEIGHT + 3)
     assert refused_step(state, deliver(ASKED)) == ("record-schema-ended", f"{NAME} version 1")
-    check_event(state, deliver(ASKED, schema_version=2), network=NETWORK, height=HEIGHT + 4)
+    check_event(
+        state, deliver(ASKED, schema_version=2), network=NETWORK, height=HEIGHT + 4, time_ms=TIME_MS
+    )
 
 
 def test_a_rejection_names_codes_of_a_set_that_is_in_force() -> None:
@@ -114,7 +120,7 @@ def test_a_rejection_names_codes_of_a_set_that_is_in_force() -> None:
     asked = reject(ASKED, code_set="local-98")
     assert refusal(state, asked, HEIGHT + 1).code == "code-set-unknown"
     after(*passed(codes), state=state, height=HEIGHT + 1)
-    check_event(state, asked, network=NETWORK, height=HEIGHT + 2)
+    check_event(state, asked, network=NETWORK, height=HEIGHT + 2, time_ms=TIME_MS)
     other = reject(ASKED, code_set="local-98", codes=(50008,))
     assert refused_step(state, other) == ("status-code-unknown", "local-98 has no code 50008")
     after(*passed(sunset("code-list/local-98", PAST)), state=state, height=HEIGHT + 2)

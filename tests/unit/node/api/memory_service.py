@@ -22,6 +22,7 @@ from node.chain import Chain
 from node.diagnosis.facts import Facts
 from node.history import make_receipt, read_final_block
 from node.metrics import Metrics
+from node.oversight.duties import DutyBook
 from node.oversight.overseer import Overseer, Oversight
 from node.pool import Pool, PoolFull, PoolLimits
 from node.service import (
@@ -59,6 +60,7 @@ class MemoryService:
             genesis=self.genesis, log=self.log, pool=self.pool, contracts=self.contracts, me=0
         )
         self.wall_ms = builders.TIME_MS
+        self.book = DutyBook(self.log)
         self.overseer = Overseer(
             log=self.log,
             member="cn-3301-tax",
@@ -97,6 +99,7 @@ class MemoryService:
                 event,
                 network=self.network,
                 height=self.log.tip.height + 1,
+                time_ms=self.log.tip.time_ms,
             )
             if self.pool.digest_of_nonce(event.member, event.nonce) is not None:
                 raise RefusedEvent("nonce-reused", "pending", recordable=False)
@@ -121,7 +124,8 @@ class MemoryService:
             wall_ms=builders.TIME_MS + tip.height,
         )
         assert block is not None
-        self.chain.commit([block], {})
+        final = self.chain.commit([block], {})
+        self.book.note_final(record.event for each in final for record in each.records)
         self._lost |= {event.digest: code for event, code in self.chain.take_lost()}
         self._wake()
 
@@ -258,6 +262,9 @@ class MemoryService:
 
     def epoch_proof(self, epoch: int) -> bytes | None:
         return self.proofs.get(epoch)
+
+    def duties(self) -> DutyBook:
+        return self.book
 
     def oversight(self) -> Oversight:
         return self.overseer.look(self.wall_ms)

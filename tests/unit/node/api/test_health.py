@@ -3,6 +3,8 @@
 from pathlib import Path
 
 from ledger.governance.actions import SanctionMember
+from ledger.governance.keys import SetTerm
+from ledger.keys import fingerprint
 from tests import builders
 from tests.builders import VALIDATORS, carried, propose
 from tests.unit.node.api.governance.proposing import freeze, submit_all
@@ -61,5 +63,26 @@ def test_the_figures_name_every_validator(data_dir: Path) -> None:
         for member in VALIDATORS:
             # Certificates of the test network are none.
             assert f'tallystick_certificate_expiry_days{{member="{member}"}} NaN' in text
+
+    run(data_dir, story)
+
+
+def test_the_state_and_the_figures_count_the_days_of_own_keys(data_dir: Path) -> None:
+    own = "cn-3301-tax"
+    key = builders.key_of(own, "requester").public
+    ending = SetTerm(member=own, key=key, not_after="2026-01-06")
+
+    async def story(node: Served) -> None:
+        await submit_all(node, *carried(ending, activate_height=0))
+        expiring = (await node.get_json("/v1/status"))["expiring"]
+        assert {
+            "kind": "officer-key",
+            "id": fingerprint(key),
+            "ends": "2026-01-06",
+            "days_left": 5,
+            "within_days": 7,
+        } in expiring
+        figure = f'tallystick_key_expiry_days{{key="{fingerprint(key)}",kind="officer-key"}} 5.0'
+        assert figure in await figures(node)
 
     run(data_dir, story)

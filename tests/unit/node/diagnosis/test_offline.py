@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -186,6 +187,13 @@ def test_a_clock_before_the_founding(place: Place) -> None:
     assert place.codes(NOW_MS - 2 * DAY_MS) == {"clock-before-genesis"}
 
 
+def test_a_node_may_know_addresses_of_agencies_that_joined_since(place: Place) -> None:
+    place.edit("[peers.addresses]\n", '[peers.addresses]\n"cn-9999-tax" = "127.0.0.1:7999"\n')
+    assert place.codes() == {"peers-incomplete"}, "the log that lies here does not know it"
+    shutil.rmtree(place.data / STORE)
+    assert place.codes() == {"ready-to-start"}
+
+
 def test_a_node_whose_list_comes_next_or_is_gone(place: Place) -> None:
     identity = read_identity(read_config(place.config_path), place.genesis)
     first, *others = place.genesis.validators
@@ -193,7 +201,6 @@ def test_a_node_whose_list_comes_next_or_is_gone(place: Place) -> None:
         (stored_with(place.genesis.validators), []),
         (stored_with(others, following=(first,)), ["standing-joining"]),
         (stored_with(others), ["standing-observer"]),
-        (stored_with(others, is_member=False), ["listing-invalid"]),
     ):
         found = judge_listing(identity, stored, is_new=False)
         assert [finding.code for finding in found] == codes
@@ -201,7 +208,7 @@ def test_a_node_whose_list_comes_next_or_is_gone(place: Place) -> None:
 
 
 def stored_with(validators: Iterable[Validator], **changed: Any) -> Stored:
-    fields: dict[str, Any] = {"is_member": True, "following": (), "unknown": (), "missing": ()}
+    fields: dict[str, Any] = {"following": (), "unknown": (), "missing": ()}
     fields |= {"tip_time_ms": 0, "precision_ms": 500}
     return Stored(validators=tuple(validators), **{**fields, **changed})
 

@@ -166,7 +166,13 @@ class Site:
         """What a node does with an event of a client or a peer."""
         log, pool = self.engine.chain.log, self.engine.chain.pool
         try:
-            check_event(log, event, network=log.network, height=log.tip.height + 1)
+            check_event(
+                log,
+                event,
+                network=log.network,
+                height=log.tip.height + 1,
+                time_ms=log.tip.time_ms,
+            )
             pool.add(event)
         except (RefusedEvent, PoolFull):
             return

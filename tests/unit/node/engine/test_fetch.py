@@ -93,6 +93,18 @@ def test_a_silent_peer_is_left_for_another() -> None:
     assert made.choose(ANSWER_TIMEOUT_MS, PEERS) == "p2"
 
 
+def test_a_new_link_forgets_what_was_asked_on_the_one_before() -> None:
+    made = catchup(p1=FAR, p2=50)
+    assert made.choose(0, PEERS) == "p1"
+    made.relinked("p2")
+    assert made.choose(1, PEERS) is None
+    made.relinked("p1")
+    assert made.choose(1, PEERS) == "p1"
+    assert made.take_answer("p1")
+    made.relinked("p1")
+    assert made.choose(2, PEERS) is None, "the answer is here and is being executed"
+
+
 def test_only_an_awaited_answer_is_taken_and_only_once() -> None:
     made = catchup(p1=50, p2=50)
     assert not made.take_answer("p1")

@@ -12,7 +12,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from structlog.testing import capture_logs
 
 from ledger.genesis import Genesis
-from ledger.governance.actions import SanctionMember, SetFreeze
+from ledger.governance.actions import RevokeOfficer, SanctionMember, SetFreeze
+from ledger.governance.keys import SetTerm
+from ledger.keys import fingerprint
 from ledger.registry import Freeze
 from node.oversight import overseer as module
 from node.oversight.overseer import Overseer
@@ -22,11 +24,13 @@ from tests.builders import (
     ballot,
     carried,
     genesis,
+    key_of,
     legal_basis,
     propose,
     take_back,
 )
 from tests.registers import sunset
+from tests.unit.contracts.governance.parts import recipient
 from tests.unit.node.world import GENESIS, Ledger, ledger
 
 DAY_MS = 86_400_000
@@ -136,3 +140,44 @@ def test_a_final_block_is_a_reason_to_look_once_a_day(tmp_path: Path) -> None:
         assert [each["days_left"] for each in logs] == [59, 28]
         # A look of today that is older than the tip is no answer.
         assert len(overseer.look(TIME_MS + 31 * DAY_MS).open) == 1
+
+
+def test_keys_of_the_own_member_are_told_until_they_end_or_are_replaced(tmp_path: Path) -> None:
+    own, other = (key_of(each, "admin").public for each in VALIDATORS[:2])
+    terms = [
+        SetTerm(member=VALIDATORS[0], key=own, not_after="2026-02-20"),
+        SetTerm(member=VALIDATORS[1], key=other, not_after="2026-01-02"),
+        recipient(VALIDATORS[0], not_after="2026-01-05"),
+    ]
+    with ledger(tmp_path) as here:
+        overseer = watch(here)
+        here.finalize(*carried(*terms, activate_height=0))
+        with capture_logs() as logs:
+            found = overseer.look(TIME_MS)
+            assert found.key_days == {
+                ("officer-key", fingerprint(own)): 50,
+                ("encryption-key", fingerprint(recipient().key)): 4,
+            }
+            for day in range(60):
+                overseer.look(TIME_MS + day * DAY_MS)
+        told = [(each["kind"], each["days_left"]) for each in logs]
+        assert told == [
+            ("officer-key", 50), ("encryption-key", 4), ("officer-key", 29), ("officer-key", 6),
+        ]  # fmt: skip
+        # The officer has another key by then; to a member without a key nobody can send anything.
+        last = overseer.look(TIME_MS + 59 * DAY_MS)
+        assert [(each.kind, each.days_left) for each in last.expiring] == [("encryption-key", -55)]
+        here.finalize(*carried(recipient(label="two"), activate_height=0, label="next"))
+        assert overseer.look(TIME_MS + 59 * DAY_MS).expiring == ()
+
+
+def test_a_revoked_key_is_not_told(tmp_path: Path) -> None:
+    key = key_of(VALIDATORS[0], "admin").public
+    ending = SetTerm(member=VALIDATORS[0], key=key, not_after="2026-01-05")
+    with ledger(tmp_path) as here:
+        here.finalize(*carried(ending, activate_height=0))
+        overseer = watch(here)
+        assert len(overseer.look(TIME_MS).expiring) == 1
+        revoke = RevokeOfficer(key=key, grounds="left")
+        here.finalize(*carried(revoke, activate_height=0, label="revoke"))
+        assert overseer.look(TIME_MS).expiring == ()

@@ -6,6 +6,7 @@ from node.simplex.errors import ConflictingVote, CorruptQuorum, CorruptWal, Inva
 from node.simplex.messages import FRONTIER_BYTES_MAX, encode_message, signed_vote
 from node.simplex.pacemaker import VOTE_VIEWS_AHEAD
 from node.simplex.types import (
+    Block,
     Certificate,
     CertificateRecord,
     Evidence,
@@ -167,6 +168,60 @@ def test_r5_an_invalid_proposal_is_nullified_and_an_untimely_one_waits() -> None
     assert bench.own_votes() == [(X, 1)]
 
 
+def child_of_one_ahead(*, after_ms: int) -> tuple[Block, Block]:
+    """A block of an hour ahead, and a child of it."""
+    parent = make_block(view=1, proposer=0, time_ms=GENESIS.time_ms + 3_600_000)
+    child = make_block(
+        view=2,
+        parent_view=1,
+        height=2,
+        parent_hash=parent.hash,
+        proposer=1,
+        time_ms=parent.time_ms + after_ms,
+    )
+    return parent, child
+
+
+@pytest.mark.parametrize(("after_ms", "expected"), [(1, [(F, 1), (N, 2)]), (2, [(F, 1)])])
+def test_time_ahead_is_accepted_only_from_who_cannot_propose_an_earlier_one(
+    after_ms: int, expected: list[tuple[Kind, int]]
+) -> None:
+    """The clocks of a quorum were an hour ahead once, and are right again: the chain goes on."""
+    parent, child = child_of_one_ahead(after_ms=after_ms)
+    bench = Bench(me=2, blocks=[parent])
+    bench.receive(bench.propose(child, certify(subject_of(N, parent), signers=(0, 1, 3))))
+    assert bench.own_votes() == expected
+
+
+def test_a_time_from_long_ago_is_not_accepted_because_the_parent_is_older() -> None:
+    bench = Bench(me=1, time_ms=10_000)
+    bench.receive(bench.propose(make_block(view=1, proposer=0, time_ms=GENESIS.time_ms + 1)))
+    assert bench.own_votes() == []
+
+
+@pytest.mark.parametrize(("ahead_ms", "waits"), [(400, True), (600, False)])
+def test_the_leader_waits_for_a_parent_only_if_its_clock_gets_there(
+    ahead_ms: int, waits: bool
+) -> None:
+    wall_ms = Bench().now().wall_ms
+    parent = make_block(view=1, proposer=0, time_ms=wall_ms + ahead_ms)
+    bench = Bench(me=1, blocks=[parent])
+    bench.submit()
+    bench.receive(certify(subject_of(N, parent), signers=(0, 2, 3)))
+    assert ((N, 2) not in bench.own_votes()) is waits
+    bench.tick(401)
+    assert (N, 2) in bench.own_votes()
+
+
+def test_r9_b_a_tip_that_was_nullified_too_is_flushed_at_once() -> None:
+    """Its own finalize votes can never be enough: waiting for them only prolongs a stall."""
+    bench = Bench(me=3, blocks=[BLOCK_1])
+    bench.receive(certify(subject_of(N, BLOCK_1), signers=(0, 1, 2)))
+    assert not bench.core._pace.has_demand
+    bench.receive(certify(subject_of(X, view=1), signers=(0, 1, 2)))
+    assert bench.core._pace.has_demand
+
+
 def test_r8_a_proposal_with_a_wrong_time_gets_no_longer_timer() -> None:
     """No vote can follow here: three times the growth would be waited for nothing."""
     bench = Bench(me=1)
@@ -282,7 +337,7 @@ def test_r6_a_late_notarization_is_finalized_after_its_view_was_left_commonware_
     bench = Bench(me=1, blocks=[BLOCK_1])
     bench.receive(certify(subject_of(X, view=1), signers=(0, 2, 3)))
     bench.receive(certify(subject_of(N, BLOCK_1), signers=(0, 2, 3)))
-    assert bench.own_votes() == [(F, 1)]
+    assert bench.own_votes() == [(F, 1), (N, 2)]
 
 
 def test_r1_entering_by_certificate_starts_the_view_ava_471() -> None:

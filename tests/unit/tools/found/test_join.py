@@ -51,6 +51,18 @@ def test_a_node_is_made_where_it_will_run(net: Path, tmp_path: Path) -> None:
     assert read_genesis(Localnet(home).genesis_path) == genesis
 
 
+def test_other_keys_are_made_for_a_node_that_votes(net: Path, tmp_path: Path) -> None:
+    member = Localnet(net).members[0]
+    place = ("--member", member, "--address", ADDRESS, "--genesis", net / "genesis.json")
+    document = tally("node", "join", tmp_path / "home", *place, "--replace")
+    genesis = read_genesis(net / "genesis.json")
+    application = read_application(Path(document["application"]))
+    verify_possession(hash_genesis(genesis), application)
+    assert application.validator.member == member
+    assert application.validator not in genesis.validators
+    assert read_config(Path(document["config"]))["node", "replaces"] is True
+
+
 def test_what_cannot_join_leaves_no_folder(net: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
     alone = tmp_path / "alone" / "genesis.json"

@@ -17,6 +17,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from contracts.credit.behaviours import DEFAULT_RULES
+from ledger.custody.decryption import derive_encryption_key
+from ledger.custody.encryption import format_encryption_key, hash_encryption_key
+from ledger.custody.rotation import encode_rotation_json, sign_rotation
 from ledger.genesis import encode_genesis_json
 from ledger.governance.actions import Action
 from ledger.keys import SecretKey, format_public_key, format_secret_key
@@ -30,6 +33,7 @@ from tools.governance.drafts import body_of, read_draft
 
 MEMBER = builders.ASKER
 OLD = format_public_key(builders.key_of(MEMBER, "admin").public)
+OTHER = format_public_key(builders.key_of("de-tax", "admin").public)
 NOWHERE = "http://127.0.0.1:1"
 HEIGHT = 77
 PREVIEW: dict[str, Any] = {
@@ -158,6 +162,22 @@ def officer_file(home: Path) -> Path:
     return write(home / "officer.json", encode_action(action))
 
 
+def rotation_file(home: Path, network: bytes = builders.NETWORK) -> Path:
+    keys = [SecretKey(builders.hash32(name)) for name in ("old", "next")]
+    signed = sign_rotation(*keys, network=network, member=MEMBER)
+    return write(home / "rotation.json", encode_rotation_json(signed))
+
+
+def encryption_file(home: Path, **changed: str) -> Path:
+    key = derive_encryption_key(builders.hash32("recipient"))
+    document = {
+        "format": "tallystick-public-key-v1",
+        "public_key": format_encryption_key(key),
+        "fingerprint": hash_encryption_key(key).hex()[:16],
+    }
+    return write(home / "public.json", json.dumps({**document, **changed}))
+
+
 PURPOSE = 'id = "x"\nname_zh = "x"\nname_en = "x"\n'
 BASIS = (
     'id = "x"\ntitle_zh = "x"\ntitle_en = "x"\narticle = ""\nauthority = "x"\n'
@@ -177,6 +197,8 @@ FORMS = {
     "officer.add": ("officer", "add", "officer.json"),
     "officer.roles": ("officer", "roles", OLD, "--role", "requester", "--role", "admin"),
     "officer.revoke": ("officer", "revoke", OLD, *GROUNDS),
+    "officer.term": ("officer", "term", OLD, "--not-after", "2027-06-30"),
+    "encryption.set": ("encryption", "set", "public.json", "--not-after", "2027-06-30"),
     "contract.set": ("contract", "set", "x.cedar"),
     "contract.remove": ("contract", "remove", "legality"),
     "schema.set": ("contract", "schema", "x.cedar"),
@@ -199,6 +221,8 @@ FORMS = {
 @pytest.fixture
 def files(home: Path) -> Path:
     officer_file(home)
+    rotation_file(home)
+    encryption_file(home)
     write(home / "x.cedar", "permit(principal, action, resource);")
     write(home / "dataset.toml", DATASET)
     write(home / "basis.toml", BASIS)
@@ -342,6 +366,29 @@ def test_a_rotation_is_two_proposals(files: Path) -> None:
     assert (add.activate_height, revoke.activate_height) == (0, HEIGHT + 50)
 
 
+def test_a_statement_of_both_keys_names_the_old_key_and_new_keys_can_end(files: Path) -> None:
+    path = files / "draft.json"
+    words = ("officer", "rotate", files / "rotation.json", "--not-after", "2027-06-30", *GROUNDS)
+    with node() as (url, asked):
+        result = tally(files, url, "admin", "propose", *words, "--draft", path)
+    assert result.exit_code == OK, result.output
+    rotate, term = asked[0].actions
+    assert rotate.statement.rotation.member == MEMBER
+    assert (term.key, term.not_after) == (rotate.statement.rotation.new_key, "2027-06-30")
+    [revoke] = asked[1].actions
+    assert revoke.key == rotate.statement.rotation.old_key
+
+
+def test_a_term_is_never_or_a_day(files: Path) -> None:
+    words = ("officer", "term", OLD, "--dry-run", "--not-after")
+    with node() as (url, asked):
+        for day in ("never", "2027-06-30"):
+            assert propose(files, url, *words, day).exit_code == OK
+        assert propose(files, url, *words, "never", "--of", "de-tax").exit_code == OK
+    found = [(each.actions[0].member, each.actions[0].not_after) for each in asked]
+    assert found == [(MEMBER, ""), (MEMBER, "2027-06-30"), ("de-tax", "")]
+
+
 def test_drafts_keep_to_the_bounds_in_force_and_not_to_those_of_the_genesis(home: Path) -> None:
     path = home / "draft.json"
     words = ("admin", "propose", "member", "suspend", "de-tax", *GROUNDS, "--draft", path)
@@ -373,6 +420,18 @@ def test_a_draft_is_never_overwritten(home: Path) -> None:
         (("rule", "set", "nothing", "--share", 1), USAGE, "usage-invalid"),
         (("member", "admit", "bad.json"), ERROR, "admission-invalid"),
         (("officer", "add", "bad.json"), ERROR, "officer-file-invalid"),
+        (("officer", "rotate", "officer.json", *GROUNDS), ERROR, "old-key-missing"),
+        (
+            ("officer", "rotate", "rotation.json", "--old", OTHER, *GROUNDS),
+            ERROR,
+            "old-key-mismatch",
+        ),
+        (("officer", "rotate", "cut.json", *GROUNDS), ERROR, "statement-tampered"),
+        (("officer", "rotate", "elsewhere/rotation.json", *GROUNDS), ERROR, "statement-tampered"),
+        (("officer", "term", OLD, "--not-after", "2026-02-30"), USAGE, "day-invalid"),
+        (("officer", "add", "officer.json", "--not-after", "soon"), USAGE, "day-invalid"),
+        (("encryption", "set", "bad.json"), ERROR, "encryption-file-invalid"),
+        (("encryption", "set", "elsewhere/public.json"), ERROR, "encryption-file-invalid"),
         (("contract", "set", "bad.json"), ERROR, "contract-file-invalid"),
         (("contract", "schema", "none"), ERROR, "file-unreadable"),
         (("dataset", "set", "bad.json"), ERROR, "value-file-invalid"),
@@ -387,6 +446,10 @@ def test_a_mistake_is_found_before_anything_is_sent(
     """Nobody listens: whatever is asked of a node first would end as unreachable."""
     monkeypatch.chdir(files)
     write(files / "bad.json", '{"nothing": 1}')
+    (files / "elsewhere").mkdir()
+    rotation_file(files / "elsewhere", builders.hash32("another"))
+    encryption_file(files / "elsewhere", fingerprint="0" * 16)
+    write(files / "cut.json", (files / "rotation.json").read_bytes()[:-9])
     assert code_of(propose(files, NOWHERE, *words), exit_code) == code
 
 

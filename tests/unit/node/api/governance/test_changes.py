@@ -10,6 +10,8 @@ from contracts.governance.catalogue import target_of
 from contracts.governance.effects import rehearse
 from contracts.governance.faults import Moment
 from contracts.shipped import load_shipped
+from ledger.custody.encryption import hash_encryption_key
+from ledger.custody.rotation import sign_rotation
 from ledger.governance.actions import (
     Action,
     LiftFreeze,
@@ -30,19 +32,23 @@ from ledger.governance.actions import (
     ValidatorAction,
     VotingRule,
 )
-from ledger.keys import format_public_key
+from ledger.governance.keys import RotateOfficer, SetTerm
+from ledger.keys import SecretKey, format_public_key
 from ledger.registry import Purpose
 from ledger.state import MapState
 from node.api.schemas.governance.changes import change_bodies
 from tests import builders
 from tests.builders import NETWORK, TIME_MS, VALIDATORS, key_of, member
 from tests.registers import code_list, record_schema, sunset
+from tests.unit.contracts.governance.parts import encryption_bytes, recipient
 from tests.unit.contracts.samples import states
 from tests.unit.node.api.governance.proposing import add_officer, admit, change_contract, freeze
 
 OUTSIDER = sorted(builders.MEMBERS)[4]
 OFFICER = key_of(OUTSIDER, "provider").public
 NEW_OFFICER = add_officer(OUTSIDER)
+NEXT = SecretKey(builders.hash32("next"))
+RECIPIENT_HASH = hash_encryption_key(encryption_bytes("one")).hex()
 STOP = freeze(dataset="account")
 GROUNDS = "as decided"
 CREDIT = msgspec.structs.replace(DEFAULT_FORMULA.rules, version=1, grade_a=850)
@@ -69,6 +75,25 @@ CHANGES: tuple[tuple[Action, dict[str, Any] | None, dict[str, Any] | None], ...]
     (NEW_OFFICER, None, {"key": format_public_key(NEW_OFFICER.officer.key), "member": OUTSIDER}),
     (SetRoles(key=OFFICER, roles=("admin",)), {"roles": ("provider",)}, {"roles": ("admin",)}),
     (RevokeOfficer(key=OFFICER, grounds=GROUNDS), {"status": "active"}, {"status": "revoked"}),
+    (
+        RotateOfficer(
+            statement=sign_rotation(
+                key_of(OUTSIDER, "provider"), NEXT, network=NETWORK, member=OUTSIDER
+            )
+        ),
+        None,
+        {"key": format_public_key(NEXT.public), "roles": ("provider",)},
+    ),
+    (
+        SetTerm(member=OUTSIDER, key=OFFICER, not_after="2027-06-30"),
+        None,
+        {"not_after": "2027-06-30"},
+    ),
+    (
+        recipient(OUTSIDER, not_after="2027-06-30"),
+        None,
+        {"hash": RECIPIENT_HASH, "not_after": "2027-06-30", "from_height": 9},
+    ),
     (
         change_contract(),
         {"id": "statistics"},

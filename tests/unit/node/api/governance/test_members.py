@@ -4,9 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from ledger.custody.encryption import format_encryption_key, hash_encryption_key
 from ledger.governance.actions import SanctionMember, SuspendMember
+from ledger.governance.keys import SetTerm
+from ledger.keys import format_public_key
 from tests import builders
 from tests.builders import VALIDATORS, ballot, carried, propose
+from tests.unit.contracts.governance.parts import recipient
 from tests.unit.node.api.governance.proposing import APPLICANT, acknowledge, admit, submit_all
 from tests.unit.node.api.harness import Served, run
 
@@ -86,5 +90,31 @@ def test_what_is_no_member_is_refused(data_dir: Path, name: str) -> None:
     async def story(node: Served) -> None:
         body = await node.get_json(f"/v1/members/{name}", status=400)
         assert body["code"] == "parameter-invalid"
+
+    run(data_dir, story)
+
+
+def test_keys_of_a_member_with_their_last_days(data_dir: Path) -> None:
+    path, key = f"/v1/members/{FIRST}", builders.key_of(FIRST, "requester").public
+    terms = (
+        SetTerm(member=FIRST, key=key, not_after="2026-02-01"),
+        recipient(FIRST, not_after="2026-03-01"),
+    )
+
+    async def story(node: Served) -> None:
+        assert (await node.get_json(path))["encryption_keys"] == []
+        await submit_all(node, *carried(*terms, activate_height=0))
+        await submit_all(node, *carried(recipient(FIRST, "two"), activate_height=0, label="two"))
+        body = await node.get_json(path)
+        ends = {each["key"]: each["not_after"] for each in body["officers"]}
+        assert ends.pop(format_public_key(key)) == "2026-02-01"
+        assert set(ends.values()) == {""}
+        newest, first = body["encryption_keys"]
+        assert newest["key"] == format_encryption_key(recipient(FIRST, "two").key)
+        assert newest["hash"] == hash_encryption_key(recipient(FIRST, "two").key).hex()
+        assert (newest["not_after"], newest["until_height"]) == ("", 0)
+        assert (first["not_after"], first["until_height"]) == ("2026-03-01", newest["from_height"])
+        kinds = [each["kind"] for each in (await node.get_json("/v1/status"))["expiring"]]
+        assert kinds == ["certificate"], "only what the own member has"
 
     run(data_dir, story)

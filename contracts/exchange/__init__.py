@@ -1,0 +1,1 @@
+"""Exchanges after their delivery: holders, consents, corrections, disputes, incidents, duties."""

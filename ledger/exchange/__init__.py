@@ -1,0 +1,1 @@
+"""Exchanges after their delivery, and incidents: bodies of events, and values of the state."""

@@ -1,0 +1,1 @@
+"""`tally officer`, from the delivery on: use, consent, correction, incidents, tasks."""

@@ -1,0 +1,74 @@
+"""`tally officer tasks`: who owes what by when."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+import click
+import msgspec
+from msgspec import Meta
+
+from contracts.exchange.duties import GAPS
+from ledger.scalars import Identifier
+from tools.client import Client
+from tools.commands.acting import Place, place_options
+from tools.commands.exchange.pages import fetch_pages
+from tools.mirror import read_genesis
+from tools.output import WordCommand, emit, format_table, option, run
+from tools.words import language, say
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """What a node says that a member owes; unproven, a replay computes it afresh."""
+
+    subject: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+    about: Literal["exchange", "incident"]
+    member: Identifier
+    gap: Identifier
+    kinds: tuple[str, ...]
+    due_ms: Annotated[int, Meta(ge=0, le=253_402_300_799_999)]  # to the end of the year 9999
+    is_overdue: bool
+
+
+@click.command("tasks", cls=WordCommand, help="help.officer_tasks")
+@option("--overdue", "is_overdue", is_flag=True, help="option.overdue")
+@place_options(None)
+def tasks(place: Place, is_overdue: bool, as_json: bool) -> None:
+    """List open duties by due time; those of one member with --member."""
+    query = {"member": place.member} if place.member else {}
+    if is_overdue:
+        query["overdue"] = "true"
+
+    async def fetch() -> list[Task]:
+        async with Client(place.url, read_genesis(place.genesis)) as client:
+            return await fetch_pages(client, "/v1/tasks", Task, query)
+
+    found = run(fetch())
+    columns = ("due", "task", "member", "about", "subject")
+    rows = [
+        [
+            _day(each.due_ms) + (" " + say("tasks.overdue") if each.is_overdue else ""),
+            _gap_word(each.gap),
+            each.member,
+            say(f"tasks.{each.about}"),
+            each.subject,
+        ]
+        for each in found
+    ]
+    head = [say(f"column.{name}") for name in columns]
+    text = format_table(head, rows) if rows else say("tasks.none")
+    emit(as_json, {"verified": False, "tasks": found}, text)
+
+
+def _day(due_ms: int) -> str:
+    return f"{datetime.fromtimestamp(due_ms / 1000, UTC):%Y-%m-%d %H:%M}Z"
+
+
+def _gap_word(gap: str) -> str:
+    """A gap in words; one of a newer node than this program stays as it is."""
+    known = GAPS.get(gap)
+    if known is None:
+        return gap
+    return known.zh if language() == "zh" else known.en
+
+
+COMMANDS = (tasks,)

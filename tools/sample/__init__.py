@@ -1,0 +1,1 @@
+"""Sample records: fictitious, the same for the same seed, with faults on purpose."""
