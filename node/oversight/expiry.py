@@ -17,6 +17,9 @@ from node.diagnosis.rules import (
 )
 
 LOG = structlog.get_logger("node.oversight")
+THRESHOLDS_DAYS = (CERTIFICATE_FAULT_DAYS, CERTIFICATE_WARNING_DAYS, CERTIFICATE_NOTICE_DAYS)
+
+
 Kind = Literal[
     "certificate",
     "legal-basis",
@@ -29,7 +32,6 @@ Kind = Literal[
     "record-schema",
     "parameters",
 ]
-THRESHOLDS_DAYS = (CERTIFICATE_FAULT_DAYS, CERTIFICATE_WARNING_DAYS, CERTIFICATE_NOTICE_DAYS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,15 +72,6 @@ def judge_basis(basis: LegalBasis, wall_ms: int) -> Iterator[Expiring]:
     yield from _judge("legal-basis", basis.id, basis.in_force_to, days_left)
 
 
-def judge_sunset(sunset: Sunset, wall_ms: int) -> Iterator[Expiring]:
-    """What has a sunset date, if it ends soon; none of what has ended."""
-    if sunset.ended:
-        return
-    last = (date.fromisoformat(sunset.date) - timedelta(days=1)).isoformat()
-    kind, _, name = sunset.target.partition("/")
-    yield from _judge(cast(Kind, kind), name, last, count_days(last, wall_ms))
-
-
 def judge_key(kind: Kind, name: str, ends: str, wall_ms: int) -> Iterator[Expiring]:
     """A key with a last day, which is included.
 
@@ -94,6 +87,15 @@ def count_days(last_day: str, wall_ms: int) -> int:
     """Days from today (UTC) to a day. Raises `ValueError` for one that the calendar has not."""
     today = datetime.fromtimestamp(wall_ms / 1000, UTC).date()
     return (date.fromisoformat(last_day) - today).days
+
+
+def judge_sunset(sunset: Sunset, wall_ms: int) -> Iterator[Expiring]:
+    """What has a sunset date, if it ends soon; none of what has ended."""
+    if sunset.ended:
+        return
+    last = (date.fromisoformat(sunset.date) - timedelta(days=1)).isoformat()
+    kind, _, name = sunset.target.partition("/")
+    yield from _judge(cast(Kind, kind), name, last, count_days(last, wall_ms))
 
 
 def _judge(kind: Kind, name: str, ends: str, days_left: int) -> Iterator[Expiring]:

@@ -80,6 +80,14 @@ from ledger.state import (
 )
 
 PROPOSAL = b"\x09" * 32
+_RECIPIENT = EncryptionKey(
+    member="north",
+    key=b"\x01" * ENCRYPTION_KEY_BYTES,
+    not_after="",
+    from_height=258,
+    until_height=2**33,
+    previous=PROPOSAL,
+)
 RECORD_SCHEMA = RecordSchema(dataset="account", version=258, text='{"type": "object"}')
 CODE_LIST = CodeList(
     id="oecd-crs-sm-3.0",
@@ -91,14 +99,6 @@ CODE_LIST = CodeList(
     codes=(Code(code="50007", name_zh="未通过模式校验", name_en="Failed schema validation"),),
 )
 SUNSET = Sunset(target="dataset/account", date="2027-01-31", proposal=PROPOSAL, ended=True)
-_RECIPIENT = EncryptionKey(
-    member="north",
-    key=b"\x01" * ENCRYPTION_KEY_BYTES,
-    not_after="",
-    from_height=258,
-    until_height=2**33,
-    previous=PROPOSAL,
-)
 _ACTIONS = Codec(tuple[Action, ...], size_bytes_max=131_072)
 
 
@@ -126,6 +126,11 @@ def governance_cases(genesis: Genesis) -> dict[str, bytes]:
         "ballot box key": ballot_box_key(PROPOSAL, "north"),
         "voting rule key": voting_rule_key("keys"),
         "revision key": revision_key("dataset/account", 258),
+        "term": TERMS.encode(Term(not_after="2027-06-30")),
+        "term key": term_key(b"\x01" * 33),
+        "encryption key": ENCRYPTION_KEYS.encode(_RECIPIENT),
+        "encryption key key": encryption_key(PROPOSAL),
+        "recipient key": recipient_key("north"),
         "record schema": RECORD_SCHEMAS.encode(RECORD_SCHEMA),
         "code list": CODE_LISTS.encode(CODE_LIST),
         "sunsets": SUNSETS.encode((SUNSET,)),
@@ -134,11 +139,6 @@ def governance_cases(genesis: Genesis) -> dict[str, bytes]:
         "code list key": code_list_key("oecd-crs-sm-3.0"),
         "sunsets key": SUNSETS_KEY,
         "parameters before key": PARAMETERS_BEFORE_KEY,
-        "term": TERMS.encode(Term(not_after="2027-06-30")),
-        "term key": term_key(b"\x01" * 33),
-        "encryption key": ENCRYPTION_KEYS.encode(_RECIPIENT),
-        "encryption key key": encryption_key(PROPOSAL),
-        "recipient key": recipient_key("north"),
     }
 
 

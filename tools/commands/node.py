@@ -147,11 +147,11 @@ def status(place: Place, as_json: bool) -> None:
     document["receives"] = receives(node)
     if not document["receives"]:
         lines.append(say("stage.receives_nothing", height=node["height"]))
-    ending = map(_format_ending, node["expiring"])
+    ending = map(format_ending, node["expiring"])
     emit(as_json, document, "\n".join([*lines, *map(_format_stage, stages), *ending]))
 
 
-def _format_ending(row: dict[str, Any]) -> str:
+def format_ending(row: dict[str, Any]) -> str:
     """What ends soon, or has ended."""
     kind = str(row["kind"])
     told = catalogue(language()).get(f"ending.{kind}", kind)

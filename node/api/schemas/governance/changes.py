@@ -167,6 +167,24 @@ def _standing(view: _View, state: StateReader, member: Member) -> Fields:
     return {"score": standing.score, "grade": standing.grade}
 
 
+def _recipient(view: _View, key: bytes) -> Iterator[_Pair]:
+    """The encryption key of a member; that one before it ends is told by its successor."""
+    if not key.startswith(encryption_key(b"")):
+        member = key[2:].decode()
+        before, after = (find_recipient(each, member) for each in (view.state, view.overlay))
+        yield (
+            f"encryption/{member}",
+            None if before is None else _key_fields(before),
+            None if after is None else _key_fields(after),
+        )
+
+
+def _key_fields(held: EncryptionKey) -> Fields:
+    """An encryption key by its hash: the key itself is long."""
+    key_hash = hash_encryption_key(held.key).hex()
+    return {"hash": key_hash, "not_after": held.not_after, "from_height": held.from_height}
+
+
 def _record_schema(view: _View, key: bytes) -> Iterator[_Pair]:
     """The newest version before and after; under the keys of versions stand the texts."""
     dataset = key[2:].decode()
@@ -194,24 +212,6 @@ def _shown_elsewhere(_view: _View, _key: bytes) -> Iterator[_Pair]:
     yield from ()
 
 
-def _recipient(view: _View, key: bytes) -> Iterator[_Pair]:
-    """The encryption key of a member; that one before it ends is told by its successor."""
-    if not key.startswith(encryption_key(b"")):
-        member = key[2:].decode()
-        before, after = (find_recipient(each, member) for each in (view.state, view.overlay))
-        yield (
-            f"encryption/{member}",
-            None if before is None else _key_fields(before),
-            None if after is None else _key_fields(after),
-        )
-
-
-def _key_fields(held: EncryptionKey) -> Fields:
-    """An encryption key by its hash: the key itself is long."""
-    key_hash = hash_encryption_key(held.key).hex()
-    return {"hash": key_hash, "not_after": held.not_after, "from_height": held.from_height}
-
-
 def _freezes(view: _View, key: bytes) -> Iterator[_Pair]:
     before, after = (
         [] if value is None else [fields_of(each) for each in FREEZES.decode(value)]
@@ -232,11 +232,11 @@ _READERS: dict[bytes, _Reader] = {
     b"p/": _policies,
     b"f/": _freezes,
     b"k/": _credit,
+    b"j/": _value("term", TERMS, is_hex=True),
+    b"z/": _recipient,
     b"L/": _value("code-list", CODE_LISTS),
     b"N/": _shown_elsewhere,
     b"R/": _shown_elsewhere,
     b"S/": _sunsets,
     b"V/": _record_schema,
-    b"j/": _value("term", TERMS, is_hex=True),
-    b"z/": _recipient,
 }
