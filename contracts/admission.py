@@ -7,6 +7,12 @@ waits is either executed as a refused record (`recordable`) or never included.
 from datetime import date
 
 from contracts.errors import refused, unfit
+from contracts.exchange.force import (
+    check_codes,
+    check_dataset,
+    check_purpose,
+    check_schema_version,
+)
 from contracts.exchange.incidents import check_drill, check_incident
 from contracts.exchange.matters import Scene, advance, read_matters
 from contracts.facts import block_date
@@ -15,17 +21,12 @@ from contracts.governance.proposals import check_acknowledgement, check_governan
 from contracts.governance.validators import check_ready
 from contracts.lifecycle import STEPS, Actor
 from contracts.lookup import (
-    find_code_list,
-    find_dataset,
     find_exchange,
     find_last_day,
     find_legal_basis,
     find_member,
     find_officer,
-    is_ended,
-    is_purpose,
     read_parameters,
-    read_record_schema_version,
 )
 from ledger.events import (
     Event,
@@ -42,8 +43,6 @@ from ledger.governance.proposals import GovernanceAcknowledged
 from ledger.quorum.governance import EvidenceEquivocation, ValidatorReady
 from ledger.registry import Exchange, Officer
 from ledger.state import StateReader, nonce_key
-
-CODE_SETS = ("oecd-crs-sm-2.0", "oecd-crs-sm-3.0", "tallystick-1")
 
 
 def check_event(
@@ -125,15 +124,8 @@ def _check_opening(state: StateReader, event: Event, body: ShareOpening, officer
     else:
         _require_role(officer, "requester")
         _check_other(state, event, body.provider, "provider")
-    dataset = find_dataset(state, body.dataset)
-    if dataset is None:
-        raise refused("dataset-unknown", body.dataset)
-    if is_ended(state, f"dataset/{body.dataset}"):
-        raise refused("dataset-ended", body.dataset)
-    if not is_purpose(state, body.purpose):
-        raise refused("purpose-unknown", body.purpose)
-    if is_ended(state, f"purpose/{body.purpose}"):
-        raise refused("purpose-ended", body.purpose)
+    dataset = check_dataset(state, body.dataset)
+    check_purpose(state, body.purpose)
     if find_legal_basis(state, body.legal_basis) is None:
         raise refused("legal-basis-unknown", body.legal_basis)
     known = frozenset(field.id for field in dataset.fields)
@@ -205,34 +197,9 @@ def _check_body(state: StateReader, event: Event, exchange: Exchange) -> None:
     if isinstance(body, ShareReceived | ShareRejected) and body.commitment != exchange.commitment:
         raise refused("commitment-mismatch", f"delivered was {exchange.commitment.hex()}")
     if isinstance(body, ShareRejected):
-        _check_codes(state, body)
+        check_codes(state, body)
     if isinstance(body, ShareDelivered):
-        _check_schema_version(state, exchange.dataset, body.schema_version)
-
-
-def _check_codes(state: StateReader, body: ShareRejected) -> None:
-    """A set of codes that members have registered counts; without it those that all know."""
-    listed = find_code_list(state, body.code_set)
-    if listed is None and body.code_set not in CODE_SETS:
-        raise refused("code-set-unknown", body.code_set)
-    if is_ended(state, f"code-list/{body.code_set}"):
-        raise refused("code-set-ended", body.code_set)
-    known = frozenset(each.code for each in listed.codes) if listed is not None else None
-    for code in body.codes:
-        if known is not None and str(code) not in known:
-            raise refused("status-code-unknown", f"{body.code_set} has no code {code}")
-
-
-def _check_schema_version(state: StateReader, name: str, version: int) -> None:
-    """Without a record schema, versions are those of the dataset."""
-    newest = read_record_schema_version(state, name)
-    if not newest:
-        dataset = find_dataset(state, name)
-        newest = 0 if dataset is None else dataset.version
-    elif is_ended(state, f"record-schema/{name}@{version}"):
-        raise refused("record-schema-ended", f"{name} version {version}")
-    if version > newest:
-        raise refused("schema-version-unknown", f"{name} version {version}")
+        check_schema_version(state, exchange.dataset, body.schema_version)
 
 
 def _require_role(officer: Officer, role: str) -> None:

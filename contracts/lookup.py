@@ -150,11 +150,6 @@ def find_legal_basis(state: StateReader, legal_basis: str) -> LegalBasis | None:
     return None if data is None else _decode_basis(data)
 
 
-def is_purpose(state: StateReader, purpose: str) -> bool:
-    """Whether the purpose is registered."""
-    return state.get(purpose_key(purpose)) is not None
-
-
 def find_exchange(state: StateReader, exchange: bytes) -> Exchange | None:
     """Exchange by id, or None."""
     data = state.get(exchange_key(exchange))

@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 
 from contracts.errors import refused
+from contracts.exchange.force import check_purpose, check_schema_version
 from contracts.lifecycle import RECEIVED
-from contracts.lookup import find_dataset, find_legal_basis, find_member, is_purpose
+from contracts.lookup import find_legal_basis, find_member
 from ledger.events import Event
 from ledger.exchange.bodies import (
     ShareConsentGiven,
@@ -137,8 +138,7 @@ def _ask_consent(matters: Matters, scene: Scene, body: ShareConsentRequested) ->
         raise refused("recipient-unknown", body.recipient)
     if body.recipient == scene.exchange.provider:
         raise refused("recipient-is-provider", body.recipient)
-    if not is_purpose(scene.state, body.purpose):
-        raise refused("purpose-unknown", body.purpose)
+    check_purpose(scene.state, body.purpose)
     if find_legal_basis(scene.state, body.legal_basis) is None:
         raise refused("legal-basis-unknown", body.legal_basis)
     if body.recipient == scene.event.member and body.purpose == scene.exchange.purpose:
@@ -179,10 +179,7 @@ def _correct(matters: Matters, scene: Scene, body: ShareCorrected) -> Matters:
         raise refused("commitment-mismatch", f"delivered was {exchange.commitment.hex()}")
     if body.commitment == exchange.commitment:
         raise refused("unchanged", body.commitment.hex())
-    dataset = find_dataset(scene.state, exchange.dataset)
-    if dataset is None or body.schema_version > dataset.version:
-        detail = f"{exchange.dataset} version {body.schema_version}"
-        raise refused("schema-version-unknown", detail)
+    check_schema_version(scene.state, exchange.dataset, body.schema_version)
     due_ms = scene.due(read_deadlines(scene.state).correction_days)
     holders = tuple(
         each if each.destroyed_ms else msgspec.structs.replace(each, correction_due_ms=due_ms)

@@ -93,10 +93,9 @@ def judge_sunset(sunset: Sunset, wall_ms: int) -> Iterator[Expiring]:
     """What has a sunset date, if it ends soon; none of what has ended."""
     if sunset.ended:
         return
-    last = date.fromisoformat(sunset.date) - timedelta(days=1)
-    days_left = (last - datetime.fromtimestamp(wall_ms / 1000, UTC).date()).days
+    last = (date.fromisoformat(sunset.date) - timedelta(days=1)).isoformat()
     kind, _, name = sunset.target.partition("/")
-    yield from _judge(cast(Kind, kind), name, last.isoformat(), days_left)
+    yield from _judge(cast(Kind, kind), name, last, count_days(last, wall_ms))
 
 
 def _judge(kind: Kind, name: str, ends: str, days_left: int) -> Iterator[Expiring]:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from node.records.schema import Shape
+from contracts.registers.schema import Shape
 
 Amounts = Literal["fen", "yuan"]
 Fixes = list[str]

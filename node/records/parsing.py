@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from contracts.registers.schema import INTEGER_MAX
 from node.records.errors import InvalidSource
-from node.records.schema import INTEGER_MAX
 
 Encoding = Literal["utf-8", "gb18030"]
 Row = tuple[dict[str, Any], str]  # values by the source's own names, rule that the row breaks

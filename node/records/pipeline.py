@@ -23,13 +23,14 @@ from typing import Any, Literal
 
 import msgspec
 
+from contracts.registers.schema import Shape
 from node.records.errors import InvalidSource
 from node.records.normalise import Amounts, compile_fixers
 from node.records.parsing import CsvParser, Encoding, JsonLinesParser, Limits, Parser, Row
 from node.records.parsing_xml import XmlParser
 from node.records.report import Report, Tally
 from node.records.rules import RULES
-from node.records.schema import Shape
+from node.records.schema import narrow
 from node.records.validate import CodeLists, compile_record
 
 Format = Literal["csv", "jsonl", "xml"]
@@ -56,7 +57,7 @@ class Pipeline:
 
     def __init__(self, dataset: str, schema: Shape, codes: CodeLists, *, options: Options) -> None:
         permitted = options.fields or frozenset(schema.properties)
-        narrowed = schema.narrow(permitted)
+        narrowed = narrow(schema, permitted)
         self._dataset = dataset
         self._options = options
         self._limits = options.limits

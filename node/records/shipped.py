@@ -4,8 +4,9 @@ import json
 from functools import cache
 from importlib.resources import files
 
+from contracts.registers.schema import Shape
 from node.records.errors import InvalidSchema
-from node.records.schema import Shape, decode_schema
+from node.records.schema import decode_schema
 
 DATASETS = ("registration", "filing", "incentive", "invoice", "account")
 

@@ -8,9 +8,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from contracts.registers.schema import ITEMS_MAX, Shape
 from node.records.formats import CHECKS, is_tin
 from node.records.normalise import CONTROL
-from node.records.schema import ITEMS_MAX, Shape
 
 Fault = tuple[str, str]  # rule, field
 Check = Callable[[Any], str]

@@ -147,30 +147,16 @@ def status(place: Place, as_json: bool) -> None:
     document["receives"] = receives(node)
     if not document["receives"]:
         lines.append(say("stage.receives_nothing", height=node["height"]))
-    told = [*lines, *map(_format_stage, stages), *format_expiring(node)]
-    emit(as_json, document, "\n".join(told))
+    ending = map(format_ending, node["expiring"])
+    emit(as_json, document, "\n".join([*lines, *map(_format_stage, stages), *ending]))
 
 
-def format_expiring(node: dict[str, Any]) -> list[str]:
-    """A line for each thing that ends within 60 days."""
-    from tools.governance.answers import Status, parse
-    from tools.governance.changes import tell_target
-
-    return [
-        say(
-            "stage.expiring",
-            what=_tell_ending(each.kind, each.id) or tell_target(each.target),
-            ends=printable(each.ends),
-            days=each.days_left,
-        )
-        for each in parse(node, Status).expiring
-    ]
-
-
-def _tell_ending(kind: str, name: str) -> str:
-    """A key that ends, in words; empty for what histories name."""
-    told = catalogue(language()).get(f"ending.{kind}", "")
-    return f"{told} {printable(name)}" if told else ""
+def format_ending(row: dict[str, Any]) -> str:
+    """What ends soon, or has ended."""
+    kind = str(row["kind"])
+    told = catalogue(language()).get(f"ending.{kind}", kind)
+    words = {"what": printable(told), "id": printable(str(row["id"])), "ends": row["ends"]}
+    return say("ending.line", **words, days=row["days_left"])
 
 
 def _format_stage(stage: Stage) -> str:

@@ -153,11 +153,6 @@ class ExpiringLine(Answer, frozen=True, kw_only=True):
     ends: str
     days_left: int
 
-    @property
-    def target(self) -> str:
-        """As histories name it: the `legal-basis` of an answer is a `basis` there."""
-        return f"{'basis' if self.kind == 'legal-basis' else self.kind}/{self.id}"
-
 
 class SunsetLine(Answer, frozen=True, kw_only=True):
     """What is out of force from a day on."""

@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from tools.commands.node import format_expiring
 from tools.stages import receives, stages_of
-from tools.words import catalogue, select_language
+from tools.words import catalogue
 
 
 def said(
@@ -75,19 +74,3 @@ def test_all_that_can_be_waited_for_has_words() -> None:
     for language in ("zh", "en"):
         words = {name for name in catalogue(language) if name.startswith("stage.waits_")}
         assert words == {f"stage.waits_{key}" for key in keys}
-
-
-@pytest.mark.parametrize(
-    ("chosen", "line"),
-    [
-        ("en", "  ! legal basis maac: last day 2027-01-30, 5 days left"),
-        ("zh", "  ! 法律依据 maac：最后一天 2027-01-30，剩余 5 天"),
-    ],
-)
-def test_the_status_of_a_node_names_what_ends_soon(chosen: str, line: str) -> None:
-    ending = {"kind": "legal-basis", "id": "maac", "ends": "2027-01-30", "days_left": 5}
-    select_language(["--lang", chosen])
-    try:
-        assert format_expiring({"height": 1, "expiring": [ending]}) == [line]
-    finally:
-        select_language(["--lang", "en"])

@@ -12,11 +12,11 @@ from tools.commands.acting import Place, place_options
 from tools.commands.governance.proposing import Terms, proposal_options, propose
 from tools.exits import InvalidUsage
 from tools.governance.actions import read_text, read_value
-from tools.governance.answers import Status, Sunsets, parse
+from tools.governance.answers import ExpiringLine, Status, Sunsets, parse
 from tools.governance.changes import tell_target
 from tools.mirror import read_genesis
 from tools.output import WordCommand, WordGroup, emit, format_table, option, printable, run
-from tools.words import say
+from tools.words import catalogue, language, say
 
 _file = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 
@@ -73,9 +73,7 @@ def expiring(place: Place, as_json: bool) -> None:
     lines = []
     if soon:
         head = [say(f"column.{name}") for name in ("what", "ends", "days_left")]
-        rows = [
-            [tell_target(each.target), printable(each.ends), str(each.days_left)] for each in soon
-        ]
+        rows = [[_tell_ending(each), printable(each.ends), str(each.days_left)] for each in soon]
         lines.append(format_table(head, rows))
     else:
         lines.append(say("governance.nothing_expires"))
@@ -95,6 +93,11 @@ def expiring(place: Place, as_json: bool) -> None:
         {"expiring": status.get("expiring", []), "sunsets": listed["items"]},
         "\n".join(lines),
     )
+
+
+def _tell_ending(line: ExpiringLine) -> str:
+    words = catalogue(language()).get(f"ending.{line.kind}", line.kind)
+    return printable(f"{words} {line.id}".strip())
 
 
 GROUPS = (record_schema, code_list, sunset)

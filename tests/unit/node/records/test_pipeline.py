@@ -345,6 +345,8 @@ def test_nested_records_come_as_json_lines() -> None:
     }
     document = {
         "type": "object",
+        "title": "B",
+        "title_zh": "乙",
         "additionalProperties": False,
         "properties": {"list": {**words, "type": "array", "items": inner}},
     }

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from node.records.errors import InvalidSchema
-from node.records.schema import decode_schema
+from node.records.schema import decode_schema, narrow
 from node.records.shipped import DATASETS, read_code_lists, read_codes, read_schema
 
 GOOD: dict[str, Any] = {
@@ -87,7 +87,7 @@ FACE = "properties/face/"
         (b"{", "schema-unreadable"),
         (b'{"type": "object", "type": "object"}', "schema-unreadable"),
         (b" " * 65_537, "schema-size"),
-        (b"[" * 60_000, "schema-unreadable"),
+        (b"[" * 60_000, "schema-depth"),
         (changed("type", "array"), "schema-keyword"),
         (changed("description", "x"), "schema-keyword"),
         (changed(FACE + "type", "number"), "schema-value"),
@@ -138,7 +138,7 @@ def test_depth_is_bounded() -> None:
         "^[^a]$",
         "^.{3}$",
         "^\\d{3}$",
-        "^a{1,9}a{1,9}a{1,9}$",
+        "^a{0,99}a{0,99}$",
         "^a{1,}$",
         "^a{257}$",
         "^(?=a)a$",
@@ -153,8 +153,8 @@ def test_a_pattern_that_could_run_for_long_or_means_two_things_is_refused(patter
 
 
 def test_a_narrowed_schema_asks_for_permitted_fields_only() -> None:
-    schema = decode_schema(json.dumps(GOOD).encode()).narrow(frozenset({"year"}))
+    schema = narrow(decode_schema(json.dumps(GOOD).encode()), frozenset({"year"}))
     assert set(schema.properties) == {"year"}
     assert schema.required == frozenset()
     with pytest.raises(InvalidSchema, match="field-undefined: moon"):
-        schema.narrow(frozenset({"moon"}))
+        narrow(schema, frozenset({"moon"}))

@@ -81,3 +81,14 @@ def test_long_bytes_are_shortened_and_keys_are_not() -> None:
 
 def test_nothing_changed_is_said() -> None:
     assert format_changes([]) == "No value on the ledger changes."
+
+
+def test_a_code_that_is_new_is_one_difference_wherever_it_stands() -> None:
+    before, after = (
+        {"codes": [{"code": code, "name_en": f"name of {code}"} for code in codes]}
+        for codes in (("CNY", "EUR"), ("CHF", "CNY", "EUR"))
+    )
+    assert list(compare(before, after)) == [
+        "+ codes[CHF] · code: CHF",
+        "+ codes[CHF] · name (en): name of CHF",
+    ]

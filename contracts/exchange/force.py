@@ -1,0 +1,58 @@
+"""Whether what an act needs is registered and in force. Each check raises `RefusedEvent`."""
+
+from contracts.errors import refused
+from contracts.lookup import (
+    find_code_list,
+    find_dataset,
+    find_purpose,
+    is_ended,
+    read_record_schema_version,
+)
+from ledger.events import ShareRejected
+from ledger.registry import Dataset
+from ledger.state import StateReader
+
+CODE_SETS = ("oecd-crs-sm-2.0", "oecd-crs-sm-3.0", "tallystick-1")
+
+
+def check_dataset(state: StateReader, name: str) -> Dataset:
+    """The dataset of that id."""
+    dataset = find_dataset(state, name)
+    if dataset is None:
+        raise refused("dataset-unknown", name)
+    if is_ended(state, f"dataset/{name}"):
+        raise refused("dataset-ended", name)
+    return dataset
+
+
+def check_purpose(state: StateReader, purpose: str) -> None:
+    """Check the purpose of a request or of a consent."""
+    if find_purpose(state, purpose) is None:
+        raise refused("purpose-unknown", purpose)
+    if is_ended(state, f"purpose/{purpose}"):
+        raise refused("purpose-ended", purpose)
+
+
+def check_codes(state: StateReader, body: ShareRejected) -> None:
+    """A set of codes that members have registered counts; without it those that all know."""
+    listed = find_code_list(state, body.code_set)
+    if listed is None and body.code_set not in CODE_SETS:
+        raise refused("code-set-unknown", body.code_set)
+    if is_ended(state, f"code-list/{body.code_set}"):
+        raise refused("code-set-ended", body.code_set)
+    known = frozenset(each.code for each in listed.codes) if listed is not None else None
+    for code in body.codes:
+        if known is not None and str(code) not in known:
+            raise refused("status-code-unknown", f"{body.code_set} has no code {code}")
+
+
+def check_schema_version(state: StateReader, name: str, version: int) -> None:
+    """Check what delivered records keep to; without a record schema, versions of the dataset."""
+    newest = read_record_schema_version(state, name)
+    if not newest:
+        dataset = find_dataset(state, name)
+        newest = 0 if dataset is None else dataset.version
+    elif is_ended(state, f"record-schema/{name}@{version}"):
+        raise refused("record-schema-ended", f"{name} version {version}")
+    if version > newest:
+        raise refused("schema-version-unknown", f"{name} version {version}")
