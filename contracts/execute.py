@@ -34,10 +34,10 @@ from contracts.lookup import (
 )
 from contracts.registers.sunsets import end_due
 from ledger.blocks import RECORDS, Outcome, Record
-from ledger.events import Event, ShareDelivered, ShareOpening, ShareStep
+from ledger.events import Event, ShareDelivered, ShareOpening, ShareRequested, ShareStep
 from ledger.exchange.bodies import HoldingStep, ShareCorrected, ShareOffered
 from ledger.exchange.incidents import DrillRun, IncidentBody
-from ledger.exchange.matters import MATTERS, Matters
+from ledger.exchange.matters import EMPTY_MATTERS, MATTERS, Matters
 from ledger.quorum.governance import EvidenceEquivocation, ValidatorReady
 from ledger.registry import EXCHANGES, PAIR_COUNTERS, Exchange, Validator
 from ledger.state import (
@@ -202,19 +202,19 @@ class _Run:
         return _outcome(None, "")
 
     def _open(self, event: Event, body: ShareOpening) -> Outcome:
-        is_offer = isinstance(body, ShareOffered)
         if isinstance(body, ShareOffered):
             action, requester, provider = "offer", body.recipient, event.member
+            # The provider itself gives what it offers: nothing is left to review.
+            decide = self._engine.decide_step
         else:
             action, requester, provider = "request", event.member, body.provider
+            decide = self._engine.decide_request
         act = self._act(
             event, action, requester, provider, body.dataset,
             purpose=body.purpose, legal_basis=body.legal_basis, urgency=body.urgency,
             fields=body.fields, subjects=len(body.subjects), period_days=period_days(body),
             retention_days=body.retention_days, same_officer=True,
         )  # fmt: skip
-        # The provider itself gives what it offers: nothing is left to review.
-        decide = self._engine.decide_step if is_offer else self._engine.decide_request
         decision = decide(self._overlay, act, self._time_ms)
         duties = decision.obligations
         exchange = Exchange(
@@ -241,7 +241,7 @@ class _Run:
             record_count=0,
         )
         self._overlay.put(exchange_key(event.digest), EXCHANGES.encode(exchange))
-        if not is_offer:
+        if isinstance(body, ShareRequested):
             column = {"permit": "permitted", "review": "reviewed", "deny": "denied"}
             self._count(exchange, {"asked": 1, column[decision.verdict]: 1})
         for party in (act.requester, act.provider):
@@ -251,7 +251,9 @@ class _Run:
     def _step(self, event: Event, step: Step) -> Outcome:
         exchange = find_exchange(self._overlay, event.exchange)
         assert exchange is not None, "check_event has found it"
-        matters = read_matters(self._overlay, event.exchange, exchange)
+        matters = EMPTY_MATTERS  # what leads to a delivery neither reads nor changes them
+        if isinstance(event.body, HoldingStep):
+            matters = read_matters(self._overlay, event.exchange, exchange)
         decision: Decision | None = None
         if step.action is not None:
             decision = self._decide_step(event, step.action, exchange, matters)
