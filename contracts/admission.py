@@ -11,6 +11,7 @@ from contracts.exchange.force import (
     check_codes,
     check_dataset,
     check_purpose,
+    check_role,
     check_schema_version,
 )
 from contracts.exchange.incidents import check_drill, check_incident
@@ -70,7 +71,7 @@ def check_event(
     elif isinstance(body, DrillRun):
         check_drill(officer)
     elif isinstance(body, GovernanceBody):
-        _require_role(officer, "admin")
+        check_role(officer, "admin")
         if isinstance(body, GovernanceAcknowledged):
             check_acknowledgement(state, event, body)
         else:
@@ -119,10 +120,10 @@ def _check_actor(state: StateReader, event: Event, time_ms: int) -> Officer:
 
 def _check_opening(state: StateReader, event: Event, body: ShareOpening, officer: Officer) -> None:
     if isinstance(body, ShareOffered):
-        _require_role(officer, "provider")
+        check_role(officer, "provider")
         _check_other(state, event, body.recipient, "recipient")
     else:
-        _require_role(officer, "requester")
+        check_role(officer, "requester")
         _check_other(state, event, body.provider, "provider")
     dataset = check_dataset(state, body.dataset)
     check_purpose(state, body.purpose)
@@ -161,12 +162,12 @@ def period_days(body: ShareOpening) -> int:
 def _check_step(state: StateReader, event: Event, officer: Officer) -> None:
     step = STEPS[event.kind]
     if len(step.actors) == 1:
-        _require_role(officer, step.actors[0].role)
+        check_role(officer, step.actors[0].role)
     exchange = find_exchange(state, event.exchange)
     if exchange is None:
         raise refused("exchange-unknown", event.exchange.hex())
     actor = _find_actor(step.actors, event, exchange)
-    _require_role(officer, actor.role)
+    check_role(officer, actor.role)
     if exchange.status not in step.before:
         raise refused("exchange-state", f"{event.kind} while {exchange.status}")
     if actor.role == "approver" and event.officer == exchange.requested_by:
@@ -200,8 +201,3 @@ def _check_body(state: StateReader, event: Event, exchange: Exchange) -> None:
         check_codes(state, body)
     if isinstance(body, ShareDelivered):
         check_schema_version(state, exchange.dataset, body.schema_version)
-
-
-def _require_role(officer: Officer, role: str) -> None:
-    if role not in officer.roles:
-        raise refused("role-missing", role)

@@ -1,4 +1,4 @@
-"""Whether what an act needs is registered and in force. Each check raises `RefusedEvent`."""
+"""Whether what an act needs is there and in force. Each check raises `RefusedEvent`."""
 
 from contracts.errors import refused
 from contracts.lookup import (
@@ -9,10 +9,16 @@ from contracts.lookup import (
     read_record_schema_version,
 )
 from ledger.events import ShareRejected
-from ledger.registry import Dataset
+from ledger.registry import Dataset, Officer
 from ledger.state import StateReader
 
 CODE_SETS = ("oecd-crs-sm-2.0", "oecd-crs-sm-3.0", "tallystick-1")
+
+
+def check_role(officer: Officer, *roles: str) -> None:
+    """Check that an officer has one of the roles."""
+    if not frozenset(roles) & frozenset(officer.roles):
+        raise refused("role-missing", " / ".join(roles))
 
 
 def check_dataset(state: StateReader, name: str) -> Dataset:

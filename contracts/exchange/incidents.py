@@ -7,6 +7,7 @@ a pair while one is open, and the pair resumes by itself when it is closed.
 import msgspec
 
 from contracts.errors import refused
+from contracts.exchange.force import check_role
 from contracts.lookup import find_exchange, find_member
 from ledger.events import Event
 from ledger.exchange.incidents import (
@@ -52,13 +53,13 @@ def check_incident(state: StateReader, event: Event, body: IncidentBody, officer
 
 def check_drill(officer: Officer) -> None:
     """Check a drill. Raises `RefusedEvent`."""
-    _require_one(officer, ("admin",))
+    check_role(officer, "admin")
 
 
 def _check_report(
     state: StateReader, event: Event, body: IncidentReported, officer: Officer
 ) -> None:
-    _require_one(officer, REPORTERS)
+    check_role(officer, *REPORTERS)
     if list(body.partners) != sorted(frozenset(body.partners)):
         raise refused("list-not-sorted", "partners")
     if list(body.exchanges) != sorted(frozenset(body.exchanges)):
@@ -85,13 +86,13 @@ def _check_step(state: StateReader, event: Event, body: IncidentStep, officer: O
     if incident.status == "closed":
         raise refused("incident-state", f"{event.kind} while closed")
     if isinstance(body, IncidentNotified):
-        _require_one(officer, REPORTERS)
+        check_role(officer, *REPORTERS)
         if event.member not in incident.partners:
             raise refused("not-a-party", f"only its partners confirm {body.incident.hex()}")
         if event.member in incident.notified:
             raise refused("notified-already", event.member)
     elif isinstance(body, IncidentRemedied):
-        _require_one(officer, REPORTERS)
+        check_role(officer, *REPORTERS)
         if event.member != incident.member:
             raise refused("not-a-party", f"only {incident.member} remedies its incident")
         if incident.status != "open":
@@ -101,7 +102,7 @@ def _check_step(state: StateReader, event: Event, body: IncidentStep, officer: O
 
 
 def _check_closing(state: StateReader, event: Event, incident: Incident, officer: Officer) -> None:
-    _require_one(officer, CLOSERS)
+    check_role(officer, *CLOSERS)
     member = find_member(state, event.member)
     is_supervisor = member is not None and member.kind == "supervisor"
     if event.member == incident.member or (
@@ -113,11 +114,6 @@ def _check_closing(state: StateReader, event: Event, incident: Incident, officer
     missing = [name for name in incident.partners if name not in incident.notified]
     if missing:
         raise refused("partners-not-notified", ", ".join(missing))
-
-
-def _require_one(officer: Officer, roles: tuple[str, ...]) -> None:
-    if not frozenset(roles) & frozenset(officer.roles):
-        raise refused("role-missing", " / ".join(roles))
 
 
 def apply_incident(overlay: Overlay, event: Event, body: IncidentBody, time_ms: int) -> None:
