@@ -105,7 +105,11 @@ def exchange_duties(exchange: Exchange, matters: Matters, rules: DeadlineRules) 
         other = exchange.provider if opener == exchange.requester else exchange.requester
         due_ms = matters.dispute.due_ms
         found.append(Duty(member=other, gap="dispute-without-resolution", due_ms=due_ms))
-    return tuple(sorted(found, key=lambda duty: (duty.due_ms, duty.gap, duty.member)))
+    return _by_time(found)
+
+
+def _by_time(duties: list[Duty]) -> tuple[Duty, ...]:
+    return tuple(sorted(duties, key=lambda duty: (duty.due_ms, duty.gap, duty.member)))
 
 
 def _answers(exchange: Exchange, rules: DeadlineRules) -> Iterator[Duty]:
@@ -160,4 +164,4 @@ def incident_duties(incident: Incident, rules: DeadlineRules) -> tuple[Duty, ...
             Duty(member=partner, gap="incident-without-closing", due_ms=due_ms)
             for partner in incident.partners
         ]
-    return tuple(sorted(found, key=lambda duty: (duty.due_ms, duty.gap, duty.member)))
+    return _by_time(found)

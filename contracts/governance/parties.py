@@ -231,12 +231,18 @@ def _active_officer(state: StateReader, key: bytes) -> tuple[Officer | None, lis
     return officer, []
 
 
+def _officer_of(state: StateReader, member: str, key: bytes) -> tuple[Officer | None, list[Fault]]:
+    """The officer of a key that signs for a member, and why it is not that."""
+    officer, faults = _active_officer(state, key)
+    if officer is not None and officer.member != member:
+        faults.append(Fault(code="officer-of-other-member", detail=f"{officer.member} has the key"))
+    return officer, faults
+
+
 def rotate_officer(overlay: Overlay, action: RotateOfficer, case: Case) -> list[Fault]:
     """The successor that an officer's key named signs with the same roles."""
     rotation = action.statement.rotation
-    officer, faults = _active_officer(overlay, rotation.old_key)
-    if officer is not None and officer.member != rotation.member:
-        faults.append(Fault(code="officer-of-other-member", detail=f"{officer.member} has the key"))
+    officer, faults = _officer_of(overlay, rotation.member, rotation.old_key)
     faults += _key_faults(overlay, rotation.new_key)
     faults += _member_faults(overlay, rotation.member)
     if rotation.network != case.network:
@@ -254,9 +260,7 @@ def rotate_officer(overlay: Overlay, action: RotateOfficer, case: Case) -> list[
 
 def set_term(overlay: Overlay, action: SetTerm) -> list[Fault]:
     """An officer's key signs up to a day, or without end."""
-    officer, faults = _active_officer(overlay, action.key)
-    if officer is not None and officer.member != action.member:
-        faults.append(Fault(code="officer-of-other-member", detail=f"{officer.member} has the key"))
+    _, faults = _officer_of(overlay, action.member, action.key)
     faults += _day_faults(action.not_after)
     if find_last_day(overlay, action.key) == action.not_after:
         faults.append(Fault(code="unchanged", detail=action.not_after))
