@@ -57,6 +57,8 @@ from ledger.governance.proposals import (
 from ledger.keys import Signer, verify_signature
 from ledger.quorum.governance import EvidenceEquivocation, ValidatorReady
 from ledger.scalars import (
+    FIELDS_MAX,
+    SUBJECTS_MAX,
     Count,
     Date,
     Hash32,
@@ -71,8 +73,6 @@ from ledger.scalars import (
 
 EVENT_DOMAIN = b"tallystick/event/v1\0"
 EVENT_SIZE_BYTES_MAX = 60_000
-SUBJECTS_MAX = 1_000
-FIELDS_MAX = 64
 
 
 class ShareRequested(Value, frozen=True, kw_only=True):

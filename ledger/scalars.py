@@ -5,6 +5,9 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 TEXT_CHARS_MAX = 500
+# Of one request or offer.
+SUBJECTS_MAX = 1_000
+FIELDS_MAX = 64
 
 Hash32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Nonce = Annotated[bytes, Meta(min_length=16, max_length=16)]

@@ -19,10 +19,17 @@ from typing import Annotated, Literal, TypeAlias
 from msgspec import Meta
 
 from ledger.codec import Value
-from ledger.scalars import Count, Date, Hash32, Identifier, Text, Uint, Urgency
-
-OFFERED_SUBJECTS_MAX = 1_000
-FIELDS_MAX = 64
+from ledger.scalars import (
+    FIELDS_MAX,
+    SUBJECTS_MAX,
+    Count,
+    Date,
+    Hash32,
+    Identifier,
+    Text,
+    Uint,
+    Urgency,
+)
 
 Manner = Literal["spontaneous", "automatic"]
 DisputeOutcome = Literal["accepted", "settled", "withdrawn"]
@@ -42,7 +49,7 @@ class ShareOffered(Value, frozen=True, kw_only=True):
     fields: Annotated[tuple[Identifier, ...], Meta(min_length=1, max_length=FIELDS_MAX)]
     period_from: Date
     period_to: Date
-    subjects: Annotated[tuple[Hash32, ...], Meta(max_length=OFFERED_SUBJECTS_MAX)]
+    subjects: Annotated[tuple[Hash32, ...], Meta(max_length=SUBJECTS_MAX)]
     urgency: Urgency
     retention_days: Annotated[int, Meta(ge=1, le=36_500)]
     case: Annotated[str, Meta(max_length=64)]

@@ -18,7 +18,6 @@ from contracts.lifecycle import STATUS_OF_DECISION, STEPS, Step, next_steps, sta
 from contracts.words import Language, kind_word, role_word, status_word
 from ledger.codec import Value
 from ledger.events import (
-    FIELDS_MAX,
     ShareApproved,
     ShareDelivered,
     ShareReceived,
@@ -29,7 +28,7 @@ from ledger.events import (
 )
 from ledger.exchange.bodies import ShareOffered
 from ledger.registry import ChangeReason, Grade
-from ledger.scalars import Date, Identifier, Urgency
+from ledger.scalars import FIELDS_MAX, Date, Identifier, Urgency
 from tools.client import Client, VerifiedRecord
 from tools.commands.acting import Place, act, describe, document_of, parse_hash, place_options
 from tools.commands.exchange import incidents, later, tasks
