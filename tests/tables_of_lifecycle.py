@@ -1,8 +1,12 @@
 """Tables of both READMEs about exchanges: the diagram of states, steps beside it, gaps."""
 
+from typing import TypeAlias
+
 from contracts.exchange.duties import GAPS
 from contracts.lifecycle import STATUS_OF_DECISION, STATUSES, STEPS, Step
 from contracts.words import Language, decision_word, kind_word, role_word, status_word
+
+Table: TypeAlias = tuple[tuple[str, ...], list[tuple[str, ...]]]
 
 
 def render_lifecycle(language: Language) -> str:
@@ -23,7 +27,7 @@ def render_lifecycle(language: Language) -> str:
     return "\n".join([*lines, "```", ""])
 
 
-def render_matters(language: Language) -> str:
+def matters(language: Language) -> Table:
     """Steps that leave the state as it is."""
     head = ("事件", "经办人", "所处状态") if language == "zh" else ("event", "officer", "in states")
     rows = [
@@ -35,10 +39,10 @@ def render_matters(language: Language) -> str:
         for step in STEPS.values()
         if step.after is None
     ]
-    return _table(head, rows)
+    return head, rows
 
 
-def render_gaps(language: Language) -> str:
+def gaps(language: Language) -> Table:
     """What can be missing, and the events that fulfil the duty."""
     head = ("缺口", "含义", "以何事件了结") if language == "zh" else ("gap", "meaning", "done by")
     rows = [
@@ -49,13 +53,8 @@ def render_gaps(language: Language) -> str:
         )
         for gap in GAPS.values()
     ]
-    return _table(head, rows)
+    return head, rows
 
 
 def _roles(step: Step, language: Language) -> str:
     return " / ".join(role_word(actor.role, language) for actor in step.actors)
-
-
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    lines = [head, ("---",) * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |".replace("| --- ", "|---") for cells in lines) + "\n"

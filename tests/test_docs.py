@@ -30,9 +30,8 @@ from node.api.problems import HTTP_CODES, STATUS, Problem, problem_body, status_
 from node.api.routes import ROUTES
 from node.config import REQUIRED, SETTINGS
 from node.metrics import Metrics
-from tests import tables_of_credit, tables_of_faults, tables_of_records
+from tests import tables_of_credit, tables_of_faults, tables_of_lifecycle, tables_of_records
 from tests.metric_words import METRIC_WORDS
-from tests.tables_of_lifecycle import render_gaps, render_lifecycle, render_matters
 from tools import exits
 from tools.cli import main as tally
 from tools.words import catalogue as tool_words
@@ -318,9 +317,9 @@ RENDERERS: dict[str, Callable[[Language], str]] = {
     "errors": render_errors,
     "exits": render_exits,
     "findings": lambda language: _table(*tables_of_faults.findings(language)),
-    "gaps": render_gaps,
-    "lifecycle": render_lifecycle,
-    "matters": render_matters,
+    "gaps": lambda language: _table(*tables_of_lifecycle.gaps(language)),
+    "lifecycle": tables_of_lifecycle.render_lifecycle,
+    "matters": lambda language: _table(*tables_of_lifecycle.matters(language)),
     "metrics": render_metrics,
     "node-exits": render_node_exits,
     "options": render_options,
