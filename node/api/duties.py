@@ -2,10 +2,7 @@
 
 from aiohttp import web
 
-from contracts.exchange.duties import GAPS
 from contracts.exchange.incidents import find_incident
-from ledger.blocks import Record, decode_entry
-from ledger.events import parse_event
 from ledger.exchange.incidents import INCIDENTS
 from node.api.context import (
     DIGEST_HEX_CHARS,
@@ -17,12 +14,10 @@ from node.api.context import (
     query_parameters,
 )
 from node.api.problems import Problem
+from node.api.reads import read_history
 from node.api.schemas import duties as bodies
-from node.api.schemas import log
-from node.oversight.duties import Task
 
 INCIDENTS_PREFIX = b"I/"
-HISTORY_RECORDS_MAX = 500
 
 
 async def list_tasks(request: web.Request) -> web.Response:
@@ -38,29 +33,19 @@ async def list_tasks(request: web.Request) -> web.Response:
         task
         for task in service.duties().tasks()
         if (not member or task.member == member)
-        and (not overdue or (task.due_ms < now_ms) is (overdue == "true"))
-        and _place(task) >= start
+        and (not overdue or task.is_overdue(now_ms) is (overdue == "true"))
+        and task.place >= start
     ]
     items = [
         bodies.TaskBody(
             subject=task.subject.hex(),
             about="incident" if task.gap.startswith("incident-") else "exchange",
-            member=task.member,
-            gap=task.gap,
-            kinds=GAPS[task.gap].kinds,
-            due_ms=task.due_ms,
-            is_overdue=task.due_ms < now_ms,
+            **bodies.duty_fields(task, now_ms),
         )
         for task in found[:limit]
     ]
-    last = _place(found[limit - 1]) if len(found) > limit else b""
+    last = found[limit - 1].place if len(found) > limit else b""
     return json_response(bodies.TaskPage(items=items, next=page_cursor(last), time_ms=now_ms))
-
-
-def _place(task: Task) -> bytes:
-    """Where a task stands among all: bytes in the order of `Task`."""
-    name = f"{task.gap}/{task.member}".encode()
-    return task.due_ms.to_bytes(8, "big") + task.subject + name
 
 
 async def list_incidents(request: web.Request) -> web.Response:
@@ -83,11 +68,5 @@ async def read_incident(request: web.Request) -> web.Response:
     incident = find_incident(service.state(), id_)
     if incident is None:
         raise Problem("incident-unknown")
-    history = []
-    for index in service.exchange_indexes(id_, 0, HISTORY_RECORDS_MAX):
-        record = decode_entry(service.read_entries(index, 1)[0])
-        assert isinstance(record, Record), "an index names a record"
-        height = service.block_height_of(index)
-        history.append(log.record_body(index, height, parse_event(record.event), record.outcome))
     state = bodies.incident_body(id_, incident)
-    return json_response(bodies.IncidentDetailBody(state=state, history=history))
+    return json_response(bodies.IncidentDetailBody(state=state, history=read_history(service, id_)))

@@ -62,11 +62,11 @@ async def read_diagnosis(request: web.Request) -> web.Response:
 async def read_metrics(request: web.Request) -> web.Response:
     """GET /metrics: Prometheus text, on the metrics listener only."""
     context = request.app[CONTEXT]
-    context.metrics.set_status(context.service.status())
-    context.metrics.set_oversight(context.service.oversight())
     service = context.service
+    context.metrics.set_status(service.status())
+    context.metrics.set_oversight(service.oversight())
     context.metrics.set_duties(service.duties().count(service.final_time_ms()))
-    context.metrics.set_facts(await context.service.facts())
+    context.metrics.set_facts(await service.facts())
     return web.Response(body=context.metrics.encode(), headers={"Content-Type": CONTENT_TYPE})
 
 

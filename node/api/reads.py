@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 from aiohttp import web
 
 from contracts.credit.accounts import read_causes, read_changes, read_credit, read_formula
-from contracts.exchange.duties import GAPS
 from contracts.exchange.matters import read_matters
 from contracts.lookup import find_member, read_sunsets
 from ledger import registry
@@ -92,34 +91,32 @@ async def read_request(request: web.Request) -> web.Response:
     value = service.state().get(exchange_key(exchange))
     if value is None:
         raise Problem("exchange-unknown")
-    history = []
-    for index in service.exchange_indexes(exchange, 0, HISTORY_RECORDS_MAX):
-        record = decode_entry(service.read_entries(index, 1)[0])
-        assert isinstance(record, Record), "an exchange index names a record"
-        height = service.block_height_of(index)
-        event = parse_event(record.event)
-        history.append(log.record_body(index, height, event, record.outcome))
     state = registry.EXCHANGES.decode(value)
     now_ms = service.final_time_ms()
-    owed = [
-        duties.DutyBody(
-            member=duty.member,
-            gap=duty.gap,
-            kinds=GAPS[duty.gap].kinds,
-            due_ms=duty.due_ms,
-            is_overdue=duty.is_overdue(now_ms),
-        )
-        for duty in service.duties().of_exchange(exchange)
-    ]
     matters = read_matters(service.state(), exchange, state)
     return json_response(
         duties.RequestBody(
             state=log.exchange_body(exchange, state),
             matters=duties.matters_body(matters),
-            duties=owed,
-            history=history,
+            duties=[
+                duties.DutyBody(**duties.duty_fields(duty, now_ms))
+                for duty in service.duties().of_exchange(exchange)
+            ],
+            history=read_history(service, exchange),
         )
     )
+
+
+def read_history(service: Service, subject: bytes) -> list[log.RecordBody]:
+    """The first records of an exchange or incident, oldest first."""
+    history = []
+    for index in service.exchange_indexes(subject, 0, HISTORY_RECORDS_MAX):
+        record = decode_entry(service.read_entries(index, 1)[0])
+        assert isinstance(record, Record), "an index of a subject names a record"
+        height = service.block_height_of(index)
+        event = parse_event(record.event)
+        history.append(log.record_body(index, height, event, record.outcome))
+    return history
 
 
 async def list_requests(request: web.Request) -> web.Response:

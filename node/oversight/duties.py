@@ -6,7 +6,7 @@ touches only what its events are about. A duty is a gap from its time on, in blo
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from contracts.exchange.duties import Duty, exchange_duties, incident_duties
@@ -17,18 +17,20 @@ from ledger.events import Event
 from ledger.exchange.incidents import IncidentBody
 from ledger.exchange.matters import DeadlineRules
 from ledger.log import Log
+from node.oversight.scan import scan_pairs
 
-SCAN_PAIRS = 500
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task(Duty):
+    """A duty with what it is about: `subject` is an exchange or an incident."""
 
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class Task:
-    """A duty and what it is about, in order of its time: `subject` is an exchange or incident."""
-
-    due_ms: int
     subject: bytes
-    gap: str
-    member: str
+
+    @property
+    def place(self) -> bytes:
+        """Where it stands among all: in order of its time."""
+        name = f"{self.gap}/{self.member}".encode()
+        return self.due_ms.to_bytes(8, "big") + self.subject + name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,23 +54,27 @@ class DutyBook:
         """Events are final: look again at what they are about."""
         if self._duties is None:
             return
-        if read_deadlines(self._log) != self._rules:
+        rules = read_deadlines(self._log)
+        if rules != self._rules:
             self._duties = self._sorted = None
             return
         for event in events:
             if event.exchange:
-                self._put(event.exchange, self._of_exchange(event.exchange))
+                self._put(event.exchange, self._of_exchange(event.exchange, rules))
             elif isinstance(event.body, IncidentBody):
-                self._put(event.subject, self._of_incident(event.subject))
+                self._put(event.subject, self._of_incident(event.subject, rules))
 
     def tasks(self) -> tuple[Task, ...]:
         """All open duties, by time."""
         if self._sorted is None:
             self._sorted = tuple(
                 sorted(
-                    Task(due_ms=duty.due_ms, subject=subject, gap=duty.gap, member=duty.member)
-                    for subject, duties in self._read().items()
-                    for duty in duties
+                    (
+                        Task(member=duty.member, gap=duty.gap, due_ms=duty.due_ms, subject=subject)
+                        for subject, duties in self._read().items()
+                        for duty in duties
+                    ),
+                    key=lambda task: task.place,
                 )
             )
         return self._sorted
@@ -84,17 +90,16 @@ class DutyBook:
 
     def of_exchange(self, exchange: bytes) -> tuple[Duty, ...]:
         """Open duties of one exchange."""
-        self._rules = read_deadlines(self._log)
-        return self._of_exchange(exchange)
+        return self._of_exchange(exchange, read_deadlines(self._log))
 
     def _read(self) -> dict[bytes, tuple[Duty, ...]]:
         if self._duties is None:
-            self._rules = read_deadlines(self._log)
+            rules = self._rules = read_deadlines(self._log)
             self._duties = {}
-            for exchange in self._scan(b"x/"):
-                self._put(exchange, self._of_exchange(exchange))
-            for incident in self._scan(b"I/"):
-                self._put(incident, self._of_incident(incident))
+            for key, _ in scan_pairs(self._log, b"x/"):
+                self._put(key[2:], self._of_exchange(key[2:], rules))
+            for key, _ in scan_pairs(self._log, b"I/"):
+                self._put(key[2:], self._of_incident(key[2:], rules))
         return self._duties
 
     def _put(self, subject: bytes, duties: tuple[Duty, ...]) -> None:
@@ -107,26 +112,14 @@ class DutyBook:
         else:
             del self._duties[subject]
 
-    def _of_exchange(self, id_: bytes) -> tuple[Duty, ...]:
+    def _of_exchange(self, id_: bytes, rules: DeadlineRules) -> tuple[Duty, ...]:
         exchange = find_exchange(self._log, id_)
         if exchange is None:  # the request was refused
             return ()
-        assert self._rules is not None, "rules are read first"
-        return exchange_duties(exchange, read_matters(self._log, id_, exchange), self._rules)
+        return exchange_duties(exchange, read_matters(self._log, id_, exchange), rules)
 
-    def _of_incident(self, id_: bytes) -> tuple[Duty, ...]:
+    def _of_incident(self, id_: bytes, rules: DeadlineRules) -> tuple[Duty, ...]:
         incident = find_incident(self._log, id_)
         if incident is None:
             return ()
-        assert self._rules is not None, "rules are read first"
-        return incident_duties(incident, self._rules)
-
-    def _scan(self, prefix: bytes) -> Iterator[bytes]:
-        """Ids of all values under a prefix."""
-        start = prefix
-        while True:
-            page = self._log.scan_state(prefix, start, SCAN_PAIRS)
-            yield from (key[len(prefix) :] for key, _ in page)
-            if len(page) < SCAN_PAIRS:
-                return
-            start = page[-1][0] + b"\0"
+        return incident_duties(incident, rules)

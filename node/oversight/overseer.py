@@ -35,11 +35,11 @@ from node.oversight.expiry import (
     judge_key,
     judge_sunset,
 )
+from node.oversight.scan import scan_pairs
 
 PROPOSALS_PREFIX = b"g/"
 BASES_PREFIX = b"l/"
 TERMS_PREFIX = term_key(b"")
-SCAN_PAIRS = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +86,7 @@ class Overseer:
         return self._found
 
     def _look(self, wall_ms: int) -> Oversight:
-        bases = (LEGAL_BASES.decode(value) for _, value in self._scan(BASES_PREFIX))
+        bases = (LEGAL_BASES.decode(value) for _, value in scan_pairs(self._log, BASES_PREFIX))
         keys = tuple(self._ending_keys())
         own = judge_certificate(self._member, self._certificate_ends_ms, wall_ms)
         ending = (found for key in keys for found in judge_key(*key, wall_ms))
@@ -113,7 +113,7 @@ class Overseer:
 
     def _ending_keys(self) -> Iterator[tuple[Kind, str, str]]:
         """Kind, fingerprint and last day of the own member's keys that sign or are sealed to."""
-        for key, value in self._scan(TERMS_PREFIX):
+        for key, value in scan_pairs(self._log, TERMS_PREFIX):
             officer, last_day = key[len(TERMS_PREFIX) :], TERMS.decode(value).not_after
             holder = find_officer(self._log, officer)
             assert holder is not None, "a term is that of an officer"
@@ -128,7 +128,7 @@ class Overseer:
         """Open proposals. One that is closed never opens again: it is not decoded again."""
         height = self._log.tip.height + 1
         found = []
-        for key, value in self._scan(PROPOSALS_PREFIX):
+        for key, value in scan_pairs(self._log, PROPOSALS_PREFIX):
             digest = key[len(PROPOSALS_PREFIX) :]
             if digest in self._closed:
                 continue
@@ -144,16 +144,6 @@ class Overseer:
             proposal = find_proposal(self._log, each.proposal)
             assert proposal is not None, "what waits is a proposal"
             yield each.proposal, proposal
-
-    def _scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """All pairs under a prefix."""
-        start = prefix
-        while True:
-            page = self._log.scan_state(prefix, start, SCAN_PAIRS)
-            yield from page
-            if len(page) < SCAN_PAIRS:
-                return
-            start = page[-1][0] + b"\0"
 
 
 def _days_left(certificate: bytes, wall_ms: int) -> int | None:

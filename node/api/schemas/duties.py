@@ -1,9 +1,10 @@
 """Bodies about duties, incidents, and what became of an exchange."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
+from contracts.exchange.duties import GAPS, Duty
 from ledger.exchange.incidents import Incident
 from ledger.exchange.matters import Matters
 from node.api.schemas.base import Body, fields_of
@@ -127,6 +128,17 @@ class RequestBody(Body, frozen=True, kw_only=True):
     matters: MattersBody
     duties: list[DutyBody]
     history: list[RecordBody]
+
+
+def duty_fields(duty: Duty, time_ms: int) -> dict[str, Any]:
+    """Fields of a duty, judged at a block time, for the bodies that have them."""
+    return {
+        "member": duty.member,
+        "gap": duty.gap,
+        "kinds": GAPS[duty.gap].kinds,
+        "due_ms": duty.due_ms,
+        "is_overdue": duty.is_overdue(time_ms),
+    }
 
 
 def matters_body(matters: Matters) -> MattersBody:

@@ -16,7 +16,7 @@ from ledger.governance.actions import RevokeOfficer, SanctionMember, SetFreeze
 from ledger.governance.keys import SetTerm
 from ledger.keys import fingerprint
 from ledger.registry import Freeze
-from node.oversight import overseer as module
+from node.oversight import scan as module
 from node.oversight.overseer import Overseer
 from tests.builders import (
     TIME_MS,
