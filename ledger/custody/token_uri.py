@@ -16,6 +16,8 @@ from ledger.errors import InvalidTokenUri
 
 SCHEME = "pkcs11:"
 URI_CHARS_MAX = 1_024
+# An octet string of 32 bytes, in DER.
+_POINT_HEAD = b"\x04\x20"
 _ATTRIBUTE = re.compile(r"([a-z-]+)=((?:[A-Za-z0-9._~:\[\]@!$'()*+,&/-]|%[0-9A-Fa-f]{2})*)")
 
 
@@ -31,6 +33,26 @@ class TokenUri:
     model: str | None = None
     module_path: str | None = None
 
+    def is_like(self, token: Any) -> bool:
+        """Whether a token, as the module `pkcs11` describes it, is one that the URI means."""
+        pairs = (
+            (self.token, token.label),
+            (self.serial, _text(token.serial)),
+            (self.manufacturer, _text(token.manufacturer_id)),
+            (self.model, _text(token.model)),
+        )
+        return bool(token.label) and all(wanted in (None, has) for wanted, has in pairs)
+
+    def template(self, pkcs11: Any, kind: Any) -> dict[Any, Any]:
+        """What an Ed25519 key of that kind (public or private) must have, for a search."""
+        attribute = pkcs11.Attribute
+        template = {attribute.CLASS: kind, attribute.KEY_TYPE: pkcs11.KeyType.EC_EDWARDS}
+        if self.object is not None:
+            template[attribute.LABEL] = self.object
+        if self.id is not None:
+            template[attribute.ID] = self.id
+        return template
+
     def __str__(self) -> str:
         parts = []
         for field in fields(self):
@@ -45,6 +67,15 @@ class TokenUri:
                 parts.append(f"{field.name}={shown}")
         query = f"?module-path={quote(self.module_path, safe='/')}" if self.module_path else ""
         return SCHEME + ";".join(parts) + query
+
+
+def decode_point(point: bytes) -> bytes:
+    """Raw public key of an EC_POINT, in DER or bare (both are in use). Its size is not checked."""
+    return point.removeprefix(_POINT_HEAD) if len(point) == 34 else point
+
+
+def _text(value: object) -> str:
+    return value.decode("utf-8", "replace").strip() if isinstance(value, bytes) else str(value)
 
 
 def is_token_uri(text: str) -> bool:

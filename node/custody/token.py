@@ -13,14 +13,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ledger.custody.token_uri import TokenUri, parse_token_uri
+from ledger.custody.token_uri import TokenUri, decode_point, parse_token_uri
 from ledger.errors import InvalidKey, InvalidSignature, InvalidTokenUri
 from ledger.keys import ED25519, verify_raw
 from node.errors import StartRefused, TokenFailed
 
 MODULE_VARIABLE = "TALLYSTICK_PKCS11_MODULE"
-# An octet string of 32 bytes, in DER.
-_POINT_HEAD = b"\x04\x20"
 
 
 class TokenKey:
@@ -102,22 +100,14 @@ def _open(pkcs11: Any, uri: TokenUri, name: str, pin: str) -> TokenKey:
     kinds = pkcs11.ObjectClass
     private = _one(pkcs11, session, uri, kinds.PRIVATE_KEY, name)
     point = bytes(_one(pkcs11, session, uri, kinds.PUBLIC_KEY, name)[pkcs11.Attribute.EC_POINT])
-    # In DER or bare: both are in use.
-    raw = point.removeprefix(_POINT_HEAD) if len(point) == 34 else point
-    return TokenKey(pkcs11, name, bytes([ED25519]) + raw, private)
+    return TokenKey(pkcs11, name, bytes([ED25519]) + decode_point(point), private)
 
 
 def _find_token(library: Any, uri: TokenUri, name: str) -> Any:
     found = []
     for slot in library.get_slots(token_present=True):
         token = slot.get_token()
-        pairs = (
-            (uri.token, token.label),
-            (uri.serial, _text(token.serial)),
-            (uri.manufacturer, _text(token.manufacturer_id)),
-            (uri.model, _text(token.model)),
-        )
-        if token.label and all(wanted in (None, has) for wanted, has in pairs):
+        if uri.is_like(token):
             found.append(token)
     if len(found) != 1:
         raise StartRefused(
@@ -128,20 +118,10 @@ def _find_token(library: Any, uri: TokenUri, name: str) -> Any:
 
 
 def _one(pkcs11: Any, session: Any, uri: TokenUri, kind: Any, name: str) -> Any:
-    attribute = pkcs11.Attribute
-    template = {attribute.CLASS: kind, attribute.KEY_TYPE: pkcs11.KeyType.EC_EDWARDS}
-    if uri.object is not None:
-        template[attribute.LABEL] = uri.object
-    if uri.id is not None:
-        template[attribute.ID] = uri.id
-    keys = list(session.get_objects(template))
+    keys = list(session.get_objects(uri.template(pkcs11, kind)))
     if len(keys) != 1:
         raise StartRefused(
             f"[keys] {name}: {len(keys)} Ed25519 keys are like {uri}, not one",
             'Make it with tally keys generate "pkcs11:...", or name exactly one',
         )
     return keys[0]
-
-
-def _text(value: object) -> str:
-    return value.decode("utf-8", "replace").strip() if isinstance(value, bytes) else str(value)

@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from ledger.custody.token_uri import TokenUri, parse_token_uri
+from ledger.custody.token_uri import TokenUri, decode_point, parse_token_uri
 from ledger.errors import InvalidKey, InvalidSignature, InvalidTokenUri
 from ledger.keys import ED25519, verify_signature
 from tools.custody.passphrase import Ways, read_passphrase
@@ -29,9 +29,8 @@ MODULES = (
     "/usr/lib/softhsm/libsofthsm2.so",
     "/usr/lib64/softhsm/libsofthsm.so",
 )
-# Named curve edwards25519 (RFC 8410), and an octet string of 32 bytes, in DER.
+# Named curve edwards25519 (RFC 8410), in DER.
 _CURVE = bytes.fromhex("06032b6570")
-_POINT_HEAD = b"\x04\x20"
 
 
 def parse_uri(text: str) -> TokenUri:
@@ -82,7 +81,7 @@ def open_token(reference: str, ways: Ways) -> TokenSigner:
         token = _find_token(pkcs11, uri)
         session = token.open()
         # Seen only after a login, which holds for the whole process: another key may have done it.
-        if not list(session.get_objects(_template(pkcs11, uri, pkcs11.ObjectClass.PRIVATE_KEY))):
+        if not list(session.get_objects(uri.template(pkcs11, pkcs11.ObjectClass.PRIVATE_KEY))):
             session.close()
             session = _login(pkcs11, token, uri, ways)
         context = click.get_current_context(silent=True)
@@ -100,7 +99,7 @@ def generate_on_token(reference: str, ways: Ways) -> bytes:
     with _faults() as pkcs11:
         attribute, token = pkcs11.Attribute, _find_token(pkcs11, uri)
         with token.open() as session:
-            template = _template(pkcs11, uri, pkcs11.ObjectClass.PUBLIC_KEY)
+            template = uri.template(pkcs11, pkcs11.ObjectClass.PUBLIC_KEY)
             if list(session.get_objects(template)):
                 raise InvalidInput("token-key-exists", str(uri))
         with _login(pkcs11, token, uri, ways, rw=True) as session:
@@ -126,7 +125,7 @@ def list_tokens(module: str | None) -> list[tuple[TokenUri, bytes]]:
             if not token.label:
                 continue  # not initialised
             with token.open() as session:
-                template = _template(pkcs11, TokenUri(), pkcs11.ObjectClass.PUBLIC_KEY)
+                template = TokenUri().template(pkcs11, pkcs11.ObjectClass.PUBLIC_KEY)
                 for key in session.get_objects(template):
                     uri = TokenUri(
                         token=token.label, object=key.label, id=key.id, module_path=module
@@ -139,21 +138,11 @@ def _find_token(pkcs11: Any, uri: TokenUri) -> Any:
     found = []
     for slot in _load(pkcs11, uri.module_path).get_slots(token_present=True):
         token = slot.get_token()
-        pairs = (
-            (uri.token, token.label),
-            (uri.serial, _text(token.serial)),
-            (uri.manufacturer, _text(token.manufacturer_id)),
-            (uri.model, _text(token.model)),
-        )
-        if token.label and all(wanted in (None, has) for wanted, has in pairs):
+        if uri.is_like(token):
             found.append(token)
     if len(found) != 1:
         raise NotFound("token-not-found", f"{uri} ({len(found)})")
     return found[0]
-
-
-def _text(value: object) -> str:
-    return value.decode("utf-8", "replace").strip() if isinstance(value, bytes) else str(value)
 
 
 def _login(pkcs11: Any, token: Any, uri: TokenUri, ways: Ways, *, rw: bool = False) -> Any:
@@ -165,26 +154,16 @@ def _login(pkcs11: Any, token: Any, uri: TokenUri, ways: Ways, *, rw: bool = Fal
 
 
 def _one(pkcs11: Any, uri: TokenUri, session: Any, kind: Any) -> Any:
-    keys = list(session.get_objects(_template(pkcs11, uri, kind)))
+    keys = list(session.get_objects(uri.template(pkcs11, kind)))
     if len(keys) != 1:
         raise NotFound("token-key-not-found", f"{uri} ({len(keys)})")
     return keys[0]
 
 
-def _template(pkcs11: Any, uri: TokenUri, kind: Any) -> dict[Any, Any]:
-    attribute = pkcs11.Attribute
-    template = {attribute.CLASS: kind, attribute.KEY_TYPE: pkcs11.KeyType.EC_EDWARDS}
-    if uri.object is not None:
-        template[attribute.LABEL] = uri.object
-    if uri.id is not None:
-        template[attribute.ID] = uri.id
-    return template
-
-
 def _public_bytes(pkcs11: Any, key: Any) -> bytes:
-    """Public key of an object: the point, in DER or bare (both are in use)."""
+    """Public key of an object."""
     point = bytes(key[pkcs11.Attribute.EC_POINT])
-    raw = point.removeprefix(_POINT_HEAD) if len(point) == 34 else point
+    raw = decode_point(point)
     if len(raw) != 32:
         raise ToolError("token-failed", f"EC_POINT: {len(point)} B")
     return bytes([ED25519]) + raw
