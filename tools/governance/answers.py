@@ -77,13 +77,6 @@ class Summary(Answer, frozen=True, kw_only=True):
     ballots_until_height: int
 
 
-class Page(Answer, frozen=True, kw_only=True):
-    """A page of proposals."""
-
-    items: tuple[dict[str, Any], ...]
-    next: str | None
-
-
 class Told(Answer, frozen=True, kw_only=True):
     """What a node tells of one proposal."""
 

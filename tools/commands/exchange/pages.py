@@ -16,14 +16,14 @@ T = TypeVar("T")
 
 
 async def fetch_pages(
-    client: Client, path: str, item: type[T], query: Mapping[str, str]
+    client: Client, path: str, item: type[T], query: Mapping[str, str], *, limit: int = PAGE_ITEMS
 ) -> list[T]:
     """Items of all pages, in the node's order. Raises `InvalidAnswer`, `Unreachable`."""
     found: list[T] = []
-    cursor: str | None = None
+    cursor, turned = "", set[str]()
     for _ in range(PAGES_MAX):
         place = {"cursor": cursor} if cursor else {}
-        asked = urlencode({**query, **place, "limit": PAGE_ITEMS})
+        asked = urlencode({**query, **place, "limit": limit})
         document = await client.get_json(f"{path}?{asked}")
         try:
             found += msgspec.convert(document.get("items"), list[item])  # type: ignore[valid-type]  # a type at run time
@@ -32,7 +32,8 @@ async def fetch_pages(
             raise InvalidAnswer("answer-malformed", f"{path}: {error}") from None
         if not following:
             return found
-        if following == cursor:
-            break
         cursor = following
+        if cursor in turned:
+            break
+        turned.add(cursor)
     raise InvalidAnswer("answer-mismatch", f"{path}: cursor={cursor}")

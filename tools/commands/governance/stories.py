@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from typing import Any, get_args
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import click
 import msgspec
@@ -13,8 +13,9 @@ from ledger.governance.actions import Action
 from ledger.governance.proposals import ProposalStatus
 from tools.client import Client
 from tools.commands.acting import Place, parse_hash, place_options
+from tools.commands.exchange.pages import fetch_pages
 from tools.exits import InvalidAnswer
-from tools.governance.answers import History, Page, Rules, Status, Summary, parse
+from tools.governance.answers import History, Rules, Status, Summary, parse
 from tools.governance.changes import compare, tell_target
 from tools.governance.stories import (
     Story,
@@ -50,19 +51,8 @@ def proposals(place: Place, status: str | None, as_json: bool) -> None:
 
 async def fetch_proposals(client: Client, status: str | None = None) -> list[dict[str, Any]]:
     """All summaries, in log order."""
-    found: list[dict[str, Any]] = []
     query = {"status": status} if status else {}
-    cursor, turned = "", set[str]()
-    while True:
-        asked = urlencode({**query, **({"cursor": cursor} if cursor else {}), "limit": 100})
-        page = parse(await client.get_json(f"/v1/proposals?{asked}"), Page)
-        found += page.items
-        if not page.next:
-            break
-        if page.next in turned:
-            raise InvalidAnswer("answer-mismatch", f"cursor={page.next}")
-        turned.add(page.next)
-        cursor = page.next
+    found = await fetch_pages(client, "/v1/proposals", dict[str, Any], query, limit=100)
     return sorted(found, key=lambda each: parse(each, Summary).index)
 
 
