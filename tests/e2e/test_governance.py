@@ -5,7 +5,7 @@ the addresses of nodes and the genesis is shared.
 """
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -256,14 +256,18 @@ CHAPTERS: tuple[Callable[[World], None], ...] = (
 )
 
 
-def test_the_story_of_governance_in_its_order(tmp_path: Path) -> None:
+def tell(chapters: Sequence[Callable[[World], None]], root: Path) -> None:
     """One story on one network: what a chapter does, the next ones find."""
-    net = tmp_path / "net"
+    net = root / "net"
     tally("localnet", "init", net)
     try:
         tally("localnet", "up", "--dir", net)
-        world = World(agencies=move_out(Localnet(net), tmp_path), root=tmp_path)
-        for chapter in CHAPTERS:
+        world = World(agencies=move_out(Localnet(net), root), root=root)
+        for chapter in chapters:
             chapter(world)
     finally:
         assert tally("localnet", "down", "--dir", net)["killed"] == []
+
+
+def test_the_story_of_governance_in_its_order(tmp_path: Path) -> None:
+    tell(CHAPTERS, tmp_path)

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_governance import GROUNDS, A, B, C, D, World, move_out
+from tests.e2e.test_governance import GROUNDS, A, B, C, D, World, tell
 from tests.e2e.test_tally import tally
-from tools.localnet import Localnet
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -129,13 +128,4 @@ CHAPTERS: tuple[Callable[[World], None], ...] = (
 
 
 def test_the_life_of_keys_in_its_order(tmp_path: Path) -> None:
-    """One story on one network: what a chapter does, the next ones find."""
-    net = tmp_path / "net"
-    tally("localnet", "init", net)
-    try:
-        tally("localnet", "up", "--dir", net)
-        world = World(agencies=move_out(Localnet(net), tmp_path), root=tmp_path)
-        for chapter in CHAPTERS:
-            chapter(world)
-    finally:
-        assert tally("localnet", "down", "--dir", net)["killed"] == []
+    tell(CHAPTERS, tmp_path)
