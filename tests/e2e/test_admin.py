@@ -109,10 +109,11 @@ def test_a_node_made_in_a_home_of_its_own_joins(net: Path, tmp_path: Path) -> No
             told = tally("node", "status", "--dir", home)
             waits = {each["name"]: each["waits_for"] for each in told["stages"] if not each["done"]}
         assert waits == {}
+        # What a node said while it was voted in may be of the epoch before.
+        epoch = tally("node", "status", "--dir", home)["epoch"]
         leave = admin(net, "validator", "remove", guest, member=first)["digest"]
         carry(net, leave, tuple(others))
-        epoch = told["epoch"] + 1
-        assert guest not in wait_epoch(net, first, epoch)
+        assert guest not in wait_epoch(net, first, epoch + 1)
     finally:
         assert tally("localnet", "down", "--dir", home)["killed"] == []
 
