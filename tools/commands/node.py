@@ -14,6 +14,7 @@ import click
 from ledger.genesis import hash_genesis
 from tools.client import Client
 from tools.commands.acting import Place, parse_hash, place_options
+from tools.commands.exchange.pages import fetch_pages
 from tools.custody.node_tokens import NodeTokens, node_token_options
 from tools.exits import FailedNode, Interrupted, InvalidInput
 from tools.mirror import read_genesis
@@ -131,13 +132,7 @@ def status(place: Place, as_json: bool) -> None:
         async with Client(place.url, read_genesis(place.genesis)) as client:
             node = await client.get_json("/v1/status")
             validators = await client.get_json("/v1/validators")
-            members: list[dict[str, Any]] = []
-            cursor: str | None = ""
-            while cursor is not None:
-                query = {"cursor": cursor} if cursor else {}
-                page = await client.get_json("/v1/members", **query)
-                members += page["items"]
-                cursor = page["next"]
+            members = await fetch_pages(client, "/v1/members", dict[str, Any], {})
             return node, validators, members
 
     node, validators, members = run_task(fetch())
