@@ -30,9 +30,10 @@ needs_postgres = pytest.mark.skipif(bool(WHY), reason=WHY)
 def fresh_postgres() -> Iterator[str]:
     """URL of a database with one account, `reader`, who owns it.
 
-    The folder is none of pytest's: in those only their owner gets anywhere.
+    Its folder is none of a test's, in which only the owner gets anywhere, and has a short path, as
+    sockets need.
     """
-    with TemporaryDirectory(prefix="pg-") as folder:
+    with TemporaryDirectory(prefix="pg-", dir="/tmp") as folder:
         user = None
         if os.geteuid() == 0:
             user = ACCOUNT

@@ -255,7 +255,8 @@ class SqlConnector:
         except SQLAlchemyError as error:
             raise _failed(error) from None
         finally:
-            self.close()
+            if self._result is result:
+                self.close()
 
 
 def _read_statement(path: Path) -> tuple[str, frozenset[str]]:

@@ -10,6 +10,7 @@ import pytest
 
 from node.connectors.errors import ConnectorFailed, InvalidOptions
 from node.records.errors import InvalidSource
+from node.records.parsing import Limits
 from tests.postgres import WHY, fresh_postgres, needs_postgres
 from tests.unit.node.connectors.asks import (
     BUYER,
@@ -312,6 +313,28 @@ def test_memory_does_not_grow_with_the_rows(database: Database) -> None:
         tracemalloc.stop()
     assert rows == 300_000
     assert peak < 8_000_000
+
+
+def test_more_rows_than_a_source_may_have_end_it(database: Database) -> None:
+    endless = (
+        "WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s) SELECT n AS number FROM s"
+    )
+    connector = database.of_statement(endless)
+    with pytest.raises(InvalidSource) as caught:
+        clean(connector.read(ask()), limits=Limits(rows_max=5_000))
+    connector.close()
+    assert caught.value.code == "rows-many"
+    assert numbers(database.of_statement("SELECT 1 AS a")) == []
+
+
+def test_a_source_that_was_left_does_not_end_the_next_one(database: Database) -> None:
+    database.fill(*((n, SELLER, "2026-07-03") for n in range(3)))
+    connector = database.of_table()
+    left = connector.read(ask()).pieces
+    next(left)
+    source = connector.read(ask())
+    del left
+    assert len(clean(source)[0]) == 3
 
 
 def test_rows_that_nobody_reads_to_the_end_are_let_go(database: Database) -> None:
