@@ -20,6 +20,7 @@ from uuid import UUID
 
 import msgspec
 from sqlalchemy import (
+    BindParameter,
     Connection,
     Engine,
     Executable,
@@ -231,7 +232,7 @@ class SqlConnector:
         if ask.subjects:
             if not subject_columns:
                 raise ConnectorFailed("subjects-unfiltered", ask.dataset, retry=False)
-            subjects = bindparam("subjects", expanding=True)
+            subjects: BindParameter[str] = bindparam("subjects", expanding=True)
             statement = statement.where(
                 or_(*(source.c[name].in_(subjects) for name in subject_columns))
             )
