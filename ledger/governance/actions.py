@@ -8,7 +8,7 @@ r"""What members can vote on: a tagged union of actions (`action` comes first in
     officer.add         a member gets another officer's key
     officer.roles       an officer has other roles
     officer.revoke      an officer's key signs no more; what it signed stays valid at its height
-    officer.rotate, officer.term, encryption.set         `ledger.governance.keys`
+    officer.rotate, officer.term, encryption.set, gateway.set    `ledger.governance.keys`
     validator.add, validator.remove, validator.keep      `ledger.quorum.governance`
     contract.set, contract.remove, schema.set            the policy set in force
     dataset.set, basis.set, purpose.set                  the registries
@@ -27,7 +27,7 @@ from typing import Annotated, Literal, TypeAlias
 from msgspec import Meta
 
 from ledger.codec import Codec, Value
-from ledger.governance.keys import RotateOfficer, SetEncryptionKey, SetTerm
+from ledger.governance.keys import RotateOfficer, SetEncryptionKey, SetGateway, SetTerm
 from ledger.governance.registers import CodeList, RecordSchema, SunsetTarget
 from ledger.keys import Signer, verify_signature
 from ledger.quorum.governance import AddValidator, KeepValidators, RemoveValidator
@@ -239,7 +239,7 @@ PartyAction: TypeAlias = (
     AdmitMember | SuspendMember | ReinstateMember | RetireMember | SanctionMember
 )
 OfficerAction: TypeAlias = (
-    AddOfficer | SetRoles | RevokeOfficer | RotateOfficer | SetTerm | SetEncryptionKey
+    AddOfficer | SetRoles | RevokeOfficer | RotateOfficer | SetTerm | SetEncryptionKey | SetGateway
 )
 ValidatorAction: TypeAlias = AddValidator | RemoveValidator | KeepValidators
 ContractAction: TypeAlias = SetContract | RemoveContract | SetSchema

@@ -38,10 +38,13 @@ from ledger.governance.actions import (
 )
 from ledger.governance.keys import (
     ENCRYPTION_KEYS,
+    GATEWAYS,
     TERMS,
     EncryptionKey,
+    Gateway,
     RotateOfficer,
     SetEncryptionKey,
+    SetGateway,
     SetTerm,
     Term,
 )
@@ -71,6 +74,7 @@ from ledger.state import (
     ballot_box_key,
     code_list_key,
     encryption_key,
+    gateway_key,
     recipient_key,
     record_schema_key,
     record_schema_version_key,
@@ -87,6 +91,12 @@ _RECIPIENT = EncryptionKey(
     from_height=258,
     until_height=2**33,
     previous=PROPOSAL,
+)
+_GATEWAY = Gateway(
+    member="north",
+    address="gate.example.org:8443",
+    certificates=(b"\x30" * 4, b"\x31" * 258),
+    height=258,
 )
 RECORD_SCHEMA = RecordSchema(dataset="account", version=258, text='{"type": "object"}')
 CODE_LIST = CodeList(
@@ -131,6 +141,8 @@ def governance_cases(genesis: Genesis) -> dict[str, bytes]:
         "encryption key": ENCRYPTION_KEYS.encode(_RECIPIENT),
         "encryption key key": encryption_key(PROPOSAL),
         "recipient key": recipient_key("north"),
+        "gateway": GATEWAYS.encode(_GATEWAY),
+        "gateway key": gateway_key("north"),
         "record schema": RECORD_SCHEMAS.encode(RECORD_SCHEMA),
         "code list": CODE_LISTS.encode(CODE_LIST),
         "sunsets": SUNSETS.encode((SUNSET,)),
@@ -173,6 +185,9 @@ def _actions(genesis: Genesis) -> tuple[Action, ...]:
         SetTerm(member="center", key=key.public, not_after="2027-06-30"),
         SetEncryptionKey(
             member="center", key=b"\x01" * ENCRYPTION_KEY_BYTES, not_after="2027-06-30"
+        ),
+        SetGateway(
+            member="center", address="[2001:db8::1]:8443", certificates=_GATEWAY.certificates
         ),
         SetContract(contract=Contract(id="stop", text="forbid(principal, action, resource);")),
         RemoveContract(id="stop"),

@@ -2,8 +2,9 @@
 
 from contracts.engine import hash_policy_set
 from ledger import registry
+from ledger.custody.certificates import hash_certificate
 from ledger.custody.encryption import format_encryption_key, hash_encryption_key
-from ledger.governance.keys import EncryptionKey
+from ledger.governance.keys import EncryptionKey, Gateway
 from ledger.keys import format_public_key
 from node.api.schemas.base import Body
 
@@ -129,6 +130,21 @@ class ContractBody(Body, frozen=True, kw_only=True):
     text: str
 
 
+class CertificateBody(Body, frozen=True, kw_only=True):
+    """A TLS certificate: its hash, and its bytes in hex digits."""
+
+    sha256: str
+    der: str
+
+
+class GatewayBody(Body, frozen=True, kw_only=True):
+    """Where the payloads of a member are fetched since a height, and what that place shows."""
+
+    address: str
+    certificates: list[CertificateBody]
+    height: int
+
+
 class ContractsBody(Body, frozen=True, kw_only=True):
     """The contracts in force; `hash` covers engine, schema and texts."""
 
@@ -146,6 +162,18 @@ def officer_body(officer: registry.Officer) -> OfficerBody:
         member=officer.member,
         roles=tuple(officer.roles),
         status=officer.status,
+    )
+
+
+def gateway_body(gateway: Gateway) -> GatewayBody:
+    """JSON shape of a member's payload gateway."""
+    return GatewayBody(
+        address=gateway.address,
+        certificates=[
+            CertificateBody(sha256=hash_certificate(each).hex(), der=each.hex())
+            for each in gateway.certificates
+        ],
+        height=gateway.height,
     )
 
 

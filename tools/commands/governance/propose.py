@@ -28,7 +28,7 @@ from ledger.governance.actions import (
     SuspendMember,
     VotingRule,
 )
-from ledger.governance.keys import RotateOfficer, SetEncryptionKey, SetTerm
+from ledger.governance.keys import RotateOfficer, SetEncryptionKey, SetGateway, SetTerm
 from ledger.keys import parse_public_key
 from ledger.registry import CreditRules, Dataset, Freeze, LegalBasis, Parameters, Purpose, Role
 from tools.client import Client
@@ -39,6 +39,7 @@ from tools.exits import InvalidInput, InvalidUsage
 from tools.governance.actions import read_contract, read_table, read_text, read_value
 from tools.governance.applications import (
     read_admission,
+    read_certificates,
     read_encryption_key,
     read_officer,
     read_successor,
@@ -95,7 +96,7 @@ def _group(name: str) -> click.Group:
 member, officer, contract = _group("member"), _group("officer"), _group("contract")
 dataset, basis, purpose = _group("dataset"), _group("basis"), _group("purpose")
 parameters, rule, credit = _group("parameters"), _group("rule"), _group("credit")
-encryption = _group("encryption")
+encryption, gateway = _group("encryption"), _group("gateway")
 
 
 @member.command("admit", help="help.propose_member_admit")
@@ -181,6 +182,19 @@ def set_encryption(place: Place, file: Path, not_after: str, terms: Terms, as_js
     """Payloads for the own member are sealed to this key."""
     key = read_encryption_key(file)
     action = SetEncryptionKey(member=place.member, key=key, not_after=not_after)
+    propose(place, [action], terms, as_json)
+
+
+@gateway.command("set", help="help.propose_gateway_set")
+@click.argument("address")
+@click.argument("files", type=FILE, nargs=-1, required=True)
+@proposal_options()
+def set_gateway(
+    place: Place, address: str, files: tuple[Path, ...], terms: Terms, as_json: bool
+) -> None:
+    """Payloads of the own member are fetched there."""
+    certificates = tuple(each for file in files for each in read_certificates(file))
+    action = SetGateway(member=place.member, address=address, certificates=certificates)
     propose(place, [action], terms, as_json)
 
 

@@ -17,8 +17,9 @@ from contracts.lookup import (
     read_sunsets,
 )
 from ledger.codec import Codec
+from ledger.custody.certificates import hash_certificate
 from ledger.custody.encryption import hash_encryption_key
-from ledger.governance.keys import TERMS, EncryptionKey
+from ledger.governance.keys import GATEWAYS, TERMS, EncryptionKey, Gateway
 from ledger.governance.proposals import VOTING_RULES
 from ledger.governance.registers import CODE_LISTS
 from ledger.registry import (
@@ -185,6 +186,12 @@ def _key_fields(held: EncryptionKey) -> Fields:
     return {"hash": key_hash, "not_after": held.not_after, "from_height": held.from_height}
 
 
+def _gateway(gateway: Gateway) -> Fields:
+    """A gateway with its certificates by their hashes: they are long."""
+    hashes = [hash_certificate(each).hex() for each in gateway.certificates]
+    return {"address": gateway.address, "certificates": hashes, "height": gateway.height}
+
+
 def _record_schema(view: _View, key: bytes) -> Iterator[_Pair]:
     """The newest version before and after; under the keys of versions stand the texts."""
     dataset = key[2:].decode()
@@ -234,6 +241,7 @@ _READERS: dict[bytes, _Reader] = {
     b"k/": _credit,
     b"j/": _value("term", TERMS, is_hex=True),
     b"z/": _recipient,
+    b"G/": _value("gateway", GATEWAYS, _gateway),
     b"L/": _value("code-list", CODE_LISTS),
     b"N/": _shown_elsewhere,
     b"R/": _shown_elsewhere,

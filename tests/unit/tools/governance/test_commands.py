@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import msgspec
 import pytest
 from click.testing import CliRunner, Result
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from contracts.credit.behaviours import DEFAULT_RULES
 from ledger.custody.decryption import derive_encryption_key
@@ -24,6 +25,7 @@ from ledger.genesis import encode_genesis_json
 from ledger.governance.actions import Action
 from ledger.keys import SecretKey, format_public_key, format_secret_key
 from tests import builders
+from tests.certificates import certificate_of, pem_of
 from tests.registers import code_list, shape
 from tests.unit.tools.governance.test_drafts import BALLOT, draft_of
 from tools.cli import main
@@ -199,6 +201,7 @@ FORMS = {
     "officer.revoke": ("officer", "revoke", OLD, *GROUNDS),
     "officer.term": ("officer", "term", OLD, "--not-after", "2027-06-30"),
     "encryption.set": ("encryption", "set", "public.json", "--not-after", "2027-06-30"),
+    "gateway.set": ("gateway", "set", "gate.example.org:8443", "gate.pem"),
     "contract.set": ("contract", "set", "x.cedar"),
     "contract.remove": ("contract", "remove", "legality"),
     "schema.set": ("contract", "schema", "x.cedar"),
@@ -223,6 +226,7 @@ def files(home: Path) -> Path:
     officer_file(home)
     rotation_file(home)
     encryption_file(home)
+    write(home / "gate.pem", pem_of("one") + pem_of("two"))
     write(home / "x.cedar", "permit(principal, action, resource);")
     write(home / "dataset.toml", DATASET)
     write(home / "basis.toml", BASIS)
@@ -432,6 +436,10 @@ def test_a_draft_is_never_overwritten(home: Path) -> None:
         (("officer", "add", "officer.json", "--not-after", "soon"), USAGE, "day-invalid"),
         (("encryption", "set", "bad.json"), ERROR, "encryption-file-invalid"),
         (("encryption", "set", "elsewhere/public.json"), ERROR, "encryption-file-invalid"),
+        (("gateway", "set", "gate:1", "bad.json"), ERROR, "certificate-file-invalid"),
+        (("gateway", "set", "gate:1", "stranger.pem"), ERROR, "certificate-file-invalid"),
+        (("gateway", "set", "gate:0", "gate.pem"), ERROR, "event-body-invalid"),
+        (("gateway", "set", "gate:1", "gate.pem", "gate.pem"), ERROR, "event-body-invalid"),
         (("contract", "set", "bad.json"), ERROR, "contract-file-invalid"),
         (("contract", "schema", "none"), ERROR, "file-unreadable"),
         (("dataset", "set", "bad.json"), ERROR, "value-file-invalid"),
@@ -449,6 +457,7 @@ def test_a_mistake_is_found_before_anything_is_sent(
     (files / "elsewhere").mkdir()
     rotation_file(files / "elsewhere", builders.hash32("another"))
     encryption_file(files / "elsewhere", fingerprint="0" * 16)
+    write(files / "stranger.pem", certificate_of(issuer="x").public_bytes(Encoding.PEM))
     write(files / "cut.json", (files / "rotation.json").read_bytes()[:-9])
     assert code_of(propose(files, NOWHERE, *words), exit_code) == code
 

@@ -10,6 +10,7 @@ from contracts.governance.catalogue import target_of
 from contracts.governance.effects import rehearse
 from contracts.governance.faults import Moment
 from contracts.shipped import load_shipped
+from ledger.custody.certificates import hash_certificate
 from ledger.custody.encryption import hash_encryption_key
 from ledger.custody.rotation import sign_rotation
 from ledger.governance.actions import (
@@ -39,8 +40,9 @@ from ledger.state import MapState
 from node.api.schemas.governance.changes import change_bodies
 from tests import builders
 from tests.builders import NETWORK, TIME_MS, VALIDATORS, key_of, member
+from tests.certificates import der_of
 from tests.registers import code_list, record_schema, sunset
-from tests.unit.contracts.governance.parts import encryption_bytes, recipient
+from tests.unit.contracts.governance.parts import encryption_bytes, gateway, recipient
 from tests.unit.contracts.samples import states
 from tests.unit.node.api.governance.proposing import add_officer, admit, change_contract, freeze
 
@@ -93,6 +95,15 @@ CHANGES: tuple[tuple[Action, dict[str, Any] | None, dict[str, Any] | None], ...]
         recipient(OUTSIDER, not_after="2027-06-30"),
         None,
         {"hash": RECIPIENT_HASH, "not_after": "2027-06-30", "from_height": 9},
+    ),
+    (
+        gateway(OUTSIDER, labels=("one", "two")),
+        None,
+        {
+            "address": "gate.example.org:8443",
+            "certificates": [hash_certificate(der_of(each)).hex() for each in ("one", "two")],
+            "height": 9,
+        },
     ),
     (
         change_contract(),
