@@ -1,6 +1,7 @@
 """The table of every route: one row registers it and documents it."""
 
 from ledger import registry
+from ledger.governance.keys import GATEWAYS
 from ledger.governance.registers import CODE_LISTS, RECORD_SCHEMAS
 from node.api import duties, events, health, reads, stream
 from node.api.governance import members, proposals, validators
@@ -364,6 +365,14 @@ _REGISTRY_ROUTES = (
             b"L/", CODE_LISTS, base.shape_of(registers.CodeListBody), registers.CodeListPage
         ),
         registers.CodeListPage,
+    ),
+    _registry_route(
+        "/v1/gateways",
+        "listGateways",
+        "各成员的数据网关：地址与证书。",
+        "Payload gateways of members: address and certificates.",
+        reads.list_registry(b"G/", GATEWAYS, values.member_gateway_body, values.GatewayPage),
+        values.GatewayPage,
     ),
     Route(
         method="GET",
