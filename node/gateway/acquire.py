@@ -7,14 +7,10 @@ import msgspec
 
 from ledger.events import Body, ShareReceived, ShareRejected
 from ledger.exchange.bodies import ShareCorrectionAcknowledged, ShareDestroyed
-from node.gateway.chain import Chain
 from node.gateway.desk import Change
 from node.gateway.jobs import Failed, Job, Payload, advance, change
-from node.gateway.partners import Directory
-from node.gateway.provide import about_of, read_rules
-from node.gateway.signing import Signing
+from node.gateway.provide import Parts, about_of, read_rules
 from node.gateway.work.check import CODE_SET, CUSTOM, DOWNLOAD
-from node.gateway.work.pool import Pool
 from node.gateway.work.tasks import Check, Checked, Done, Erase, Hand
 from node.records.report import REPORT_DOMAIN
 
@@ -25,13 +21,8 @@ _GONE = "payload-expired"
 class Acquirer:
     """Steps of the side `acquire`."""
 
-    def __init__(
-        self, *, chain: Chain, directory: Directory, pool: Pool, signing: Signing, inbox: Path
-    ) -> None:
-        self._chain = chain
-        self._directory = directory
-        self._pool = pool
-        self._signing = signing
+    def __init__(self, parts: Parts, *, inbox: Path) -> None:
+        self._parts = parts
         self._inbox = inbox
 
     async def fetch(self, job: Job) -> Change:
@@ -40,8 +31,8 @@ class Acquirer:
         path = f"/v1/payloads/{job.exchange.hex()}/{job.correction}"
         target = self._inbox / job.file_name
         try:
-            await self._directory.fetch_file(job.provider, path, target, payload.size_bytes)
-            report = await self._directory.fetch_small(job.provider, f"{path}/report")
+            await self._parts.directory.fetch_file(job.provider, path, target, payload.size_bytes)
+            report = await self._parts.directory.fetch_small(job.provider, f"{path}/report")
         except Failed as error:
             if error.code != _GONE:
                 raise
@@ -54,7 +45,7 @@ class Acquirer:
     async def check(self, job: Job) -> Change:
         """Open the payload and look at every record."""
         payload = _payload_of(job)
-        rules = await read_rules(self._chain, job.dataset, payload.schema_version)
+        rules = await read_rules(self._parts.chain, job.dataset, payload.schema_version)
         path = self._inbox / job.file_name
         task = Check(
             about=about_of(job),
@@ -63,7 +54,7 @@ class Acquirer:
             record_count=payload.record_count,
             path=str(path),
         )
-        checked = await self._pool.run(task, Checked)
+        checked = await self._parts.pool.run(task, Checked)
         if checked.codes == (DOWNLOAD,) and job.attempts + 1 < DOWNLOADS_MAX:
             path.unlink(missing_ok=True)
             return lambda now: change(now, stage="fetch", attempts=now.attempts + 1)
@@ -82,7 +73,7 @@ class Acquirer:
             report=payload.report,
             path=str(self._inbox / job.file_name),
         )
-        await self._pool.run(task, Done)
+        await self._parts.pool.run(task, Done)
         return lambda now: advance(now, "answer")
 
     async def answer(self, job: Job) -> Change:
@@ -93,9 +84,7 @@ class Acquirer:
             if job.codes:
                 # Nothing on the ledger rejects a correction: a person disputes it.
                 raise Failed("correction-unusable", f"{job.codes} {job.text}", retry=False)
-            body = ShareCorrectionAcknowledged(
-                exchange=job.exchange, commitment=payload.commitment
-            )
+            body = ShareCorrectionAcknowledged(exchange=job.exchange, commitment=payload.commitment)
         elif job.codes:
             body = ShareRejected(
                 exchange=job.exchange,
@@ -110,11 +99,11 @@ class Acquirer:
                 commitment=payload.commitment,
                 record_count=payload.record_count,
             )
-        return await self._signing.record(job, body)
+        return await self._parts.signing.record(job, body)
 
     async def erase(self, job: Job) -> Change:
         """Erase what is left of the data at the end of retention."""
-        await self._pool.run(Erase(exchange=job.exchange), Done)
+        await self._parts.pool.run(Erase(exchange=job.exchange), Done)
         bare = msgspec.structs.replace(_payload_of(job), blind=b"", report=b"")
         return lambda now: advance(now, "attest", payload=bare, question=b"", asked=b"")
 
@@ -126,7 +115,7 @@ class Acquirer:
             method="gateway-erase",
             text="",
         )
-        return await self._signing.record(job, body)
+        return await self._parts.signing.record(job, body)
 
 
 def _payload_of(job: Job) -> Payload:

@@ -43,7 +43,7 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
     expiry_blocks_max: int
 
 
-class _Answer(msgspec.Struct, frozen=True, kw_only=True):
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """What became of an event. `applied` tells whether the state changed."""
 
     digest: bytes
@@ -51,6 +51,7 @@ class _Answer(msgspec.Struct, frozen=True, kw_only=True):
     code: str
     index: int
     height: int
+    decision: str = ""
     retry_after_s: int = 0
 
 
@@ -101,9 +102,14 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _BLOCKS = msgspec.json.Decoder(Block)
-_ANSWERS = msgspec.msgpack.Decoder(list[_Answer])
+_ANSWERS = msgspec.msgpack.Decoder(list[Answer])
 _ENCODE = msgspec.msgpack.Encoder().encode
 T = TypeVar("T")
+
+
+def describe(error: BaseException) -> str:
+    """What happened, also where the error says nothing but its type."""
+    return str(error) or type(error).__name__
 
 
 def client_tls(ca: Path | None) -> ssl.SSLContext | bool:
@@ -124,7 +130,7 @@ class Chain:
         self._tls = tls
         self._open: aiohttp.ClientSession | None = None
         self._unsent: list[bytes] = []
-        self._waiting: dict[bytes, tuple[bytes, asyncio.Future[_Answer]]] = {}
+        self._waiting: dict[bytes, tuple[bytes, asyncio.Future[Answer]]] = {}
         self._wake = asyncio.Event()
         self._height = -1
         self._cache: dict[str, tuple[float, list[dict[str, Any]]]] = {}
@@ -161,7 +167,7 @@ class Chain:
                     raise Failed("node-refused", f"{path}: {response.status}")
             return msgspec.json.decode(data, type=shape)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise Failed("node-unreachable", f"{self.url}: {error or type(error)}") from None
+            raise Failed("node-unreachable", f"{self.url}: {describe(error)}") from None
         except (msgspec.DecodeError, RecursionError) as error:
             raise Failed("node-answer-malformed", f"{path}: {error}") from None
 
@@ -204,7 +210,7 @@ class Chain:
                     yield block
                     after_height, pause_s = block.height, RECONNECT_MIN_S
             except (aiohttp.ClientError, OSError, TimeoutError, msgspec.DecodeError) as error:
-                LOG.warning("stream of the node broke", error=str(error) or type(error).__name__)
+                LOG.warning("stream of the node broke", error=describe(error))
             # Nothing tells when a node is back.
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, RECONNECT_MAX_S)
@@ -227,21 +233,19 @@ class Chain:
         async with self.session.get(
             f"{self.url}/v1/stream?member={self.member}",
             headers={"Last-Event-ID": str(after_height)},
-            timeout=aiohttp.ClientTimeout(
-                total=None, sock_connect=10, sock_read=HEARTBEAT_S_MAX
-            ),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=HEARTBEAT_S_MAX),
         ) as response:
             response.raise_for_status()
             async for line in response.content:
                 if line.startswith(b"data:"):
                     yield _BLOCKS.decode(line[5:])
 
-    async def submit(self, event: bytes) -> _Answer:
+    async def submit(self, event: bytes) -> Answer:
         """What became of an event: final, or refused. Waits as long as it takes."""
         digest = hash_event(event)
         if digest in self._waiting:
             return await self._waiting[digest][1]
-        answer: asyncio.Future[_Answer] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting[digest] = (event, answer)
         self._unsent.append(event)
         self._wake.set()
@@ -266,7 +270,9 @@ class Chain:
                     self._wake.set()
                     await self._exchange(socket)
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                LOG.warning("submission to the node broke", error=str(error) or type(error).__name__)
+                LOG.warning(
+                    "submission to the node broke", error=str(error) or type(error).__name__
+                )
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, RECONNECT_MAX_S)
 
@@ -284,7 +290,7 @@ class Chain:
             writer.cancel()
             await asyncio.gather(writer, return_exceptions=True)
 
-    def _resolve(self, answer: _Answer) -> None:
+    def _resolve(self, answer: Answer) -> None:
         event, future = self._waiting.get(answer.digest, (b"", None))
         if future is None or future.done():
             return

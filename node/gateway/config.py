@@ -88,7 +88,10 @@ SETTINGS: tuple[Setting, ...] = (
         "keys", "credential", optional_text, "",
         "存放密钥库口令的 systemd 凭据名称", "systemd credential with the pass phrase of keystores",
     ),
-    row("keys", "pin_file", optional_text, "", "令牌 PIN 文件，权限 0600", "file with a token's PIN"),
+    row(
+        "keys", "pin_file", optional_text, "",
+        "令牌 PIN 文件，权限 0600", "file with a token's PIN",
+    ),
     row(
         "keys", "pin_credential", optional_text, "",
         "存放令牌 PIN 的 systemd 凭据名称", "systemd credential with the PIN of a token",

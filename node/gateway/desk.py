@@ -122,7 +122,7 @@ class Desk:
                 await self.put([changed])
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
-        """A step that raises what it should not ends the gateway: nothing is lost, all is durable."""
+        """A step that raises what it should not ends the gateway; all that was done is durable."""
         if task.cancelled() or self._failed is None or self._failed.done():
             return
         if (error := task.exception()) is not None:

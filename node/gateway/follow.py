@@ -1,10 +1,11 @@
 """What a final record means for the job of its exchange: a table from event kinds to functions.
 
-Each function gets the job, the record and the block's time, and gives the job as it is then. Records
-may come again after a restart; a job remembers the newest one that it has taken into account.
+Records may come again after a restart; a job remembers the newest one that it has taken into
+account.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from node.gateway.chain import StreamRecord
@@ -12,6 +13,14 @@ from node.gateway.jobs import Job, Payload, advance, change, hold
 
 DAY_MS = 86_400_000
 _OPENING = {"share.requested": "provider", "share.offered": "recipient"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """A record and the time of its block."""
+
+    record: StreamRecord
+    time_ms: int
 
 
 def open_job(record: StreamRecord, member: str) -> Job | None:
@@ -49,21 +58,21 @@ def observe(job: Job, record: StreamRecord, time_ms: int) -> Job:
     if not record.outcome.applied:
         return job
     handler = _HANDLERS.get((job.side, record.event.kind))
-    return job if handler is None else handler(job, record, time_ms)
+    return job if handler is None else handler(job, Seen(record=record, time_ms=time_ms))
 
 
-def _opened(job: Job, record: StreamRecord, time_ms: int) -> Job:
-    decision = record.outcome.decision
+def _opened(job: Job, seen: Seen) -> Job:
+    decision = seen.record.outcome.decision
     if decision == "deny":
         return advance(job, "closed", status="denied", question=b"", asked=b"")
-    job = _take_obligations(job, record)
+    job = _take_obligations(job, seen)
     if job.side == "acquire":
         return change(job, status="permitted" if decision == "permit" else "in_review")
     return _permitted(job) if decision == "permit" else change(job, status="in_review")
 
 
-def _take_obligations(job: Job, record: StreamRecord) -> Job:
-    duties = record.outcome.obligations
+def _take_obligations(job: Job, seen: Seen) -> Job:
+    duties = seen.record.outcome.obligations
     if duties is None:
         return job
     kept = tuple(name for name in job.fields if name not in duties["redact"])
@@ -74,18 +83,18 @@ def _permitted(job: Job) -> Job:
     return advance(job, "ask" if job.subjects else "prepare", status="permitted")
 
 
-def _approved(job: Job, record: StreamRecord, time_ms: int) -> Job:
-    job = _take_obligations(job, record)
+def _approved(job: Job, seen: Seen) -> Job:
+    job = _take_obligations(job, seen)
     return _permitted(job) if job.side == "provide" else change(job, status="permitted")
 
 
-def _over(job: Job, record: StreamRecord, time_ms: int) -> Job:
-    status = record.event.kind.removeprefix("share.")
+def _over(job: Job, seen: Seen) -> Job:
+    status = seen.record.event.kind.removeprefix("share.")
     return advance(job, "closed", status=status, question=b"", asked=b"")
 
 
-def _delivered(job: Job, record: StreamRecord, time_ms: int) -> Job:
-    body = record.event.body
+def _delivered(job: Job, seen: Seen) -> Job:
+    body = seen.record.event.body
     if job.side == "provide":
         return _offered(job, body)
     if job.stage not in ("open", "held"):
@@ -93,8 +102,8 @@ def _delivered(job: Job, record: StreamRecord, time_ms: int) -> Job:
     return advance(job, "fetch", status="delivered", payload=_payload_of(body), codes=(), text="")
 
 
-def _corrected(job: Job, record: StreamRecord, time_ms: int) -> Job:
-    body = record.event.body
+def _corrected(job: Job, seen: Seen) -> Job:
+    body = seen.record.event.body
     if job.side == "provide":
         return _offered(job, body)
     return advance(
@@ -127,36 +136,36 @@ def _payload_of(body: dict[str, Any]) -> Payload:
     )
 
 
-def _received(job: Job, record: StreamRecord, time_ms: int) -> Job:
-    until_ms = time_ms + job.retention_days * DAY_MS
+def _received(job: Job, seen: Seen) -> Job:
+    until_ms = seen.time_ms + job.retention_days * DAY_MS
     if job.side == "acquire":
         return advance(job, "kept", status="received", until_ms=until_ms, wake_ms=until_ms)
     return advance(job, "settled", status="received", until_ms=until_ms, wake_ms=until_ms)
 
 
-def _acknowledged(job: Job, record: StreamRecord, time_ms: int) -> Job:
-    """The end of retention is still that of the first delivery."""
-    return advance(
-        job, "kept" if job.side == "acquire" else "settled", wake_ms=job.until_ms
-    )
+def _acknowledged(job: Job, seen: Seen) -> Job:
+    """The requester has the correction; retention still ends when it would have without."""
+    if seen.record.event.member != job.requester:
+        return job
+    return advance(job, "kept" if job.side == "acquire" else "settled", wake_ms=job.until_ms)
 
 
-def _rejected(job: Job, record: StreamRecord, time_ms: int) -> Job:
+def _rejected(job: Job, seen: Seen) -> Job:
     if job.side == "acquire":
         return advance(job, "open", status="rejected", correction=job.correction + 1)
-    codes = ", ".join(map(str, record.event.body["codes"]))
-    text = record.event.body["text"]
+    codes = ", ".join(map(str, seen.record.event.body["codes"]))
+    text = seen.record.event.body["text"]
     again = advance(job, "prepare", status="rejected", correction=job.correction + 1)
     return hold(again, "delivery-rejected", f"{codes} {text}")
 
 
-def _destroyed(job: Job, record: StreamRecord, time_ms: int) -> Job:
-    if record.event.member != job.requester:
+def _destroyed(job: Job, seen: Seen) -> Job:
+    if seen.record.event.member != job.requester:
         return job
     return advance(job, "closed", status="destroyed", question=b"", asked=b"", payload=None)
 
 
-_BOTH: dict[str, Callable[[Job, StreamRecord, int], Job]] = {
+_BOTH: dict[str, Callable[[Job, Seen], Job]] = {
     "share.requested": _opened,
     "share.offered": _opened,
     "share.approved": _approved,

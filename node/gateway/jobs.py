@@ -48,9 +48,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """One exchange, seen from one side. Times are milliseconds since 1970, 0: none.
 
     `question` are the subjects with their blinds, sealed to this agency's own key, and `asked` the
-    same sealed to the provider. `correction` counts deliveries, also those that were rejected; 0 is the
-    first. `supersedes` names what a correction takes the place of. `event` is a signed event on its
-    way to the ledger. `seen_index` is that of the newest record taken into account.
+    same sealed to the provider. `correction` counts deliveries, also those that were rejected; 0 is
+    the first. `supersedes` names what a correction takes the place of. `event` is a signed event on
+    its way to the ledger. `seen_index` is that of the newest record taken into account.
     """
 
     exchange: bytes

@@ -28,13 +28,11 @@ from ledger.errors import InvalidEvent
 from ledger.events import Event, ShareRequested, hash_event, parse_event
 from ledger.exchange.bodies import ShareOffered
 from ledger.exchange.subjects import BLIND_BYTES, commit_subject
-from node.gateway.chain import Chain
 from node.gateway.desk import Desk
 from node.gateway.jobs import Failed, Job, advance, change
-from node.gateway.provide import about_of, find_recipient
+from node.gateway.provide import Parts, about_of, find_recipient
 from node.gateway.signing import Signing
 from node.gateway.store import Store
-from node.gateway.work.pool import Pool
 from node.gateway.work.tasks import Asked, Reveal, Revealed, SealQuestion
 
 BODY_BYTES_MAX = 2 * 1024 * 1024
@@ -73,14 +71,12 @@ class _Correction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class Local:
     """The handlers."""
 
-    def __init__(
-        self, *, chain: Chain, store: Store, desk: Desk, pool: Pool, signing: Signing
-    ) -> None:
-        self._chain = chain
+    def __init__(self, parts: Parts, *, store: Store, desk: Desk) -> None:
+        self._chain = parts.chain
+        self._pool = parts.pool
+        self._signing = parts.signing
         self._store = store
         self._desk = desk
-        self._pool = pool
-        self._signing = signing
 
     def app(self) -> web.Application:
         """The application for the socket."""
@@ -95,7 +91,7 @@ class Local:
         app.router.add_post("/v1/offers", self.offer)
         return app
 
-    async def status(self, request: web.Request) -> web.Response:
+    async def status(self, _: web.Request) -> web.Response:
         """Where the gateway is."""
         counts = [
             {"side": side, "stage": stage, "count": count}
@@ -228,9 +224,7 @@ class Local:
         return job
 
 
-def _read_signed(
-    signed: _Signed, signing: Signing
-) -> tuple[Event, tuple[tuple[str, bytes], ...]]:
+def _read_signed(signed: _Signed, signing: Signing) -> tuple[Event, tuple[tuple[str, bytes], ...]]:
     try:
         event = parse_event(signed.event)
         pairs = tuple((each.id, bytes.fromhex(each.blind)) for each in signed.subjects)

@@ -16,7 +16,7 @@ from typing import BinaryIO
 import aiohttp
 import structlog
 
-from node.gateway.chain import Chain, Gateway
+from node.gateway.chain import Chain, Gateway, describe
 from node.gateway.jobs import Failed
 
 LOG = structlog.get_logger("gateway")
@@ -196,7 +196,7 @@ class Directory:
 
     def _unreachable(self, member: str, error: BaseException) -> Failed:
         self.expire()
-        return Failed("partner-unreachable", f"{member}: {error or type(error).__name__}")
+        return Failed("partner-unreachable", f"{member}: {describe(error)}")
 
 
 async def _read_all(response: aiohttp.ClientResponse, limit: int) -> bytes:

@@ -1,5 +1,6 @@
 """The provider's steps: ask who a request is about, prepare the payload, record the delivery."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -67,37 +68,41 @@ async def read_rules(chain: Chain, dataset: str, version: int = 0) -> Rules:
     return Rules(version=wanted, text=text, codes=codes)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What steps work with."""
+
+    chain: Chain
+    directory: Directory
+    pool: Pool
+    signing: Signing
+
+
 class Provider:
     """Steps of the side `provide`."""
 
     def __init__(
         self,
+        parts: Parts,
         *,
-        chain: Chain,
-        directory: Directory,
-        pool: Pool,
-        signing: Signing,
         outbox: Path,
         outbox_days: int,
     ) -> None:
-        self._chain = chain
-        self._directory = directory
-        self._pool = pool
-        self._signing = signing
+        self._parts = parts
         self._outbox = outbox
         self._outbox_days = outbox_days
 
     async def ask(self, job: Job) -> Change:
         """Fetch who the request is about."""
         path = f"/v1/questions/{job.exchange.hex()}"
-        question = await self._directory.fetch_small(job.requester, path)
+        question = await self._parts.directory.fetch_small(job.requester, path)
         return lambda now: advance(now, "prepare", question=question)
 
     async def prepare(self, job: Job) -> Change:
         """Put the sealed payload into the outbox."""
-        recipient = await find_recipient(self._chain, job.requester)
-        rules = await read_rules(self._chain, job.dataset)
-        prepared = await self._pool.run(
+        recipient = await find_recipient(self._parts.chain, job.requester)
+        rules = await read_rules(self._parts.chain, job.dataset)
+        prepared = await self._parts.pool.run(
             Prepare(
                 about=about_of(job),
                 rules=rules,
@@ -134,8 +139,8 @@ class Provider:
             "outbox_until_ms": payload.outbox_until_ms,
         }
         if not job.supersedes:
-            return await self._signing.record(job, ShareDelivered(**facts))
+            return await self._parts.signing.record(job, ShareDelivered(**facts))
         correction = ShareCorrected(
             supersedes=job.supersedes, reason=job.reason, text=job.text, **facts
         )
-        return await self._signing.record(job, correction)
+        return await self._parts.signing.record(job, correction)

@@ -21,7 +21,7 @@ from node.gateway.follow import observe, open_job
 from node.gateway.jobs import Failed, Job, Side, advance, hold
 from node.gateway.local import Local
 from node.gateway.partners import Directory
-from node.gateway.provide import Provider
+from node.gateway.provide import Parts, Provider
 from node.gateway.schedule import Schedule, last_period, make_offer, next_due, offer_nonce
 from node.gateway.serving import Serving
 from node.gateway.signing import Signing
@@ -103,18 +103,15 @@ class Service:
             memory_bytes_max=place.memory_bytes_max,
         )
         self._pool = Pool(setup, size=place.processes, stall_s=place.stall_s)
+        self._parts = Parts(
+            chain=chain, directory=self._directory, pool=self._pool, signing=signing
+        )
         self._desk = self._make_desk()
 
     def _make_desk(self) -> Desk:
-        shared = {
-            "chain": self._chain,
-            "directory": self._directory,
-            "pool": self._pool,
-            "signing": self._signing,
-        }
         place = self._place
-        provider = Provider(**shared, outbox=place.outbox, outbox_days=place.outbox_days)
-        acquirer = Acquirer(**shared, inbox=place.inbox)
+        provider = Provider(self._parts, outbox=place.outbox, outbox_days=place.outbox_days)
+        acquirer = Acquirer(self._parts, inbox=place.inbox)
         return Desk(
             self._store,
             steps={
@@ -162,13 +159,7 @@ class Service:
         self._sweep()
         await self._directory.refresh()
         await self._bootstrap()
-        local = Local(
-            chain=self._chain,
-            store=self._store,
-            desk=self._desk,
-            pool=self._pool,
-            signing=self._signing,
-        )
+        local = Local(self._parts, store=self._store, desk=self._desk)
         serving = Serving(self._store, self._directory, self._place.outbox)
         async with AsyncExitStack() as stack:
             stack.callback(self._store.close)

@@ -1,4 +1,4 @@
-"""A fetched payload against the ledger and the schema: is it what it says, and is it usable?
+"""A fetched payload against the ledger and the schema: whether it is what it says, and usable.
 
 The plaintext passes through memory in pieces and is gone; what the verdict is, the requester puts
 on the ledger. Codes are those of the OECD's status message where one fits (`oecd-crs-sm-3.0`).

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from node.connectors.errors import PlugFailed
+from node.connectors.errors import ConnectorFailed, InvalidOptions, ReceiverFailed
 from node.connectors.interface import Connector, Receiver
 from node.connectors.registry import load_connector, load_receiver
 from node.gateway.jobs import Failed
@@ -57,7 +57,7 @@ class Bench:
         self._receiver: Receiver | None = None
 
     def connector(self, dataset: str) -> Connector:
-        """The connector of a dataset. Raises `Failed`, `PlugFailed`."""
+        """The connector of a dataset. Raises `Failed`, `InvalidOptions`."""
         if dataset not in self._connectors:
             plug = self.setup.connectors.get(dataset)
             if plug is None:
@@ -67,7 +67,7 @@ class Bench:
         return self._connectors[dataset]
 
     def receiver(self) -> Receiver:
-        """The receiver. Raises `PlugFailed`."""
+        """The receiver. Raises `InvalidOptions`."""
         if self._receiver is None:
             plug = self.setup.receiver
             self._receiver = load_receiver(plug.name, plug.options, Path(self.setup.base))
@@ -80,8 +80,10 @@ def perform(bench: Bench, task: Task) -> Answer:
         return _perform(bench, task)
     except Failed as error:
         return Fault(code=error.code, detail=error.detail, retry=error.retry)
-    except PlugFailed as error:
+    except (ConnectorFailed, ReceiverFailed) as error:
         return Fault(code=error.code, detail=error.detail, retry=error.retry)
+    except InvalidOptions as error:
+        return Fault(code=error.code, detail=error.detail, retry=False)
     except RecordsError as error:
         return Fault(code=error.code, detail=error.detail, retry=False)
     except InvalidPayload as error:

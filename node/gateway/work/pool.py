@@ -1,7 +1,7 @@
 """Children of the gateway, each with one task at a time.
 
-A child that gives no sign of life for `stall_s` is killed, one that dies is replaced; its task fails
-and may be tried again. Children end by themselves when the gateway is gone: their input ends.
+A child that gives no sign of life for `stall_s` is killed, one that dies is replaced; its task
+fails and may be tried again. Children end by themselves when the gateway is gone: their input ends.
 """
 
 import asyncio

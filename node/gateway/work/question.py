@@ -70,7 +70,7 @@ def open_question(
 ) -> tuple[tuple[str, bytes], ...]:
     """The subjects of a sealed question, each the one that the ledger has a commitment to.
 
-    Raises `InvalidPayload`, and `Failed` where the question is not about the subjects on the ledger.
+    Raises `InvalidPayload`, and `Failed` where it is about others than the ledger says.
     """
     opener = Opener(choose_key(keys, data[:HEADER_BYTES]), context, data[:HEADER_BYTES])
     opener.receive(data[HEADER_BYTES:-_COMMITMENT_BYTES])

@@ -1,4 +1,4 @@
-"""The schema and code lists that records of a dataset keep to: those voted for, or those shipped."""
+"""The schema and code lists that records keep to: those voted for, or those shipped."""
 
 from contracts.registers.schema import Shape
 from node.gateway.work.tasks import Rules
