@@ -60,7 +60,7 @@ class Acquirer:
             return lambda now: change(now, stage="fetch", attempts=now.attempts + 1)
         if checked.codes:
             return _answer(checked.codes, checked.text)
-        opened = msgspec.structs.replace(payload, blind=checked.blind)
+        opened = msgspec.structs.replace(payload, blind=checked.blind, plain_bytes=checked.plain_bytes)
         return lambda now: advance(now, "hand", payload=opened)
 
     async def hand(self, job: Job) -> Change:
@@ -71,6 +71,7 @@ class Acquirer:
             commitment=payload.commitment,
             record_count=payload.record_count,
             report=payload.report,
+            plain_bytes=payload.plain_bytes,
             path=str(self._inbox / job.file_name),
         )
         await self._parts.pool.run(task, Done)

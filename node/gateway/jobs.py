@@ -31,7 +31,7 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True):
     """One delivery: what `share.delivered` or `share.corrected` says of it, and more.
 
     `report` are the canonical bytes of the quality report. `blind` opens the commitment; it is
-    sealed to the agency's own key.
+    sealed to the agency's own key. `plain_bytes` is the size of the records.
     """
 
     commitment: bytes
@@ -42,6 +42,7 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True):
     outbox_until_ms: int
     report: bytes = b""
     blind: bytes = b""
+    plain_bytes: int = 0
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):

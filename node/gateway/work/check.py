@@ -48,6 +48,7 @@ class Payload:
             header = file.read(HEADER_BYTES)
         self._opener = Opener(choose_key(keys, header), context, header)
         self.blind = self._opener.blind
+        self.plain_bytes = 0
 
     def pieces(self) -> Iterator[bytes]:
         """Raises `InvalidPayload` where the file is not whole, or not the one on the ledger."""
@@ -56,8 +57,11 @@ class Payload:
             while sealed := file.read(PIECE_BYTES):
                 self._opener.receive(sealed)
                 while (plaintext := self._opener.next_chunk()) is not None:
+                    self.plain_bytes += len(plaintext)
                     yield plaintext
-        yield self._opener.finish(self._commitment)
+        last = self._opener.finish(self._commitment)
+        self.plain_bytes += len(last)
+        yield last
 
 
 def check(
@@ -69,23 +73,19 @@ def check(
         payload = Payload(keys, context, Path(task.path), task.commitment)
         report = _read_records(payload, task, tell)
     except InvalidPayload as error:
-        return Checked(
-            codes=(_PAYLOAD_CODES.get(error.code, DECRYPTION),), text=str(error), blind=b""
-        )
+        return Checked(codes=(_PAYLOAD_CODES.get(error.code, DECRYPTION),), text=str(error))
     except InvalidSource as error:
-        return Checked(codes=(SCHEMA,), text=str(error), blind=b"")
+        return Checked(codes=(SCHEMA,), text=str(error))
     codes, text = _judge(report, task)
     blind = seal_to(keys[0].public, payload.blind, BLIND_INFO + task.about.exchange)
-    return Checked(codes=codes, text=text, blind=blind)
+    return Checked(codes=codes, text=text, blind=blind, plain_bytes=payload.plain_bytes)
 
 
 def _read_records(payload: Payload, task: Check, tell: Callable[[int], None]) -> Report:
     pipeline = _make_pipeline(task.about, task)
-    size = 0
     for piece in payload.pieces():
         pipeline.feed(piece)
-        size += len(piece)
-        tell(size)
+        tell(payload.plain_bytes)
     return pipeline.finish()[1]
 
 

@@ -26,10 +26,8 @@ def hand(
     payload = Payload(keys, payload_context(setup.network, about), path, task.commitment)
 
     def pieces() -> Iterator[bytes]:
-        size = 0
         for piece in payload.pieces():
-            size += len(piece)
-            tell(size)
+            tell(payload.plain_bytes)
             yield piece
 
     receiver.receive(
@@ -40,7 +38,7 @@ def hand(
             provider=about.provider,
             purpose=about.purpose,
             record_count=task.record_count,
-            size_bytes=path.stat().st_size,
+            size_bytes=task.plain_bytes,
             commitment=task.commitment,
             report=task.report,
             pieces=pieces(),

@@ -86,6 +86,7 @@ class Hand(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
     about: About
     commitment: bytes
+    plain_bytes: int
     record_count: int
     report: bytes
     path: str
@@ -124,11 +125,15 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Checked(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Without codes the payload is what the ledger says; else it is to be rejected for them."""
+    """Without codes the payload is what the ledger says; else it is to be rejected for them.
+
+    `plain_bytes` is the size of the records.
+    """
 
     codes: tuple[int, ...]
     text: str
-    blind: bytes
+    blind: bytes = b""
+    plain_bytes: int = 0
 
 
 class Revealed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
