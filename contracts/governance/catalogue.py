@@ -107,6 +107,9 @@ ROWS: dict[type, Row] = {
     actions.SetRule: Row(
         "parameters", lambda a: f"rule/{a.rule.action_class}", _plain(registries.set_rule)
     ),
+    actions.SetDeadlines: Row(
+        "parameters", lambda _: "deadlines", _plain(registries.set_deadlines)
+    ),
     actions.SetFreeze: Row("emergency", lambda _: "freezes", _plain(registries.set_freeze)),
     # Ending a freeze is not urgent.
     actions.LiftFreeze: Row("parties", lambda _: "freezes", _plain(registries.lift_freeze)),
