@@ -399,8 +399,8 @@ _REGISTRY_ROUTES = (
         path="/v1/network",
         handler=reads.read_network,
         name="readNetwork",
-        zh="网络标识、验证者与参数。",
-        en="Network identity, validators and parameters.",
+        zh="网络标识、验证者、参数与办理时限。",
+        en="Network identity, validators, parameters and deadlines.",
         answers={200: json_of(nodes.NetworkBody)},
     ),
     Route(

@@ -54,7 +54,7 @@ class FolderReceiver:
         """Write everything beside its place, then give it its name."""
         self.check()
         name = f"{delivery.exchange.hex()}.{delivery.correction}"
-        about, report = describe_delivery(delivery), _report(delivery.report)
+        about, report = delivery.describe(), _report(delivery.report)
         place, draft = self._root / name, self._root / f".{name}.part"
         if place.exists():
             self._compare(place, about)
@@ -64,7 +64,7 @@ class FolderReceiver:
                 shutil.rmtree(draft)
             draft.mkdir(mode=0o700)
             try:
-                _write(draft / "records.jsonl", checked_pieces(delivery))
+                _write(draft / "records.jsonl", delivery.checked_pieces())
                 _write(draft / "report.json", (report,))
                 _write(draft / "delivery.json", (about,))
                 _sync(draft)
@@ -100,32 +100,6 @@ class FolderReceiver:
         except OSError as error:
             code = "inbox-full" if error.errno in _FULL else "inbox-failed"
             raise ReceiverFailed(code, f"{self._root}: {error.strerror}", retry=True) from None
-
-
-def describe_delivery(delivery: Delivery) -> bytes:
-    """What a delivery is, but for its records and its report, as one line of JSON in ASCII."""
-    document = {
-        "exchange": delivery.exchange.hex(),
-        "correction": delivery.correction,
-        "dataset": delivery.dataset,
-        "provider": delivery.provider,
-        "purpose": delivery.purpose,
-        "record_count": delivery.record_count,
-        "size_bytes": delivery.size_bytes,
-        "commitment": delivery.commitment.hex(),
-    }
-    return msgspec.json.encode(document)
-
-
-def checked_pieces(delivery: Delivery) -> Iterator[bytes]:
-    """The pieces; raises `ReceiverFailed` at their end where there are not as many as announced."""
-    size_bytes = lines = 0
-    for piece in delivery.pieces:
-        size_bytes += len(piece)
-        lines += piece.count(b"\n")
-        yield piece
-    if (size_bytes, lines) != (delivery.size_bytes, delivery.record_count):
-        raise ReceiverFailed("delivery-incomplete", f"{size_bytes} B, {lines}", retry=True)
 
 
 def _report(data: bytes) -> bytes:

@@ -10,6 +10,7 @@ The process may be killed at any moment: when it hangs, or takes more memory tha
 may depend on `close`, and a receiver takes over a delivery wholly or not at all.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,6 +96,30 @@ class Delivery:
     commitment: bytes
     report: bytes
     pieces: Iterator[bytes]
+
+    def describe(self) -> bytes:
+        """What it is, but for its records and report, as one line of JSON in ASCII."""
+        document = {
+            "exchange": self.exchange.hex(),
+            "correction": self.correction,
+            "dataset": self.dataset,
+            "provider": self.provider,
+            "purpose": self.purpose,
+            "record_count": self.record_count,
+            "size_bytes": self.size_bytes,
+            "commitment": self.commitment.hex(),
+        }
+        return json.dumps(document, separators=(",", ":")).encode()
+
+    def checked_pieces(self) -> Iterator[bytes]:
+        """The pieces; `ReceiverFailed` at their end if there are not as many as announced."""
+        size_bytes = lines = 0
+        for piece in self.pieces:
+            size_bytes += len(piece)
+            lines += piece.count(b"\n")
+            yield piece
+        if (size_bytes, lines) != (self.size_bytes, self.record_count):
+            raise ReceiverFailed("delivery-incomplete", f"{size_bytes} B, {lines}", retry=True)
 
 
 @runtime_checkable

@@ -108,20 +108,26 @@ TABLE = Form("{ … = … }", _table)
 
 def read_secret(path: Path, name: str) -> bytes:
     """The one line of a file that only its owner can read. Raises `InvalidOptions`."""
+    data = read_private(path, name)
+    line = data.removesuffix(b"\n").removesuffix(b"\r")
+    if not line or any(byte < 0x20 for byte in line):
+        raise InvalidOptions("secret-form", f"{name}: {path}")
+    return line
+
+
+def read_private(path: Path, name: str) -> bytes:
+    """A small file that only its owner can read. Raises `InvalidOptions`."""
     try:
         # Not blocked for ever by a pipe that nobody writes to.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
             mode = os.fstat(descriptor).st_mode
-            data = file.read(SECRET_BYTES_MAX + 1) if stat.S_ISREG(mode) else b""
+            data = file.read(SECRET_BYTES_MAX) if stat.S_ISREG(mode) else b""
     except OSError as error:
         raise InvalidOptions("secret-unreadable", f"{name}: {path}: {error.strerror}") from None
     if mode & 0o077 and not _is_credential(path):
         raise InvalidOptions("secret-open", f"{name}: {path}")
-    line = data.removesuffix(b"\n").removesuffix(b"\r")
-    if not line or len(data) > SECRET_BYTES_MAX or any(byte < 0x20 for byte in line):
-        raise InvalidOptions("secret-form", f"{name}: {path}")
-    return line
+    return data
 
 
 def _is_credential(path: Path) -> bool:

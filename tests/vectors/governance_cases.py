@@ -6,6 +6,7 @@ from contracts.credit.behaviours import DEFAULT_RULES
 from ledger.codec import Codec
 from ledger.custody.encryption import ENCRYPTION_KEY_BYTES
 from ledger.custody.rotation import sign_rotation
+from ledger.exchange.matters import DEFAULT_DEADLINES
 from ledger.genesis import Genesis, hash_genesis
 from ledger.governance.actions import (
     Action,
@@ -23,6 +24,7 @@ from ledger.governance.actions import (
     SetContract,
     SetCreditRules,
     SetDataset,
+    SetDeadlines,
     SetFreeze,
     SetParameters,
     SetPurpose,
@@ -200,6 +202,7 @@ def _actions(genesis: Genesis) -> tuple[Action, ...]:
         SetSunset(target="dataset/account", date="2027-01-31"),
         SetParameters(parameters=genesis.parameters),
         SetCreditRules(rules=_CREDIT_RULES),
+        SetDeadlines(rules=DEFAULT_DEADLINES),
         SetRule(rule=VotingRule(action_class="keys", share=500, factors=2)),
         SetFreeze(freeze=freeze),
         LiftFreeze(requester="north", provider="", dataset="account"),

@@ -8,6 +8,7 @@ import msgspec
 
 from contracts.credit.accounts import read_credit, read_formula
 from contracts.engine import hash_policy_set
+from contracts.exchange.matters import read_deadlines
 from contracts.governance.rules import rule_of
 from contracts.lookup import (
     find_member,
@@ -35,7 +36,7 @@ from ledger.registry import (
     PolicySet,
     Validator,
 )
-from ledger.state import CREDIT_RULES_KEY, Overlay, StateReader, encryption_key
+from ledger.state import CREDIT_RULES_KEY, DEADLINE_RULES_KEY, Overlay, StateReader, encryption_key
 from node.api.schemas.base import Body, fields_of
 from node.api.schemas.nodes import validator_body
 from node.api.schemas.values import officer_body
@@ -121,6 +122,13 @@ def _value(
 def _officer(officer: Any) -> Fields:
     fields: Fields = msgspec.to_builtins(officer_body(officer))
     return fields
+
+
+def _deadlines(view: _View, key: bytes) -> Iterator[_Pair]:
+    """The rules; what stands of members under the same prefix no action changes."""
+    assert key == DEADLINE_RULES_KEY, "incidents are no matter of governance"
+    before, after = (fields_of(read_deadlines(each)) for each in (view.state, view.overlay))
+    yield "deadlines", before, after
 
 
 def _rule(view: _View, key: bytes) -> Iterator[_Pair]:
@@ -239,6 +247,7 @@ _READERS: dict[bytes, _Reader] = {
     b"p/": _policies,
     b"f/": _freezes,
     b"k/": _credit,
+    b"J/": _deadlines,
     b"j/": _value("term", TERMS, is_hex=True),
     b"z/": _recipient,
     b"G/": _value("gateway", GATEWAYS, _gateway),

@@ -21,6 +21,7 @@ from contracts.credit.behaviours import DEFAULT_RULES
 from ledger.custody.decryption import derive_encryption_key
 from ledger.custody.encryption import format_encryption_key, hash_encryption_key
 from ledger.custody.rotation import encode_rotation_json, sign_rotation
+from ledger.exchange.matters import DEFAULT_DEADLINES
 from ledger.genesis import encode_genesis_json
 from ledger.governance.actions import Action
 from ledger.keys import SecretKey, format_public_key, format_secret_key
@@ -85,7 +86,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         parameters = msgspec.to_builtins(builders.parameters(**self.in_force))
-        self._answer({"height": HEIGHT, "parameters": parameters, **self.status})
+        deadlines = msgspec.to_builtins(DEFAULT_DEADLINES)
+        document = {"height": HEIGHT, "parameters": parameters, "deadlines": deadlines}
+        self._answer({**document, **self.status})
 
     def do_POST(self) -> None:
         assert self.path == "/v1/proposals/preview"
@@ -214,6 +217,7 @@ FORMS = {
     "code-list.set": ("code-list", "set", "codes.json"),
     "sunset.set": ("sunset", "dataset/account", "--date", "2027-01-31"),
     "parameters.set": ("parameters", "set", "parameters.toml"),
+    "deadlines.set": ("deadlines", "set", "deadlines.toml"),
     "credit.set": ("credit", "set", "credit.json"),
     "rule.set": ("rule", "set", "keys", "--share", 700, "--factors", 2),
     "freeze.set": ("freeze", "--everything", *GROUNDS),
@@ -233,6 +237,7 @@ def files(home: Path) -> Path:
     write(home / "purpose.toml", PURPOSE)
     write(home / "credit.json", msgspec.json.encode(DEFAULT_RULES))
     write(home / "parameters.toml", "delta_ms = 300\n")
+    write(home / "deadlines.toml", "receipt_hours = 24\n")
     write(home / "schema.json", json.dumps(shape()))
     write(home / "codes.json", msgspec.json.encode(code_list().code_list))
     return home
@@ -403,6 +408,23 @@ def test_drafts_keep_to_the_bounds_in_force_and_not_to_those_of_the_genesis(home
     assert (draft.expires_height, body.ballots_until_height) == (HEIGHT + 20, HEIGHT + 20)
 
 
+def test_deadlines_that_the_file_does_not_name_stay(files: Path) -> None:
+    with node() as (url, asked):
+        result = propose(files, url, "deadlines", "set", files / "deadlines.toml", "--dry-run")
+    assert result.exit_code == OK, result.output
+    action: Any = asked[0].actions[0]
+    assert action.rules == msgspec.structs.replace(DEFAULT_DEADLINES, receipt_hours=24)
+
+
+@pytest.mark.parametrize("hours", ["0", "8761", '"24"', "1.5"])
+def test_deadlines_out_of_bounds_are_refused(files: Path, hours: str) -> None:
+    path = write(files / "deadlines.toml", f"receipt_hours = {hours}\n")
+    with node() as (url, asked):
+        result = propose(files, url, "deadlines", "set", path)
+    assert code_of(result) == "event-body-invalid"
+    assert not asked
+
+
 def test_a_draft_is_never_overwritten(home: Path) -> None:
     path = write(home / "draft.json", "mine")
     words = ("admin", "propose", "member", "suspend", "de-tax", *GROUNDS, "--draft", path)
@@ -443,6 +465,7 @@ def test_a_draft_is_never_overwritten(home: Path) -> None:
         (("contract", "set", "bad.json"), ERROR, "contract-file-invalid"),
         (("contract", "schema", "none"), ERROR, "file-unreadable"),
         (("dataset", "set", "bad.json"), ERROR, "value-file-invalid"),
+        (("deadlines", "set", "bad.json"), ERROR, "value-file-invalid"),
         (("parameters", "set", "bad.json"), ERROR, "value-file-invalid"),
         (("officer", "add", "officer.json"), UNREACHABLE, "unreachable"),
     ],

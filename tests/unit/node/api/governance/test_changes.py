@@ -13,6 +13,7 @@ from contracts.shipped import load_shipped
 from ledger.custody.certificates import hash_certificate
 from ledger.custody.encryption import hash_encryption_key
 from ledger.custody.rotation import sign_rotation
+from ledger.exchange.matters import DEFAULT_DEADLINES
 from ledger.governance.actions import (
     Action,
     LiftFreeze,
@@ -24,6 +25,7 @@ from ledger.governance.actions import (
     SetBasis,
     SetCreditRules,
     SetDataset,
+    SetDeadlines,
     SetParameters,
     SetPurpose,
     SetRoles,
@@ -145,6 +147,11 @@ CHANGES: tuple[tuple[Action, dict[str, Any] | None, dict[str, Any] | None], ...]
     (code_list(), None, {"id": "iso-4217", "version": 1}),
     (sunset("dataset/account", "2027-01-31"), None, {"date": "2027-01-31"}),
     (SetCreditRules(rules=CREDIT), {"version": 0}, {"version": 1, "grade_a": 850}),
+    (
+        SetDeadlines(rules=msgspec.structs.replace(DEFAULT_DEADLINES, receipt_hours=24)),
+        {"receipt_hours": 72, "remedy_days": 30},
+        {"receipt_hours": 24, "remedy_days": 30},
+    ),
     (STOP, None, {"dataset": "account", "reason": "stop"}),
     (
         LiftFreeze(requester="", provider="", dataset="invoice"),

@@ -50,7 +50,8 @@ def _is_host(host: str) -> bool:
         if host.startswith("["):
             ipaddress.IPv6Address(host[1:-1])
             return True
-        if host.rpartition(".")[2].isdigit():
+        label = host.rpartition(".")[2]
+        if label.isascii() and label.isdigit():
             ipaddress.IPv4Address(host)
             return True
     except ValueError:
