@@ -60,7 +60,9 @@ class Acquirer:
             return lambda now: change(now, stage="fetch", attempts=now.attempts + 1)
         if checked.codes:
             return _answer(checked.codes, checked.text)
-        opened = msgspec.structs.replace(payload, blind=checked.blind, plain_bytes=checked.plain_bytes)
+        opened = msgspec.structs.replace(
+            payload, blind=checked.blind, plain_bytes=checked.plain_bytes
+        )
         return lambda now: advance(now, "hand", payload=opened)
 
     async def hand(self, job: Job) -> Change:
