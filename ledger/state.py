@@ -24,6 +24,7 @@ State is a map of byte keys to canonical values. Keys are a two-byte prefix and 
     N/                      the Parameters before those in force
     X/ exchange id (32)     Matters           I/ incident id (32)         Incident
     J/ member id            OpenIncidents     J/                          DeadlineRules
+    G/ member id            Gateway
 
 Digest: LtHash16 with 1,024 lanes (Bellare and Micciancio 1997, "AdHash/LtHash"; parameters as
 analysed by Lewi, Kim, Maykov and Weis, eprint 2019/227). Each pair (key, value) expands by
@@ -204,6 +205,11 @@ def recipient_key(member: str) -> bytes:
 def encryption_key(key_hash: bytes) -> bytes:
     """State key of an encryption key; no member's id begins with a zero byte."""
     return b"z/\0" + key_hash
+
+
+def gateway_key(member: str) -> bytes:
+    """State key of where the payloads of a member are fetched."""
+    return b"G/" + member.encode()
 
 
 def dataset_key(dataset: str) -> bytes:

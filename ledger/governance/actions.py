@@ -8,13 +8,14 @@ r"""What members can vote on: a tagged union of actions (`action` comes first in
     officer.add         a member gets another officer's key
     officer.roles       an officer has other roles
     officer.revoke      an officer's key signs no more; what it signed stays valid at its height
-    officer.rotate, officer.term, encryption.set         `ledger.governance.keys`
+    officer.rotate, officer.term, encryption.set, gateway.set    `ledger.governance.keys`
     validator.add, validator.remove, validator.keep      `ledger.quorum.governance`
     contract.set, contract.remove, schema.set            the policy set in force
     dataset.set, basis.set, purpose.set                  the registries
     record-schema.set, code-list.set                     what records are, and codes in them
     sunset.set                                           the day on which one of these ends
     parameters.set, credit.set, rule.set                 numbers, credit, and how votes count
+    deadlines.set                                        times that no contract sets
     freeze.set, freeze.lift                              emergency
 
 A key that is not on the ledger yet signs `key_message` under `KEY_DOMAIN`: nobody can register a
@@ -27,7 +28,8 @@ from typing import Annotated, Literal, TypeAlias
 from msgspec import Meta
 
 from ledger.codec import Codec, Value
-from ledger.governance.keys import RotateOfficer, SetEncryptionKey, SetTerm
+from ledger.exchange.matters import DeadlineRules
+from ledger.governance.keys import RotateOfficer, SetEncryptionKey, SetGateway, SetTerm
 from ledger.governance.registers import CodeList, RecordSchema, SunsetTarget
 from ledger.keys import Signer, verify_signature
 from ledger.quorum.governance import AddValidator, KeepValidators, RemoveValidator
@@ -221,6 +223,16 @@ class SetRule(Value, frozen=True, kw_only=True, tag_field="action", tag="rule.se
     rule: VotingRule
 
 
+class SetDeadlines(Value, frozen=True, kw_only=True, tag_field="action", tag="deadlines.set"):
+    """The parties have so long for what no contract sets a time for.
+
+    What is open already is due by these rules too, except where its event has set a day: consents,
+    disputes and corrections keep theirs.
+    """
+
+    rules: DeadlineRules
+
+
 class SetFreeze(Value, frozen=True, kw_only=True, tag_field="action", tag="freeze.set"):
     """Nothing moves on what is frozen: everything, a pair, or a dataset."""
 
@@ -239,14 +251,14 @@ PartyAction: TypeAlias = (
     AdmitMember | SuspendMember | ReinstateMember | RetireMember | SanctionMember
 )
 OfficerAction: TypeAlias = (
-    AddOfficer | SetRoles | RevokeOfficer | RotateOfficer | SetTerm | SetEncryptionKey
+    AddOfficer | SetRoles | RevokeOfficer | RotateOfficer | SetTerm | SetEncryptionKey | SetGateway
 )
 ValidatorAction: TypeAlias = AddValidator | RemoveValidator | KeepValidators
 ContractAction: TypeAlias = SetContract | RemoveContract | SetSchema
 RegistryAction: TypeAlias = (
     SetDataset | SetBasis | SetPurpose | SetRecordSchema | SetCodeList | SetSunset
 )
-ParameterAction: TypeAlias = SetParameters | SetCreditRules | SetRule
+ParameterAction: TypeAlias = SetParameters | SetCreditRules | SetRule | SetDeadlines
 EmergencyAction: TypeAlias = SetFreeze | LiftFreeze
 Action: TypeAlias = (
     PartyAction

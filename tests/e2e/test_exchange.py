@@ -72,6 +72,8 @@ def owed(net: Path, exchange: str) -> set[tuple[str, str]]:
 
 def test_an_exchange_until_nothing_is_left(net: Path, tmp_path: Path) -> None:
     exchange = ask(net, tmp_path)
+    opened = tally("officer", "subjects", exchange, "--blinds", tmp_path / "blinds", "--dir", net)
+    assert opened["subjects"] == ["91330100MA27W0000X"]
     assert owed(net, exchange) == {(OWNER, "permit-without-delivery")}
     officer(net, OWNER, "deliver", exchange, *delivery(FIRST))
     assert owed(net, exchange) == {(ASKER, "delivery-without-receipt")}

@@ -1,8 +1,5 @@
 """`tally officer`: requests and answers, signed with the officer's key on this machine."""
 
-import hashlib
-import hmac
-import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
@@ -31,13 +28,13 @@ from ledger.registry import ChangeReason, Grade
 from ledger.scalars import FIELDS_MAX, Date, Identifier, Urgency
 from tools.client import Client, VerifiedRecord
 from tools.commands.acting import Place, act, describe, document_of, parse_hash, place_options
-from tools.commands.exchange import incidents, later, tasks
+from tools.commands.exchange import incidents, later, subjects, tasks
+from tools.custody.blinds import blind_subjects, encode_blinds
 from tools.exits import InvalidAnswer, InvalidInput, InvalidUsage
 from tools.mirror import read_genesis
 from tools.output import WordGroup, emit, format_table, note, option, run
 from tools.words import language, say
 
-BLIND_BYTES = 32
 SUBJECT_LINES_MAX = 1_000
 FILE_BYTES_MAX = 262_144
 CHANGE_REASONS = {
@@ -125,7 +122,7 @@ def request(
     names = _read_subjects(subjects)
     if wanted.subject_count not in (None, len(names)):
         raise InvalidInput("request-subjects", f"{wanted.subject_count} != {len(names)}")
-    pairs = [(name, os.urandom(BLIND_BYTES)) for name in names]
+    blinded = blind_subjects(names)
     body = ShareRequested(
         provider=wanted.provider,
         dataset=wanted.dataset,
@@ -134,18 +131,17 @@ def request(
         fields=wanted.fields,
         period_from=wanted.period_from,
         period_to=wanted.period_to,
-        subjects=tuple(hmac.digest(blind, name.encode(), hashlib.sha256) for name, blind in pairs),
+        subjects=tuple(each.commitment for each in blinded),
         urgency=wanted.urgency,
         retention_days=wanted.retention_days,
         case=wanted.case,
     )
-    lines = [msgspec.json.encode({"subject": name, "blind": blind.hex()}) for name, blind in pairs]
     # After the pass phrase, so that a wrong one leaves nothing; before the event refers to them.
     act(
         place,
         body,
         as_json,
-        prepare=lambda: write_secret(blinds, b"\n".join(lines) + b"\n"),
+        prepare=lambda: write_secret(blinds, encode_blinds(blinded)),
     )
 
 
@@ -487,5 +483,5 @@ def _read_file(path: Path) -> bytes:
     return read_file(path, size_bytes_max=FILE_BYTES_MAX)
 
 
-for each in (*later.COMMANDS, *incidents.COMMANDS, *tasks.COMMANDS):
+for each in (*later.COMMANDS, *incidents.COMMANDS, *subjects.COMMANDS, *tasks.COMMANDS):
     command.add_command(each)
