@@ -64,6 +64,14 @@ def test_a_delivery_is_posted_with_its_signature(service: Service, tmp_path: Pat
     receiver.close()
 
 
+def test_sending_gives_signs_of_life(service: Service, tmp_path: Path) -> None:
+    told: list[int] = []
+    piece = jsonl(invoice(1)) * 10_000
+    make(service, tmp_path).receive(delivery(piece, alive=lambda: told.append(1)))
+    assert len(told) > len(piece) // 300_000
+    assert service.got[0]["body"] == piece
+
+
 def test_an_empty_delivery(service: Service, tmp_path: Path) -> None:
     make(service, tmp_path).receive(delivery())
     assert service.got[0]["body"] == b""
