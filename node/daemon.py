@@ -178,7 +178,7 @@ def run(config_path: Path, *, is_first_start: bool = False) -> int:
     except (NodeError, LedgerError, SimplexError) as error:
         return _refuse(str(error))
     try:
-        _run_loop(serve(config, genesis, founders, identity, store))
+        run_loop(serve(config, genesis, founders, identity, store))
     except StartRefused as error:
         return _refuse(str(error))
     except CorruptStore as error:
@@ -205,7 +205,8 @@ def run(config_path: Path, *, is_first_start: bool = False) -> int:
     return 0
 
 
-def _run_loop(main: Coroutine[object, object, None]) -> None:
+def run_loop(main: Coroutine[object, object, None]) -> None:
+    """Run a program in the fastest event loop that is installed."""
     try:
         import uvloop
     except ImportError:
