@@ -77,10 +77,9 @@ SOLE = key_of(ASKER, "requester")
 UNKNOWN = request(label="never recorded")
 REUSED = request(label="open", case="another")
 PAST = "2020-01-01"
-SCHEMA = record_schema(
-    shape(dataset("registration", uscc="internal", name="public", representative="personal")),
-    dataset="registration",
-)
+REGISTERED = dataset("registration", uscc="internal", name="public", representative="personal")
+SCHEMA = record_schema(shape(REGISTERED), dataset="registration")
+LISTED = record_schema(shape(REGISTERED, name={"x-code-list": "iso-4217"}), dataset="registration")
 
 # A state, and an event that it must not take at a height.
 Case = tuple[MapState, Event, int]
@@ -284,6 +283,14 @@ CASES: dict[str, tuple[Callable[[], Case], str]] = {
             HEIGHT + 4,
         ),
         "registration version 1",
+    ),
+    "record-schema-ended: with its code list": (
+        lambda: (
+            voted(code_list(), LISTED, sunset("code-list/iso-4217", PAST), before=(OPEN,)),
+            deliver(OPEN),
+            HEIGHT + 6,
+        ),
+        "registration version 1, with iso-4217",
     ),
     "schema-version-unknown": (
         lambda: on(OPEN)(deliver(OPEN, schema_version=2)),
