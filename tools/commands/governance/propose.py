@@ -7,6 +7,7 @@ from typing import Any, get_args
 import click
 
 from ledger.errors import InvalidKey
+from ledger.exchange.risk import RiskRules
 from ledger.genesis import hash_genesis
 from ledger.governance.actions import (
     ActionClass,
@@ -22,6 +23,7 @@ from ledger.governance.actions import (
     SetFreeze,
     SetParameters,
     SetPurpose,
+    SetRiskRules,
     SetRoles,
     SetRule,
     SetSchema,
@@ -95,7 +97,7 @@ def _group(name: str) -> click.Group:
 member, officer, contract = _group("member"), _group("officer"), _group("contract")
 dataset, basis, purpose = _group("dataset"), _group("basis"), _group("purpose")
 parameters, rule, credit = _group("parameters"), _group("rule"), _group("credit")
-encryption = _group("encryption")
+encryption, risk = _group("encryption"), _group("risk")
 
 
 @member.command("admit", help="help.propose_member_admit")
@@ -343,6 +345,14 @@ def set_parameters(place: Place, file: Path, terms: Terms, as_json: bool) -> Non
 def set_credit(place: Place, file: Path, terms: Terms, as_json: bool) -> None:
     """Credit is computed so."""
     propose(place, [SetCreditRules(rules=read_value(file, CreditRules))], terms, as_json)
+
+
+@risk.command("set", help="help.propose_risk_set")
+@_file
+@proposal_options()
+def set_risk(place: Place, file: Path, terms: Terms, as_json: bool) -> None:
+    """Risk is assessed so."""
+    propose(place, [SetRiskRules(rules=read_value(file, RiskRules))], terms, as_json)
 
 
 @rule.command("set", help="help.propose_rule_set")

@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from contracts.credit.behaviours import DEFAULT_RULES
+from contracts.risk.reasons import DEFAULT_RULES as RISK_RULES
 from ledger.custody.decryption import derive_encryption_key
 from ledger.custody.encryption import format_encryption_key, hash_encryption_key
 from ledger.custody.rotation import encode_rotation_json, sign_rotation
@@ -212,6 +213,7 @@ FORMS = {
     "sunset.set": ("sunset", "dataset/account", "--date", "2027-01-31"),
     "parameters.set": ("parameters", "set", "parameters.toml"),
     "credit.set": ("credit", "set", "credit.json"),
+    "risk.set": ("risk", "set", "risk.json"),
     "rule.set": ("rule", "set", "keys", "--share", 700, "--factors", 2),
     "freeze.set": ("freeze", "--everything", *GROUNDS),
     "freeze.lift": ("unfreeze", "--provider", "de-tax"),
@@ -228,6 +230,7 @@ def files(home: Path) -> Path:
     write(home / "basis.toml", BASIS)
     write(home / "purpose.toml", PURPOSE)
     write(home / "credit.json", msgspec.json.encode(DEFAULT_RULES))
+    write(home / "risk.json", msgspec.json.encode(RISK_RULES))
     write(home / "parameters.toml", "delta_ms = 300\n")
     write(home / "schema.json", json.dumps(shape()))
     write(home / "codes.json", msgspec.json.encode(code_list().code_list))

@@ -9,6 +9,7 @@ from contracts.credit.score import DEFAULT_FORMULA
 from contracts.governance.catalogue import target_of
 from contracts.governance.effects import rehearse
 from contracts.governance.faults import Moment
+from contracts.risk.reasons import DEFAULT_RULES as RISK_RULES
 from contracts.shipped import load_shipped
 from ledger.custody.encryption import hash_encryption_key
 from ledger.custody.rotation import sign_rotation
@@ -25,6 +26,7 @@ from ledger.governance.actions import (
     SetDataset,
     SetParameters,
     SetPurpose,
+    SetRiskRules,
     SetRoles,
     SetRule,
     SetSchema,
@@ -51,6 +53,7 @@ NEXT = SecretKey(builders.hash32("next"))
 RECIPIENT_HASH = hash_encryption_key(encryption_bytes("one")).hex()
 STOP = freeze(dataset="account")
 GROUNDS = "as decided"
+RISK = msgspec.structs.replace(RISK_RULES, version=1, open_hour=6)
 CREDIT = msgspec.structs.replace(DEFAULT_FORMULA.rules, version=1, grade_a=850)
 
 # Each action with fields of what it changes, before and after; None: there is nothing.
@@ -134,6 +137,7 @@ CHANGES: tuple[tuple[Action, dict[str, Any] | None, dict[str, Any] | None], ...]
     (code_list(), None, {"id": "iso-4217", "version": 1}),
     (sunset("dataset/account", "2027-01-31"), None, {"date": "2027-01-31"}),
     (SetCreditRules(rules=CREDIT), {"version": 0}, {"version": 1, "grade_a": 850}),
+    (SetRiskRules(rules=RISK), {"version": 0}, {"version": 1, "open_hour": 6}),
     (STOP, None, {"dataset": "account", "reason": "stop"}),
     (
         LiftFreeze(requester="", provider="", dataset="invoice"),
