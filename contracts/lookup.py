@@ -3,7 +3,7 @@
 from functools import lru_cache
 
 from ledger.governance.actions import VotingRule
-from ledger.governance.keys import ENCRYPTION_KEYS, TERMS, EncryptionKey
+from ledger.governance.keys import ENCRYPTION_KEYS, GATEWAYS, TERMS, EncryptionKey, Gateway
 from ledger.governance.proposals import (
     BALLOT_BOXES,
     PROPOSALS,
@@ -70,6 +70,7 @@ from ledger.state import (
     epoch_key,
     evidence_key,
     exchange_key,
+    gateway_key,
     legal_basis_key,
     member_key,
     officer_key,
@@ -137,6 +138,12 @@ def find_recipient(
             return found
         key_hash = found.previous
     return None
+
+
+def find_gateway(state: StateReader, member: str) -> Gateway | None:
+    """Where a member's payloads are fetched, also of one that is not active any more, or None."""
+    data = state.get(gateway_key(member))
+    return None if data is None else GATEWAYS.decode(data)
 
 
 def find_dataset(state: StateReader, dataset: str) -> Dataset | None:

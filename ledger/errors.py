@@ -21,6 +21,10 @@ class InvalidKey(LedgerError):
     """Bytes or text are not a key of a known algorithm."""
 
 
+class InvalidCertificate(LedgerError):
+    """Bytes are not a self-issued P-256 certificate."""
+
+
 class InvalidKeystore(LedgerError):
     """A keystore file is damaged, or breaks a bound."""
 

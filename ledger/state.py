@@ -24,10 +24,11 @@ State is a map of byte keys to canonical values. Keys are a two-byte prefix and 
     N/                      the Parameters before those in force
     X/ exchange id (32)     Matters           I/ incident id (32)         Incident
     J/ member id            OpenIncidents     J/                          DeadlineRules
-    A/ exchange id (32)     Risk              A/                          RiskRules
+    K/ exchange id (32)     Risk              K/                          RiskRules
     H/ member id            Habit             H/ requester 00 provider    Habit
     C/ requester 00 year, C/ requester 00 provider 00 year,
     C/ requester 00 provider 00 purpose 00 year                           Receipts
+    G/ member id            Gateway
 
 Digest: LtHash16 with 1,024 lanes (Bellare and Micciancio 1997, "AdHash/LtHash"; parameters as
 analysed by Lewi, Kim, Maykov and Weis, eprint 2019/227). Each pair (key, value) expands by
@@ -210,6 +211,11 @@ def encryption_key(key_hash: bytes) -> bytes:
     return b"z/\0" + key_hash
 
 
+def gateway_key(member: str) -> bytes:
+    """State key of where the payloads of a member are fetched."""
+    return b"G/" + member.encode()
+
+
 def dataset_key(dataset: str) -> bytes:
     """State key of a dataset."""
     return b"d/" + dataset.encode()
@@ -325,7 +331,7 @@ def open_incidents_key(member: str) -> bytes:
 
 def risk_key(exchange: bytes) -> bytes:
     """State key of the risk of the request that opened an exchange; without a value it was 0."""
-    return b"A/" + exchange
+    return b"K/" + exchange
 
 
 def habit_key(requester: str, provider: str = "") -> bytes:
@@ -353,4 +359,4 @@ CREDIT_RULES_KEY = b"k/"
 SUNSETS_KEY = b"S/"
 PARAMETERS_BEFORE_KEY = b"N/"
 DEADLINE_RULES_KEY = b"J/"
-RISK_RULES_KEY = b"A/"
+RISK_RULES_KEY = b"K/"

@@ -161,7 +161,7 @@ def run(config_path: Path, *, is_first_start: bool = False) -> int:
         config = read_config(config_path)
     except InvalidConfig as error:
         return _refuse(f"the configuration has faults; correct them and start again\n{error}")
-    _configure_logging(config)
+    configure_logging(config)
     try:
         genesis = read_genesis(config)
         founders = encode_signatures(read_signatures(config, genesis))
@@ -228,7 +228,8 @@ def _refuse(text: str) -> int:
     return EXIT_FAILED
 
 
-def _configure_logging(config: Config) -> None:
+def configure_logging(config: Config) -> None:
+    """Structured lines on the standard error, as `[logging]` says."""
     levels = {"debug": 10, "info": 20, "warning": 30, "error": 40}
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()

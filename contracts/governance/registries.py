@@ -10,6 +10,7 @@ import msgspec
 
 from contracts.credit.score import find_rules_faults
 from contracts.drafts.check import find_policy_set_faults
+from contracts.exchange.matters import read_deadlines
 from contracts.governance.faults import Fault
 from contracts.governance.rules import SHARE_MAX, SHARE_MIN, rule_of
 from contracts.lookup import (
@@ -25,6 +26,7 @@ from contracts.registers.sunsets import forget_sunset, keep_parameters
 from contracts.risk.habits import read_risk_rules
 from contracts.risk.reasons import find_rules_faults as find_risk_faults
 from ledger.errors import InvalidEncoding
+from ledger.exchange.matters import DEADLINE_RULES
 from ledger.exchange.risk import RISK_RULES
 from ledger.governance.actions import (
     ContractAction,
@@ -34,6 +36,7 @@ from ledger.governance.actions import (
     SetContract,
     SetCreditRules,
     SetDataset,
+    SetDeadlines,
     SetFreeze,
     SetParameters,
     SetPurpose,
@@ -55,6 +58,7 @@ from ledger.registry import (
 )
 from ledger.state import (
     CREDIT_RULES_KEY,
+    DEADLINE_RULES_KEY,
     FREEZES_KEY,
     PARAMETERS_KEY,
     POLICY_SET_KEY,
@@ -189,6 +193,14 @@ def set_risk_rules(overlay: Overlay, action: SetRiskRules) -> list[Fault]:
     if not faults:
         overlay.put(RISK_RULES_KEY, RISK_RULES.encode(action.rules))
     return faults
+
+
+def set_deadlines(overlay: Overlay, action: SetDeadlines) -> list[Fault]:
+    """Times that no contract sets; their types bound them."""
+    if read_deadlines(overlay) == action.rules:
+        return [Fault(code="unchanged", detail="deadlines")]
+    overlay.put(DEADLINE_RULES_KEY, DEADLINE_RULES.encode(action.rules))
+    return []
 
 
 def set_rule(overlay: Overlay, action: SetRule) -> list[Fault]:

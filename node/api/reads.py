@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from aiohttp import web
 
 from contracts.credit.accounts import read_causes, read_changes, read_credit, read_formula
-from contracts.exchange.matters import read_matters
+from contracts.exchange.matters import read_deadlines, read_matters
 from contracts.lookup import find_member, read_sunsets
 from ledger import registry
 from ledger.blocks import Record, decode_entry
@@ -206,12 +206,13 @@ async def read_contracts(request: web.Request) -> web.Response:
 
 
 async def read_network(request: web.Request) -> web.Response:
-    """GET /v1/network: identity, validators and parameters in force."""
+    """GET /v1/network: identity, validators, parameters and deadlines in force."""
     service = context_of(request).service
     validators = registry.VALIDATOR_LISTS.decode(_required(service, VALIDATORS_KEY))
     parameters = registry.PARAMETERS.decode(_required(service, PARAMETERS_KEY))
+    deadlines = read_deadlines(service.state())
     return json_response(
-        nodes.network_body(service.genesis, service.network, validators, parameters)
+        nodes.network_body(service.genesis, service.network, validators, parameters, deadlines)
     )
 
 

@@ -1,6 +1,7 @@
 """The table of every route: one row registers it and documents it."""
 
 from ledger import registry
+from ledger.governance.keys import GATEWAYS
 from ledger.governance.registers import CODE_LISTS, RECORD_SCHEMAS
 from node.api import duties, events, health, reads, stream
 from node.api.governance import members, proposals, validators
@@ -365,6 +366,14 @@ _REGISTRY_ROUTES = (
         ),
         registers.CodeListPage,
     ),
+    _registry_route(
+        "/v1/gateways",
+        "listGateways",
+        "各成员的数据网关：地址与证书。",
+        "Payload gateways of members: address and certificates.",
+        reads.list_registry(b"G/", GATEWAYS, values.member_gateway_body, values.GatewayPage),
+        values.GatewayPage,
+    ),
     Route(
         method="GET",
         path="/v1/sunsets",
@@ -390,8 +399,8 @@ _REGISTRY_ROUTES = (
         path="/v1/network",
         handler=reads.read_network,
         name="readNetwork",
-        zh="网络标识、验证者与参数。",
-        en="Network identity, validators and parameters.",
+        zh="网络标识、验证者、参数与办理时限。",
+        en="Network identity, validators, parameters and deadlines.",
         answers={200: json_of(nodes.NetworkBody)},
     ),
     Route(

@@ -72,6 +72,7 @@ from tests.unit.contracts.governance.parts import (
     application,
     encryption_bytes,
     fresh_officer,
+    gateway,
     passed,
     proved,
     recipient,
@@ -299,6 +300,14 @@ CASES: dict[str, tuple[Builder, str]] = {
     "encryption-key-known": (
         lambda: asked(recipient(), state=after(*passed(recipient()))),
         f"{fingerprint(encryption_bytes('one'))} is of {FIRST}",
+    ),
+    "gateway-address-invalid": (
+        lambda: asked(gateway(address="gate-.example.org:8443")),
+        "gate-.example.org:8443",
+    ),
+    "gateway-certificate-invalid": (
+        lambda: asked(msgspec.structs.replace(gateway(), certificates=(b"0",))),
+        "certificate 1: no value of type 0x30 where one has to be",
     ),
     "last-day-invalid": (lambda: asked(recipient(not_after="2026-02-30")), "2026-02-30"),
     "not-a-voter": (

@@ -14,6 +14,7 @@ from ledger.exchange.risk import (
     AskedMonth,
     AskedUse,
     Risk,
+    RiskReason,
     RiskRules,
     RiskWeight,
 )

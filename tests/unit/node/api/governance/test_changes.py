@@ -11,8 +11,10 @@ from contracts.governance.effects import rehearse
 from contracts.governance.faults import Moment
 from contracts.risk.reasons import DEFAULT_RULES as RISK_RULES
 from contracts.shipped import load_shipped
+from ledger.custody.certificates import hash_certificate
 from ledger.custody.encryption import hash_encryption_key
 from ledger.custody.rotation import sign_rotation
+from ledger.exchange.matters import DEFAULT_DEADLINES
 from ledger.governance.actions import (
     Action,
     LiftFreeze,
@@ -24,6 +26,7 @@ from ledger.governance.actions import (
     SetBasis,
     SetCreditRules,
     SetDataset,
+    SetDeadlines,
     SetParameters,
     SetPurpose,
     SetRiskRules,
@@ -41,8 +44,9 @@ from ledger.state import MapState
 from node.api.schemas.governance.changes import change_bodies
 from tests import builders
 from tests.builders import NETWORK, TIME_MS, VALIDATORS, key_of, member
+from tests.certificates import der_of
 from tests.registers import code_list, record_schema, sunset
-from tests.unit.contracts.governance.parts import encryption_bytes, recipient
+from tests.unit.contracts.governance.parts import encryption_bytes, gateway, recipient
 from tests.unit.contracts.samples import states
 from tests.unit.node.api.governance.proposing import add_officer, admit, change_contract, freeze
 
@@ -98,6 +102,15 @@ CHANGES: tuple[tuple[Action, dict[str, Any] | None, dict[str, Any] | None], ...]
         {"hash": RECIPIENT_HASH, "not_after": "2027-06-30", "from_height": 9},
     ),
     (
+        gateway(OUTSIDER, labels=("one", "two")),
+        None,
+        {
+            "address": "gate.example.org:8443",
+            "certificates": [hash_certificate(der_of(each)).hex() for each in ("one", "two")],
+            "height": 9,
+        },
+    ),
+    (
         change_contract(),
         {"id": "statistics"},
         {"text": change_contract().contract.text},
@@ -138,6 +151,11 @@ CHANGES: tuple[tuple[Action, dict[str, Any] | None, dict[str, Any] | None], ...]
     (sunset("dataset/account", "2027-01-31"), None, {"date": "2027-01-31"}),
     (SetCreditRules(rules=CREDIT), {"version": 0}, {"version": 1, "grade_a": 850}),
     (SetRiskRules(rules=RISK), {"version": 0}, {"version": 1, "open_hour": 6}),
+    (
+        SetDeadlines(rules=msgspec.structs.replace(DEFAULT_DEADLINES, receipt_hours=24)),
+        {"receipt_hours": 72, "remedy_days": 30},
+        {"receipt_hours": 24, "remedy_days": 30},
+    ),
     (STOP, None, {"dataset": "account", "reason": "stop"}),
     (
         LiftFreeze(requester="", provider="", dataset="invoice"),
