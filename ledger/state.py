@@ -26,8 +26,8 @@ State is a map of byte keys to canonical values. Keys are a two-byte prefix and 
     J/ member id            OpenIncidents     J/                          DeadlineRules
     K/ exchange id (32)     Risk              K/                          RiskRules
     H/ member id            Habit             H/ requester 00 provider    Habit
-    C/ requester 00 year, C/ requester 00 provider 00 year,
-    C/ requester 00 provider 00 purpose 00 year                           Receipts
+    C/ requester 00 year, C/ requester 00 year 00 provider,
+    C/ requester 00 year 00 provider 00 purpose                           Receipts
     G/ member id            Gateway
 
 Digest: LtHash16 with 1,024 lanes (Bellare and Micciancio 1997, "AdHash/LtHash"; parameters as
@@ -342,7 +342,7 @@ def habit_key(requester: str, provider: str = "") -> bytes:
 @lru_cache(4_096)
 def receipts_key(requester: str, year: int, provider: str = "", purpose: str = "") -> bytes:
     """State key of what a member received in a year: of everybody, a provider, for a purpose."""
-    names = (requester, provider, purpose, str(year))
+    names = (requester, str(year), provider, purpose)
     return b"C/" + b"\0".join(each.encode() for each in names if each)
 
 

@@ -14,7 +14,6 @@ from ledger.exchange.risk import (
     AskedMonth,
     AskedUse,
     Risk,
-    RiskReason,
     RiskRules,
     RiskWeight,
 )
