@@ -8,7 +8,7 @@ the ledger that came meanwhile wins.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 import structlog
 
@@ -52,6 +52,7 @@ class Desk:
         self._tasks: dict[Key, asyncio.Task[None]] = {}
         self._alarm = asyncio.Event()
         self._failed: asyncio.Future[None] | None = None
+        self._waiters: dict[Key, list[asyncio.Event]] = {}
 
     def find(self, exchange: bytes, side: Side) -> Job | None:
         """A job as it is now."""
@@ -74,8 +75,26 @@ class Desk:
             key = (job.exchange, job.side)
             self._enter(self._jobs.get(key, job))
             self._go_on(key)
+            for changed_event in self._waiters.get(key, ()):
+                changed_event.set()
         if any(job.wake_ms for job in changed):
             self._alarm.set()
+
+    async def wait(self, exchange: bytes, side: Side, stages: Sequence[str], wait_s: float) -> None:
+        """Return when the job is durably in one of `stages`, or after `wait_s`."""
+        key, changed = (exchange, side), asyncio.Event()
+        self._waiters.setdefault(key, []).append(changed)
+        try:
+            async with asyncio.timeout(wait_s):
+                while (job := self._store.find(*key)) is None or job.stage not in stages:
+                    changed.clear()
+                    await changed.wait()
+        except TimeoutError:
+            pass  # whoever asked sees the stage that it is in
+        finally:
+            self._waiters[key].remove(changed)
+            if not self._waiters[key]:
+                del self._waiters[key]
 
     def _go_on(self, key: Key) -> None:
         """Start the step of a job, or forget the job if there is none."""

@@ -4,7 +4,7 @@ A Unix socket with mode 0600 in the data directory: who may open it is decided b
 
     GET  /v1/status                            height, jobs by side and stage
     GET  /v1/jobs?stage=&after=&limit=         jobs
-    GET  /v1/jobs/{side}/{exchange}            one job
+    GET  /v1/jobs/{side}/{exchange}            one job; ?stage=&wait= waits until it is there
     GET  /v1/jobs/acquire/{exchange}/subjects  the subjects with their blinds
     POST /v1/jobs/{side}/{exchange}/retry      go on with a job that is held
     POST /v1/jobs/provide/{exchange}/correct   {"reason", "text"}: deliver a correction
@@ -29,7 +29,7 @@ from ledger.events import Event, ShareRequested, hash_event, parse_event
 from ledger.exchange.bodies import ShareOffered
 from ledger.exchange.subjects import BLIND_BYTES, commit_subject
 from node.gateway.desk import Desk
-from node.gateway.jobs import Failed, Job, advance, change
+from node.gateway.jobs import Failed, Job, Side, advance, change
 from node.gateway.provide import Parts, about_of, find_recipient
 from node.gateway.signing import Signing
 from node.gateway.store import Store
@@ -38,6 +38,7 @@ from node.gateway.work.tasks import Asked, Reveal, Revealed, SealQuestion
 BODY_BYTES_MAX = 2 * 1024 * 1024
 SUBJECTS_MAX = 1_000
 PAGE_MAX = 1_000
+WAIT_S_MAX = 60
 _SIDES = ("provide", "acquire")
 
 
@@ -115,7 +116,14 @@ class Local:
         return _json({"items": [_describe(job) for job in page]})
 
     async def job(self, request: web.Request) -> web.Response:
-        """One job."""
+        """One job; with `wait` (seconds) and `stage`, as soon as it is in that stage."""
+        side = request.match_info["side"]
+        wait, stages = request.query.get("wait", "0"), request.query.getall("stage", [])
+        if not (wait.isascii() and wait.isdigit() and int(wait) <= WAIT_S_MAX):
+            raise Failed("parameter-invalid", "wait", retry=False)
+        if stages and side in _SIDES:
+            exchange = _hash(request.match_info["exchange"])
+            await self._desk.wait(exchange, _side(side), stages, int(wait))
         return _json(_describe(self._find(request, request.match_info["side"])))
 
     async def subjects(self, request: web.Request) -> web.Response:
@@ -179,7 +187,8 @@ class Local:
         job = Job(
             exchange=event.digest,
             side="acquire",
-            stage="open",
+            stage="request",
+            event=event.data,
             requester=event.member,
             provider=body.provider,
             dataset=body.dataset,
@@ -218,7 +227,7 @@ class Local:
         if side not in _SIDES:
             raise Failed("job-unknown", side, retry=False)
         exchange = _hash(request.match_info["exchange"])
-        job = self._desk.find(exchange, "provide" if side == "provide" else "acquire")
+        job = self._desk.find(exchange, _side(side))
         if job is None:
             raise Failed("job-unknown", exchange.hex(), retry=False)
         return job
@@ -288,6 +297,10 @@ def _convert(document: dict[str, Any], shape: Any) -> Any:
         return msgspec.convert(document, shape)
     except msgspec.ValidationError as error:
         raise Failed("body-malformed", str(error), retry=False) from None
+
+
+def _side(text: str) -> Side:
+    return "provide" if text == "provide" else "acquire"
 
 
 def _hash(text: str) -> bytes:

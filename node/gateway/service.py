@@ -118,6 +118,7 @@ class Service:
                 ("provide", "ask"): provider.ask,
                 ("provide", "prepare"): provider.prepare,
                 ("provide", "deliver"): provider.deliver,
+                ("acquire", "request"): acquirer.request,
                 ("acquire", "fetch"): acquirer.fetch,
                 ("acquire", "check"): acquirer.check,
                 ("acquire", "hand"): acquirer.hand,

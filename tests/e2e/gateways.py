@@ -50,13 +50,13 @@ class Gate:
         self.member = member
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, **environment: str) -> None:
+    def start(self, module: str = "node.gateway", **environment: str) -> None:
         """Start and wait until it says that it has started."""
         log = self.directory / "gateway.log"
         before = log.stat().st_size if log.exists() else 0
         with log.open("ab") as out:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "node.gateway", "--config", self.directory / "gateway.toml"],
+                [sys.executable, "-m", module, "--config", self.directory / "gateway.toml"],
                 stdout=out,
                 stderr=out,
                 env={**os.environ, **environment},
@@ -130,6 +130,14 @@ class Gate:
         code, answer = self.call("GET", f"/v1/jobs/{side}/{exchange}")
         assert code == 200, answer
         return dict(answer)
+
+    def wait(self, side: str, exchange: str, *stages: str) -> dict[str, Any]:
+        """The job as soon as it is in one of the stages."""
+        query = "&".join(f"stage={stage}" for stage in stages)
+        code, job = self.call("GET", f"/v1/jobs/{side}/{exchange}?wait=30&{query}")
+        assert code == 200, job
+        assert job["stage"] in stages, (job, self.log())
+        return dict(job)
 
     def received(self, exchange: str, correction: int = 0) -> list[dict[str, Any]]:
         path = self.directory / "received" / f"{exchange}.{correction}" / "records.jsonl"
