@@ -98,6 +98,7 @@ _decode_epoch = lru_cache(16)(EPOCH_RECORDS.decode)
 _decode_pending = lru_cache(16)(PENDINGS.decode)
 _decode_code_list = lru_cache(256)(CODE_LISTS.decode)
 _decode_sunsets = lru_cache(16)(SUNSETS.decode)
+_decode_purpose = lru_cache(256)(PURPOSES.decode)
 _decode_rule = lru_cache(64)(VOTING_RULES.decode)
 
 
@@ -247,7 +248,7 @@ def read_policy_set(state: StateReader) -> PolicySet:
 def find_purpose(state: StateReader, purpose: str) -> Purpose | None:
     """Purpose by id, or None."""
     data = state.get(purpose_key(purpose))
-    return None if data is None else PURPOSES.decode(data)
+    return None if data is None else _decode_purpose(data)
 
 
 def find_reachable(state: StateReader, member: str) -> Reachable | None:

@@ -24,6 +24,10 @@ State is a map of byte keys to canonical values. Keys are a two-byte prefix and 
     N/                      the Parameters before those in force
     X/ exchange id (32)     Matters           I/ incident id (32)         Incident
     J/ member id            OpenIncidents     J/                          DeadlineRules
+    K/ exchange id (32)     Risk              K/                          RiskRules
+    H/ member id            Habit             H/ requester 00 provider    Habit
+    C/ requester 00 year, C/ requester 00 year 00 provider,
+    C/ requester 00 year 00 provider 00 purpose                           Receipts
     G/ member id            Gateway
 
 Digest: LtHash16 with 1,024 lanes (Bellare and Micciancio 1997, "AdHash/LtHash"; parameters as
@@ -325,6 +329,23 @@ def open_incidents_key(member: str) -> bytes:
     return b"J/" + member.encode()
 
 
+def risk_key(exchange: bytes) -> bytes:
+    """State key of the risk of the request that opened an exchange; without a value it was 0."""
+    return b"K/" + exchange
+
+
+def habit_key(requester: str, provider: str = "") -> bytes:
+    """State key of how a member used to ask a provider, or everybody."""
+    return b"H/" + b"\0".join(each.encode() for each in (requester, provider) if each)
+
+
+@lru_cache(4_096)
+def receipts_key(requester: str, year: int, provider: str = "", purpose: str = "") -> bytes:
+    """State key of what a member received in a year: of everybody, a provider, for a purpose."""
+    names = (requester, str(year), provider, purpose)
+    return b"C/" + b"\0".join(each.encode() for each in names if each)
+
+
 FREEZES_KEY = b"f/"
 POLICY_SET_KEY = b"p/"
 VALIDATORS_KEY = b"v/"
@@ -338,3 +359,4 @@ CREDIT_RULES_KEY = b"k/"
 SUNSETS_KEY = b"S/"
 PARAMETERS_BEFORE_KEY = b"N/"
 DEADLINE_RULES_KEY = b"J/"
+RISK_RULES_KEY = b"K/"

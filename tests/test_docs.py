@@ -36,6 +36,7 @@ from tests import (
     tables_of_faults,
     tables_of_lifecycle,
     tables_of_records,
+    tables_of_risk,
 )
 from tests.metric_words import METRIC_WORDS
 from tools import exits
@@ -335,6 +336,7 @@ RENDERERS: dict[str, Callable[[Language], str]] = {
     "policy-faults": lambda language: _table(*tables_of_faults.policy_faults(language)),
     "record-refusals": lambda language: _table(*tables_of_records.refusals(language)),
     "record-rules": lambda language: _table(*tables_of_records.rules(language)),
+    "risk-reasons": lambda language: _table(*tables_of_risk.reasons(language)),
     "routes": render_routes,
     "sealing": lambda language: _table(*tables_of_faults.sealing(language)),
     "targets": render_targets,

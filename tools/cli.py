@@ -28,6 +28,7 @@ COMMANDS = {
     "member": "governance.member",
     "node": "node",
     "officer": "officer",
+    "reciprocity": "exchange.reciprocity",
 }
 
 

@@ -68,6 +68,19 @@ class Route:
         return _PATH_NAME.sub(r"{\1}", self.path)
 
 
+CURSOR = Parameter(name="cursor", place="query", zh="下一页游标。", en="Cursor of the next page.")
+LIMIT = Parameter(
+    name="limit",
+    place="query",
+    type="integer",
+    zh="每页条数（1 至 1000）。",
+    en="Items on a page (1 to 1,000).",
+)
+MEMBER = Parameter(
+    name="member", place="query", zh="只看该成员参与的。", en="Only what this member takes part in."
+)
+
+
 def build_document(routes: Sequence[Route], *, version: str) -> dict[str, Any]:
     """The OpenAPI 3.1 document of a route table."""
     structs = _structs(routes)

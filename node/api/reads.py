@@ -10,6 +10,7 @@ from aiohttp import web
 from contracts.credit.accounts import read_causes, read_changes, read_credit, read_formula
 from contracts.exchange.matters import read_deadlines, read_matters
 from contracts.lookup import find_member, read_sunsets
+from contracts.risk.habits import read_risk
 from ledger import registry
 from ledger.blocks import Record, decode_entry
 from ledger.codec import Codec
@@ -45,6 +46,7 @@ _MEMBER_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _TEXT = "text/plain"
 _JSON = "application/json"
 
+T = TypeVar("T")
 V = TypeVar("V")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -97,6 +99,7 @@ async def read_request(request: web.Request) -> web.Response:
     return json_response(
         duties.RequestBody(
             state=log.exchange_body(exchange, state),
+            risk=duties.risk_body(read_risk(service.state(), exchange)),
             matters=duties.matters_body(matters),
             duties=[
                 duties.DutyBody(**duties.duty_fields(duty, now_ms))
@@ -129,22 +132,43 @@ async def list_requests(request: web.Request) -> web.Response:
     query = query_parameters(request, "member", "status", "cursor", "limit")
     member, status = query.get("member", ""), query.get("status", "")
     limit, start = page_parameters(query, b"x/")
-    items: list[log.ExchangeBody] = []
-    pairs = service.scan_state(b"x/", start, SCAN_PAIRS_MAX)
-    for place, (key, value) in enumerate(pairs):
+
+    def shape(key: bytes, value: bytes) -> log.ExchangeBody | None:
         exchange = registry.EXCHANGES.decode(value)
         is_wanted = (not member or member in (exchange.requester, exchange.provider)) and (
             not status or status == exchange.status
         )
-        if is_wanted and len(items) == limit:
-            return _request_page(items, pairs[place - 1][0])
-        if is_wanted:
-            items.append(log.exchange_body(key[2:], exchange))
-    return _request_page(items, pairs[-1][0] if len(pairs) == SCAN_PAIRS_MAX else b"")
+        return log.exchange_body(key[2:], exchange) if is_wanted else None
 
-
-def _request_page(items: list[log.ExchangeBody], last: bytes) -> web.Response:
+    items, last = select_page(service, b"x/", start, limit, shape)
     return json_response(log.RequestPage(items=items, next=page_cursor(last)))
+
+
+def select_page(
+    service: Service,
+    prefix: bytes,
+    start: bytes,
+    limit: int,
+    shape: Callable[[bytes, bytes], T | None],
+) -> tuple[list[T], bytes]:
+    """Items of a page, and the state key after which the next one begins; empty at the end.
+
+    `shape` makes an item of a key and its value, or None of one that is not wanted.
+    """
+    items: list[T] = []
+    pairs = service.scan_state(prefix, start, SCAN_PAIRS_MAX)
+    for place, (key, value) in enumerate(pairs):
+        item = shape(key, value)
+        if item is not None and len(items) == limit:
+            return items, pairs[place - 1][0]
+        if item is not None:
+            items.append(item)
+    return items, pairs[-1][0] if len(pairs) == SCAN_PAIRS_MAX else b""
+
+
+def is_member_id(text: str) -> bool:
+    """Whether a text can be the id of a member."""
+    return _MEMBER_ID.fullmatch(text) is not None
 
 
 def list_registry(
@@ -169,7 +193,7 @@ async def read_member_credit(request: web.Request) -> web.Response:
     query_parameters(request)
     state, time_ms = service.state(), service.final_time_ms()
     name = request.match_info["member"]
-    member = find_member(state, name) if _MEMBER_ID.fullmatch(name) else None
+    member = find_member(state, name) if is_member_id(name) else None
     if member is None:
         raise Problem("member-not-found")
     formula, (recorded, standing) = read_formula(state), read_credit(state, member, time_ms)
