@@ -7,6 +7,7 @@ waits is either executed as a refused record (`recordable`) or never included.
 from datetime import date
 
 from contracts.errors import refused, unfit
+from contracts.exchange.access import check_access
 from contracts.exchange.force import (
     check_codes,
     check_dataset,
@@ -29,6 +30,7 @@ from contracts.lookup import (
     find_officer,
     read_parameters,
 )
+from ledger.access.anchors import AccessLogged
 from ledger.events import (
     Event,
     GovernanceBody,
@@ -62,6 +64,9 @@ def check_event(
         return
     if isinstance(body, EvidenceEquivocation):
         check_evidence(state, event, body)
+        return
+    if isinstance(body, AccessLogged):
+        check_access(state, event, body)
         return
     officer = _check_actor(state, event, time_ms)
     if isinstance(body, ShareOpening):

@@ -17,6 +17,7 @@ from contracts.credit.accounts import Credits
 from contracts.decision import Decision, Verdict
 from contracts.engine import Contracts, PolicyEngine
 from contracts.errors import InvalidInclusion, InvalidTime, RefusedEvent
+from contracts.exchange.access import apply_access
 from contracts.exchange.incidents import apply_incident
 from contracts.exchange.matters import HOUR_MS, Scene, advance, consent_of, read_matters
 from contracts.facts import Act, block_date
@@ -33,6 +34,7 @@ from contracts.lookup import (
     read_counters,
 )
 from contracts.registers.sunsets import end_due
+from ledger.access.anchors import AccessLogged
 from ledger.blocks import RECORDS, Outcome, Record
 from ledger.events import Event, ShareDelivered, ShareOpening, ShareRequested, ShareStep
 from ledger.exchange.bodies import HoldingStep, ShareCorrected, ShareOffered
@@ -197,6 +199,8 @@ class _Run:
             apply_ready(self._overlay, event)
         elif isinstance(body, EvidenceEquivocation):
             apply_evidence(self._overlay, event, body)
+        elif isinstance(body, AccessLogged):
+            apply_access(self._overlay, event, body)
         elif not isinstance(body, DrillRun):
             apply_governance(self._overlay, event, height=self._height)
         return _outcome(None, "")
