@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from node.access.log import AccessLog
 from node.api.finality import FinalityHub
 from node.api.problems import Problem
 from node.api.quota import RateQuota
@@ -55,8 +56,16 @@ class Limits:
 class Context:
     """The node behind the handlers, and what is open towards clients."""
 
-    def __init__(self, service: Service, limits: Limits, metrics: Metrics, founders: bytes) -> None:
+    def __init__(
+        self,
+        service: Service,
+        limits: Limits,
+        metrics: Metrics,
+        founders: bytes,
+        access: AccessLog | None = None,
+    ) -> None:
         self.service = service
+        self.access = access
         self.founders = founders
         self.limits = limits
         self.metrics = metrics

@@ -21,6 +21,8 @@ from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
 from ledger.errors import CorruptStore, StoreFailed
+from node.access.log import AccessLog
+from node.access.readings import NOT_NOTED, ROUTE_NAMES, note_reading
 from node.api.context import CONTEXT, Context, Limits, address_of
 from node.api.health import OPENAPI
 from node.api.openapi import build_document
@@ -51,10 +53,20 @@ def build_app(
     metrics: Metrics | None = None,
     *,
     founders: bytes,
+    access: AccessLog | None = None,
 ) -> web.Application:
-    """The API application over `service`; `founders` is the file of their signatures."""
-    context = Context(service, limits or Limits(), metrics or Metrics(), founders)
+    """The API application over `service`; `founders` is the file of their signatures.
+
+    With `access`, readings are noted there, before their answers begin.
+    """
+    context = Context(service, limits or Limits(), metrics or Metrics(), founders, access)
     app = _application(context, "api")
+    if access is not None:
+        access.on_failed = service.fail
+        app[ROUTE_NAMES] = {
+            route.template: route.name for route in ROUTES if route.name not in NOT_NOTED
+        }
+        app.on_response_prepare.append(note_reading)
     app[BLOCK_MESSAGES] = BlockMessages(service)
     app[OPENAPI] = msgspec.json.encode(build_document(ROUTES, version=API_VERSION))
     app.cleanup_ctx.append(_follow_blocks)

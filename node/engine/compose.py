@@ -7,10 +7,13 @@ from pathlib import Path
 import structlog
 
 from contracts.engine import Contracts
-from contracts.lookup import find_member, read_pending, read_validators
+from contracts.lookup import find_access_anchor, find_member, read_pending, read_validators
 from ledger.genesis import Genesis
 from ledger.log import Log
 from ledger.storage import Store
+from node.access.anchors import HOUR_MS, Anchors
+from node.access.files import Files
+from node.access.log import AccessLog
 from node.chain import Chain
 from node.config import Address, Config
 from node.custody.keys import file_of_secret
@@ -36,6 +39,8 @@ from node.startup import Identity, check_listed
 
 LOG = structlog.get_logger("compose")
 
+ACCESS = "access"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
@@ -56,6 +61,8 @@ class Parts:
     links: Links
     records: list[WalRecord]
     metrics: Metrics
+    access: AccessLog
+    anchors: Anchors
 
 
 class Late:
@@ -201,7 +208,32 @@ def compose(
     )
     on_frame.call, on_connected.call = node.on_frame, node.on_connected
     on_final.call, on_checkpoint.call = node.on_final, node.on_checkpoint
-    return Parts(node=node, driver=driver, links=links, records=records, metrics=metrics)
+    access = AccessLog(Files(config.path("node", "data_dir") / ACCESS))
+    anchors = _make_anchors(config, access, driver.chain.log, identity.member, clock)
+    driver.duties.access = anchors
+    return Parts(
+        node=node,
+        driver=driver,
+        links=links,
+        records=records,
+        metrics=metrics,
+        access=access,
+        anchors=anchors,
+    )
+
+
+def _make_anchors(
+    config: Config, access: AccessLog, log: Log, member: str, clock: Clock
+) -> Anchors:
+    return Anchors(
+        access,
+        read_last=lambda: find_access_anchor(log, member),
+        wall_ms=lambda: clock.now().wall_ms,
+        period_ms=config["access", "anchor_hours"] * HOUR_MS,
+        lines_max=config["access", "anchor_lines"],
+        kept_days=config["access", "retention_days"],
+        size_bytes_max=config["access", "size_mb_max"] * 1_000_000,
+    )
 
 
 def _make_overseer(log: Log, identity: Identity, clock: Clock) -> Overseer:

@@ -303,11 +303,15 @@ def registry_cases() -> dict[str, bytes]:
         "parameters": PARAMETERS.encode(genesis.parameters),
         "exchange": EXCHANGES.encode(exchange),
         "pair counters": PAIR_COUNTERS.encode(counters),
-        "access anchor": ACCESS_ANCHORS.encode(
-            AccessAnchor(digest=COMMITMENT, period_to_ms=1_767_312_000_000, entries=2**33)
-        ),
         **credit_cases(),
+        **access_cases(),
     }
+
+
+def access_cases() -> dict[str, bytes]:
+    """One value about access logs."""
+    anchor = AccessAnchor(digest=COMMITMENT, period_to_ms=1_767_312_000_000, entries=2**33)
+    return {"access anchor": ACCESS_ANCHORS.encode(anchor)}
 
 
 def credit_cases() -> dict[str, bytes]:

@@ -11,6 +11,7 @@ import aiohttp
 from aiohttp import web
 
 from ledger.quorum.founding import encode_signatures, merge_signatures, sign_genesis
+from node.access.log import AccessLog
 from node.api.context import Limits
 from node.api.server import build_app, listening
 from node.metrics import Metrics
@@ -73,11 +74,15 @@ class Served:
 
 @asynccontextmanager
 async def served(folder: Path, **changed: Any) -> AsyncIterator[Served]:
-    """Serve a fresh node; keyword arguments change limits, `events_max` the pool."""
+    """Serve a fresh node; keyword arguments change limits, `events_max` the pool.
+
+    `access` is an access log that was started.
+    """
     events_max = changed.pop("events_max", 100_000)
     metrics = Metrics()
     service = MemoryService(folder, metrics, events_max=events_max)
-    app = build_app(service, Limits(**changed), metrics, founders=FOUNDERS)
+    access: AccessLog | None = changed.pop("access", None)
+    app = build_app(service, Limits(**changed), metrics, founders=FOUNDERS, access=access)
     try:
         async with listening(app, api=("127.0.0.1", 0)) as addresses:
             host, port = addresses.api
