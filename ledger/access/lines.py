@@ -16,7 +16,8 @@ the anchors of the member in order:
 
 1. Every line is well formed and has the number and the hash that follow from the one before.
 2. The digest of every anchor is the hash of a line, as many lines after the anchor before as it
-   says. A period that ended before `kept_since_ms` may be gone, and lines of one that began then.
+   says. Before the first kept line, a period that ended before `kept_since_ms` may be gone, and
+   lines of one that began before it.
 3. No line is gone that no anchor covers.
 """
 
@@ -179,7 +180,8 @@ def _anchor_faults(
         found = walk.numbers.get(body.digest)
         end = reached + body.entries if found is None else found
         first = end - body.entries + 1
-        if found is None and body.period_to_ms >= kept_since_ms:
+        is_removed = end < walk.first or not walk.lines
+        if found is None and not (is_removed and body.period_to_ms < kept_since_ms):
             is_there = 0 < walk.first <= end <= walk.last
             yield _fault("line-rewritten" if is_there else "line-missing", first, end, None, where)
         elif found is not None and is_sure and first != reached + 1:

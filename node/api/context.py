@@ -19,6 +19,9 @@ from node.metrics import Metrics
 from node.service import Service
 
 WAIT_S_MAX = 30
+JSON = "application/json"
+MSGPACK = "application/msgpack"
+ACCEPT_CHARS_MAX = 400
 PAGE_ITEMS_DEFAULT = 100
 PAGE_ITEMS_MAX = 1_000
 CURSOR_CHARS_MAX = 200
@@ -28,6 +31,7 @@ _IMMUTABLE = "public, max-age=31536000, immutable"
 _HEX = re.compile(r"[0-9a-f]*\Z")
 _NUMBER = re.compile(r"(0|[1-9][0-9]{0,17})\Z")
 _PREFER_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?([0-9]{1,9})\"?\s*(?=$|[,;])")
+_QUALITY = re.compile(r"q=([01])\.?([0-9]{0,3})\Z")
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -234,9 +238,38 @@ def json_response(
     return web.Response(
         status=status,
         body=_ENCODER.encode(body),
-        content_type="application/json",
+        content_type=JSON,
         headers=headers or {"Cache-Control": "no-store"},
     )
+
+
+def in_wanted_form(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+    """A JSON answer as MessagePack for who prefers that; both decode to equal values.
+
+    Problems stay JSON. The `ETag` becomes a weak one: the bytes differ, what they say does not.
+    """
+    if not isinstance(response, web.Response) or response.content_type != JSON:
+        return response
+    response.headers["Vary"] = "Accept"
+    if not prefers_msgpack(request.headers.get("Accept", "")):
+        return response
+    assert isinstance(response.body, bytes), "JSON answers are made in one piece"
+    response.body = msgspec.msgpack.encode(msgspec.json.decode(response.body))
+    response.content_type = MSGPACK
+    if "ETag" in response.headers:
+        response.headers["ETag"] = "W/" + response.headers["ETag"]
+    return response
+
+
+def prefers_msgpack(accept: str) -> bool:
+    """Whether `Accept` (RFC 9110) names MessagePack with at least the weight of JSON."""
+    weights: dict[str, int] = {}
+    for part in accept[:ACCEPT_CHARS_MAX].lower().split(","):
+        kind, *parameters = part.replace(" ", "").split(";")
+        quality = next((each for each in parameters if each.startswith("q=")), "q=1")
+        match = _QUALITY.match(quality)
+        weights[kind] = 0 if match is None else int(match[1]) * 1_000 + int(match[2].ljust(3, "0"))
+    return weights.get(MSGPACK, 0) > 0 and weights[MSGPACK] >= weights.get(JSON, 0)
 
 
 def immutable_response(
@@ -254,5 +287,5 @@ def conditional_response(
     wanted = request.headers.get("If-None-Match", "")
     tags = [tag.strip().removeprefix("W/") for tag in wanted.split(",")]
     if headers["ETag"] in tags or tags == ["*"]:
-        return web.Response(status=304, headers=headers)
+        return web.Response(status=304, headers={**headers, "Vary": "Accept"})
     return web.Response(body=data, content_type=content_type, headers=headers)

@@ -6,6 +6,8 @@ from aiohttp import web
 from ledger.events import hash_event
 from node.api.context import (
     DIGEST_HEX_CHARS,
+    JSON,
+    MSGPACK,
     NONCE_HEX_CHARS,
     Context,
     address_of,
@@ -21,8 +23,6 @@ from node.api.problems import Problem
 from node.api.schemas.log import BatchBody, SubmitBatch, SubmitEvent, status_body
 from node.service import EventState, EventStatus
 
-MSGPACK = "application/msgpack"
-JSON = "application/json"
 _EVENT_JSON = msgspec.json.Decoder(SubmitEvent)
 _BATCH_JSON = msgspec.json.Decoder(SubmitBatch)
 _BATCH_MSGPACK = msgspec.msgpack.Decoder(list[bytes])

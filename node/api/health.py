@@ -6,6 +6,7 @@ from aiohttp import web
 
 from node.api.context import (
     CONTEXT,
+    JSON,
     conditional_response,
     context_of,
     json_response,
@@ -74,4 +75,4 @@ async def read_openapi(request: web.Request) -> web.Response:
     """GET /openapi.json: the document made from the route table at start."""
     document = request.app[OPENAPI]
     headers = {"ETag": f'"{hashlib.sha256(document).hexdigest()}"', "Cache-Control": "no-cache"}
-    return conditional_response(request, document, content_type="application/json", headers=headers)
+    return conditional_response(request, document, content_type=JSON, headers=headers)

@@ -12,11 +12,11 @@ from typing import Any, Literal
 import msgspec
 from aiohttp import web
 
+from node.api.context import JSON, MSGPACK
 from node.api.problems import CONTENT_TYPE as PROBLEM
 from node.api.schemas.base import Body
 from node.api.schemas.nodes import ProblemBody
 
-JSON = "application/json"
 _REF = "#/components/schemas/{name}"
 _PATH_NAME = re.compile(r"\{([a-z]+)(?::[^}]*)?\}")
 
@@ -136,7 +136,9 @@ def _responses(route: Route) -> dict[str, Any]:
         text = media.text if media is not None else ""
         response: dict[str, Any] = {"description": text or "成功 ok"}
         if media is not None:
-            response["content"] = {media.content_type: _content(media)}
+            # Every JSON answer is there as MessagePack too, see `context.in_wanted_form`.
+            kinds = (JSON, MSGPACK) if media.content_type == JSON else (media.content_type,)
+            response["content"] = {kind: _content(media) for kind in kinds}
         responses[str(status)] = response
     problem = {PROBLEM: _content(Media(content_type=PROBLEM, struct=ProblemBody))}
     for status in route.problems:

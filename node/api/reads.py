@@ -21,6 +21,7 @@ from ledger.tlog.merkle import hash_leaf
 from ledger.tlog.tiles import TilePath
 from node.api.context import (
     DIGEST_HEX_CHARS,
+    JSON,
     conditional_response,
     context_of,
     hex_parameter,
@@ -43,7 +44,6 @@ GRADE_CHANGES_MAX = 50
 _INDEX_MAX = 10**17
 _MEMBER_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _TEXT = "text/plain"
-_JSON = "application/json"
 
 V = TypeVar("V")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -64,7 +64,7 @@ async def read_entry(request: web.Request) -> web.Response:
         event=parse_event(entry.event) if isinstance(entry, Record) else None,
     )
     return immutable_response(
-        request, base.encode_json(body), content_type=_JSON, etag=body.leaf_hash
+        request, base.encode_json(body), content_type=JSON, etag=body.leaf_hash
     )
 
 
@@ -200,9 +200,7 @@ async def read_contracts(request: web.Request) -> web.Response:
     policies = registry.POLICY_SETS.decode(value)
     body = values.contracts_body(policies)
     headers = {"ETag": f'"{body.hash}"', "Cache-Control": "no-cache"}
-    return conditional_response(
-        request, base.encode_json(body), content_type=_JSON, headers=headers
-    )
+    return conditional_response(request, base.encode_json(body), content_type=JSON, headers=headers)
 
 
 async def read_network(request: web.Request) -> web.Response:
@@ -221,7 +219,7 @@ async def read_genesis(request: web.Request) -> web.Response:
     return immutable_response(
         request,
         encode_genesis_json(service.genesis),
-        content_type=_JSON,
+        content_type=JSON,
         etag=service.network.hex(),
     )
 
@@ -231,7 +229,7 @@ async def read_founders(request: web.Request) -> web.Response:
     query_parameters(request)
     data = context_of(request).founders
     digest = hashlib.sha256(data).hexdigest()
-    return immutable_response(request, data, content_type=_JSON, etag=digest)
+    return immutable_response(request, data, content_type=JSON, etag=digest)
 
 
 async def read_checkpoint(request: web.Request) -> web.Response:

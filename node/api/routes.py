@@ -3,6 +3,7 @@
 from ledger import registry
 from ledger.governance.registers import CODE_LISTS, RECORD_SCHEMAS
 from node.api import duties, events, health, reads, stream
+from node.api.context import MSGPACK
 from node.api.governance import members, proposals, validators
 from node.api.openapi import Media, Parameter, Route, json_of
 from node.api.schemas import base, credit, diagnosis, log, nodes, values
@@ -12,7 +13,6 @@ from node.api.schemas.governance import proposals as proposed
 from node.api.schemas.governance import registers
 from node.api.schemas.governance import validators as bodies
 
-MSGPACK = events.MSGPACK
 _WAIT = Parameter(
     name="wait",
     place="query",

@@ -23,7 +23,7 @@ from aiohttp.http_exceptions import LineTooLong
 from ledger.errors import CorruptStore, StoreFailed
 from node.access.log import AccessLog
 from node.access.readings import NOT_NOTED, ROUTE_NAMES, note_reading
-from node.api.context import CONTEXT, Context, Limits, address_of
+from node.api.context import CONTEXT, Context, Limits, address_of, in_wanted_form
 from node.api.health import OPENAPI
 from node.api.openapi import build_document
 from node.api.problems import Problem, choose_language, problem_response, unexpected
@@ -111,7 +111,7 @@ async def _problems(request: web.Request, handler: _Handler) -> web.StreamRespon
     context = request.app[CONTEXT]
     try:
         context.charge(address_of(request))
-        response = await handler(request)
+        response = in_wanted_form(request, await handler(request))
     except Problem as problem:
         response = _respond(request, problem)
     except web.HTTPException as error:

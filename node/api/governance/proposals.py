@@ -27,6 +27,7 @@ from ledger.governance.proposals import (
 from ledger.state import StateReader, revision_key
 from node.api.context import (
     DIGEST_HEX_CHARS,
+    MSGPACK,
     address_of,
     context_of,
     hex_parameter,
@@ -36,7 +37,7 @@ from node.api.context import (
     query_parameters,
     read_body,
 )
-from node.api.events import MSGPACK, media_type
+from node.api.events import media_type
 from node.api.governance.ballots import Ballots, opening_of, read_ballots
 from node.api.governance.validators import preview_list
 from node.api.problems import Problem, choose_language

@@ -16,6 +16,7 @@ from ledger.governance.actions import Action
 from ledger.quorum.governance import EvidenceEquivocation
 from ledger.quorum.votes import decode_vote
 from node.api.context import (
+    MSGPACK,
     context_of,
     immutable_response,
     json_response,
@@ -25,7 +26,7 @@ from node.api.context import (
     query_parameters,
     read_body,
 )
-from node.api.events import MSGPACK, media_type
+from node.api.events import media_type
 from node.api.problems import Problem, choose_language
 from node.api.schemas.governance import validators as bodies
 from node.service import PeerStatus, Service

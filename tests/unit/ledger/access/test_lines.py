@@ -164,6 +164,11 @@ def test_what_need_not_be_kept_any_more_is_no_fault() -> None:
     assert named(judge(LINES[7:], ANCHORS, kept_since_ms=6)) == [("line-missing", 6, 7)]
 
 
+def test_the_end_must_be_there_whatever_its_age() -> None:
+    assert named(judge(LINES[:12], ANCHORS, kept_since_ms=99)) == [("line-missing", 11, 15)]
+    assert judge([], ANCHORS, kept_since_ms=99).faults == ()
+
+
 def test_lines_that_no_anchor_covers_must_be_there_whatever_their_age() -> None:
     assert named(judge(LINES[16:], ANCHORS, kept_since_ms=99)) == [("line-missing", 16, 16)]
     assert named(judge(LINES[1:], (), kept_since_ms=99)) == [("line-missing", 1, 1)]
