@@ -259,6 +259,14 @@ SETTINGS: tuple[Setting, ...] = (
         "size of the access log in MB; beyond it the oldest anchored files go earlier",
     ),
     _row(
+        "webhooks",
+        "file",
+        _optional_text,
+        "",
+        "webhook 配置文件；留空则不推送",
+        "file of webhooks; none: records are delivered nowhere",
+    ),
+    _row(
         "logging",
         "level",
         _choice("debug", "info", "warning", "error"),

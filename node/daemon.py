@@ -74,6 +74,7 @@ async def serve(
                     asyncio.create_task(links.run(), name="links"),
                     asyncio.create_task(_serve_api(config, node, founders, parts), name="api"),
                     asyncio.create_task(parts.anchors.run(), name="anchors"),
+                    asyncio.create_task(parts.hooks.run(node), name="hooks"),
                     asyncio.create_task(_until(stop), name="stop"),
                 ]
             )
@@ -104,7 +105,14 @@ async def _serve_api(config: Config, node: Node, founders: bytes, parts: Parts) 
         if config["api", "tls_certificate"]:
             tls = tls_context(config.path("api", "tls_certificate"), config.path("api", "tls_key"))
         await run_api(
-            build_app(node, limits, parts.metrics, founders=founders, access=parts.access),
+            build_app(
+                node,
+                limits,
+                parts.metrics,
+                founders=founders,
+                access=parts.access,
+                hooks=parts.hooks,
+            ),
             api=(api.host, api.port),
             metrics=(figures.host, figures.port),
             tls=tls,

@@ -15,6 +15,7 @@ from node.access.log import AccessLog
 from node.api.finality import FinalityHub
 from node.api.problems import Problem
 from node.api.quota import RateQuota
+from node.hooks.delivery import HookState, HookStates
 from node.metrics import Metrics
 from node.service import Service
 
@@ -67,9 +68,11 @@ class Context:
         metrics: Metrics,
         founders: bytes,
         access: AccessLog | None = None,
+        hooks: HookStates | None = None,
     ) -> None:
         self.service = service
         self.access = access
+        self.hooks = hooks
         self.founders = founders
         self.limits = limits
         self.metrics = metrics
@@ -78,6 +81,10 @@ class Context:
         self._waits: set[asyncio.Timeout] = set()
         self._is_closing = False
         self.hub_task: asyncio.Task[None] | None = None
+
+    def hook_states(self) -> tuple[HookState, ...]:
+        """How the node's webhooks stand."""
+        return () if self.hooks is None else self.hooks.states()
 
     def waiting(self, seconds: float | None) -> "Wait":
         """A wait that ends after `seconds` or at once on shutdown, without an error."""

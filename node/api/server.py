@@ -30,6 +30,7 @@ from node.api.problems import Problem, choose_language, problem_response, unexpe
 from node.api.quota import CountQuota
 from node.api.routes import ROUTES
 from node.api.stream import BLOCK_MESSAGES, BlockMessages
+from node.hooks.delivery import HookStates
 from node.metrics import Metrics
 from node.service import Service
 
@@ -54,12 +55,13 @@ def build_app(
     *,
     founders: bytes,
     access: AccessLog | None = None,
+    hooks: HookStates | None = None,
 ) -> web.Application:
     """The API application over `service`; `founders` is the file of their signatures.
 
     With `access`, readings are noted there, before their answers begin.
     """
-    context = Context(service, limits or Limits(), metrics or Metrics(), founders, access)
+    context = Context(service, limits or Limits(), metrics or Metrics(), founders, access, hooks)
     app = _application(context, "api")
     if access is not None:
         access.on_failed = service.fail

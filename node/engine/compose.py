@@ -26,6 +26,8 @@ from node.engine.epochs import CoreFactory, Epochs, make_simplex, pinned_peers
 from node.engine.ports import Clock, SystemClock, Transport, Workers
 from node.engine.proofs import Archive
 from node.errors import StartRefused
+from node.hooks.delivery import Hooks
+from node.hooks.settings import read_hooks
 from node.metrics import Metrics
 from node.node import Node
 from node.oversight.overseer import Overseer
@@ -40,6 +42,7 @@ from node.startup import Identity, check_listed
 LOG = structlog.get_logger("compose")
 
 ACCESS = "access"
+HOOKS = "hooks"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +66,7 @@ class Parts:
     metrics: Metrics
     access: AccessLog
     anchors: Anchors
+    hooks: Hooks
 
 
 class Late:
@@ -219,7 +223,15 @@ def compose(
         metrics=metrics,
         access=access,
         anchors=anchors,
+        hooks=_make_hooks(config),
     )
+
+
+def _make_hooks(config: Config) -> Hooks:
+    """Raises `StartRefused`, `InvalidConfig`."""
+    file = config["webhooks", "file"]
+    hooks = read_hooks(config.path("webhooks", "file")) if file else ()
+    return Hooks(hooks, config.path("node", "data_dir") / HOOKS)
 
 
 def _make_anchors(
