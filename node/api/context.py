@@ -4,6 +4,7 @@ import asyncio
 import base64
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -26,9 +27,13 @@ ACCEPT_CHARS_MAX = 400
 PAGE_ITEMS_DEFAULT = 100
 PAGE_ITEMS_MAX = 1_000
 CURSOR_CHARS_MAX = 200
+NUMBER_MAX = 10**17
 DIGEST_HEX_CHARS = 64
 NONCE_HEX_CHARS = 32
 _IMMUTABLE = "public, max-age=31536000, immutable"
+TARGET_PATTERN = r"(sunset/)?[a-z-]{1,16}(/[a-z0-9][a-z0-9._@-]{0,71})?"
+MEMBER_PATTERN = r"[a-z0-9][a-z0-9._-]{0,63}"
+_MEMBER = re.compile(MEMBER_PATTERN + r"\Z")
 _HEX = re.compile(r"[0-9a-f]*\Z")
 _NUMBER = re.compile(r"(0|[1-9][0-9]{0,17})\Z")
 _PREFER_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?([0-9]{1,9})\"?\s*(?=$|[,;])")
@@ -168,6 +173,14 @@ def query_parameters(request: web.Request, *names: str) -> dict[str, str]:
             raise Problem("parameter-invalid", f"{name}: unknown here, or given twice")
         query[name] = value
     return query
+
+
+def member_parameter(query: Mapping[str, str]) -> str:
+    """The member that a query or a path names, empty without one. Raises `Problem`."""
+    member = query.get("member")
+    if member is not None and _MEMBER.match(member) is None:
+        raise Problem("parameter-invalid", "member: the id of a member")
+    return member or ""
 
 
 def page_parameters(query: dict[str, str], prefix: bytes) -> tuple[int, bytes]:

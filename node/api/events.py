@@ -14,6 +14,7 @@ from node.api.context import (
     context_of,
     hex_parameter,
     json_response,
+    member_parameter,
     preferred_wait_s,
     read_body,
     wait_parameter,
@@ -80,7 +81,7 @@ async def read_event_by_nonce(request: web.Request) -> web.Response:
     """GET /v1/members/{member}/events/{nonce}: status by the nonce that the client chose."""
     context = context_of(request)
     nonce = hex_parameter(request, "nonce", chars=NONCE_HEX_CHARS)
-    status = context.service.event_by_nonce(request.match_info["member"], nonce)
+    status = context.service.event_by_nonce(member_parameter(request.match_info), nonce)
     return await _status_response(context, status, wait_parameter(request))
 
 

@@ -12,13 +12,43 @@ from typing import Any, Literal
 import msgspec
 from aiohttp import web
 
-from node.api.context import JSON, MSGPACK
+from node.api.context import (
+    CURSOR_CHARS_MAX,
+    JSON,
+    MEMBER_PATTERN,
+    MSGPACK,
+    NUMBER_MAX,
+    PAGE_ITEMS_MAX,
+    TARGET_PATTERN,
+    WAIT_S_MAX,
+)
 from node.api.problems import CONTENT_TYPE as PROBLEM
 from node.api.schemas.base import Body
 from node.api.schemas.nodes import ProblemBody
 
 _REF = "#/components/schemas/{name}"
 _PATH_NAME = re.compile(r"\{([a-z]+)(?::[^}]*)?\}")
+_DIGEST = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+_NUMBER = {"type": "integer", "minimum": 0, "maximum": NUMBER_MAX}
+_MEMBER = {"type": "string", "pattern": f"^{MEMBER_PATTERN}$"}
+# What the parameters of all routes look like, by their names.
+_SCHEMAS: dict[str, dict[str, Any]] = {
+    "cursor": {"type": "string", "maxLength": CURSOR_CHARS_MAX, "pattern": "^[A-Za-z0-9_=-]*$"},
+    "digest": _DIGEST,
+    "epoch": _NUMBER,
+    "exchange": _DIGEST,
+    "incident": _DIGEST,
+    "index": _NUMBER,
+    "limit": {"type": "integer", "minimum": 1, "maximum": PAGE_ITEMS_MAX},
+    "member": _MEMBER,
+    "nonce": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
+    "overdue": {"type": "string", "enum": ["true", "false"]},
+    "path": {"type": "string", "pattern": "^[0-9a-z./]+$"},
+    "target": {"type": "string", "pattern": f"^{TARGET_PATTERN}$"},
+    "wait": {"type": "integer", "minimum": 0, "maximum": WAIT_S_MAX},
+    "Last-Event-ID": _NUMBER,
+}
+_TEXT = {"type": "string"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +59,6 @@ class Parameter:
     place: Literal["query", "header"]
     zh: str
     en: str
-    type: Literal["string", "integer"] = "string"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +144,7 @@ def _operation(route: Route) -> dict[str, Any]:
 
 def _path_parameters(route: Route) -> list[dict[str, Any]]:
     return [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        {"name": name, "in": "path", "required": True, "schema": _SCHEMAS.get(name, _TEXT)}
         for name in _PATH_NAME.findall(route.path)
     ]
 
@@ -126,7 +155,7 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
         "in": parameter.place,
         "required": False,
         "description": f"{parameter.zh} {parameter.en}",
-        "schema": {"type": parameter.type},
+        "schema": _SCHEMAS.get(parameter.name, _TEXT),
     }
 
 

@@ -1,7 +1,6 @@
 """Reading the final log and state: entries, receipts, exchanges, registry, tiles."""
 
 import hashlib
-import re
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -22,11 +21,13 @@ from ledger.tlog.tiles import TilePath
 from node.api.context import (
     DIGEST_HEX_CHARS,
     JSON,
+    NUMBER_MAX,
     conditional_response,
     context_of,
     hex_parameter,
     immutable_response,
     json_response,
+    member_parameter,
     number_parameter,
     page_cursor,
     page_parameters,
@@ -41,8 +42,6 @@ from node.service import Service
 SCAN_PAIRS_MAX = 2_000
 HISTORY_RECORDS_MAX = 500
 GRADE_CHANGES_MAX = 50
-_INDEX_MAX = 10**17
-_MEMBER_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _TEXT = "text/plain"
 
 V = TypeVar("V")
@@ -127,7 +126,7 @@ async def list_requests(request: web.Request) -> web.Response:
     """
     service = context_of(request).service
     query = query_parameters(request, "member", "status", "cursor", "limit")
-    member, status = query.get("member", ""), query.get("status", "")
+    member, status = member_parameter(query), query.get("status", "")
     limit, start = page_parameters(query, b"x/")
     items: list[log.ExchangeBody] = []
     pairs = service.scan_state(b"x/", start, SCAN_PAIRS_MAX)
@@ -168,8 +167,7 @@ async def read_member_credit(request: web.Request) -> web.Response:
     service = context_of(request).service
     query_parameters(request)
     state, time_ms = service.state(), service.final_time_ms()
-    name = request.match_info["member"]
-    member = find_member(state, name) if _MEMBER_ID.fullmatch(name) else None
+    member = find_member(state, member_parameter(request.match_info))
     if member is None:
         raise Problem("member-not-found")
     formula, (recorded, standing) = read_formula(state), read_credit(state, member, time_ms)
@@ -258,7 +256,7 @@ async def read_tile(request: web.Request) -> web.Response:
 
 
 def _entry_index(request: web.Request, service: Service) -> int:
-    index = number_parameter(request.match_info["index"], "index", low=0, high=_INDEX_MAX)
+    index = number_parameter(request.match_info["index"], "index", low=0, high=NUMBER_MAX)
     size = service.tree_size()
     if index >= size:
         raise Problem("entry-unknown", f"the log has {size} entries")

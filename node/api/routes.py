@@ -16,7 +16,6 @@ from node.api.schemas.governance import validators as bodies
 _WAIT = Parameter(
     name="wait",
     place="query",
-    type="integer",
     zh="最多等待秒数（0 至 30）。",
     en="Seconds to wait at most (0 to 30).",
 )
@@ -30,7 +29,6 @@ _CURSOR = Parameter(name="cursor", place="query", zh="下一页游标。", en="C
 _LIMIT = Parameter(
     name="limit",
     place="query",
-    type="integer",
     zh="每页条数（1 至 1000）。",
     en="Items on a page (1 to 1,000).",
 )
@@ -142,7 +140,6 @@ _EVENT_ROUTES = (
             Parameter(
                 name="Last-Event-ID",
                 place="header",
-                type="integer",
                 zh="最后收到的高度。",
                 en="Last height received.",
             ),

@@ -93,7 +93,16 @@ def _application(context: Context, listener: str) -> web.Application:
             app.router.add_get(route.path, route.handler, allow_head=not route.is_streaming)
         else:
             app.router.add_route(route.method, route.path, route.handler)
+            # Else a route with a parameter there would answer other methods.
+            app.router.add_route("*", route.path, _only(route.method))
     return app
+
+
+def _only(method: str) -> _Handler:
+    async def refuse(_: web.Request) -> web.StreamResponse:
+        raise Problem("method-not-allowed", headers={"Allow": method})
+
+    return refuse
 
 
 async def _follow_blocks(app: web.Application) -> AsyncIterator[None]:

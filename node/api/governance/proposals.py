@@ -28,6 +28,7 @@ from ledger.state import StateReader, revision_key
 from node.api.context import (
     DIGEST_HEX_CHARS,
     MSGPACK,
+    TARGET_PATTERN,
     address_of,
     context_of,
     hex_parameter,
@@ -52,7 +53,7 @@ SCAN_PROPOSALS_MAX = 500
 # As many requests as judging a policy set is worth.
 CONTRACTS_COST = 1_000
 _REHEARSED = ("open", "waiting")
-_TARGET = re.compile(r"(sunset/)?[a-z-]{1,16}(/[a-z0-9][a-z0-9._@-]{0,71})?\Z")
+_TARGET = re.compile(TARGET_PATTERN + r"\Z")
 _JSON_PREVIEWS = msgspec.json.Decoder(bodies.PreviewProposal)
 _MSGPACK_PREVIEWS = msgspec.msgpack.Decoder(bodies.PreviewProposal)
 _STATUSES = frozenset(get_args(bodies.Status))
