@@ -1,6 +1,7 @@
 """The access log towards the event loop: a bounded queue, and a thread that writes.
 
-`note` costs the loop an append to the queue. When the queue is full, readers wait until there is
+`note` costs the loop an append to the queue; the thread writes what came within `FLUSH_S` at once,
+which is what a killed process may lose. When the queue is full, readers wait until there is
 room: a line is never dropped. What the thread cannot write stops the node, as a log that cannot be
 written does: a node that keeps no account of its readers must not serve them.
 """
@@ -17,6 +18,7 @@ from node.access.files import Files, Reading, Tail
 
 QUEUE_LINES_MAX = 8_192
 BATCH_LINES_MAX = 1_024
+FLUSH_S = 0.01
 
 T = TypeVar("T")
 
@@ -42,6 +44,7 @@ class AccessLog:
         self._room = asyncio.Event()
         self._is_awaited = False  # whether somebody waits for room
         self._is_closing = False
+        self._flush: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._noted = files.tail.n
@@ -68,7 +71,7 @@ class AccessLog:
     def close(self) -> None:
         """Write what was noted, make it durable, end the thread."""
         self._is_closing = True
-        self._woken.set()
+        self._wake()
         if self._thread is not None:
             self._thread.join()
         try:
@@ -81,13 +84,14 @@ class AccessLog:
         while len(self._queue) >= self._queue_lines_max and self.failure is None:
             self._room.clear()
             self._is_awaited = True
-            self._woken.set()
+            self._wake()
             await self._room.wait()
         self._check()
         self._queue.append(reading)
         self._noted += 1
-        if not self._woken.is_set():
-            self._woken.set()
+        if self._flush is None:
+            loop = asyncio.get_running_loop()
+            self._flush = loop.call_later(FLUSH_S, self._wake)
         self.on_noted(self._noted)
 
     async def mark(self) -> Tail:
@@ -110,9 +114,16 @@ class AccessLog:
         self._check()
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._queue.append(_Ask(job, future))  # type: ignore[arg-type]  # its job is the future's
-        self._woken.set()
+        self._wake()
         self._check()  # the thread may have ended before it saw this
         return await future
+
+    def _wake(self) -> None:
+        """Let the thread write what was noted."""
+        if self._flush is not None:
+            self._flush.cancel()
+            self._flush = None
+        self._woken.set()
 
     def _check(self) -> None:
         if self.failure is not None:
