@@ -8,6 +8,7 @@ from datetime import date
 from functools import lru_cache
 
 from contracts.errors import refused, unfit
+from contracts.exchange.access import check_access
 from contracts.exchange.force import (
     check_codes,
     check_dataset,
@@ -30,6 +31,7 @@ from contracts.lookup import (
     find_officer,
     read_parameters,
 )
+from ledger.access.anchors import AccessLogged
 from ledger.events import (
     Event,
     GovernanceBody,
@@ -63,6 +65,9 @@ def check_event(
         return
     if isinstance(body, EvidenceEquivocation):
         check_evidence(state, event, body)
+        return
+    if isinstance(body, AccessLogged):
+        check_access(state, event, body)
         return
     officer = _check_actor(state, event, time_ms)
     if isinstance(body, ShareOpening):

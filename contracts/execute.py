@@ -17,6 +17,7 @@ from contracts.credit.accounts import Credits
 from contracts.decision import Decision, Verdict
 from contracts.engine import Contracts, PolicyEngine
 from contracts.errors import InvalidInclusion, InvalidTime, RefusedEvent
+from contracts.exchange.access import apply_access
 from contracts.exchange.incidents import apply_incident
 from contracts.exchange.matters import HOUR_MS, Scene, advance, consent_of, read_matters
 from contracts.exchange.reciprocity import count_receipt
@@ -35,6 +36,7 @@ from contracts.lookup import (
 )
 from contracts.registers.sunsets import end_due
 from contracts.risk.habits import Habits
+from ledger.access.anchors import AccessLogged
 from ledger.blocks import RECORDS, Outcome, Record
 from ledger.events import (
     Event,
@@ -210,6 +212,8 @@ class _Run:
             apply_ready(self._overlay, event)
         elif isinstance(body, EvidenceEquivocation):
             apply_evidence(self._overlay, event, body)
+        elif isinstance(body, AccessLogged):
+            apply_access(self._overlay, event, body)
         elif not isinstance(body, DrillRun):
             apply_governance(self._overlay, event, height=self._height)
         return _outcome(None, "")

@@ -97,6 +97,10 @@ TARGET_WORDS = {
         "逐处改错生产代码并确认有测试失败，ARGS 选择其中几处",
         "break the code in one place at a time and see a test fail; ARGS picks some",
     ),
+    "fuzz": (
+        "按接口文档自动编造请求并检查应答；EXAMPLES 为每个接口的请求数，SEED 可重现",
+        "send a node made-up requests; EXAMPLES for each operation, SEED repeats a run",
+    ),
     "chaos": (
         "对真实节点反复注入故障；MINUTES 为时长，SEED 可重现",
         "break a network of real nodes for MINUTES; SEED repeats a run",

@@ -147,7 +147,8 @@ class Directory:
         """Fetch a file of a known size into `target`; what is there already is not fetched again.
 
         It is not waited for until it is on disk: after a power cut, what came is checked again,
-        and fetched again if it is damaged. Raises `Failed`; what came until then stays for the next attempt.
+        and fetched again if it is damaged. Raises `Failed`; what came until then stays for the
+        next attempt.
         """
         try:
             with _open_for_append(target) as file:

@@ -44,5 +44,4 @@ def describe_risk(risk: Risk) -> list[str]:
     """The score and its reasons, a line each; nothing where there is no risk."""
     if not risk.score:
         return []
-    lang: Language = "zh" if language() == "zh" else "en"
-    return [say("officer.risk", score=risk.score), *explain_risk(risk, lang)[1:]]
+    return [say("officer.risk", score=risk.score), *explain_risk(risk, language())[1:]]
