@@ -24,6 +24,7 @@ State is a map of byte keys to canonical values. Keys are a two-byte prefix and 
     N/                      the Parameters before those in force
     X/ exchange id (32)     Matters           I/ incident id (32)         Incident
     J/ member id            OpenIncidents     J/                          DeadlineRules
+    M/ message id HMAC (32) Message           D/ document id HMAC (32)    Document
 
 Digest: LtHash16 with 1,024 lanes (Bellare and Micciancio 1997, "AdHash/LtHash"; parameters as
 analysed by Lewi, Kim, Maykov and Weis, eprint 2019/227). Each pair (key, value) expands by
@@ -317,6 +318,16 @@ def incident_key(incident: bytes) -> bytes:
 def open_incidents_key(member: str) -> bytes:
     """State key of how many incidents about a member are open."""
     return b"J/" + member.encode()
+
+
+def message_key(message: bytes) -> bytes:
+    """State key of a message of documents, by the commitment of its id."""
+    return b"M/" + message
+
+
+def document_key(document: bytes) -> bytes:
+    """State key of a document, by the commitment of its id."""
+    return b"D/" + document
 
 
 FREEZES_KEY = b"f/"

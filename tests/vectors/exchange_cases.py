@@ -12,7 +12,21 @@ from ledger.exchange.matters import (
     Matters,
     Rating,
 )
-from ledger.state import incident_key, matters_key, open_incidents_key
+from ledger.exchange.references import (
+    DOCUMENTS,
+    MESSAGES,
+    Document,
+    Message,
+    Reference,
+    ShareReferenced,
+)
+from ledger.state import (
+    document_key,
+    incident_key,
+    matters_key,
+    message_key,
+    open_incidents_key,
+)
 
 EXCHANGE, COMMITMENT, OTHER = b"\x0e" * 32, b"\x0c" * 32, b"\x09" * 32
 TIME_MS = 1_767_225_600_000
@@ -56,6 +70,13 @@ def exchange_bodies() -> dict[str, Body]:
             exchange=EXCHANGE, dispute=OTHER, outcome="settled", text=""
         ),
         "share.rated": bodies.ShareRated(exchange=EXCHANGE, quality=5, usefulness=1, text=""),
+        "share.referenced": ShareReferenced(
+            exchange=EXCHANGE, key_id=OTHER, message=COMMITMENT, period="2025-12-31",
+            receiving="DE", references=(
+                Reference(document=b"\x01" * 32, indicator="new", corrected=b""),
+                Reference(document=b"\x02" * 32, indicator="deleted", corrected=b"\x03" * 32),
+            ),
+        ),
         "incident.reported": incidents.IncidentReported(
             category="data-leak", severity="critical", discovered_on="2026-01-02",
             partners=("east", "south"), exchanges=(EXCHANGE,), text="",
@@ -95,7 +116,16 @@ def exchange_cases() -> dict[str, bytes]:
         remedied_ms=TIME_MS + 1, closed_ms=0, closed_by="",
     )  # fmt: skip
     counts = incidents.OpenIncidents(reported=1, touching=2)
+    message = Message(
+        exchange=EXCHANGE, provider="north", requester="south", period="2025-12-31",
+        content="correction", delivered=OTHER, documents=300,
+    )  # fmt: skip
+    document = Document(message=COMMITMENT, is_deletion=False, successor=OTHER)
     return {
+        "message": MESSAGES.encode(message),
+        "message key": message_key(COMMITMENT),
+        "document": DOCUMENTS.encode(document),
+        "document key": document_key(OTHER),
         "matters": MATTERS.encode(matters),
         "matters key": matters_key(EXCHANGE),
         "deadline rules": DEADLINE_RULES.encode(DEFAULT_DEADLINES),
