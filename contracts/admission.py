@@ -18,6 +18,7 @@ from contracts.exchange.force import (
 )
 from contracts.exchange.incidents import check_drill, check_incident
 from contracts.exchange.matters import Scene, advance, read_matters
+from contracts.exchange.references import check_references
 from contracts.facts import block_date
 from contracts.governance.evidence import check_evidence
 from contracts.governance.proposals import check_acknowledgement, check_governance
@@ -42,6 +43,7 @@ from ledger.events import (
 )
 from ledger.exchange.bodies import HoldingStep, ShareOffered
 from ledger.exchange.incidents import DrillRun, IncidentBody
+from ledger.exchange.references import ShareReferenced
 from ledger.governance.keys import is_over
 from ledger.governance.proposals import GovernanceAcknowledged
 from ledger.quorum.governance import EvidenceEquivocation, ValidatorReady
@@ -214,5 +216,7 @@ def _check_body(state: StateReader, event: Event, exchange: Exchange) -> None:
         raise refused("commitment-mismatch", f"delivered was {exchange.commitment.hex()}")
     if isinstance(body, ShareRejected):
         check_codes(state, body)
+    if isinstance(body, ShareReferenced):
+        check_references(state, event, body, exchange)
     if isinstance(body, ShareDelivered):
         check_schema_version(state, exchange.dataset, body.schema_version)

@@ -21,6 +21,7 @@ from contracts.exchange.access import apply_access
 from contracts.exchange.incidents import apply_incident
 from contracts.exchange.matters import HOUR_MS, Scene, advance, consent_of, read_matters
 from contracts.exchange.reciprocity import count_receipt
+from contracts.exchange.references import apply_references
 from contracts.facts import Act, block_date
 from contracts.governance.evidence import apply_evidence
 from contracts.governance.proposals import apply_governance
@@ -49,6 +50,7 @@ from ledger.events import (
 from ledger.exchange.bodies import HoldingStep, ShareCorrected, ShareOffered
 from ledger.exchange.incidents import DrillRun, IncidentBody
 from ledger.exchange.matters import EMPTY_MATTERS, MATTERS, Matters
+from ledger.exchange.references import ShareReferenced
 from ledger.exchange.risk import NO_RISK, RISKS, Risk
 from ledger.quorum.governance import EvidenceEquivocation, ValidatorReady
 from ledger.registry import EXCHANGES, PAIR_COUNTERS, Exchange, Validator
@@ -288,6 +290,8 @@ class _Run:
             )
             after = MATTERS.encode(advance(matters, scene))
             self._overlay.put(matters_key(event.exchange), after)
+        if isinstance(event.body, ShareReferenced):
+            apply_references(self._overlay, event, event.body, exchange)
         self._overlay.put(exchange_key(event.exchange), self._moved(exchange, event, step))
         self._count_step(event, exchange)
         self._credits.count_step(event, exchange, matters)
