@@ -146,7 +146,9 @@ class Directory:
     async def fetch_file(self, member: str, path: str, target: Path, size_bytes: int) -> None:
         """Fetch a file of a known size into `target`; what is there already is not fetched again.
 
-        Raises `Failed`; what came until then stays for the next attempt.
+        It is not waited for until it is on disk: after a power cut, what came is checked again,
+        and fetched again if it is damaged. Raises `Failed`; what came until then stays for the
+        next attempt.
         """
         try:
             with _open_for_append(target) as file:
@@ -160,8 +162,6 @@ class Directory:
                     async with session.get(base + path, headers=ranged) as response:
                         self._verify(response, member, (206,))
                         await self._receive(response, member, file, have, size_bytes)
-                file.flush()
-                await asyncio.to_thread(os.fsync, file.fileno())
         except (aiohttp.ClientError, TimeoutError) as error:
             raise self._unreachable(member, error) from None
         except OSError as error:
