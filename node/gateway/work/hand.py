@@ -42,5 +42,6 @@ def hand(
             commitment=task.commitment,
             report=task.report,
             pieces=pieces(),
+            alive=lambda: tell(payload.plain_bytes),
         )
     )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from node.connectors.interface import Ask, Connector, Subject
+from node.connectors.interface import Ask, Connector, Source, Subject
 from node.gateway.jobs import Failed
 from node.gateway.work.question import open_question, question_context
 from node.gateway.work.rules import read_rules
@@ -72,7 +72,29 @@ def prepare(
         ),
     )
     sealer = Sealer(task.recipient, payload_context(setup.network, about))
-    path = Path(task.path)
+    try:
+        report, size = _write_payload(Path(task.path), source, pipeline, sealer, tell)
+    finally:
+        # A source that was not read to its end is let go of now, not when memory is short.
+        connector.close()
+    return Prepared(
+        commitment=sealer.commitment,
+        record_count=report.accepted,
+        size_bytes=size,
+        quality_digest=hash_report(report),
+        report=encode_report(report),
+        blind=seal_to(keys[0].public, sealer.blind, BLIND_INFO + about.exchange),
+    )
+
+
+def _write_payload(
+    path: Path,
+    source: Source,
+    pipeline: Pipeline,
+    sealer: Sealer,
+    tell: Callable[[int], None],
+) -> tuple[Report, int]:
+    """The sealed file under its name, durable; the quality report and the size of the file."""
     partial = path.with_name(path.name + ".partial")
     with _create(partial) as out:
         out.write(sealer.header)
@@ -88,14 +110,7 @@ def prepare(
         os.fsync(out.fileno())
     partial.replace(path)
     sync_folder(path.parent)
-    return Prepared(
-        commitment=sealer.commitment,
-        record_count=report.accepted,
-        size_bytes=size,
-        quality_digest=hash_report(report),
-        report=encode_report(report),
-        blind=seal_to(keys[0].public, sealer.blind, BLIND_INFO + about.exchange),
-    )
+    return report, size
 
 
 def _seal(sealer: Sealer, lines: bytes, out: BinaryIO) -> None:

@@ -28,7 +28,7 @@ RULES = msgspec.structs.replace(
 
 def asked(**changed: object) -> Asked:
     values = {"subjects": 1, "use": USE, "month": MONTH, "hour": 9, **changed}
-    return Asked(**values)  # type: ignore[arg-type]
+    return Asked(**values)  # type: ignore[arg-type]  # one table for values of several types
 
 
 def habit(*before: AskedMonth, now: tuple[int, int, int] = (0, 0, 0), uses: int = 1) -> Counts:
