@@ -252,7 +252,7 @@ class _Run:
             requested_index=self._first_index + len(self._records),
             changed_ms=self._time_ms,
             changed_height=self._height,
-            decision=decision.verdict,
+            decision=decision.verdict.value,
             deadline_ms=self._time_ms + duties.deadline_hours * HOUR_MS if duties else 0,
             retention_days=duties.retention_days if duties else 0,
             redact=duties.redact if duties else (),
