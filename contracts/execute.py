@@ -101,11 +101,11 @@ def execute(state: StateReader, block: BlockInput, contracts: Contracts) -> Exec
     Raises `InvalidTime` for a block time after the year 9999.
     """
     run = _Run(state, contracts, block.network, block.height, block.time_ms, block.first_index)
-    for event in block.events:
+    for place, event in enumerate(block.events):
         try:
             run.apply(event)
         except RefusedEvent as refused:
-            raise InvalidInclusion(event.digest, refused) from None
+            raise InvalidInclusion(event.digest, refused, place) from None
     return run.finish()
 
 

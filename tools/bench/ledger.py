@@ -5,7 +5,6 @@ exchanges, a few hundred under way at a time, really signed, executed and cosign
 keeps the keys, under `net/`; a folder that holds such a ledger already is used as it is.
 """
 
-import hashlib
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
