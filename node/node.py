@@ -471,6 +471,7 @@ class Node:
         faulty_max = epochs.current.faulty_max
         missing = [member for member in epochs.others if not self._links.is_connected(member)]
         reasons: list[Reason] = []
+        values: dict[str, str | int]
         if epochs.me is None and len(missing) == len(others):
             values = {"epoch": epochs.current.number, "height": height}
             reasons.append(Reason(code="not-receiving", values=values))
