@@ -106,6 +106,10 @@ class Divergence(LedgerError):
         self.found = found
 
 
+class InvalidSubject(LedgerError):
+    """A subject and a blind are not what a commitment on the ledger was made of."""
+
+
 class InvalidTokenUri(LedgerError, ValueError):
     """A text is not the URI of a key on a token; `has_pin`: it would be, but a PIN stands in it."""
 

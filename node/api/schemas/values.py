@@ -1,5 +1,7 @@
 """Bodies of what is registered on the ledger, and pages of them."""
 
+import msgspec
+
 from contracts.engine import hash_policy_set
 from ledger import registry
 from ledger.custody.certificates import hash_certificate
@@ -145,6 +147,19 @@ class GatewayBody(Body, frozen=True, kw_only=True):
     height: int
 
 
+class MemberGatewayBody(GatewayBody, frozen=True, kw_only=True):
+    """The payload gateway of a member."""
+
+    member: str
+
+
+class GatewayPage(Body, frozen=True, kw_only=True):
+    """A page of payload gateways."""
+
+    items: list[MemberGatewayBody]
+    next: str | None
+
+
 class ContractsBody(Body, frozen=True, kw_only=True):
     """The contracts in force; `hash` covers engine, schema and texts."""
 
@@ -175,6 +190,12 @@ def gateway_body(gateway: Gateway) -> GatewayBody:
         ],
         height=gateway.height,
     )
+
+
+def member_gateway_body(gateway: Gateway) -> MemberGatewayBody:
+    """The same, with whose it is."""
+    fields = msgspec.structs.asdict(gateway_body(gateway))
+    return MemberGatewayBody(member=gateway.member, **fields)
 
 
 def encryption_key_body(held: EncryptionKey) -> EncryptionKeyBody:
