@@ -233,6 +233,13 @@ def test_subjects_that_stand_twice(tmp_path: Path) -> None:
     assert code_of(*words) == "subjects-invalid"
 
 
+def test_blinds_that_are_none(tmp_path: Path) -> None:
+    path = tmp_path / "blinds"
+    path.write_text("no blinds")
+    words = ("officer", "subjects", "00" * 32, "--blinds", path, "--url", "http://127.0.0.1:1")
+    assert code_of(*words, "--genesis", tmp_path / "genesis.json") == "blinds-invalid"
+
+
 def test_python_without_its_checks() -> None:
     command = [sys.executable, "-O", "-m", "tools.cli", "doctor", "--lang", "en"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
