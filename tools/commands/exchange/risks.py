@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from contracts.decision import explain_risk
+from contracts.words import Language
 from ledger.exchange.risk import Risk, RiskPoints, RiskReason
 from ledger.scalars import Identifier, Uint
 from tools.client import Client
@@ -44,5 +45,5 @@ def describe_risk(risk: Risk) -> list[str]:
     """The score and its reasons, a line each; nothing where there is no risk."""
     if not risk.score:
         return []
-    lang = "zh" if language() == "zh" else "en"
+    lang: Language = "zh" if language() == "zh" else "en"
     return [say("officer.risk", score=risk.score), *explain_risk(risk, lang)[1:]]
