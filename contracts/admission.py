@@ -8,6 +8,7 @@ from datetime import date
 from functools import lru_cache
 
 from contracts.errors import refused, unfit
+from contracts.exchange.access import check_access
 from contracts.exchange.force import (
     check_codes,
     check_dataset,
@@ -17,6 +18,7 @@ from contracts.exchange.force import (
 )
 from contracts.exchange.incidents import check_drill, check_incident
 from contracts.exchange.matters import Scene, advance, read_matters
+from contracts.exchange.references import check_references
 from contracts.facts import block_date
 from contracts.governance.evidence import check_evidence
 from contracts.governance.proposals import check_acknowledgement, check_governance
@@ -30,6 +32,7 @@ from contracts.lookup import (
     find_officer,
     read_parameters,
 )
+from ledger.access.anchors import AccessLogged
 from ledger.events import (
     Event,
     GovernanceBody,
@@ -40,6 +43,7 @@ from ledger.events import (
 )
 from ledger.exchange.bodies import HoldingStep, ShareOffered
 from ledger.exchange.incidents import DrillRun, IncidentBody
+from ledger.exchange.references import ShareReferenced
 from ledger.governance.keys import is_over
 from ledger.governance.proposals import GovernanceAcknowledged
 from ledger.quorum.governance import EvidenceEquivocation, ValidatorReady
@@ -63,6 +67,9 @@ def check_event(
         return
     if isinstance(body, EvidenceEquivocation):
         check_evidence(state, event, body)
+        return
+    if isinstance(body, AccessLogged):
+        check_access(state, event, body)
         return
     officer = _check_actor(state, event, time_ms)
     if isinstance(body, ShareOpening):
@@ -209,5 +216,7 @@ def _check_body(state: StateReader, event: Event, exchange: Exchange) -> None:
         raise refused("commitment-mismatch", f"delivered was {exchange.commitment.hex()}")
     if isinstance(body, ShareRejected):
         check_codes(state, body)
+    if isinstance(body, ShareReferenced):
+        check_references(state, event, body, exchange)
     if isinstance(body, ShareDelivered):
         check_schema_version(state, exchange.dataset, body.schema_version)

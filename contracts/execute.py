@@ -17,9 +17,11 @@ from contracts.credit.accounts import Credits
 from contracts.decision import Decision, Verdict
 from contracts.engine import Contracts, PolicyEngine
 from contracts.errors import InvalidInclusion, InvalidTime, RefusedEvent
+from contracts.exchange.access import apply_access
 from contracts.exchange.incidents import apply_incident
 from contracts.exchange.matters import HOUR_MS, Scene, advance, consent_of, read_matters
 from contracts.exchange.reciprocity import count_receipt
+from contracts.exchange.references import apply_references
 from contracts.facts import Act, block_date
 from contracts.governance.evidence import apply_evidence
 from contracts.governance.proposals import apply_governance
@@ -35,6 +37,7 @@ from contracts.lookup import (
 )
 from contracts.registers.sunsets import end_due
 from contracts.risk.habits import Habits
+from ledger.access.anchors import AccessLogged
 from ledger.blocks import RECORDS, Outcome, Record
 from ledger.events import (
     Event,
@@ -47,6 +50,7 @@ from ledger.events import (
 from ledger.exchange.bodies import HoldingStep, ShareCorrected, ShareOffered
 from ledger.exchange.incidents import DrillRun, IncidentBody
 from ledger.exchange.matters import EMPTY_MATTERS, MATTERS, Matters
+from ledger.exchange.references import ShareReferenced
 from ledger.exchange.risk import NO_RISK, RISKS, Risk
 from ledger.quorum.governance import EvidenceEquivocation, ValidatorReady
 from ledger.registry import EXCHANGES, PAIR_COUNTERS, Exchange, Validator
@@ -210,6 +214,8 @@ class _Run:
             apply_ready(self._overlay, event)
         elif isinstance(body, EvidenceEquivocation):
             apply_evidence(self._overlay, event, body)
+        elif isinstance(body, AccessLogged):
+            apply_access(self._overlay, event, body)
         elif not isinstance(body, DrillRun):
             apply_governance(self._overlay, event, height=self._height)
         return _outcome(None, "")
@@ -284,6 +290,8 @@ class _Run:
             )
             after = MATTERS.encode(advance(matters, scene))
             self._overlay.put(matters_key(event.exchange), after)
+        if isinstance(event.body, ShareReferenced):
+            apply_references(self._overlay, event, event.body, exchange)
         self._overlay.put(exchange_key(event.exchange), self._moved(exchange, event, step))
         self._count_step(event, exchange)
         self._credits.count_step(event, exchange, matters)

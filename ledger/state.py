@@ -29,6 +29,8 @@ State is a map of byte keys to canonical values. Keys are a two-byte prefix and 
     C/ requester 00 year, C/ requester 00 year 00 provider,
     C/ requester 00 year 00 provider 00 purpose                           Receipts
     G/ member id            Gateway
+    A/ member id            AccessAnchor
+    M/ message id HMAC (32) Message           D/ document id HMAC (32)    Document
 
 Digest: LtHash16 with 1,024 lanes (Bellare and Micciancio 1997, "AdHash/LtHash"; parameters as
 analysed by Lewi, Kim, Maykov and Weis, eprint 2019/227). Each pair (key, value) expands by
@@ -344,6 +346,21 @@ def receipts_key(requester: str, year: int, provider: str = "", purpose: str = "
     """State key of what a member received in a year: of everybody, a provider, for a purpose."""
     names = (requester, str(year), provider, purpose)
     return b"C/" + b"\0".join(each.encode() for each in names if each)
+
+
+def access_key(member: str) -> bytes:
+    """State key of the last anchor of the access log of a member's node."""
+    return b"A/" + member.encode()
+
+
+def message_key(message: bytes) -> bytes:
+    """State key of a message of documents, by the commitment of its id."""
+    return b"M/" + message
+
+
+def document_key(document: bytes) -> bytes:
+    """State key of a document, by the commitment of its id."""
+    return b"D/" + document
 
 
 FREEZES_KEY = b"f/"

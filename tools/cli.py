@@ -23,6 +23,7 @@ COMMANDS = {
     "dataset": "records.dataset",
     "demo": "demo",
     "doctor": "doctor",
+    "export": "records.export",
     "keys": "keys",
     "localnet": "localnet",
     "member": "governance.member",

@@ -1,7 +1,6 @@
 """Reading the final log and state: entries, receipts, exchanges, registry, tiles."""
 
 import hashlib
-import re
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -22,11 +21,14 @@ from ledger.tlog.merkle import hash_leaf
 from ledger.tlog.tiles import TilePath
 from node.api.context import (
     DIGEST_HEX_CHARS,
+    JSON,
+    NUMBER_MAX,
     conditional_response,
     context_of,
     hex_parameter,
     immutable_response,
     json_response,
+    member_parameter,
     number_parameter,
     page_cursor,
     page_parameters,
@@ -41,10 +43,7 @@ from node.service import Service
 SCAN_PAIRS_MAX = 2_000
 HISTORY_RECORDS_MAX = 500
 GRADE_CHANGES_MAX = 50
-_INDEX_MAX = 10**17
-_MEMBER_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _TEXT = "text/plain"
-_JSON = "application/json"
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -66,7 +65,7 @@ async def read_entry(request: web.Request) -> web.Response:
         event=parse_event(entry.event) if isinstance(entry, Record) else None,
     )
     return immutable_response(
-        request, base.encode_json(body), content_type=_JSON, etag=body.leaf_hash
+        request, base.encode_json(body), content_type=JSON, etag=body.leaf_hash
     )
 
 
@@ -130,7 +129,7 @@ async def list_requests(request: web.Request) -> web.Response:
     """
     service = context_of(request).service
     query = query_parameters(request, "member", "status", "cursor", "limit")
-    member, status = query.get("member", ""), query.get("status", "")
+    member, status = member_parameter(query), query.get("status", "")
     limit, start = page_parameters(query, b"x/")
 
     def shape(key: bytes, value: bytes) -> log.ExchangeBody | None:
@@ -166,11 +165,6 @@ def select_page(
     return items, pairs[-1][0] if len(pairs) == SCAN_PAIRS_MAX else b""
 
 
-def is_member_id(text: str) -> bool:
-    """Whether a text can be the id of a member."""
-    return _MEMBER_ID.fullmatch(text) is not None
-
-
 def list_registry(
     prefix: bytes, codec: Codec[V], shape: Callable[[V], Any], page_type: Callable[..., Any]
 ) -> Handler:
@@ -192,8 +186,7 @@ async def read_member_credit(request: web.Request) -> web.Response:
     service = context_of(request).service
     query_parameters(request)
     state, time_ms = service.state(), service.final_time_ms()
-    name = request.match_info["member"]
-    member = find_member(state, name) if is_member_id(name) else None
+    member = find_member(state, member_parameter(request.match_info))
     if member is None:
         raise Problem("member-not-found")
     formula, (recorded, standing) = read_formula(state), read_credit(state, member, time_ms)
@@ -224,9 +217,7 @@ async def read_contracts(request: web.Request) -> web.Response:
     policies = registry.POLICY_SETS.decode(value)
     body = values.contracts_body(policies)
     headers = {"ETag": f'"{body.hash}"', "Cache-Control": "no-cache"}
-    return conditional_response(
-        request, base.encode_json(body), content_type=_JSON, headers=headers
-    )
+    return conditional_response(request, base.encode_json(body), content_type=JSON, headers=headers)
 
 
 async def read_network(request: web.Request) -> web.Response:
@@ -246,7 +237,7 @@ async def read_genesis(request: web.Request) -> web.Response:
     return immutable_response(
         request,
         encode_genesis_json(service.genesis),
-        content_type=_JSON,
+        content_type=JSON,
         etag=service.network.hex(),
     )
 
@@ -256,7 +247,7 @@ async def read_founders(request: web.Request) -> web.Response:
     query_parameters(request)
     data = context_of(request).founders
     digest = hashlib.sha256(data).hexdigest()
-    return immutable_response(request, data, content_type=_JSON, etag=digest)
+    return immutable_response(request, data, content_type=JSON, etag=digest)
 
 
 async def read_checkpoint(request: web.Request) -> web.Response:
@@ -285,7 +276,7 @@ async def read_tile(request: web.Request) -> web.Response:
 
 
 def _entry_index(request: web.Request, service: Service) -> int:
-    index = number_parameter(request.match_info["index"], "index", low=0, high=_INDEX_MAX)
+    index = number_parameter(request.match_info["index"], "index", low=0, high=NUMBER_MAX)
     size = service.tree_size()
     if index >= size:
         raise Problem("entry-unknown", f"the log has {size} entries")

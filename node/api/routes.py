@@ -4,6 +4,7 @@ from ledger import registry
 from ledger.governance.keys import GATEWAYS
 from ledger.governance.registers import CODE_LISTS, RECORD_SCHEMAS
 from node.api import events, health, reads, stream
+from node.api.context import MSGPACK
 from node.api.exchange import routes as exchange_routes
 from node.api.governance import members, proposals, validators
 from node.api.openapi import CURSOR, LIMIT, MEMBER, Media, Parameter, Route, json_of
@@ -14,11 +15,9 @@ from node.api.schemas.governance import proposals as proposed
 from node.api.schemas.governance import registers
 from node.api.schemas.governance import validators as bodies
 
-MSGPACK = events.MSGPACK
 _WAIT = Parameter(
     name="wait",
     place="query",
-    type="integer",
     zh="最多等待秒数（0 至 30）。",
     en="Seconds to wait at most (0 to 30).",
 )
@@ -133,7 +132,6 @@ _EVENT_ROUTES = (
             Parameter(
                 name="Last-Event-ID",
                 place="header",
-                type="integer",
                 zh="最后收到的高度。",
                 en="Last height received.",
             ),

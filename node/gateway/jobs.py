@@ -1,7 +1,8 @@
 """What the gateway knows of an exchange, and the stages that it passes through.
 
     provide   review -> ask -> prepare -> deliver -> offered -> settled -> closed
-    acquire   request -> open -> fetch -> check -> hand -> answer -> kept -> erase -> attest -> closed
+    acquire   request -> open -> fetch -> check -> hand -> answer -> kept -> erase -> attest
+              -> closed
 
 A stage of `ACTIVE` has a step to run now; the others wait for a record on the ledger or for
 `wake_ms`. `held` waits for a person: `fault` and `detail` say why, `resume` where it goes on.

@@ -165,6 +165,7 @@ class Service:
         async with AsyncExitStack() as stack:
             stack.callback(self._store.close)
             stack.push_async_callback(self._pool.close)
+            stack.push_async_callback(self._directory.close)
             address = await self._listen(stack, serving.app())
             await self._listen_locally(stack, local.app())
             on_started(address)

@@ -13,6 +13,14 @@ from ledger.exchange.matters import (
     Rating,
 )
 from ledger.exchange.receipts import RECEIPTS, Receipts
+from ledger.exchange.references import (
+    DOCUMENTS,
+    MESSAGES,
+    Document,
+    Message,
+    Reference,
+    ShareReferenced,
+)
 from ledger.exchange.risk import (
     HABITS,
     RISK_RULES,
@@ -26,9 +34,11 @@ from ledger.exchange.risk import (
     RiskWeight,
 )
 from ledger.state import (
+    document_key,
     habit_key,
     incident_key,
     matters_key,
+    message_key,
     open_incidents_key,
     receipts_key,
     risk_key,
@@ -76,6 +86,13 @@ def exchange_bodies() -> dict[str, Body]:
             exchange=EXCHANGE, dispute=OTHER, outcome="settled", text=""
         ),
         "share.rated": bodies.ShareRated(exchange=EXCHANGE, quality=5, usefulness=1, text=""),
+        "share.referenced": ShareReferenced(
+            exchange=EXCHANGE, key_id=OTHER, message=COMMITMENT, period="2025-12-31",
+            receiving="DE", references=(
+                Reference(document=b"\x01" * 32, indicator="new", corrected=b""),
+                Reference(document=b"\x02" * 32, indicator="deleted", corrected=b"\x03" * 32),
+            ),
+        ),
         "incident.reported": incidents.IncidentReported(
             category="data-leak", severity="critical", discovered_on="2026-01-02",
             partners=("east", "south"), exchanges=(EXCHANGE,), text="",
@@ -136,6 +153,11 @@ def exchange_cases() -> dict[str, bytes]:
         months=(AskedMonth(24_311, 3, 2**33, 1), AskedMonth(24_312, 1, 1, 0)),
         uses=(AskedUse("account", "audit"),),
     )
+    message = Message(
+        exchange=EXCHANGE, provider="north", requester="south", period="2025-12-31",
+        content="correction", delivered=OTHER, documents=300,
+    )  # fmt: skip
+    document = Document(message=COMMITMENT, is_deletion=False, successor=OTHER)
     return {
         "risk": RISKS.encode(risk),
         "risk key": risk_key(EXCHANGE),
@@ -147,6 +169,10 @@ def exchange_cases() -> dict[str, bytes]:
         "receipts key": receipts_key("north", 2026),
         "receipts key of a pair": receipts_key("north", 2026, "south"),
         "receipts key of a purpose": receipts_key("north", 2026, "south", "audit"),
+        "message": MESSAGES.encode(message),
+        "message key": message_key(COMMITMENT),
+        "document": DOCUMENTS.encode(document),
+        "document key": document_key(OTHER),
         "matters": MATTERS.encode(matters),
         "matters key": matters_key(EXCHANGE),
         "deadline rules": DEADLINE_RULES.encode(DEFAULT_DEADLINES),

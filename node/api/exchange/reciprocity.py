@@ -9,20 +9,22 @@ from ledger.exchange.receipts import RECEIPTS
 from ledger.registry import PAIR_COUNTERS
 from ledger.state import receipts_key
 from node.api.context import (
+    YEAR_MAX,
+    YEAR_MIN,
     context_of,
     json_response,
+    member_parameter,
     number_parameter,
     page_cursor,
     page_parameters,
     query_parameters,
 )
 from node.api.problems import Problem
-from node.api.reads import is_member_id, select_page
+from node.api.reads import select_page
 from node.api.schemas import reciprocity
 from node.service import Service
 
 COUNTERS_PREFIX = b"c/"
-YEAR_MAX = 9_999
 
 
 async def list_pairs(request: web.Request) -> web.Response:
@@ -52,8 +54,8 @@ async def read_dependency(request: web.Request) -> web.Response:
     """GET /v1/members/{member}/dependency: where the data came from that a member received."""
     service = context_of(request).service
     query = query_parameters(request, "year", "cursor", "limit")
-    name, state = request.match_info["member"], service.state()
-    if not is_member_id(name) or find_member(state, name) is None:
+    name, state = member_parameter(request.match_info), service.state()
+    if find_member(state, name) is None:
         raise Problem("member-not-found")
     year = _year(query, service)
     whole = read_receipts(state, name, year)
@@ -82,4 +84,4 @@ def _year(query: dict[str, str], service: Service) -> int:
     """The year asked for, else that of the newest block."""
     if "year" not in query:
         return block_date(service.final_time_ms()).year
-    return number_parameter(query["year"], "year", low=1_970, high=YEAR_MAX)
+    return number_parameter(query["year"], "year", low=YEAR_MIN, high=YEAR_MAX)

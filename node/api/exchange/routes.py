@@ -6,9 +6,7 @@ from node.api.openapi import CURSOR, LIMIT, MEMBER, Parameter, Route, json_of
 from node.api.schemas import duties as duty_bodies
 from node.api.schemas import reciprocity as bodies
 
-_YEAR = Parameter(
-    name="year", place="query", type="integer", zh="公历年份（UTC）。", en="Calendar year (UTC)."
-)
+_YEAR = Parameter(name="year", place="query", zh="公历年份（UTC）。", en="Calendar year (UTC).")
 
 ROUTES = (
     Route(

@@ -5,7 +5,6 @@ from typing import Any
 import msgspec
 
 from contracts.decision import explain_risk
-from contracts.words import Language
 from ledger.exchange.risk import Risk, RiskPoints, RiskReason
 from ledger.scalars import Identifier, Uint
 from tools.client import Client
@@ -45,5 +44,4 @@ def describe_risk(risk: Risk) -> list[str]:
     """The score and its reasons, a line each; nothing where there is no risk."""
     if not risk.score:
         return []
-    lang: Language = "zh" if language() == "zh" else "en"
-    return [say("officer.risk", score=risk.score), *explain_risk(risk, lang)[1:]]
+    return [say("officer.risk", score=risk.score), *explain_risk(risk, language())[1:]]
