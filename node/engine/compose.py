@@ -161,18 +161,7 @@ def compose(
     on_frame, on_connected, on_final, on_checkpoint = Late(), Late(), Late(), Late()
     clock = SystemClock()
     addresses: dict[str, Address] = config["peers", "addresses"]
-    links = Links(
-        peers=(),
-        listen=config["peers", "listen"],
-        certificate_file=str(config.path("keys", "tls_certificate")),
-        key_file=(
-            str(config.path("keys", "tls_key"))
-            if identity.tls_key is None
-            else file_of_secret(identity.tls_key)
-        ),
-        on_frame=on_frame,
-        on_connected=on_connected,
-    )
+    links = _make_links(config, identity, on_frame, on_connected)
     driver, records = make_driver(
         genesis=genesis,
         identity=identity,
@@ -232,6 +221,21 @@ def _make_hooks(config: Config) -> Hooks:
     file = config["webhooks", "file"]
     hooks = read_hooks(config.path("webhooks", "file")) if file else ()
     return Hooks(hooks, config.path("node", "data_dir") / HOOKS)
+
+
+def _make_links(config: Config, identity: Identity, on_frame: Late, on_connected: Late) -> Links:
+    return Links(
+        peers=(),
+        listen=config["peers", "listen"],
+        certificate_file=str(config.path("keys", "tls_certificate")),
+        key_file=(
+            str(config.path("keys", "tls_key"))
+            if identity.tls_key is None
+            else file_of_secret(identity.tls_key)
+        ),
+        on_frame=on_frame,
+        on_connected=on_connected,
+    )
 
 
 def _make_anchors(
