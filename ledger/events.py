@@ -49,6 +49,7 @@ from ledger.exchange.incidents import (
     IncidentReported,
     IncidentStep,
 )
+from ledger.exchange.references import ShareReferenced
 from ledger.governance.proposals import (
     GovernanceAcknowledged,
     GovernanceBalloted,
@@ -147,7 +148,13 @@ class ShareRejected(Value, frozen=True, kw_only=True):
 
 
 DeliveryStep: TypeAlias = (
-    ShareApproved | ShareRefused | ShareWithdrawn | ShareDelivered | ShareReceived | ShareRejected
+    ShareApproved
+    | ShareRefused
+    | ShareWithdrawn
+    | ShareReferenced
+    | ShareDelivered
+    | ShareReceived
+    | ShareRejected
 )
 ShareStep: TypeAlias = DeliveryStep | HoldingStep
 ShareOpening: TypeAlias = ShareRequested | ShareOffered
@@ -161,6 +168,7 @@ BODY_TYPES: dict[tuple[str, int], type[Body]] = {
     ("share.approved", 1): ShareApproved,
     ("share.refused", 1): ShareRefused,
     ("share.withdrawn", 1): ShareWithdrawn,
+    ("share.referenced", 1): ShareReferenced,
     ("share.delivered", 1): ShareDelivered,
     ("share.received", 1): ShareReceived,
     ("share.rejected", 1): ShareRejected,

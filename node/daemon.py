@@ -169,7 +169,7 @@ def run(config_path: Path, *, is_first_start: bool = False) -> int:
         config = read_config(config_path)
     except InvalidConfig as error:
         return _refuse(f"the configuration has faults; correct them and start again\n{error}")
-    _configure_logging(config)
+    configure_logging(config)
     try:
         genesis = read_genesis(config)
         founders = encode_signatures(read_signatures(config, genesis))
@@ -186,7 +186,7 @@ def run(config_path: Path, *, is_first_start: bool = False) -> int:
     except (NodeError, LedgerError, SimplexError) as error:
         return _refuse(str(error))
     try:
-        _run_loop(serve(config, genesis, founders, identity, store))
+        run_loop(serve(config, genesis, founders, identity, store))
     except (StartRefused, InvalidConfig) as error:
         return _refuse(str(error))
     except CorruptStore as error:
@@ -213,7 +213,8 @@ def run(config_path: Path, *, is_first_start: bool = False) -> int:
     return 0
 
 
-def _run_loop(main: Coroutine[object, object, None]) -> None:
+def run_loop(main: Coroutine[object, object, None]) -> None:
+    """Run a program in the fastest event loop that is installed."""
     try:
         import uvloop
     except ImportError:
@@ -236,7 +237,8 @@ def _refuse(text: str) -> int:
     return EXIT_FAILED
 
 
-def _configure_logging(config: Config) -> None:
+def configure_logging(config: Config) -> None:
+    """Structured lines on the standard error, as `[logging]` says."""
     levels = {"debug": 10, "info": 20, "warning": 30, "error": 40}
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()

@@ -29,6 +29,7 @@ COMMANDS = {
     "member": "governance.member",
     "node": "node",
     "officer": "officer",
+    "reciprocity": "exchange.reciprocity",
 }
 
 

@@ -21,6 +21,8 @@ from node.api.context import (
     PAGE_ITEMS_MAX,
     TARGET_PATTERN,
     WAIT_S_MAX,
+    YEAR_MAX,
+    YEAR_MIN,
 )
 from node.api.problems import CONTENT_TYPE as PROBLEM
 from node.api.schemas.base import Body
@@ -46,6 +48,7 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
     "path": {"type": "string", "pattern": "^[0-9a-z./]+$"},
     "target": {"type": "string", "pattern": f"^{TARGET_PATTERN}$"},
     "wait": {"type": "integer", "minimum": 0, "maximum": WAIT_S_MAX},
+    "year": {"type": "integer", "minimum": YEAR_MIN, "maximum": YEAR_MAX},
     "Last-Event-ID": _NUMBER,
 }
 _TEXT = {"type": "string"}
@@ -95,6 +98,18 @@ class Route:
     def template(self) -> str:
         """The path as OpenAPI writes it."""
         return _PATH_NAME.sub(r"{\1}", self.path)
+
+
+CURSOR = Parameter(name="cursor", place="query", zh="下一页游标。", en="Cursor of the next page.")
+LIMIT = Parameter(
+    name="limit",
+    place="query",
+    zh="每页条数（1 至 1000）。",
+    en="Items on a page (1 to 1,000).",
+)
+MEMBER = Parameter(
+    name="member", place="query", zh="只看该成员参与的。", en="Only what this member takes part in."
+)
 
 
 def build_document(routes: Sequence[Route], *, version: str) -> dict[str, Any]:

@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 from aiohttp import web
 
 from contracts.credit.accounts import read_causes, read_changes, read_credit, read_formula
-from contracts.exchange.matters import read_matters
+from contracts.exchange.matters import read_deadlines, read_matters
 from contracts.lookup import find_member, read_sunsets
+from contracts.risk.habits import read_risk
 from ledger import registry
 from ledger.blocks import Record, decode_entry
 from ledger.codec import Codec
@@ -44,6 +45,7 @@ HISTORY_RECORDS_MAX = 500
 GRADE_CHANGES_MAX = 50
 _TEXT = "text/plain"
 
+T = TypeVar("T")
 V = TypeVar("V")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -96,6 +98,7 @@ async def read_request(request: web.Request) -> web.Response:
     return json_response(
         duties.RequestBody(
             state=log.exchange_body(exchange, state),
+            risk=duties.risk_body(read_risk(service.state(), exchange)),
             matters=duties.matters_body(matters),
             duties=[
                 duties.DutyBody(**duties.duty_fields(duty, now_ms))
@@ -128,22 +131,38 @@ async def list_requests(request: web.Request) -> web.Response:
     query = query_parameters(request, "member", "status", "cursor", "limit")
     member, status = member_parameter(query), query.get("status", "")
     limit, start = page_parameters(query, b"x/")
-    items: list[log.ExchangeBody] = []
-    pairs = service.scan_state(b"x/", start, SCAN_PAIRS_MAX)
-    for place, (key, value) in enumerate(pairs):
+
+    def shape(key: bytes, value: bytes) -> log.ExchangeBody | None:
         exchange = registry.EXCHANGES.decode(value)
         is_wanted = (not member or member in (exchange.requester, exchange.provider)) and (
             not status or status == exchange.status
         )
-        if is_wanted and len(items) == limit:
-            return _request_page(items, pairs[place - 1][0])
-        if is_wanted:
-            items.append(log.exchange_body(key[2:], exchange))
-    return _request_page(items, pairs[-1][0] if len(pairs) == SCAN_PAIRS_MAX else b"")
+        return log.exchange_body(key[2:], exchange) if is_wanted else None
 
-
-def _request_page(items: list[log.ExchangeBody], last: bytes) -> web.Response:
+    items, last = select_page(service, b"x/", start, limit, shape)
     return json_response(log.RequestPage(items=items, next=page_cursor(last)))
+
+
+def select_page(
+    service: Service,
+    prefix: bytes,
+    start: bytes,
+    limit: int,
+    shape: Callable[[bytes, bytes], T | None],
+) -> tuple[list[T], bytes]:
+    """Items of a page, and the state key after which the next one begins; empty at the end.
+
+    `shape` makes an item of a key and its value, or None of one that is not wanted.
+    """
+    items: list[T] = []
+    pairs = service.scan_state(prefix, start, SCAN_PAIRS_MAX)
+    for place, (key, value) in enumerate(pairs):
+        item = shape(key, value)
+        if item is not None and len(items) == limit:
+            return items, pairs[place - 1][0]
+        if item is not None:
+            items.append(item)
+    return items, pairs[-1][0] if len(pairs) == SCAN_PAIRS_MAX else b""
 
 
 def list_registry(
@@ -202,12 +221,13 @@ async def read_contracts(request: web.Request) -> web.Response:
 
 
 async def read_network(request: web.Request) -> web.Response:
-    """GET /v1/network: identity, validators and parameters in force."""
+    """GET /v1/network: identity, validators, parameters and deadlines in force."""
     service = context_of(request).service
     validators = registry.VALIDATOR_LISTS.decode(_required(service, VALIDATORS_KEY))
     parameters = registry.PARAMETERS.decode(_required(service, PARAMETERS_KEY))
+    deadlines = read_deadlines(service.state())
     return json_response(
-        nodes.network_body(service.genesis, service.network, validators, parameters)
+        nodes.network_body(service.genesis, service.network, validators, parameters, deadlines)
     )
 
 

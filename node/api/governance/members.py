@@ -5,6 +5,7 @@ from aiohttp import web
 from contracts.governance.counts import count_approvals_needed
 from contracts.lookup import (
     find_encryption_key,
+    find_gateway,
     find_last_day,
     find_member,
     find_proposal,
@@ -19,7 +20,12 @@ from node.api.governance.proposals import status_of
 from node.api.problems import Problem
 from node.api.schemas.base import fields_of
 from node.api.schemas.governance import members as bodies
-from node.api.schemas.values import EncryptionKeyBody, encryption_key_body, officer_body
+from node.api.schemas.values import (
+    EncryptionKeyBody,
+    encryption_key_body,
+    gateway_body,
+    officer_body,
+)
 from node.service import Service
 
 OFFICERS_PREFIX = b"o/"
@@ -47,10 +53,12 @@ async def read_member(request: web.Request) -> web.Response:
 
 def _member(service: Service, member: Member) -> bodies.MemberDetailBody:
     decided = _find_admission(service, member.id)
+    gateway = find_gateway(service.state(), member.id)
     return bodies.MemberDetailBody(
         **fields_of(member),
         officers=_officers(service, member.id),
         encryption_keys=_encryption_keys(service.state(), member.id),
+        gateway=None if gateway is None else gateway_body(gateway),
         admission=None if decided is None else _admission(service, *decided),
         waits_for=_WAITS_FOR.get(member.status, ""),
     )
@@ -70,6 +78,7 @@ def _applicant(
         credit=0,
         officers=[],
         encryption_keys=[],
+        gateway=None,
         admission=_admission(service, digest, proposal),
         waits_for="height" if proposal.status == "waiting" else "ballots",
     )

@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from ledger import registry
+from ledger.exchange.matters import DeadlineRules
 from ledger.genesis import Genesis
 from ledger.keys import format_public_key
 from node.api.schemas.base import Body, fields_of
@@ -24,7 +25,7 @@ class ValidatorBody(Body, frozen=True, kw_only=True):
 
 
 class NetworkBody(Body, frozen=True, kw_only=True):
-    """Identity of the network and the parameters in force."""
+    """Identity of the network, and the parameters and deadlines in force."""
 
     network: str
     name: str
@@ -33,6 +34,7 @@ class NetworkBody(Body, frozen=True, kw_only=True):
     time_ms: int
     validators: tuple[ValidatorBody, ...]
     parameters: dict[str, int]
+    deadlines: dict[str, int]
 
 
 class PeerBody(Body, frozen=True, kw_only=True):
@@ -170,8 +172,9 @@ def network_body(
     network: bytes,
     validators: tuple[registry.Validator, ...],
     parameters: registry.Parameters,
+    deadlines: DeadlineRules,
 ) -> NetworkBody:
-    """JSON shape of the network's identity and parameters."""
+    """JSON shape of the network's identity, parameters and deadlines."""
     return NetworkBody(
         network=network.hex(),
         name=genesis.name,
@@ -180,6 +183,7 @@ def network_body(
         time_ms=genesis.time_ms,
         validators=tuple(validator_body(validator) for validator in validators),
         parameters=fields_of(parameters),
+        deadlines=fields_of(deadlines),
     )
 
 
