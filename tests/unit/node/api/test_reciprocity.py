@@ -119,7 +119,7 @@ def test_dependency_is_the_share_of_what_came_in(data_dir: Path) -> None:
     ("path", "status", "code"),
     [
         ("/v1/members/nobody/dependency", 404, "member-not-found"),
-        ("/v1/members/%00/dependency", 404, "member-not-found"),
+        ("/v1/members/%00/dependency", 400, "parameter-invalid"),
         (f"/v1/members/{ASKER}/dependency?year=x", 400, "parameter-invalid"),
         (f"/v1/members/{ASKER}/dependency?year=1969", 400, "parameter-invalid"),
         ("/v1/reciprocity?year=10000", 400, "parameter-invalid"),
