@@ -30,7 +30,13 @@ from node.api.problems import HTTP_CODES, STATUS, Problem, problem_body, status_
 from node.api.routes import ROUTES
 from node.config import REQUIRED, SETTINGS
 from node.metrics import Metrics
-from tests import tables_of_credit, tables_of_faults, tables_of_lifecycle, tables_of_records
+from tests import (
+    tables_of_credit,
+    tables_of_crs,
+    tables_of_faults,
+    tables_of_lifecycle,
+    tables_of_records,
+)
 from tests.metric_words import METRIC_WORDS
 from tools import exits
 from tools.cli import main as tally
@@ -314,6 +320,8 @@ RENDERERS: dict[str, Callable[[Language], str]] = {
     "commands": render_commands,
     "config": render_config,
     "contracts": render_contracts,
+    "crs-codes": lambda language: _table(*tables_of_crs.codes(language)),
+    "crs-refusals": lambda language: _table(*tables_of_crs.refusals(language)),
     "errors": render_errors,
     "exits": render_exits,
     "findings": lambda language: _table(*tables_of_faults.findings(language)),

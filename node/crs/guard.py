@@ -18,8 +18,9 @@ _LONG_ENTITY_CHARS = 1_024
 # Codes of what is an attack, or looks like one; the others are of XML that is merely wrong.
 THREATS = frozenset(
     {
-        "xml-doctype", "xml-external-dtd", "xml-external-entity", "xml-entity-expansion",
-        "xml-entity-long", "xml-depth", "xml-size", "xml-attributes", "xml-token",
+        "crs-xml-doctype", "crs-xml-external-dtd", "crs-xml-external-entity",
+        "crs-xml-entity-expansion", "crs-xml-entity-long", "crs-xml-depth", "crs-xml-size",
+        "crs-xml-attributes", "crs-xml-token",
     }
 )  # fmt: skip
 
@@ -58,11 +59,11 @@ class _Guard:
     def feed(self, data: bytes) -> None:
         self._fed += len(data)
         if self._fed > self._limits.size_bytes_max:
-            raise self._fault("xml-size")
+            raise self._fault("crs-xml-size")
         self._parse(data, is_last=False)
         # A token without an end is kept, and grows, within the parser.
         if self._fed - max(self._parser.CurrentByteIndex, 0) > self._limits.token_bytes_max:
-            raise self._fault("xml-token")
+            raise self._fault("crs-xml-token")
 
     def close(self) -> None:
         self._parse(b"", is_last=True)
@@ -71,7 +72,7 @@ class _Guard:
         try:
             self._parser.Parse(data, is_last)
         except expat.ExpatError as error:
-            code = "xml-truncated" if is_last else "xml-malformed"
+            code = "crs-xml-truncated" if is_last else "crs-xml-malformed"
             raise InvalidDocument(code, error.lineno) from None
 
     def _fault(self, code: str) -> InvalidDocument:
@@ -82,7 +83,7 @@ class _Guard:
     ) -> None:
         del name, has_subset
         if system_id or public_id:
-            raise self._fault("xml-external-dtd")
+            raise self._fault("crs-xml-external-dtd")
 
     def _entity(
         self,
@@ -96,22 +97,22 @@ class _Guard:
     ) -> None:
         del name, is_parameter, base, public_id, notation
         if system_id is not None or value is None:
-            raise self._fault("xml-external-entity")
+            raise self._fault("crs-xml-external-entity")
         if "&" in value or "%" in value:
-            raise self._fault("xml-entity-expansion")
+            raise self._fault("crs-xml-entity-expansion")
         if len(value) > _LONG_ENTITY_CHARS:
-            raise self._fault("xml-entity-long")
+            raise self._fault("crs-xml-entity-long")
 
     def _end_doctype(self) -> None:
-        raise self._fault("xml-doctype")
+        raise self._fault("crs-xml-doctype")
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         del name
         self._depth += 1
         if self._depth > self._limits.depth_max:
-            raise self._fault("xml-depth")
+            raise self._fault("crs-xml-depth")
         if len(attributes) > self._limits.attributes_max:
-            raise self._fault("xml-attributes")
+            raise self._fault("crs-xml-attributes")
 
     def _end(self, name: str) -> None:
         del name

@@ -54,31 +54,33 @@ class Mark:
 
 @dataclass(slots=True)
 class Reader:
-    """Reads one file; `header`, `bodies` and `root` fill while `parts` is walked."""
+    """Reads one file; `header` and `bodies` fill while `parts` is walked."""
 
     path: Path
     header: Header = field(default_factory=Header)
     bodies: int = 0
-    root: str = ""
 
     def parts(self) -> Iterator[Record | Mark]:
         """Records and marks in the order in which they stand."""
-        walk = etree.iterparse(
-            str(self.path), events=("start", "end"), resolve_entities=False, no_network=True,
-            load_dtd=False, huge_tree=False, remove_comments=True, remove_pis=True,
-        )  # fmt: skip
-        for event, element in walk:
-            name = local(element)
-            if event == "start":
-                self.root = self.root or name
-                self.bodies += _is_body(name)
-                if name in MARKS:
-                    yield Mark(name=name, line=element.sourceline or 0, body=self.bodies)
-            elif name == "MessageSpec":
-                self.header = _read_header(element)
-            elif has_spec(element):
-                yield _read_record(element, self.bodies)
-                _drop(element)
+        with self.path.open("rb") as file:
+            walk = etree.iterparse(
+                file, events=("start", "end"), resolve_entities=False, no_network=True,
+                load_dtd=False, huge_tree=False, remove_comments=True, remove_pis=True,
+            )  # fmt: skip
+            for event, element in walk:
+                if event == "start":
+                    yield from self._begin(element)
+                elif local(element) == "MessageSpec":
+                    self.header = _read_header(element)
+                elif has_spec(element):
+                    yield _read_record(element, self.bodies)
+                    _drop(element)
+
+    def _begin(self, element: etree._Element) -> Iterator[Mark]:
+        name = local(element)
+        self.bodies += _is_body(name)
+        if name in MARKS:
+            yield Mark(name=name, line=element.sourceline or 0, body=self.bodies)
 
 
 def local(element: etree._Element) -> str:
