@@ -14,6 +14,8 @@ from node.crs.errors import InvalidDocument
 
 PIECE_BYTES = 1 << 16
 _LONG_ENTITY_CHARS = 1_024
+# What every parser reads alike; others have hidden declarations from those that looked for them.
+_ENCODINGS = ("utf-8", "utf-16")
 
 # Codes of what is an attack, or looks like one; the others are of XML that is merely wrong.
 THREATS = frozenset(
@@ -50,6 +52,7 @@ class _Guard:
         self._fed = 0
         self._depth = 0
         self._parser = expat.ParserCreate()
+        self._parser.XmlDeclHandler = self._declared
         self._parser.StartDoctypeDeclHandler = self._doctype
         self._parser.EndDoctypeDeclHandler = self._end_doctype
         self._parser.EntityDeclHandler = self._entity
@@ -77,6 +80,11 @@ class _Guard:
 
     def _fault(self, code: str) -> InvalidDocument:
         return InvalidDocument(code, self._parser.CurrentLineNumber)
+
+    def _declared(self, version: str, encoding: str | None, standalone: int) -> None:
+        del version, standalone
+        if encoding and encoding.lower() not in _ENCODINGS:
+            raise self._fault("crs-xml-encoding")
 
     def _doctype(
         self, name: str, system_id: str | None, public_id: str | None, has_subset: int

@@ -21,6 +21,7 @@ ATTACKS = {
     "crs-xml-token": f'<r a="{"x" * 3_000_000}"/>',
 }
 BROKEN = {
+    "crs-xml-encoding": '<?xml version="1.0" encoding="cp037"?><r/>',
     "crs-xml-malformed": "<r><a></r>",
     "crs-xml-truncated": "<r><a>",
 }
