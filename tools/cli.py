@@ -20,6 +20,7 @@ COMMANDS = {
     "bench": "bench",
     "completion": "completion",
     "contract": "contract",
+    "crs": "records.crs",
     "dataset": "records.dataset",
     "demo": "demo",
     "doctor": "doctor",

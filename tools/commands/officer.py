@@ -29,7 +29,7 @@ from ledger.registry import ChangeReason, Grade
 from ledger.scalars import FIELDS_MAX, Date, Identifier, Urgency
 from tools.client import Client, VerifiedRecord
 from tools.commands.acting import Place, act, describe, document_of, parse_hash, place_options
-from tools.commands.exchange import incidents, later, risks, subjects, tasks
+from tools.commands.exchange import incidents, later, refer, risks, subjects, tasks
 from tools.custody.blinds import blind_subjects, encode_blinds
 from tools.exits import InvalidAnswer, InvalidInput, InvalidUsage
 from tools.mirror import read_genesis
@@ -487,5 +487,7 @@ def _read_file(path: Path) -> bytes:
     return read_file(path, size_bytes_max=FILE_BYTES_MAX)
 
 
-for each in (*later.COMMANDS, *incidents.COMMANDS, *subjects.COMMANDS, *tasks.COMMANDS):
+for each in (
+    *later.COMMANDS, refer.refer, *incidents.COMMANDS, *subjects.COMMANDS, *tasks.COMMANDS
+):  # fmt: skip
     command.add_command(each)
