@@ -237,21 +237,6 @@ def _make_hooks(config: Config) -> Hooks:
     return Hooks(hooks, config.path("node", "data_dir") / HOOKS)
 
 
-def _make_links(config: Config, identity: Identity, on_frame: Late, on_connected: Late) -> Links:
-    return Links(
-        peers=(),
-        listen=config["peers", "listen"],
-        certificate_file=str(config.path("keys", "tls_certificate")),
-        key_file=(
-            str(config.path("keys", "tls_key"))
-            if identity.tls_key is None
-            else file_of_secret(identity.tls_key)
-        ),
-        on_frame=on_frame,
-        on_connected=on_connected,
-    )
-
-
 def _make_anchors(
     config: Config, access: AccessLog, log: Log, member: str, clock: Clock
 ) -> Anchors:
