@@ -22,13 +22,13 @@ PLACES = {"Failed": 0, "hold": 1, "_problem": 1}
 def codes_in(source: str) -> set[str]:
     """Every text in the place of a code, with and without a fallback, and constants by name."""
     found = set()
-    for node in ast.walk(ast.parse(source)):
-        if not isinstance(node, ast.Call):
+    for call in ast.walk(ast.parse(source)):
+        if not isinstance(call, ast.Call):
             continue
-        name = getattr(node.func, "id", getattr(node.func, "attr", ""))
-        places = [each.value for each in node.keywords if name == "Fault" and each.arg == "code"]
-        if name in PLACES and len(node.args) > PLACES[name]:
-            places.append(node.args[PLACES[name]])
+        name = getattr(call.func, "id", getattr(call.func, "attr", ""))
+        places = [each.value for each in call.keywords if name == "Fault" and each.arg == "code"]
+        if name in PLACES and len(call.args) > PLACES[name]:
+            places.append(call.args[PLACES[name]])
         found |= {
             each.value
             for place in places
