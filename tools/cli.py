@@ -23,6 +23,7 @@ COMMANDS = {
     "dataset": "records.dataset",
     "demo": "demo",
     "doctor": "doctor",
+    "gateway": "gateway.command",
     "keys": "keys",
     "localnet": "localnet",
     "member": "governance.member",

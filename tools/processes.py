@@ -13,7 +13,7 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +84,7 @@ class Processes:
             pass  # another object for this folder has stopped and reaped it
         return _running_pid(program)
 
-    def spawn(self, program: Program, command: Sequence[str]) -> None:
+    def spawn(self, program: Program, command: list[str]) -> None:
         """Start a program that does not run, without waiting for it."""
         pid = os.posix_spawn(
             sys.executable,
