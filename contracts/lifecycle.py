@@ -35,6 +35,8 @@ STATUSES = (
 _HELD = (RECEIVED, USED)
 # An onward recipient may hold a copy for longer than the requester.
 _HELD_BY_OTHERS = (RECEIVED, USED, DESTROYED)
+# Before a delivery, and before the correction of one.
+_REFERENCED = (PERMITTED, REJECTED, *_HELD_BY_OTHERS)
 _CONTESTABLE = (REFUSED, DELIVERED, REJECTED, RECEIVED, USED, DESTROYED)
 
 STATUS_OF_DECISION = {"permit": PERMITTED, "review": IN_REVIEW, "deny": DENIED}
@@ -83,6 +85,7 @@ STEPS: dict[str, Step] = {
         _row("share.approved", APPROVER, (IN_REVIEW,), PERMITTED, "approve"),
         _row("share.refused", APPROVER, (IN_REVIEW,), REFUSED),
         _row("share.withdrawn", REQUESTER, (IN_REVIEW, PERMITTED), WITHDRAWN),
+        _row("share.referenced", PROVIDER, _REFERENCED, None),
         _row("share.delivered", PROVIDER, (PERMITTED, REJECTED), DELIVERED, "deliver"),
         _row("share.received", REQUESTER, (DELIVERED,), RECEIVED),
         _row("share.rejected", REQUESTER, (DELIVERED,), REJECTED),

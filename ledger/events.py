@@ -23,6 +23,7 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
+from ledger.access.anchors import AccessLogged
 from ledger.codec import Codec, Value
 from ledger.errors import InvalidEncoding, InvalidEvent, InvalidKey, InvalidSignature
 from ledger.exchange.bodies import (
@@ -48,6 +49,7 @@ from ledger.exchange.incidents import (
     IncidentReported,
     IncidentStep,
 )
+from ledger.exchange.references import ShareReferenced
 from ledger.governance.proposals import (
     GovernanceAcknowledged,
     GovernanceBalloted,
@@ -146,13 +148,19 @@ class ShareRejected(Value, frozen=True, kw_only=True):
 
 
 DeliveryStep: TypeAlias = (
-    ShareApproved | ShareRefused | ShareWithdrawn | ShareDelivered | ShareReceived | ShareRejected
+    ShareApproved
+    | ShareRefused
+    | ShareWithdrawn
+    | ShareReferenced
+    | ShareDelivered
+    | ShareReceived
+    | ShareRejected
 )
 ShareStep: TypeAlias = DeliveryStep | HoldingStep
 ShareOpening: TypeAlias = ShareRequested | ShareOffered
 GovernanceStep: TypeAlias = GovernanceBalloted | GovernanceWithdrawn | GovernanceAcknowledged
 GovernanceBody: TypeAlias = GovernanceProposed | GovernanceStep
-NodeBody: TypeAlias = ValidatorReady | EvidenceEquivocation
+NodeBody: TypeAlias = ValidatorReady | EvidenceEquivocation | AccessLogged
 Body: TypeAlias = ShareOpening | ShareStep | IncidentBody | DrillRun | GovernanceBody | NodeBody
 
 BODY_TYPES: dict[tuple[str, int], type[Body]] = {
@@ -160,6 +168,7 @@ BODY_TYPES: dict[tuple[str, int], type[Body]] = {
     ("share.approved", 1): ShareApproved,
     ("share.refused", 1): ShareRefused,
     ("share.withdrawn", 1): ShareWithdrawn,
+    ("share.referenced", 1): ShareReferenced,
     ("share.delivered", 1): ShareDelivered,
     ("share.received", 1): ShareReceived,
     ("share.rejected", 1): ShareRejected,
@@ -185,6 +194,7 @@ BODY_TYPES: dict[tuple[str, int], type[Body]] = {
     ("governance.acknowledged", 1): GovernanceAcknowledged,
     ("validator.ready", 1): ValidatorReady,
     ("evidence.equivocation", 1): EvidenceEquivocation,
+    ("access.logged", 1): AccessLogged,
 }
 _KIND_OF = {type_: key for key, type_ in BODY_TYPES.items()}
 _BODIES = {

@@ -7,12 +7,16 @@ import msgspec
 
 from ledger.events import Body, Event
 from ledger.exchange import bodies, incidents
+from ledger.exchange.references import REFERENCE_KEYS, Reference, ShareReferenced
+from ledger.governance.actions import SetCodeList
+from ledger.governance.registers import Code
 from tests.builders import (
     ASKER,
     ENVELOPE,
     OUTBOX_UNTIL_MS,
     OWNER,
     approve,
+    carried,
     deliver,
     hash32,
     receive,
@@ -23,8 +27,10 @@ from tests.builders import (
     sign,
     withdraw,
 )
+from tests.registers import code_list
 
 OTHER = "cn-3205-tax"
+KEY_ID = hash32("reference key")
 PAYLOAD, CORRECTED = hash32("payload"), hash32("corrected")
 
 
@@ -42,6 +48,33 @@ def offer(**changed: Any) -> Event:
         period_to="2024-12-31", subjects=(), urgency="normal", retention_days=1_000, case="case",
     )  # fmt: skip
     return _event(body, OWNER, "provider", changed)
+
+
+def reference(label: str, indicator: str = "new", corrected: str = "") -> Reference:
+    """A reference to the document of that name, which may correct another."""
+    return Reference(
+        document=hash32(f"document {label}"),
+        indicator=indicator,
+        corrected=hash32(f"document {corrected}") if corrected else b"",
+    )
+
+
+def refer(of: Event, *references: Reference, message: str = "1", **changed: Any) -> Event:
+    """The owner names the documents of the message of that name."""
+    body = ShareReferenced(
+        exchange=of.digest, key_id=KEY_ID, message=hash32(f"message {message}"),
+        period="2024-12-31", receiving="CN", references=references or (reference("a"),),
+    )  # fmt: skip
+    return _event(body, OWNER, "provider", changed)
+
+
+def reference_keys(**years: bytes) -> tuple[Event, ...]:
+    """The members register the keys of some years (`y2024`); without any, that of 2024."""
+    keys = years or {"y2024": KEY_ID}
+    codes = {name.removeprefix("y"): key.hex() for name, key in keys.items()}
+    listed = code_list(*codes, id=REFERENCE_KEYS).code_list
+    named = tuple(Code(code=code, name_zh=key, name_en=key) for code, key in sorted(codes.items()))
+    return carried(SetCodeList(code_list=msgspec.structs.replace(listed, codes=named)))
 
 
 def use(of: Event, **changed: Any) -> Event:
@@ -162,6 +195,7 @@ SCRIPTS: dict[str, tuple[tuple[Event, ...], Callable[..., Event]]] = {
     "share.approved": ((REVIEWED,), approve),
     "share.refused": ((REVIEWED,), refuse),
     "share.withdrawn": ((OPEN,), withdraw),
+    "share.referenced": ((OPEN, *reference_keys()), refer),
     "share.delivered": ((OPEN,), deliver),
     "share.received": ((OPEN, deliver(OPEN)), receive),
     "share.rejected": ((OPEN, deliver(OPEN)), reject),

@@ -24,11 +24,13 @@ COMMANDS = {
     "demo": "demo",
     "doctor": "doctor",
     "gateway": "gateway.command",
+    "export": "records.export",
     "keys": "keys",
     "localnet": "localnet",
     "member": "governance.member",
     "node": "node",
     "officer": "officer",
+    "reciprocity": "exchange.reciprocity",
 }
 
 

@@ -104,6 +104,7 @@ ROWS: dict[type, Row] = {
     actions.SetCreditRules: Row(
         "parameters", lambda _: "credit", _plain(registries.set_credit_rules)
     ),
+    actions.SetRiskRules: Row("parameters", lambda _: "risk", _plain(registries.set_risk_rules)),
     actions.SetRule: Row(
         "parameters", lambda a: f"rule/{a.rule.action_class}", _plain(registries.set_rule)
     ),

@@ -23,8 +23,11 @@ from contracts.lookup import (
     read_policy_set,
 )
 from contracts.registers.sunsets import forget_sunset, keep_parameters
+from contracts.risk.habits import read_risk_rules
+from contracts.risk.reasons import find_rules_faults as find_risk_faults
 from ledger.errors import InvalidEncoding
 from ledger.exchange.matters import DEADLINE_RULES
+from ledger.exchange.risk import RISK_RULES
 from ledger.governance.actions import (
     ContractAction,
     LiftFreeze,
@@ -37,6 +40,7 @@ from ledger.governance.actions import (
     SetFreeze,
     SetParameters,
     SetPurpose,
+    SetRiskRules,
     SetRule,
 )
 from ledger.governance.proposals import VOTING_RULES
@@ -58,6 +62,7 @@ from ledger.state import (
     FREEZES_KEY,
     PARAMETERS_KEY,
     POLICY_SET_KEY,
+    RISK_RULES_KEY,
     Overlay,
     StateReader,
     dataset_key,
@@ -173,6 +178,20 @@ def set_credit_rules(overlay: Overlay, action: SetCreditRules) -> list[Fault]:
         faults.append(Fault(code="version-invalid", detail=detail))
     if not faults:
         overlay.put(CREDIT_RULES_KEY, CREDIT_RULES.encode(action.rules))
+    return faults
+
+
+def set_risk_rules(overlay: Overlay, action: SetRiskRules) -> list[Fault]:
+    """How risk is assessed: the next version."""
+    following = read_risk_rules(overlay).version + 1
+    faults = [
+        Fault(code="risk-rules-invalid", detail=text) for text in find_risk_faults(action.rules)
+    ]
+    if action.rules.version != following:
+        detail = f"rules of risk: version {action.rules.version}, the next one is {following}"
+        faults.append(Fault(code="version-invalid", detail=detail))
+    if not faults:
+        overlay.put(RISK_RULES_KEY, RISK_RULES.encode(action.rules))
     return faults
 
 

@@ -15,6 +15,7 @@ r"""What members can vote on: a tagged union of actions (`action` comes first in
     record-schema.set, code-list.set                     what records are, and codes in them
     sunset.set                                           the day on which one of these ends
     parameters.set, credit.set, rule.set                 numbers, credit, and how votes count
+    risk.set                                             how the risk of requests is assessed
     deadlines.set                                        times that no contract sets
     freeze.set, freeze.lift                              emergency
 
@@ -29,6 +30,7 @@ from msgspec import Meta
 
 from ledger.codec import Codec, Value
 from ledger.exchange.matters import DeadlineRules
+from ledger.exchange.risk import RiskRules
 from ledger.governance.keys import RotateOfficer, SetEncryptionKey, SetGateway, SetTerm
 from ledger.governance.registers import CodeList, RecordSchema, SunsetTarget
 from ledger.keys import Signer, verify_signature
@@ -206,6 +208,12 @@ class SetCreditRules(Value, frozen=True, kw_only=True, tag_field="action", tag="
     rules: CreditRules
 
 
+class SetRiskRules(Value, frozen=True, kw_only=True, tag_field="action", tag="risk.set"):
+    """The risk of requests is assessed so from the next block on."""
+
+    rules: RiskRules
+
+
 class VotingRule(Value, frozen=True, kw_only=True):
     """More than `share` thousandths of the voters carry a proposal of the class.
 
@@ -258,7 +266,7 @@ ContractAction: TypeAlias = SetContract | RemoveContract | SetSchema
 RegistryAction: TypeAlias = (
     SetDataset | SetBasis | SetPurpose | SetRecordSchema | SetCodeList | SetSunset
 )
-ParameterAction: TypeAlias = SetParameters | SetCreditRules | SetRule | SetDeadlines
+ParameterAction: TypeAlias = SetParameters | SetCreditRules | SetRiskRules | SetRule | SetDeadlines
 EmergencyAction: TypeAlias = SetFreeze | LiftFreeze
 Action: TypeAlias = (
     PartyAction

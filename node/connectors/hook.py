@@ -20,7 +20,7 @@ who know its blind can check it.
 import errno
 import hmac
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
@@ -29,7 +29,7 @@ from typing import IO, Any
 from node.connectors.errors import ReceiverFailed
 from node.connectors.interface import Delivery
 from node.connectors.options import PATH, REQUIRED, option, read_options, read_secret
-from node.connectors.transport import SERVICE_OPTIONS, Service
+from node.connectors.transport import SERVICE_OPTIONS, Body, Service
 
 HOOK_OPTIONS = (
     *SERVICE_OPTIONS,
@@ -50,6 +50,19 @@ HOOK_OPTIONS = (
 )
 
 _GONE = frozenset({404, 410})
+
+
+class _Body:
+    """A file to send that tells of every piece."""
+
+    def __init__(self, file: IO[bytes], alive: Callable[[], None]) -> None:
+        self._file = file
+        self._alive = alive
+
+    def read(self, size: int = -1, /) -> bytes:
+        """The next piece."""
+        self._alive()
+        return self._file.read(size)
 
 
 class HttpReceiver:
@@ -81,7 +94,7 @@ class HttpReceiver:
                 "Tallystick-Delivery": about.decode(),
                 "Tallystick-Signature": f"sha256={mac.hexdigest()}",
             }
-            self._send("POST", headers, file)
+            self._send("POST", headers, _Body(file, delivery.alive))
 
     def erase(self, exchange: bytes) -> None:
         """Tell the service to erase all deliveries of the exchange."""
@@ -97,7 +110,7 @@ class HttpReceiver:
         return hmac.new(self._key, f"{method} {key}\n".encode() + about + b"\n", "sha256")
 
     def _send(
-        self, method: str, headers: Mapping[str, str], body: IO[bytes] | None, *, below: str = ""
+        self, method: str, headers: Mapping[str, str], body: Body | None, *, below: str = ""
     ) -> None:
         connection: HTTPConnection
         connection, answer = self._service.ask(method, headers, body, below=below)

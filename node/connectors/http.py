@@ -88,6 +88,13 @@ class HttpConnector:
         return False
 
     def _pieces(self, answer: HTTPResponse) -> Iterator[bytes]:
+        try:
+            yield from self._whole(answer)
+        finally:
+            if self._open is not None and self._open[1] is answer:
+                self.close()
+
+    def _whole(self, answer: HTTPResponse) -> Iterator[bytes]:
         announced, size_bytes = answer.length, 0
         try:
             while piece := answer.read(PIECE_BYTES):
@@ -103,7 +110,6 @@ class HttpConnector:
         is_ours = self._open is not None and self._open[1] is answer
         if not is_ours or (announced is not None and size_bytes != announced):
             raise ConnectorFailed("answer-truncated", f"{size_bytes} B", retry=True)
-        self.close()
 
     def _bound(self, size_bytes: int) -> None:
         if size_bytes > self._options["size_bytes_max"]:

@@ -21,14 +21,14 @@ import msgspec
 from ledger.errors import InvalidEncoding
 from node.connectors.errors import ReceiverFailed
 from node.connectors.interface import Delivery
-from node.connectors.options import PATH, REQUIRED, option, read_options
+from node.connectors.options import PATH, option, read_options
 from node.records.report import decode_report
 
 INBOX_OPTIONS = (
     option(
         "path",
         PATH,
-        REQUIRED,
+        "inbox",
         "收件文件夹，须在加密磁盘上",
         "the folder, on an encrypted disk",
     ),

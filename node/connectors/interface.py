@@ -66,8 +66,9 @@ class Ask:
 class Source:
     """Records as the bytes of a file, and how to read them (`node.records.pipeline.Options`).
 
-    `pieces` are of any size up to about a mebibyte, iterated once, perhaps not to the end. Taking
-    the next one may raise `ConnectorFailed` or `node.records.errors.InvalidSource`: what came
+    `pieces` are of any size up to about a mebibyte, iterated once, perhaps not to the end. Each is
+    a sign of life, an empty one too: a source that gives none for minutes is ended. Taking the next
+    one may raise `ConnectorFailed` or `node.records.errors.InvalidSource`: what came
     before is then void.
     """
 
@@ -83,7 +84,8 @@ class Delivery:
 
     `pieces` are the records as JSON Lines, iterated once: `record_count` lines, `size_bytes` bytes.
     `correction` is 0 for the first delivery of an exchange and counts those that supersede it.
-    `report` holds the canonical bytes of the quality report (`node.records.report`).
+    `report` holds the canonical bytes of the quality report (`node.records.report`). Taking a piece
+    is a sign of life; a receiver that works on after the last one calls `alive` now and then.
     """
 
     exchange: bytes
@@ -96,6 +98,7 @@ class Delivery:
     commitment: bytes
     report: bytes
     pieces: Iterator[bytes]
+    alive: Callable[[], None] = lambda: None
 
     def describe(self) -> bytes:
         """What it is, but for its records and report, as one line of JSON in ASCII."""

@@ -26,7 +26,7 @@ class Form:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """One option: its form, default and meaning. Defaults are values that were parsed already."""
+    """One option: its form, default (as it would be written, or empty) and meaning."""
 
     name: str
     form: Form
@@ -52,7 +52,8 @@ def read_options(table: Iterable[Option], options: Mapping[str, Any], base: Path
     found, faults = {}, []
     for name, row in known.items():
         try:
-            found[name] = row.form.parse(options[name], base) if name in options else row.default
+            value = options.get(name, row.default)
+            found[name] = row.form.parse(value, base) if name in options or value else value
         except ValueError:
             faults.append(f"{name}: {row.form.text}")
     if faults:

@@ -143,8 +143,8 @@ def select_lines(
                     head = line
                 elif (verdict := judge(line)) != "drop":
                     out.append(line + b"\n" if verdict == "keep" else _UNREADABLE)
-            if out:
-                yield b"".join(out)
+            # Also where nothing was found: whoever waits sees that it goes on.
+            yield b"".join(out)
 
 
 def _lines(lines: Lines, pieces: Iterable[bytes]) -> Iterator[Iterator[bytes]]:
@@ -191,7 +191,5 @@ def select_xml(
     for pieces in files:
         parser = XmlParser(_LIMITS, encoding)
         for piece in pieces:
-            if out := b"".join(map(line, parser.feed(piece))):
-                yield out
-        if out := b"".join(map(line, parser.close())):
-            yield out
+            yield b"".join(map(line, parser.feed(piece)))
+        yield b"".join(map(line, parser.close()))

@@ -8,7 +8,7 @@ import ssl
 from collections.abc import Mapping
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, Protocol
 from urllib.parse import SplitResult, urlsplit
 
 from node.config import LOOPBACK
@@ -71,6 +71,14 @@ SERVICE_OPTIONS = (
 )
 
 
+class Body(Protocol):
+    """What is sent."""
+
+    def read(self, size: int = ..., /) -> bytes:
+        """The next piece; empty at the end."""
+        ...
+
+
 class Service:
     """One service; each request has a connection of its own."""
 
@@ -81,8 +89,8 @@ class Service:
         self._timeout_s: int = values["timeout_s"]
         self._failed = failed
         self._headers = {"User-Agent": "tallystick"}
-        if values["token_file"]:
-            self._headers["Authorization"] = f"Bearer {_read_token(values['token_file'])}"
+        self._token_file: Path | None = values["token_file"]
+        self._authorise()
         self._tls = _make_tls(values) if self._url.scheme == "https" else None
 
     def check(self) -> None:
@@ -99,17 +107,22 @@ class Service:
         self,
         method: str,
         headers: Mapping[str, str],
-        body: bytes | IO[bytes] | None = None,
+        body: bytes | Body | None = None,
         *,
         below: str = "",
     ) -> tuple[HTTPConnection, HTTPResponse]:
         """Send, and the answer once its head is here; `below` is a path under that of the URL."""
+        try:
+            # Read each time: tokens that live for an hour are replaced in place.
+            named = {**self._headers, **self._authorise(), **headers}
+        except InvalidOptions as error:
+            raise self._failed(error.code, error.detail, retry=True) from None
         path = self._url.path.rstrip("/") + f"/{below}" if below else self._url.path or "/"
         target = f"{path}?{self._url.query}" if self._url.query else path
         connection = self._connect()
         try:
             try:
-                connection.request(method, target, body, {**self._headers, **headers})
+                connection.request(method, target, body, named)
             except (BrokenPipeError, ConnectionResetError):
                 pass  # who does not read to the end may have answered why
             return connection, connection.getresponse()
@@ -122,6 +135,14 @@ class Service:
         if status >= 500 or status in _BUSY:
             return self._failed("agency-busy", str(status), retry=True)
         return self._failed("agency-refused", str(status), retry=False)
+
+    def _authorise(self) -> dict[str, str]:
+        if self._token_file is None:
+            return {}
+        token = read_secret(self._token_file, "token_file")
+        if not token.isascii():
+            raise InvalidOptions("secret-form", f"token_file: {self._token_file}")
+        return {"Authorization": f"Bearer {token.decode()}"}
 
     def _connect(self) -> HTTPConnection:
         host = self._url.hostname or ""
@@ -145,13 +166,6 @@ class Service:
             return self._failed("agency-tls", f"{place}: {error.verify_message}", retry=False)
         reason = getattr(error, "strerror", None) or type(error).__name__
         return self._failed("agency-unreachable", f"{place}: {reason}", retry=True)
-
-
-def _read_token(path: Path) -> str:
-    token = read_secret(path, "token_file")
-    if not token.isascii():
-        raise InvalidOptions("secret-form", f"token_file: {path}")
-    return token.decode()
 
 
 def _make_tls(values: Mapping[str, Any]) -> ssl.SSLContext:

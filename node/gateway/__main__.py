@@ -11,7 +11,7 @@ import structlog
 
 from node.config import Config
 from node.custody.keys import KeyReader, file_of_secret
-from node.daemon import configure_logging
+from node.daemon import configure_logging, run_loop
 from node.errors import InvalidConfig, NodeError
 from node.gateway.chain import Chain, client_tls
 from node.gateway.config import GatewayConfig, read_gateway_config
@@ -101,7 +101,7 @@ def run(path: Path) -> int:
 
     try:
         lock_data_dir(settings.path("gateway", "data_dir"))
-        asyncio.run(serve(config, read_keys(settings), on_started))
+        run_loop(serve(config, read_keys(settings), on_started))
     except (NodeError, OSError) as error:
         return _refuse(str(error))
     except Failed as error:

@@ -25,6 +25,17 @@ class Acquirer:
         self._parts = parts
         self._inbox = inbox
 
+    async def request(self, job: Job) -> Change:
+        """Submit the request; its own record, when it comes, opens the exchange."""
+        answer = await self._parts.chain.submit(job.event)
+        if answer.state != "final" or (answer.code and answer.decision != "deny"):
+            code, state = answer.code, answer.state
+            return lambda now: advance(
+                now, "closed", status=state, fault=code, question=b"", asked=b""
+            )
+        await self._parts.chain.wait_height(answer.height)
+        return lambda now: now
+
     async def fetch(self, job: Job) -> Change:
         """Fetch the sealed payload and its quality report."""
         payload = _payload_of(job)

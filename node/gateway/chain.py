@@ -7,9 +7,9 @@ the stream goes on after the last block, and events that got no answer are sent 
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import aiohttp
 import msgspec
@@ -133,7 +133,7 @@ class Chain:
         self._waiting: dict[bytes, tuple[bytes, asyncio.Future[Answer]]] = {}
         self._wake = asyncio.Event()
         self._height = -1
-        self._cache: dict[str, tuple[float, list[dict[str, Any]]]] = {}
+        self._cache: dict[str, tuple[float, object]] = {}
         self._taller: asyncio.Future[None] | None = None
 
     async def __aenter__(self) -> "Chain":
@@ -186,12 +186,23 @@ class Chain:
 
     async def cached_pages(self, path: str) -> list[dict[str, Any]]:
         """The same; what was read in the last `CACHE_S` stands. Raises `Failed`."""
+        return await self._cached(path, self.pages)
+
+    async def read_member(self, member: str) -> dict[str, Any]:
+        """A member with its keys, as it was at most `CACHE_S` ago. Raises `Failed`."""
+
+        async def read(path: str) -> dict[str, Any]:
+            return await self.get(path, dict[str, Any])
+
+        return await self._cached(f"/v1/members/{member}", read)
+
+    async def _cached(self, path: str, read: Callable[[str], Awaitable[T]]) -> T:
         now = asyncio.get_running_loop().time()
-        read_s, items = self._cache.get(path, (-CACHE_S, []))
-        if now - read_s >= CACHE_S:
-            items = await self.pages(path)
-            self._cache[path] = now, items
-        return items
+        read_s, found = self._cache.get(path, (-CACHE_S, None))
+        if found is None or now - read_s >= CACHE_S:
+            found = await read(path)
+            self._cache[path] = now, found
+        return cast(T, found)
 
     async def network(self) -> Network:
         """The network that the node is in. Raises `Failed`."""

@@ -67,7 +67,7 @@ def _opened(job: Job, seen: Seen) -> Job:
         return advance(job, "closed", status="denied", question=b"", asked=b"")
     job = _take_obligations(job, seen)
     if job.side == "acquire":
-        return change(job, status="permitted" if decision == "permit" else "in_review")
+        return advance(job, "open", status="permitted" if decision == "permit" else "in_review")
     return _permitted(job) if decision == "permit" else change(job, status="in_review")
 
 

@@ -1,7 +1,8 @@
 """What the gateway knows of an exchange, and the stages that it passes through.
 
     provide   review -> ask -> prepare -> deliver -> offered -> settled -> closed
-    acquire   open -> fetch -> check -> hand -> answer -> kept -> erase -> attest -> closed
+    acquire   request -> open -> fetch -> check -> hand -> answer -> kept -> erase -> attest
+              -> closed
 
 A stage of `ACTIVE` has a step to run now; the others wait for a record on the ledger or for
 `wake_ms`. `held` waits for a person: `fault` and `detail` say why, `resume` where it goes on.
@@ -14,14 +15,14 @@ import msgspec
 Side = Literal["provide", "acquire"]
 Stage = Literal[
     "review", "ask", "prepare", "deliver", "offered", "settled",
-    "open", "fetch", "check", "hand", "answer", "kept", "erase", "attest",
+    "request", "open", "fetch", "check", "hand", "answer", "kept", "erase", "attest",
     "held", "closed",
 ]  # fmt: skip
 
 ACTIVE: frozenset[tuple[Side, Stage]] = frozenset(
     (
         ("provide", "ask"), ("provide", "prepare"), ("provide", "deliver"),
-        ("acquire", "fetch"), ("acquire", "check"), ("acquire", "hand"),
+        ("acquire", "request"), ("acquire", "fetch"), ("acquire", "check"), ("acquire", "hand"),
         ("acquire", "answer"), ("acquire", "erase"), ("acquire", "attest"),
     )
 )  # fmt: skip

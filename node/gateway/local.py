@@ -204,7 +204,8 @@ class Local:
         job = Job(
             exchange=event.digest,
             side="acquire",
-            stage="open",
+            stage="request",
+            event=event.data,
             requester=event.member,
             provider=body.provider,
             dataset=body.dataset,

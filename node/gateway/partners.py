@@ -8,8 +8,7 @@ import asyncio
 import hashlib
 import os
 import ssl
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,6 +23,7 @@ LOG = structlog.get_logger("gateway")
 STALE_S = 60.0
 CONNECT_S = 10.0
 IDLE_S = 60.0
+CONNECTIONS_MAX = 8
 PIECE_BYTES = 1 << 20
 SMALL_BYTES_MAX = 2 * 1024 * 1024
 
@@ -51,6 +51,7 @@ class Directory:
         self._files = certificate, key
         self._gateways: dict[str, Gateway] = {}
         self._member_of: dict[bytes, str] = {}
+        self._sessions: dict[str, tuple[Gateway, aiohttp.ClientSession]] = {}
         self._read_s = -STALE_S
         self._reading = asyncio.Lock()
         # New certificates take effect for new connections; who is no longer pinned is turned away
@@ -109,22 +110,31 @@ class Directory:
             raise Failed("partner-without-gateway", member)
         return gateway
 
-    @asynccontextmanager
-    async def _connect(self, member: str) -> AsyncIterator[tuple[aiohttp.ClientSession, str]]:
+    async def _session(self, member: str) -> tuple[aiohttp.ClientSession, str]:
+        """Connections to a partner, kept open; new ones when the ledger has other certificates."""
         gateway = await self.find(member)
-        tls = pinned_tls(ssl.PROTOCOL_TLS_CLIENT, *self._files, gateway.certificates)
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=IDLE_S)
-        connector = aiohttp.TCPConnector(ssl=tls)
-        async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
-            yield session, f"https://{gateway.address}"
+        known, session = self._sessions.get(member, (None, None))
+        if session is None or known != gateway:
+            tls = pinned_tls(ssl.PROTOCOL_TLS_CLIENT, *self._files, gateway.certificates)
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=IDLE_S)
+            connector = aiohttp.TCPConnector(ssl=tls, limit=CONNECTIONS_MAX)
+            if session is not None:
+                await session.close()
+            session = aiohttp.ClientSession(connector=connector, timeout=timeout)
+            self._sessions[member] = gateway, session
+        return session, f"https://{gateway.address}"
+
+    async def close(self) -> None:
+        """Close all connections to partners."""
+        for _, session in self._sessions.values():
+            await session.close()
+        self._sessions.clear()
 
     async def fetch_small(self, member: str, path: str) -> bytes:
         """A small answer of a partner. Raises `Failed`."""
         try:
-            async with (
-                self._connect(member) as (session, base),
-                session.get(base + path) as response,
-            ):
+            session, base = await self._session(member)
+            async with session.get(base + path) as response:
                 self._verify(response, member, (200,))
                 data = await _read_all(response, SMALL_BYTES_MAX)
                 if len(data) > SMALL_BYTES_MAX:
@@ -136,7 +146,9 @@ class Directory:
     async def fetch_file(self, member: str, path: str, target: Path, size_bytes: int) -> None:
         """Fetch a file of a known size into `target`; what is there already is not fetched again.
 
-        Raises `Failed`; what came until then stays for the next attempt.
+        It is not waited for until it is on disk: after a power cut, what came is checked again,
+        and fetched again if it is damaged. Raises `Failed`; what came until then stays for the
+        next attempt.
         """
         try:
             with _open_for_append(target) as file:
@@ -145,14 +157,11 @@ class Directory:
                     file.truncate(0)
                     have = file.seek(0)
                 if have < size_bytes:
-                    async with (
-                        self._connect(member) as (session, base),
-                        session.get(base + path, headers={"Range": f"bytes={have}-"}) as response,
-                    ):
+                    session, base = await self._session(member)
+                    ranged = {"Range": f"bytes={have}-"}
+                    async with session.get(base + path, headers=ranged) as response:
                         self._verify(response, member, (206,))
                         await self._receive(response, member, file, have, size_bytes)
-                file.flush()
-                await asyncio.to_thread(os.fsync, file.fileno())
         except (aiohttp.ClientError, TimeoutError) as error:
             raise self._unreachable(member, error) from None
         except OSError as error:

@@ -118,6 +118,7 @@ class Service:
                 ("provide", "ask"): provider.ask,
                 ("provide", "prepare"): provider.prepare,
                 ("provide", "deliver"): provider.deliver,
+                ("acquire", "request"): acquirer.request,
                 ("acquire", "fetch"): acquirer.fetch,
                 ("acquire", "check"): acquirer.check,
                 ("acquire", "hand"): acquirer.hand,
@@ -164,6 +165,7 @@ class Service:
         async with AsyncExitStack() as stack:
             stack.callback(self._store.close)
             stack.push_async_callback(self._pool.close)
+            stack.push_async_callback(self._directory.close)
             address = await self._listen(stack, serving.app())
             await self._listen_locally(stack, local.app())
             on_started(address)

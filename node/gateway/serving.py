@@ -19,7 +19,7 @@ from node.gateway.jobs import Job
 from node.gateway.partners import Directory
 from node.gateway.store import Store
 
-_SERVED = "offered"
+_SERVED = ("deliver", "offered")
 
 
 class Serving:
@@ -67,7 +67,7 @@ class Serving:
             raise _problem(web.HTTPNotFound, "payload-unknown")
         if str(job.correction) != request.match_info["correction"]:
             raise _problem(web.HTTPNotFound, "payload-unknown")
-        if job.stage != _SERVED:
+        if job.stage not in _SERVED:
             raise _problem(web.HTTPNotFound, "payload-not-ready")
         is_there = (self._outbox / job.file_name).exists()
         if not is_there or job.payload.outbox_until_ms <= time.time_ns() // 1_000_000:

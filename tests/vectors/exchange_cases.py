@@ -12,7 +12,37 @@ from ledger.exchange.matters import (
     Matters,
     Rating,
 )
-from ledger.state import incident_key, matters_key, open_incidents_key
+from ledger.exchange.receipts import RECEIPTS, Receipts
+from ledger.exchange.references import (
+    DOCUMENTS,
+    MESSAGES,
+    Document,
+    Message,
+    Reference,
+    ShareReferenced,
+)
+from ledger.exchange.risk import (
+    HABITS,
+    RISK_RULES,
+    RISKS,
+    AskedMonth,
+    AskedUse,
+    Habit,
+    Risk,
+    RiskReason,
+    RiskRules,
+    RiskWeight,
+)
+from ledger.state import (
+    document_key,
+    habit_key,
+    incident_key,
+    matters_key,
+    message_key,
+    open_incidents_key,
+    receipts_key,
+    risk_key,
+)
 
 EXCHANGE, COMMITMENT, OTHER = b"\x0e" * 32, b"\x0c" * 32, b"\x09" * 32
 TIME_MS = 1_767_225_600_000
@@ -56,6 +86,13 @@ def exchange_bodies() -> dict[str, Body]:
             exchange=EXCHANGE, dispute=OTHER, outcome="settled", text=""
         ),
         "share.rated": bodies.ShareRated(exchange=EXCHANGE, quality=5, usefulness=1, text=""),
+        "share.referenced": ShareReferenced(
+            exchange=EXCHANGE, key_id=OTHER, message=COMMITMENT, period="2025-12-31",
+            receiving="DE", references=(
+                Reference(document=b"\x01" * 32, indicator="new", corrected=b""),
+                Reference(document=b"\x02" * 32, indicator="deleted", corrected=b"\x03" * 32),
+            ),
+        ),
         "incident.reported": incidents.IncidentReported(
             category="data-leak", severity="critical", discovered_on="2026-01-02",
             partners=("east", "south"), exchanges=(EXCHANGE,), text="",
@@ -68,6 +105,20 @@ def exchange_bodies() -> dict[str, Body]:
             report_digest=COMMITMENT, text="",
         ),
     }  # fmt: skip
+
+
+RULES = RiskRules(
+    version=1,
+    weights=(RiskWeight(reason="off-hours", points=0), RiskWeight(reason="volume", points=50)),
+    open_hour=8,
+    close_hour=18,
+    subjects_many=100,
+    months=12,
+    usual_share=250,
+    volume_floor=500,
+    asked_floor=100,
+    denied_floor=10,
+)
 
 
 def exchange_cases() -> dict[str, bytes]:
@@ -95,7 +146,33 @@ def exchange_cases() -> dict[str, bytes]:
         remedied_ms=TIME_MS + 1, closed_ms=0, closed_by="",
     )  # fmt: skip
     counts = incidents.OpenIncidents(reported=1, touching=2)
+    risk = Risk(
+        score=45, reasons=(RiskReason("off-hours", 15), RiskReason("volume", 30)), rules_version=2
+    )
+    habit = Habit(
+        months=(AskedMonth(24_311, 3, 2**33, 1), AskedMonth(24_312, 1, 1, 0)),
+        uses=(AskedUse("account", "audit"),),
+    )
+    message = Message(
+        exchange=EXCHANGE, provider="north", requester="south", period="2025-12-31",
+        content="correction", delivered=OTHER, documents=300,
+    )  # fmt: skip
+    document = Document(message=COMMITMENT, is_deletion=False, successor=OTHER)
     return {
+        "risk": RISKS.encode(risk),
+        "risk key": risk_key(EXCHANGE),
+        "risk rules": RISK_RULES.encode(RULES),
+        "habit": HABITS.encode(habit),
+        "habit key": habit_key("north"),
+        "habit key of a pair": habit_key("north", "south"),
+        "receipts": RECEIPTS.encode(Receipts(exchanges=3, records=2**33)),
+        "receipts key": receipts_key("north", 2026),
+        "receipts key of a pair": receipts_key("north", 2026, "south"),
+        "receipts key of a purpose": receipts_key("north", 2026, "south", "audit"),
+        "message": MESSAGES.encode(message),
+        "message key": message_key(COMMITMENT),
+        "document": DOCUMENTS.encode(document),
+        "document key": document_key(OTHER),
         "matters": MATTERS.encode(matters),
         "matters key": matters_key(EXCHANGE),
         "deadline rules": DEADLINE_RULES.encode(DEFAULT_DEADLINES),

@@ -29,6 +29,7 @@ from ledger.governance.actions import (
     SetParameters,
     SetPurpose,
     SetRecordSchema,
+    SetRiskRules,
     SetRoles,
     SetRule,
     SetSchema,
@@ -84,6 +85,7 @@ from ledger.state import (
     term_key,
     voting_rule_key,
 )
+from tests.vectors.exchange_cases import RULES
 
 PROPOSAL = b"\x09" * 32
 _RECIPIENT = EncryptionKey(
@@ -202,6 +204,7 @@ def _actions(genesis: Genesis) -> tuple[Action, ...]:
         SetSunset(target="dataset/account", date="2027-01-31"),
         SetParameters(parameters=genesis.parameters),
         SetCreditRules(rules=_CREDIT_RULES),
+        SetRiskRules(rules=RULES),
         SetDeadlines(rules=DEFAULT_DEADLINES),
         SetRule(rule=VotingRule(action_class="keys", share=500, factors=2)),
         SetFreeze(freeze=freeze),

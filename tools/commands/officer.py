@@ -25,11 +25,12 @@ from ledger.events import (
     ShareWithdrawn,
 )
 from ledger.exchange.bodies import ShareOffered
+from ledger.exchange.risk import Risk
 from ledger.registry import ChangeReason, Grade
 from ledger.scalars import Identifier
 from tools.client import Client, VerifiedRecord
 from tools.commands.acting import Place, act, describe, document_of, parse_hash, place_options
-from tools.commands.exchange import incidents, later, subjects, tasks
+from tools.commands.exchange import incidents, later, risks, subjects, tasks
 from tools.commands.exchange.asking import FILE, Request, check_requester, request_options
 from tools.custody.blinds import Blinded, blind_subjects, encode_blinds
 from tools.exits import InvalidAnswer, InvalidUsage
@@ -188,11 +189,12 @@ def reject(place: Place, exchange: str, as_json: bool, **values: Any) -> None:
 def status(place: Place, exchange: str, as_json: bool) -> None:
     """Show an exchange: every record of it, verified."""
 
-    async def fetch() -> list[VerifiedRecord]:
+    async def fetch() -> tuple[list[VerifiedRecord], Risk]:
         async with Client(place.url, read_genesis(place.genesis)) as client:
-            return await client.fetch_exchange(parse_hash(exchange))
+            records = await client.fetch_exchange(parse_hash(exchange))
+            return records, await risks.fetch_risk(client, exchange)
 
-    records = run(fetch())
+    records, risk = run(fetch())
     head = [say(f"column.{name}") for name in ("index", "kind", "member", "outcome", "contracts")]
     rows = [
         [
@@ -211,9 +213,11 @@ def status(place: Place, exchange: str, as_json: bool) -> None:
         "exchange": exchange,
         "state": state,
         "next": [step.kind for step in steps],
+        "risk": {"verified": False, **risks.document_of(risk)},
         "records": [document_of(record) for record in records],
     }
-    emit(as_json, document, f"{format_table(head, rows)}\n{_outlook(state, steps)}")
+    parts = (format_table(head, rows), *risks.describe_risk(risk), _outlook(state, steps))
+    emit(as_json, document, "\n".join(parts))
 
 
 def _state_after(records: list[VerifiedRecord]) -> str:

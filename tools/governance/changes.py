@@ -26,7 +26,7 @@ CONTEXT_LINES = 2
 BYTES_SHOWN = 8
 _ARROW = " → "
 # What names an entry of a list, so that it is compared with itself in the list after.
-_NAMES = ("id", "key", "member", "code")
+_NAMES = ("id", "key", "member", "code", "behaviour", "reason")
 # Signatures say nothing to people; they are checked where the action is.
 _UNSHOWN = ("possession", "signature", "old_signature", "new_signature")
 

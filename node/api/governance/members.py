@@ -1,7 +1,5 @@
 """One member: officers, how it was or would be admitted, and what it waits for."""
 
-import re
-
 from aiohttp import web
 
 from contracts.governance.counts import count_approvals_needed
@@ -17,7 +15,7 @@ from ledger.governance.actions import AdmitMember, Application
 from ledger.governance.proposals import REVISIONS, Proposal
 from ledger.registry import OFFICERS, Member
 from ledger.state import StateReader, revision_key
-from node.api.context import context_of, json_response, query_parameters
+from node.api.context import context_of, json_response, member_parameter, query_parameters
 from node.api.governance.proposals import status_of
 from node.api.problems import Problem
 from node.api.schemas.base import fields_of
@@ -33,7 +31,6 @@ from node.service import Service
 OFFICERS_PREFIX = b"o/"
 OFFICERS_MAX = 10_000
 ENCRYPTION_KEYS_MAX = 16
-_MEMBER = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}\Z")
 _WAITS_FOR: dict[str, bodies.WaitsFor] = {
     "applied": "acknowledgement",
     "suspended": "reinstatement",
@@ -44,9 +41,7 @@ async def read_member(request: web.Request) -> web.Response:
     """GET /v1/members/{member}: a member, or an agency that is proposed as one."""
     query_parameters(request)
     service = context_of(request).service
-    name = request.match_info["member"]
-    if _MEMBER.match(name) is None:
-        raise Problem("parameter-invalid", "member: the id of a member")
+    name = member_parameter(request.match_info)
     member = find_member(service.state(), name)
     if member is not None:
         return json_response(_member(service, member))

@@ -9,6 +9,7 @@ from ledger.exchange.matters import DeadlineRules
 from ledger.genesis import Genesis
 from ledger.keys import format_public_key
 from node.api.schemas.base import Body, fields_of
+from node.hooks.delivery import HookState
 from node.oversight.expiry import Kind
 from node.oversight.overseer import Oversight
 from node.service import NodeStatus, Reason
@@ -64,6 +65,17 @@ class ExpiringBody(Body, frozen=True, kw_only=True):
     within_days: int
 
 
+class HookBody(Body, frozen=True, kw_only=True):
+    """A webhook: the height it goes on from, what it took since the start, and what it refuses."""
+
+    id: str
+    height: int
+    delivered: int
+    failures: int
+    last_error: str
+    last_delivered_ms: int
+
+
 class NodeBody(Body, frozen=True, kw_only=True):
     """Present state of the node."""
 
@@ -85,6 +97,7 @@ class NodeBody(Body, frozen=True, kw_only=True):
     freezes: tuple[FreezeBody, ...]
     expiring: tuple[ExpiringBody, ...]
     peers: tuple[PeerBody, ...]
+    hooks: tuple[HookBody, ...]
 
 
 class HealthBody(Body, frozen=True, kw_only=True):
@@ -127,7 +140,7 @@ def validator_body(validator: registry.Validator) -> ValidatorBody:
     )
 
 
-def node_body(status: NodeStatus, oversight: Oversight) -> NodeBody:
+def node_body(status: NodeStatus, oversight: Oversight, hooks: tuple[HookState, ...]) -> NodeBody:
     """JSON shape of the node's state."""
     return NodeBody(
         member=status.member,
@@ -150,6 +163,7 @@ def node_body(status: NodeStatus, oversight: Oversight) -> NodeBody:
             oversight.expiring, tuple[ExpiringBody, ...], from_attributes=True
         ),
         peers=msgspec.convert(status.peers, tuple[PeerBody, ...], from_attributes=True),
+        hooks=msgspec.convert(hooks, tuple[HookBody, ...], from_attributes=True),
     )
 
 

@@ -158,6 +158,7 @@ def test_every_shipped_permit_names_the_role_it_is_for() -> None:
         ("share.consent_refused", False), ("share.destroyed", False), ("share.rated", False),
         ("share.correction_acknowledged", False), ("share.disputed", False),
         ("share.dispute_resolved", False), ("share.consent_requested", False),
+        ("share.referenced", False),
     ],
 )  # fmt: skip
 def test_what_is_said_of_the_past_goes_on_record_in_a_freeze(kind: str, is_asked: bool) -> None:

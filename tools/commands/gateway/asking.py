@@ -51,10 +51,11 @@ def offer(gateway: GatewaySocket, as_json: bool, **values: Any) -> None:
 
 
 def _tell(answer: dict[str, Any], as_json: bool) -> None:
+    code = answer["code"]
     if answer["decision"] == "deny":
-        raise Denied(answer["code"] or "contract-denied", answer["exchange"])
-    if answer["code"]:
-        raise RefusedEvent(answer["code"], answer["exchange"])
+        raise Denied(code or "contract-denied", answer["exchange"])
+    if code:
+        raise RefusedEvent(code, answer["exchange"])
     decision = say(f"decision.{answer['decision']}")
     text = say("gateway.asked", decision=decision, exchange=answer["exchange"])
     emit(as_json, answer, text)

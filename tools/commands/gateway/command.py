@@ -95,11 +95,11 @@ def status(gateway: GatewaySocket, as_json: bool) -> None:
 
 
 @command.command("jobs", help="help.gateway_jobs")
-@option("--stage", type=click.Choice(STAGES), default="", help="option.job_stage")
+@option("--stage", type=click.Choice(STAGES), help="option.job_stage")
 @socket_options
-def jobs(gateway: GatewaySocket, stage: str, as_json: bool) -> None:
+def jobs(gateway: GatewaySocket, stage: str | None, as_json: bool) -> None:
     """List exchanges, those of one stage with --stage."""
-    found = gateway.jobs(stage)
+    found = gateway.jobs(stage or "")
     head = [
         say(f"column.{name}")
         for name in ("exchange", "side", "stage", "partner", "dataset", "fault")

@@ -9,6 +9,7 @@ import click
 from ledger.codec import Value
 from ledger.errors import InvalidKey
 from ledger.exchange.matters import DeadlineRules
+from ledger.exchange.risk import RiskRules
 from ledger.genesis import hash_genesis
 from ledger.governance.actions import (
     ActionClass,
@@ -25,6 +26,7 @@ from ledger.governance.actions import (
     SetFreeze,
     SetParameters,
     SetPurpose,
+    SetRiskRules,
     SetRoles,
     SetRule,
     SetSchema,
@@ -101,7 +103,7 @@ member, officer, contract = _group("member"), _group("officer"), _group("contrac
 dataset, basis, purpose = _group("dataset"), _group("basis"), _group("purpose")
 parameters, rule, credit = _group("parameters"), _group("rule"), _group("credit")
 encryption, gateway = _group("encryption"), _group("gateway")
-deadlines = _group("deadlines")
+deadlines, risk = _group("deadlines"), _group("risk")
 
 
 @member.command("admit", help="help.propose_member_admit")
@@ -385,6 +387,14 @@ def _fill(place: Place, file: Path, section: str, type_: type[Value]) -> dict[st
 def set_credit(place: Place, file: Path, terms: Terms, as_json: bool) -> None:
     """Credit is computed so."""
     propose(place, [SetCreditRules(rules=read_value(file, CreditRules))], terms, as_json)
+
+
+@risk.command("set", help="help.propose_risk_set")
+@_file
+@proposal_options()
+def set_risk(place: Place, file: Path, terms: Terms, as_json: bool) -> None:
+    """Risk is assessed so."""
+    propose(place, [SetRiskRules(rules=read_value(file, RiskRules))], terms, as_json)
 
 
 @rule.command("set", help="help.propose_rule_set")

@@ -17,6 +17,7 @@ from contracts.lookup import (
     read_record_schema_version,
     read_sunsets,
 )
+from contracts.risk.habits import read_risk_rules
 from ledger.codec import Codec
 from ledger.custody.certificates import hash_certificate
 from ledger.custody.encryption import hash_encryption_key
@@ -171,6 +172,11 @@ def _credit(view: _View, key: bytes) -> Iterator[_Pair]:
         )
 
 
+def _risk(view: _View, _key: bytes) -> Iterator[_Pair]:
+    before, after = (fields_of(read_risk_rules(each)) for each in (view.state, view.overlay))
+    yield "risk", before, after
+
+
 def _standing(view: _View, state: StateReader, member: Member) -> Fields:
     _, standing = read_credit(state, member, view.time_ms)
     return {"score": standing.score, "grade": standing.grade}
@@ -247,6 +253,7 @@ _READERS: dict[bytes, _Reader] = {
     b"p/": _policies,
     b"f/": _freezes,
     b"k/": _credit,
+    b"K/": _risk,
     b"J/": _deadlines,
     b"j/": _value("term", TERMS, is_hex=True),
     b"z/": _recipient,

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from contracts.credit.behaviours import DEFAULT_RULES
+from contracts.risk.reasons import DEFAULT_RULES as RISK_RULES
 from contracts.words import LANGUAGES, catalogue
 from ledger.custody.rotation import SignedRotation, sign_rotation
 from ledger.events import Event
@@ -27,6 +28,7 @@ from ledger.governance.actions import (
     SetDataset,
     SetFreeze,
     SetPurpose,
+    SetRiskRules,
     SetRoles,
     SetRule,
     SuspendMember,
@@ -358,6 +360,12 @@ CASES: dict[str, tuple[Builder, str]] = {
             SetCreditRules(rules=msgspec.structs.replace(DEFAULT_RULES, version=1, grade_b=950))
         ),
         "minimum <= grade_c <= grade_b <= grade_a <= maximum does not hold",
+    ),
+    "risk-rules-invalid": (
+        lambda: asked(
+            SetRiskRules(rules=msgspec.structs.replace(RISK_RULES, version=1, close_hour=7))
+        ),
+        "open_hour < close_hour does not hold",
     ),
     "rule-invalid": (lambda: asked(rule(1)), "1, from 333 to 999 thousandths are allowed"),
     "freezes-full": (lambda: asked(FREEZE, state=full_freezes()), "64"),

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from node.connectors.interface import Ask, Delivery, Source, Subject
+from node.records.parsing import Limits
 from node.records.pipeline import Options, Pipeline
 from node.records.report import Report, encode_report
 from node.records.shipped import read_code_lists, read_schema
@@ -52,7 +53,9 @@ def jsonl(*records: Any) -> bytes:
     return b"".join(json.dumps(record, ensure_ascii=False).encode() + b"\n" for record in records)
 
 
-def clean(source: Source, fields: Iterable[str] = FIELDS) -> tuple[list[dict[str, Any]], Report]:
+def clean(
+    source: Source, fields: Iterable[str] = FIELDS, limits: Limits | None = None
+) -> tuple[list[dict[str, Any]], Report]:
     """What the pipeline of a provider makes of a source."""
     schema = read_schema("invoice")
     options = Options(
@@ -60,6 +63,7 @@ def clean(source: Source, fields: Iterable[str] = FIELDS) -> tuple[list[dict[str
         encoding=source.encoding,
         amounts=source.amounts,
         fields=frozenset(fields),
+        limits=limits or Limits(),
     )
     pipeline = Pipeline("invoice", schema, read_code_lists(schema), options=options)
     lines = b"".join(map(pipeline.feed, source.pieces))

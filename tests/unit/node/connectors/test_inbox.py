@@ -117,6 +117,11 @@ def test_a_full_disk_is_tried_again(inbox: FolderReceiver, tmp_path: Path) -> No
     inbox.receive(delivery(b"{}\n" * 100_000))
 
 
+def test_it_lies_beside_the_configuration_unless_told_otherwise(tmp_path: Path) -> None:
+    FolderReceiver({}, tmp_path).receive(delivery(*PIECES))
+    assert [path.name for path in (tmp_path / "inbox").iterdir()] == [NAME]
+
+
 def test_an_inbox_that_cannot_be_is_tried_again(tmp_path: Path) -> None:
     nowhere = FolderReceiver({"path": "absent/inbox"}, tmp_path)
     assert refusal(nowhere, *PIECES) == ("inbox-failed", True)

@@ -18,6 +18,7 @@ from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from contracts.credit.behaviours import DEFAULT_RULES
+from contracts.risk.reasons import DEFAULT_RULES as RISK_RULES
 from ledger.custody.decryption import derive_encryption_key
 from ledger.custody.encryption import format_encryption_key, hash_encryption_key
 from ledger.custody.rotation import encode_rotation_json, sign_rotation
@@ -219,6 +220,7 @@ FORMS = {
     "parameters.set": ("parameters", "set", "parameters.toml"),
     "deadlines.set": ("deadlines", "set", "deadlines.toml"),
     "credit.set": ("credit", "set", "credit.json"),
+    "risk.set": ("risk", "set", "risk.json"),
     "rule.set": ("rule", "set", "keys", "--share", 700, "--factors", 2),
     "freeze.set": ("freeze", "--everything", *GROUNDS),
     "freeze.lift": ("unfreeze", "--provider", "de-tax"),
@@ -236,6 +238,7 @@ def files(home: Path) -> Path:
     write(home / "basis.toml", BASIS)
     write(home / "purpose.toml", PURPOSE)
     write(home / "credit.json", msgspec.json.encode(DEFAULT_RULES))
+    write(home / "risk.json", msgspec.json.encode(RISK_RULES))
     write(home / "parameters.toml", "delta_ms = 300\n")
     write(home / "deadlines.toml", "receipt_hours = 24\n")
     write(home / "schema.json", json.dumps(shape()))

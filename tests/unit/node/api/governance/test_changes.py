@@ -9,6 +9,7 @@ from contracts.credit.score import DEFAULT_FORMULA
 from contracts.governance.catalogue import target_of
 from contracts.governance.effects import rehearse
 from contracts.governance.faults import Moment
+from contracts.risk.reasons import DEFAULT_RULES as RISK_RULES
 from contracts.shipped import load_shipped
 from ledger.custody.certificates import hash_certificate
 from ledger.custody.encryption import hash_encryption_key
@@ -28,6 +29,7 @@ from ledger.governance.actions import (
     SetDeadlines,
     SetParameters,
     SetPurpose,
+    SetRiskRules,
     SetRoles,
     SetRule,
     SetSchema,
@@ -55,6 +57,7 @@ NEXT = SecretKey(builders.hash32("next"))
 RECIPIENT_HASH = hash_encryption_key(encryption_bytes("one")).hex()
 STOP = freeze(dataset="account")
 GROUNDS = "as decided"
+RISK = msgspec.structs.replace(RISK_RULES, version=1, open_hour=6)
 CREDIT = msgspec.structs.replace(DEFAULT_FORMULA.rules, version=1, grade_a=850)
 
 # Each action with fields of what it changes, before and after; None: there is nothing.
@@ -147,6 +150,7 @@ CHANGES: tuple[tuple[Action, dict[str, Any] | None, dict[str, Any] | None], ...]
     (code_list(), None, {"id": "iso-4217", "version": 1}),
     (sunset("dataset/account", "2027-01-31"), None, {"date": "2027-01-31"}),
     (SetCreditRules(rules=CREDIT), {"version": 0}, {"version": 1, "grade_a": 850}),
+    (SetRiskRules(rules=RISK), {"version": 0}, {"version": 1, "open_hour": 6}),
     (
         SetDeadlines(rules=msgspec.structs.replace(DEFAULT_DEADLINES, receipt_hours=24)),
         {"receipt_hours": 72, "remedy_days": 30},
