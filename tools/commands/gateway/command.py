@@ -13,6 +13,7 @@ import click
 from tools.commands.gateway import asking, making
 from tools.commands.gateway.sockets import socket_options
 from tools.exits import ERROR, FailedNode, Interrupted
+from tools.gateway.codes import tell_code
 from tools.gateway.socket import GatewaySocket
 from tools.output import WordGroup, common, emit, format_table, option, printable
 from tools.words import catalogue, language, say
@@ -196,7 +197,7 @@ def tell_job(job: dict[str, Any]) -> str:
         "records": job["record_count"],
         "size": None if job["size_bytes"] is None else f"{job['size_bytes']:,} B",
         "correction": job["correction"] or None,
-        "codes": ", ".join(map(str, job["codes"])) or None,
+        "codes": ", ".join(tell_code(str(code)) for code in job["codes"]),
         "attempts": job["attempts"] or None,
         "wakes": _time(job["wake_ms"]),
     }
