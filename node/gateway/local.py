@@ -216,11 +216,19 @@ class Local:
             subjects=body.subjects,
             retention_days=body.retention_days,
         )
-        recipient = await find_recipient(self._chain, job.provider)
+        recipient = await self._recipient(job.provider)
         task = SealQuestion(about=about_of(job), subjects=pairs, recipient=recipient)
         asked = await self._pool.run(task, Asked)
         if self._desk.find(job.exchange, "acquire") is None:
             await self._desk.put([change(job, question=asked.own, asked=asked.partner)])
+
+    async def _recipient(self, provider: str) -> bytes:
+        try:
+            return await find_recipient(self._chain, provider)
+        except Failed as error:
+            if error.code != "node-not-found":
+                raise
+            raise Failed("partner-unknown", provider, retry=False) from None
 
     async def offer(self, request: web.Request) -> web.Response:
         """Offer records."""

@@ -8,6 +8,7 @@ HOME/application.json       three actions, which one proposal puts to the vote
 """
 
 import datetime as dt
+import ipaddress
 import json
 import os
 import re
@@ -174,7 +175,7 @@ def format_config(plan: GatewayPlan) -> str:
     cut = _PLUGS.search(sample)
     assert cut is not None, "the sample has a receiver"
     values: dict[str, dict[str, Any]] = {
-        "gateway": {"member": plan.member, "node": plan.node, "listen": plan.listen}
+        "gateway": {"member": plan.member, "node": plan.node, "listen": _bound(plan.listen)}
     }
     for section, table in plan.settings.items():
         values[section] = {**values.get(section, {}), **table}
@@ -182,6 +183,16 @@ def format_config(plan: GatewayPlan) -> str:
     left = [f"{section}.{key}" for section, table in values.items() for key in table]
     assert not left, f"the sample has no {left}"
     return head + "\n".join(_format_plugs(plan)) + "\n"
+
+
+def _bound(address: str) -> str:
+    """Where to listen for an address: a name may be that of another machine in front of this."""
+    host, _, port = address.rpartition(":")
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return f"0.0.0.0:{port}"
+    return address
 
 
 def _fill(sample: str, values: dict[str, dict[str, Any]]) -> list[str]:

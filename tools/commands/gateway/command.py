@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from contracts.words import Language
+from contracts.words import catalogue as rule_words
 from tools.commands.gateway import asking, making
 from tools.commands.gateway.sockets import socket_options
 from tools.exits import ERROR, FailedNode, Interrupted
@@ -109,7 +111,7 @@ def jobs(gateway: GatewaySocket, stage: str | None, as_json: bool) -> None:
         [
             row["exchange"][:DIGITS_SHOWN],
             tell_side(row["side"]),
-            tell_stage(row["stage"]),
+            _stage_and_status(row),
             printable(row["partner"]),
             printable(row["dataset"]),
             printable(row["title"]) or "-",
@@ -185,6 +187,20 @@ def tell_stage(stage: str) -> str:
     return catalogue(language()).get(f"job_word.{stage}", printable(stage))
 
 
+def tell_status(status: str) -> str:
+    """What the ledger says of an exchange, in a word."""
+    lang: Language = "zh" if language() == "zh" else "en"
+    known = rule_words(lang)["statuses"]
+    return str(known.get(status, printable(status)))
+
+
+def _stage_and_status(job: dict[str, Any]) -> str:
+    """The stage; of an exchange that is over, how it ended."""
+    stage = tell_stage(job["stage"])
+    is_over = job["stage"] == "closed" and job["status"]
+    return f"{stage}: {tell_status(job['status'])}" if is_over else stage
+
+
 def tell_job(job: dict[str, Any]) -> str:
     """One exchange for people, a line for each thing that there is to say."""
     facts = {
@@ -194,6 +210,7 @@ def tell_job(job: dict[str, Any]) -> str:
         "dataset": job["dataset"],
         "purpose": job["purpose"],
         "stage": tell_stage(job["stage"]),
+        "status": tell_status(job["status"]),
         "records": job["record_count"],
         "size": None if job["size_bytes"] is None else f"{job['size_bytes']:,} B",
         "correction": job["correction"] or None,
