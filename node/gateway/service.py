@@ -18,7 +18,7 @@ from node.gateway.acquire import Acquirer
 from node.gateway.chain import Block, Chain, History
 from node.gateway.desk import Desk
 from node.gateway.follow import observe, open_job
-from node.gateway.jobs import Failed, Job, Side, advance, hold
+from node.gateway.jobs import Failed, Job, Side, Stage, advance, change, hold
 from node.gateway.local import Local
 from node.gateway.partners import Directory
 from node.gateway.provide import Parts, Provider
@@ -27,6 +27,7 @@ from node.gateway.serving import Serving
 from node.gateway.signing import Signing
 from node.gateway.store import Store
 from node.gateway.work.pool import Pool
+from node.gateway.work.prepare import partial_path
 from node.gateway.work.tasks import Plug, Setup
 
 LOG = structlog.get_logger("gateway")
@@ -129,30 +130,32 @@ class Service:
             wakes={
                 ("provide", "offered"): lambda job: hold(job, "outbox-expired", ""),
                 ("provide", "settled"): _forget,
+                ("provide", "held"): _forget,
                 ("acquire", "kept"): lambda job: advance(job, "erase"),
+                ("acquire", "held"): _end_retention,
             },
             enter=self._tidy,
             in_flight_max=place.in_flight_max,
         )
 
     def _tidy(self, job: Job) -> None:
-        """Remove the sealed copy that nobody needs any more."""
-        if job.side == "provide" and job.stage in ("settled", "closed", "held"):
-            (self._place.outbox / job.file_name).unlink(missing_ok=True)
-        if job.side == "acquire" and job.stage in ("kept", "closed", "attest"):
-            (self._place.inbox / job.file_name).unlink(missing_ok=True)
+        """Remove the sealed copies that nobody needs any more."""
+        folder = self._place.outbox if job.side == "provide" else self._place.inbox
+        for name in job.file_names:
+            if name != job.file_name or not _needs_file(job):
+                (folder / name).unlink(missing_ok=True)
+        if job.side == "provide" and job.stage != "prepare":
+            partial_path(folder / job.file_name).unlink(missing_ok=True)
 
     def _sweep(self) -> None:
         """Remove what a crash left between a durable change and its tidying."""
-        sides: tuple[tuple[Side, Path, tuple[str, ...]], ...] = (
-            ("provide", self._place.outbox, ("deliver", "offered")),
-            ("acquire", self._place.inbox, ("fetch", "check", "hand", "held")),
-        )
-        for side, folder, stages in sides:
+        sides: tuple[tuple[Side, Path], ...] = (
+            ("provide", self._place.outbox), ("acquire", self._place.inbox)
+        )  # fmt: skip
+        for side, folder in sides:
             for path in folder.iterdir():
                 job = self._store.find(_exchange_of(path), side)
-                needed = job is not None and job.stage in stages and job.file_name == path.name
-                if not needed:
+                if job is None or job.file_name != path.name or not _needs_file(job):
                     path.unlink()
 
     async def run(self, on_started: Callable[[str], None]) -> None:
@@ -290,6 +293,24 @@ class Service:
 def _forget(job: Job) -> Job:
     """The end of retention on the provider's side: blinds and question go."""
     return advance(job, "closed", question=b"", payload=None)
+
+
+def _end_retention(job: Job) -> Job:
+    """What waits for a person is erased in time all the same; who is at that already, goes on."""
+    is_ending = job.resume in ("erase", "attest")
+    return change(job, wake_ms=0) if is_ending else advance(job, "erase")
+
+
+# Stages in which a sealed copy is needed, or still being made.
+_WITH_FILE: dict[Side, tuple[Stage, ...]] = {
+    "provide": ("prepare", "deliver", "offered"),
+    "acquire": ("fetch", "check", "hand"),
+}
+
+
+def _needs_file(job: Job) -> bool:
+    stage = job.resume if job.stage == "held" else job.stage
+    return stage in _WITH_FILE[job.side] and job.fault != "outbox-expired"
 
 
 def _exchange_of(path: Path) -> bytes:
