@@ -1,6 +1,7 @@
 """Jobs, and records of real lifecycles as the stream of a node has them."""
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -17,6 +18,12 @@ from tests.unit.contracts.samples import run, states
 
 DAY_MS = 86_400_000
 _RECORDS = msgspec.json.Decoder(StreamRecord)
+
+
+async def until(is_there: Callable[[], bool]) -> None:
+    """Wait for what no event tells of."""
+    while not is_there():  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
 
 
 def make_job(label: str = "exchange", **changed: Any) -> Job:
