@@ -11,8 +11,8 @@ from tools.output import Bar, WordCommand, common, emit, option, run
 from tools.words import say
 
 
-# An exchange is several events and files; more at once only wait for each other.
-EXCHANGES_IN_FLIGHT_MAX = 128
+# More in one direction than the contract on reciprocity lets pass would wait for an approver.
+EXCHANGES_IN_FLIGHT_MAX = 48
 
 
 @click.command(cls=WordCommand, help="help.bench")
