@@ -10,7 +10,6 @@ from tools.exits import InvalidInput, ToolError
 from tools.output import Bar, WordCommand, common, emit, option, run
 from tools.words import say
 
-
 # More in one direction than the contract on reciprocity lets pass would wait for an approver.
 EXCHANGES_IN_FLIGHT_MAX = 48
 
