@@ -7,6 +7,7 @@ SEEDS   ?= 200
 FIRST   ?= 0
 MODE    ?= safety
 MINUTES ?= 30
+EXAMPLES ?= 1000
 
 VENV := .venv
 BIN  := $(VENV)/bin
@@ -17,12 +18,13 @@ STAMP_TEST := $(VENV)/.installed-test-$(SUM)
 PIP        := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types bench sim mutants chaos clean
+.PHONY: help setup demo test lint types bench sim mutants fuzz chaos clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "Variables: PYTHON (3.11 to 3.14), ARGS (passed on), WORKERS (of test, mutants), MINUTES"
-	@echo "           and SEED (of chaos), SEEDS, FIRST, MODE (of sim: safety, liveness or epochs)"
+	@echo "           and SEED (of chaos, fuzz), EXAMPLES (of fuzz), SEEDS, FIRST, MODE (of sim:"
+	@echo "           safety, liveness or epochs)"
 
 setup: $(STAMP) ## install into .venv
 
@@ -47,6 +49,9 @@ sim: $(STAMP_TEST) ## simulate whole networks under faults: SEEDS runs from FIRS
 
 mutants: $(STAMP_TEST) ## break the code in one place at a time and see a test fail; ARGS picks
 	@$(BIN)/python -m tests.mutation.run --workers $(WORKERS) $(ARGS)
+
+fuzz: $(STAMP_TEST) ## send a node EXAMPLES made-up requests for every operation
+	@$(BIN)/python -m tests.fuzz.run --examples $(EXAMPLES) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 chaos: $(STAMP_TEST) ## break a network of real nodes for MINUTES; SEED repeats a run
 	@$(BIN)/python -m tests.e2e.chaos.run --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)

@@ -5,8 +5,10 @@ waits is either executed as a refused record (`recordable`) or never included.
 """
 
 from datetime import date
+from functools import lru_cache
 
 from contracts.errors import refused, unfit
+from contracts.exchange.access import check_access
 from contracts.exchange.force import (
     check_codes,
     check_dataset,
@@ -30,6 +32,7 @@ from contracts.lookup import (
     find_officer,
     read_parameters,
 )
+from ledger.access.anchors import AccessLogged
 from ledger.events import (
     Event,
     GovernanceBody,
@@ -64,6 +67,9 @@ def check_event(
         return
     if isinstance(body, EvidenceEquivocation):
         check_evidence(state, event, body)
+        return
+    if isinstance(body, AccessLogged):
+        check_access(state, event, body)
         return
     officer = _check_actor(state, event, time_ms)
     if isinstance(body, ShareOpening):
@@ -115,7 +121,7 @@ def _check_actor(state: StateReader, event: Event, time_ms: int) -> Officer:
     if officer.status != "active":
         raise unfit("officer-revoked", event.officer[1:].hex())
     last_day = find_last_day(state, event.officer)
-    if is_over(last_day, block_date(time_ms).isoformat()):
+    if last_day and is_over(last_day, block_date(time_ms).isoformat()):
         raise unfit("officer-expired", f"{event.officer[1:].hex()} signed up to {last_day}")
     return officer
 
@@ -131,7 +137,7 @@ def _check_opening(state: StateReader, event: Event, body: ShareOpening, officer
     check_purpose(state, body.purpose)
     if find_legal_basis(state, body.legal_basis) is None:
         raise refused("legal-basis-unknown", body.legal_basis)
-    known = frozenset(field.id for field in dataset.fields)
+    known = {field.id for field in dataset.fields}
     for field in body.fields:
         if field not in known:
             raise refused("field-unknown", f"{body.dataset} has no field {field}")
@@ -152,13 +158,22 @@ def _check_other(state: StateReader, event: Event, name: str, side: str) -> None
 
 def period_days(body: ShareOpening) -> int:
     """Days of the requested period, both ends included. Raises `RefusedEvent`."""
-    try:
-        start, end = date.fromisoformat(body.period_from), date.fromisoformat(body.period_to)
-    except ValueError:
-        raise refused("period-invalid", f"{body.period_from} to {body.period_to}") from None
-    if end < start:
+    days = _count_days(body.period_from, body.period_to)
+    if days is None:
+        raise refused("period-invalid", f"{body.period_from} to {body.period_to}")
+    if days < 1:
         raise refused("period-invalid", f"{body.period_from} is after {body.period_to}")
-    return (end - start).days + 1
+    return days
+
+
+# Asked twice about each request, and many requests are about the same year.
+@lru_cache(4_096)
+def _count_days(first: str, last: str) -> int | None:
+    """Days from one date to another, both included; None: there is no such date."""
+    try:
+        return (date.fromisoformat(last) - date.fromisoformat(first)).days + 1
+    except ValueError:
+        return None
 
 
 def _check_step(state: StateReader, event: Event, officer: Officer) -> None:

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from contracts.risk.reasons import TABLE
 from contracts.words import Language, decision_word, phrase
 from ledger.blocks import Obligations
+from ledger.exchange.risk import NO_RISK, Risk
 
 
 class Verdict(StrEnum):
@@ -45,8 +47,8 @@ class Decision:
         raise TypeError("compare Decision.verdict, do not use a Decision as a truth value")
 
 
-def explain(decision: Decision, language: Language) -> str:
-    """Why this decision, in sentences, one a line, in `zh` or `en`."""
+def explain(decision: Decision, language: Language, risk: Risk = NO_RISK) -> str:
+    """Why this decision, in sentences, one a line, in `zh` or `en`; its risk too if any."""
     lines = [decision_word(decision.verdict, language)]
     for reason in decision.reasons:
         title = reason.title_zh if language == "zh" else reason.title_en
@@ -57,10 +59,22 @@ def explain(decision: Decision, language: Language) -> str:
         lines.append(phrase("default-deny", language))
     if decision.verdict is Verdict.REVIEW:
         lines.append(phrase("review-next", language))
+    if risk.score:
+        lines.extend(explain_risk(risk, language))
     lines.extend(phrase("engine-error", language, error=error) for error in decision.errors)
     if decision.obligations is not None:
         lines.extend(_duties(decision.obligations, language))
     return "\n".join(lines)
+
+
+def explain_risk(risk: Risk, language: Language) -> list[str]:
+    """The score in words, and each of its reasons."""
+    lines = [phrase("risk", language, score=str(risk.score))]
+    for code, points in risk.reasons:
+        row = next((row for row in TABLE if row.id == code), None)
+        words = code if row is None else row.zh if language == "zh" else row.en
+        lines.append(phrase("risk-reason", language, points=str(points), words=words, code=code))
+    return lines
 
 
 def _duties(duties: Obligations, language: Language) -> list[str]:

@@ -19,7 +19,7 @@ import msgspec
 from contracts.decision import Decision, Reason, Verdict
 from contracts.errors import InvalidPolicySet
 from contracts.facts import Act, build_context, cedar_request, dataset_name, entities_of
-from contracts.slices import slice_policies
+from contracts.slices import find_reading, slice_policies
 from ledger.blocks import Obligations, Outcome
 from ledger.registry import POLICY_SETS, PolicySet
 from ledger.scalars import Identifier
@@ -31,6 +31,7 @@ POLICY_SET_DOMAIN = b"tallystick/policy-set/v1\0"
 _ENGINES_MAX = 8
 _HANDLES_MAX = 4_096
 _ANSWERS_MAX = 4_096
+_DECISIONS_MAX = 4_096
 # Cedar parses and evaluates by recursion without a bound: 250 brackets deep overflow a stack of
 # 2 MiB and kill the process. These bounds stand in front of it and are far above any real policy;
 # bounding what one statement holds cannot be tricked as counting depth could.
@@ -44,7 +45,12 @@ _POLICY_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _KNOWN_ANNOTATIONS = frozenset(
     ("id", "title_zh", "title_en", "basis", "redact", "deadline_hours", "retention_days")
 )
+# A request is decided by two answers.
+_ASKED_FOR = {"request": ("request", "release")}
 _DUTIES = frozenset(("redact", "deadline_hours", "retention_days"))
+
+# An act as far as a decision depends on it: action, entities, facts, fields, hours, days.
+_Case = tuple[str, str, bytes, tuple[str, ...], int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,18 +189,22 @@ class PolicyEngine:
         self.hash = hash_policy_set(policy_set)
         policies = _policies_by_id(policy_set)
         self._slices = {name: slice_policies(policies, name, ACTIONS) for name in ACTIONS}
+        self._readings = {
+            name: find_reading(policies, _ASKED_FOR.get(name, (name,)), ACTIONS) for name in ACTIONS
+        }
         self._schema = cedarpy.Schema.from_str(policy_set.schema)
         self._entities: OrderedDict[str, cedarpy.Entities] = OrderedDict()
         self._answers: OrderedDict[Question, Answer] = OrderedDict()
+        self._decisions: OrderedDict[_Case, Decision] = OrderedDict()
 
     def decide_request(self, state: StateReader, act: Act, time_ms: int) -> Decision:
         """Permit, review or deny a request."""
-        return self.judge_request(act, build_context(state, act, time_ms))
+        wanted = self._readings["request"].facts
+        return self.judge_request(act, build_context(state, act, time_ms, wanted))
 
     def judge_request(self, act: Act, context: Mapping[str, Any]) -> Decision:
         """Permit, review or deny a request, given the facts."""
-        asked, released = (self.ask(act, action, context) for action in ("request", "release"))
-        return self.conclude_request(act, asked, released)
+        return self._remember("request", act, context)
 
     def conclude_request(self, act: Act, asked: "Answer", released: "Answer") -> Decision:
         """The decision that the answers for `request` and `release` make."""
@@ -207,11 +217,30 @@ class PolicyEngine:
 
     def decide_step(self, state: StateReader, act: Act, time_ms: int) -> Decision:
         """Permit or deny a later act of an exchange (approve, deliver, ...)."""
-        return self.judge_step(act, build_context(state, act, time_ms))
+        wanted = self._readings[act.action].facts
+        return self.judge_step(act, build_context(state, act, time_ms, wanted))
 
     def judge_step(self, act: Act, context: Mapping[str, Any]) -> Decision:
         """Permit or deny a later act of an exchange, given the facts."""
-        answer = self.ask(act, act.action, context)
+        return self._remember(act.action, act, context)
+
+    def _remember(self, action: str, act: Act, context: Mapping[str, Any]) -> Decision:
+        """The decision on all that it depends on, from memory if it was made before."""
+        facts = msgspec.json.encode(self._readings[action].pick(context))
+        duties = (act.fields, act.dataset.deadline_hours, act.retention_days)
+        case = (action, entities_of(act), facts, *duties)
+        decision = self._decisions.get(case)
+        if decision is None:
+            decision = self._decisions[case] = self._decide(action, act, context)
+            if len(self._decisions) > _DECISIONS_MAX:
+                self._decisions.popitem(last=False)
+        return decision
+
+    def _decide(self, action: str, act: Act, context: Mapping[str, Any]) -> Decision:
+        answers = [self.ask(act, name, context) for name in _ASKED_FOR.get(action, (action,))]
+        if action == "request":
+            return self.conclude_request(act, *answers)
+        (answer,) = answers
         verdict = Verdict.PERMIT if answer.is_allowed else Verdict.DENY
         return self._decision(verdict, act, answer.policies, answer.errors)
 

@@ -17,8 +17,10 @@ from contracts.credit.accounts import Credits
 from contracts.decision import Decision, Verdict
 from contracts.engine import Contracts, PolicyEngine
 from contracts.errors import InvalidInclusion, InvalidTime, RefusedEvent
+from contracts.exchange.access import apply_access
 from contracts.exchange.incidents import apply_incident
 from contracts.exchange.matters import HOUR_MS, Scene, advance, consent_of, read_matters
+from contracts.exchange.reciprocity import count_receipt
 from contracts.exchange.references import apply_references
 from contracts.facts import Act, block_date
 from contracts.governance.evidence import apply_evidence
@@ -34,12 +36,22 @@ from contracts.lookup import (
     read_counters,
 )
 from contracts.registers.sunsets import end_due
+from contracts.risk.habits import Habits
+from ledger.access.anchors import AccessLogged
 from ledger.blocks import RECORDS, Outcome, Record
-from ledger.events import Event, ShareDelivered, ShareOpening, ShareRequested, ShareStep
+from ledger.events import (
+    Event,
+    ShareDelivered,
+    ShareOpening,
+    ShareReceived,
+    ShareRequested,
+    ShareStep,
+)
 from ledger.exchange.bodies import HoldingStep, ShareCorrected, ShareOffered
 from ledger.exchange.incidents import DrillRun, IncidentBody
 from ledger.exchange.matters import EMPTY_MATTERS, MATTERS, Matters
 from ledger.exchange.references import ShareReferenced
+from ledger.exchange.risk import NO_RISK, RISKS, Risk
 from ledger.quorum.governance import EvidenceEquivocation, ValidatorReady
 from ledger.registry import EXCHANGES, PAIR_COUNTERS, Exchange, Validator
 from ledger.state import (
@@ -49,6 +61,7 @@ from ledger.state import (
     exchange_key,
     matters_key,
     nonce_key,
+    risk_key,
 )
 
 _COUNTER_MAX = 2**63 - 1
@@ -154,11 +167,13 @@ class _Run:
         self._time_ms = time_ms
         self._first_index = first_index
         self._credits = Credits(self._overlay, height=height, time_ms=time_ms)
+        self._habits = Habits(self._overlay, time_ms)
         self._records: list[bytes] = []
         self._outcomes: list[Outcome] = []
 
     def finish(self) -> Execution:
         """The result. What no event does but the end of the block, is done here."""
+        self._habits.write()
         enact_due(self._overlay, self._height, time_ms=self._time_ms, network=self._network)
         return Execution(
             next_validators=seal(self._overlay, self._height),
@@ -199,11 +214,14 @@ class _Run:
             apply_ready(self._overlay, event)
         elif isinstance(body, EvidenceEquivocation):
             apply_evidence(self._overlay, event, body)
+        elif isinstance(body, AccessLogged):
+            apply_access(self._overlay, event, body)
         elif not isinstance(body, DrillRun):
             apply_governance(self._overlay, event, height=self._height)
         return _outcome(None, "")
 
     def _open(self, event: Event, body: ShareOpening) -> Outcome:
+        risk = NO_RISK
         if isinstance(body, ShareOffered):
             action, requester, provider = "offer", body.recipient, event.member
             # The provider itself gives what it offers: nothing is left to review.
@@ -211,11 +229,12 @@ class _Run:
         else:
             action, requester, provider = "request", event.member, body.provider
             decide = self._engine.decide_request
+            risk = self._habits.assess(event, body)
         act = self._act(
             event, action, requester, provider, body.dataset,
             purpose=body.purpose, legal_basis=body.legal_basis, urgency=body.urgency,
             fields=body.fields, subjects=len(body.subjects), period_days=period_days(body),
-            retention_days=body.retention_days, same_officer=True,
+            retention_days=body.retention_days, same_officer=True, risk=risk,
         )  # fmt: skip
         decision = decide(self._overlay, act, self._time_ms)
         duties = decision.obligations
@@ -246,6 +265,10 @@ class _Run:
         if isinstance(body, ShareRequested):
             column = {"permit": "permitted", "review": "reviewed", "deny": "denied"}
             self._count(exchange, {"asked": 1, column[decision.verdict]: 1})
+            is_denied = decision.verdict is Verdict.DENY
+            self._habits.count_request(event, body, is_denied=is_denied)
+            if risk.score:
+                self._overlay.put(risk_key(event.digest), RISKS.encode(risk))
         for party in (act.requester, act.provider):
             self._credits.settle(party)
         return _outcome(decision, decision.verdict, code=_deny_code(decision))
@@ -279,11 +302,15 @@ class _Run:
             self._count(exchange, {"permitted": 1})
         elif event.kind == "share.refused":
             self._count(exchange, {"refused": 1})
+            self._habits.count_refusal(exchange.requester, exchange.provider)
         elif isinstance(event.body, ShareDelivered) and exchange.status == PERMITTED:
             # A delivery after a rejection is the same answer once more.
             is_late = self._time_ms > exchange.deadline_ms
             counts = {"delivered": 1, "records": event.body.record_count, "late": int(is_late)}
             self._count(exchange, counts)
+        elif isinstance(event.body, ShareReceived):
+            year = block_date(self._time_ms).year
+            count_receipt(self._overlay, exchange, event.body.record_count, year)
 
     def _decide_step(
         self, event: Event, action: str, exchange: Exchange, matters: Matters
@@ -316,6 +343,7 @@ class _Run:
         period_days: int,
         retention_days: int,
         same_officer: bool,
+        risk: Risk = NO_RISK,
     ) -> Act:
         state = self._overlay
         officer, member = find_officer(state, event.officer), find_member(state, event.member)
@@ -343,6 +371,7 @@ class _Run:
             same_officer=same_officer,
             grade=self._credits.grade(member),
             provider_grade=self._credits.grade(giving),
+            risk=risk,
         )
 
     def _moved(self, exchange: Exchange, event: Event, step: Step) -> bytes:

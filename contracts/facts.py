@@ -5,7 +5,7 @@ is that of its time in UTC.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import date, timedelta
 from functools import lru_cache
 from typing import Any
@@ -13,8 +13,10 @@ from typing import Any
 import msgspec
 
 from contracts.exchange.incidents import read_open
+from contracts.exchange.reciprocity import read_dependency
 from contracts.lookup import find_legal_basis, read_counters, read_freezes
-from ledger.registry import Dataset, Grade, LegalBasis, Member, Officer
+from ledger.exchange.risk import NO_RISK, Risk
+from ledger.registry import Dataset, Grade, Member, Officer
 from ledger.state import StateReader
 
 _DAY_MS = 86_400_000
@@ -24,7 +26,8 @@ _EPOCH = date(1970, 1, 1)
 class Act(msgspec.Struct, frozen=True, kw_only=True):
     """One act to be judged: who does what to whose dataset, for what.
 
-    The grades of the acting member and of the provider are those of the block's time.
+    The grades of the acting member and of the provider are those of the block's time. Only a
+    request has a risk.
     """
 
     action: str
@@ -43,11 +46,17 @@ class Act(msgspec.Struct, frozen=True, kw_only=True):
     same_officer: bool
     grade: Grade
     provider_grade: Grade
+    risk: Risk = NO_RISK
 
 
 def block_date(time_ms: int) -> date:
     """UTC date of a block time."""
-    return _EPOCH + timedelta(days=time_ms // _DAY_MS)
+    return _date_of(time_ms // _DAY_MS)
+
+
+@lru_cache(1_024)
+def _date_of(day: int) -> date:
+    return _EPOCH + timedelta(days=day)
 
 
 def question(act: Act, action: str, context: str) -> dict[str, Any]:
@@ -70,28 +79,30 @@ def cedar_request(officer: str, action: str, dataset: str, context: str) -> dict
     }
 
 
-def build_context(state: StateReader, act: Act, time_ms: int) -> dict[str, Any]:
-    """Cedar context of an act at block time `time_ms`."""
-    today = block_date(time_ms)
-    basis = find_legal_basis(state, act.legal_basis)
-    personal, secret = _count_sensitive(act.dataset, act.fields)
-    return {
+def build_context(
+    state: StateReader, act: Act, time_ms: int, wanted: Collection[str] | None = None
+) -> dict[str, Any]:
+    """Cedar context of an act at block time `time_ms`: all facts, at least those `wanted`.
+
+    What nobody wants is not looked up.
+    """
+    facts: dict[str, Any] = {
         "purpose": act.purpose,
         "urgency": act.urgency,
         "legalBasis": act.legal_basis,
-        **_basis_facts(basis, act, today.isoformat()),
         "fields": list(act.fields),
-        "personalFields": personal,
-        "secretFields": secret,
         "subjects": act.subjects,
         "periodDays": act.period_days,
         "retentionDays": act.retention_days,
-        "balance": _balance(state, act, today.year),
-        "frozen": _is_frozen(state, act),
-        "openIncidents": _open_incidents(state, act),
         "sameOfficer": act.same_officer,
+        "risk": act.risk.score,
+        "riskReasons": [reason.code for reason in act.risk.reasons],
         "timeMs": time_ms,
     }
+    for names, look_up in _LOOKUPS:
+        if wanted is None or not names.isdisjoint(wanted):
+            facts.update(look_up(state, act, time_ms))
+    return facts
 
 
 def entities_of(act: Act) -> str:
@@ -147,42 +158,63 @@ def _member_attributes(member: Member, grade: Grade) -> dict[str, Any]:
     }
 
 
-def _basis_facts(basis: LegalBasis | None, act: Act, today: str) -> dict[str, bool]:
+def _basis_facts(state: StateReader, act: Act, time_ms: int) -> dict[str, Any]:
+    basis = find_legal_basis(state, act.legal_basis)
     if basis is None:
-        names = ("InForce", "CoversPurpose", "CoversCategory", "CoversParties")
-        return {f"basis{name}": False for name in names}
+        return dict.fromkeys(_BASIS_FACTS, False)
+    today = block_date(time_ms).isoformat()
     parties = basis.parties
-    covers_parties = not parties or (act.requester.id in parties and act.provider.id in parties)
     categories = basis.categories
     return {
         "basisInForce": basis.in_force_from <= today <= basis.in_force_to,
         "basisCoversPurpose": not basis.purposes or act.purpose in basis.purposes,
         "basisCoversCategory": not categories or act.dataset.category in categories,
-        "basisCoversParties": covers_parties,
+        "basisCoversParties": not parties
+        or (act.requester.id in parties and act.provider.id in parties),
     }
 
 
-def _count_sensitive(dataset: Dataset, fields: tuple[str, ...]) -> tuple[int, int]:
-    levels = [field.sensitivity for field in dataset.fields if field.id in fields]
-    return levels.count("personal"), levels.count("secret")
+def _sensitive_fields(_: StateReader, act: Act, __: int) -> dict[str, Any]:
+    levels = [field.sensitivity for field in act.dataset.fields if field.id in act.fields]
+    return {"personalFields": levels.count("personal"), "secretFields": levels.count("secret")}
 
 
-def _balance(state: StateReader, act: Act, year: int) -> int:
+def _balance(state: StateReader, act: Act, time_ms: int) -> dict[str, Any]:
+    year = block_date(time_ms).year
     taken = read_counters(state, act.requester.id, act.provider.id, act.purpose, year)
     given = read_counters(state, act.provider.id, act.requester.id, act.purpose, year)
-    return taken.delivered - given.delivered
+    return {"balance": taken.delivered - given.delivered}
 
 
-def _open_incidents(state: StateReader, act: Act) -> int:
+def _dependency(state: StateReader, act: Act, time_ms: int) -> dict[str, Any]:
+    year = block_date(time_ms).year
+    found = read_dependency(state, act.requester.id, act.provider.id, year)
+    return {"dependency": found.index}
+
+
+def _open_incidents(state: StateReader, act: Act, _: int) -> dict[str, Any]:
     """Open incidents that either party has reported, or that touch it."""
-    found = (read_open(state, each.id) for each in (act.requester, act.provider))
-    return sum(each.reported + each.touching for each in found)
+    found = [read_open(state, each.id) for each in (act.requester, act.provider)]
+    return {"openIncidents": sum(each.reported + each.touching for each in found)}
 
 
-def _is_frozen(state: StateReader, act: Act) -> bool:
-    return any(
+def _frozen(state: StateReader, act: Act, _: int) -> dict[str, Any]:
+    is_frozen = any(
         freeze.requester in ("", act.requester.id)
         and freeze.provider in ("", act.provider.id)
         and freeze.dataset in ("", act.dataset.id)
         for freeze in read_freezes(state)
     )
+    return {"frozen": is_frozen}
+
+
+_BASIS_FACTS = ("basisInForce", "basisCoversPurpose", "basisCoversCategory", "basisCoversParties")
+# Facts that take a look at the state or at all fields of a dataset, and how they are found.
+_LOOKUPS: tuple[tuple[frozenset[str], Callable[[StateReader, Act, int], dict[str, Any]]], ...] = (
+    (frozenset(_BASIS_FACTS), _basis_facts),
+    (frozenset(("personalFields", "secretFields")), _sensitive_fields),
+    (frozenset(("balance",)), _balance),
+    (frozenset(("dependency",)), _dependency),
+    (frozenset(("frozen",)), _frozen),
+    (frozenset(("openIncidents",)), _open_incidents),
+)

@@ -2,8 +2,9 @@
 
 from functools import lru_cache
 
+from ledger.access.anchors import ACCESS_ANCHORS, AccessAnchor
 from ledger.governance.actions import VotingRule
-from ledger.governance.keys import ENCRYPTION_KEYS, TERMS, EncryptionKey
+from ledger.governance.keys import ENCRYPTION_KEYS, GATEWAYS, TERMS, EncryptionKey, Gateway
 from ledger.governance.proposals import (
     BALLOT_BOXES,
     PROPOSALS,
@@ -62,6 +63,7 @@ from ledger.state import (
     VALIDATORS_KEY,
     WAITING_KEY,
     StateReader,
+    access_key,
     ballot_box_key,
     code_list_key,
     counters_key,
@@ -70,6 +72,7 @@ from ledger.state import (
     epoch_key,
     evidence_key,
     exchange_key,
+    gateway_key,
     legal_basis_key,
     member_key,
     officer_key,
@@ -97,6 +100,7 @@ _decode_epoch = lru_cache(16)(EPOCH_RECORDS.decode)
 _decode_pending = lru_cache(16)(PENDINGS.decode)
 _decode_code_list = lru_cache(256)(CODE_LISTS.decode)
 _decode_sunsets = lru_cache(16)(SUNSETS.decode)
+_decode_purpose = lru_cache(256)(PURPOSES.decode)
 _decode_rule = lru_cache(64)(VOTING_RULES.decode)
 
 
@@ -136,6 +140,12 @@ def find_recipient(
             return found
         key_hash = found.previous
     return None
+
+
+def find_gateway(state: StateReader, member: str) -> Gateway | None:
+    """Where a member's payloads are fetched, also of one that is not active any more, or None."""
+    data = state.get(gateway_key(member))
+    return None if data is None else GATEWAYS.decode(data)
 
 
 def find_dataset(state: StateReader, dataset: str) -> Dataset | None:
@@ -240,7 +250,7 @@ def read_policy_set(state: StateReader) -> PolicySet:
 def find_purpose(state: StateReader, purpose: str) -> Purpose | None:
     """Purpose by id, or None."""
     data = state.get(purpose_key(purpose))
-    return None if data is None else PURPOSES.decode(data)
+    return None if data is None else _decode_purpose(data)
 
 
 def find_reachable(state: StateReader, member: str) -> Reachable | None:
@@ -252,6 +262,12 @@ def find_reachable(state: StateReader, member: str) -> Reachable | None:
 def find_evidence(state: StateReader, epoch: int, view: int, member: str) -> bytes | None:
     """Digest of the event that holds evidence about a member in one view, or None."""
     return state.get(evidence_key(epoch, view, member))
+
+
+def find_access_anchor(state: StateReader, member: str) -> AccessAnchor | None:
+    """The last anchor of the access log of a member's node, or None."""
+    data = state.get(access_key(member))
+    return None if data is None else ACCESS_ANCHORS.decode(data)
 
 
 def read_record_schema_version(state: StateReader, dataset: str) -> int:

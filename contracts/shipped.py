@@ -38,6 +38,7 @@ TABLE: tuple[ShippedContract, ...] = (
     _row("onward", "X4", "转用与转交须经同意", "another purpose or recipient needs consent"),
     _row("reciprocity", "P5", "收多予少须复核", "who took much more than it gave is reviewed"),
     _row("registration-release", "M1", "登记信息直接提供", "registration data at once"),
+    _row("risk", "M4", "风险较高须经复核", "what is risky is reviewed"),
     _row("routine-release", "P4", "小额常规请求直接提供", "small routine requests at once"),
     _row("statistics", "P2", "统计不含个人字段", "statistics without personal fields"),
     _row("tax-request", "P1", "税务机关之间请求", "tax authorities may ask each other"),

@@ -13,7 +13,7 @@ The policies are Cedar's JSON form (`cedarpy.policies_to_json_str`), by id.
 
 import json
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,45 +27,75 @@ _LONG_MIN, _LONG_MAX = -(2**63), 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Slice:
-    """Parsed policies for one action; `facts` are the context attributes they read, None: all.
+class Reading:
+    """What policies read of a context: `facts` are its attributes, sorted; None: all.
 
     `marks` are the numbers, sorted, with which those facts are compared that are only compared.
     """
 
-    policies: cedarpy.PolicySet
-    facts: frozenset[str] | None
+    facts: tuple[str, ...] | None
     marks: Mapping[str, tuple[int, ...]]
 
     def pick(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """The part of a context that the policies read, as far as they can tell values apart."""
         if self.facts is None:
             return dict(context)
-        return {
-            name: _stand_in(value, self.marks[name]) if name in self.marks else value
-            for name, value in context.items()
-            if name in self.facts
-        }
+        found = {name: context[name] for name in self.facts if name in context}
+        for name, marks in self.marks.items():
+            if name in found:
+                found[name] = _stand_in(found[name], marks)
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice(Reading):
+    """Parsed policies for one action, and what they read."""
+
+    policies: cedarpy.PolicySet
 
 
 def slice_policies(
     policies: Mapping[str, dict[str, Any]], action: str, actions: tuple[str, ...]
 ) -> Slice:
     """Slice for `action`, one of the known `actions`. Raises `ValueError` on malformed policies."""
-    chosen = {
+    chosen = _choose(policies, action, actions)
+    document = {"staticPolicies": chosen, "templates": {}, "templateLinks": []}
+    reading = _read_by(chosen)
+    return Slice(
+        policies=cedarpy.PolicySet.from_json_str(json.dumps(document)),
+        facts=reading.facts,
+        marks=reading.marks,
+    )
+
+
+def find_reading(
+    policies: Mapping[str, dict[str, Any]], wanted: Sequence[str], actions: tuple[str, ...]
+) -> Reading:
+    """What the policies for any of the actions `wanted` read."""
+    chosen: dict[str, dict[str, Any]] = {}
+    for action in wanted:
+        chosen |= _choose(policies, action, actions)
+    return _read_by(chosen)
+
+
+def _choose(
+    policies: Mapping[str, dict[str, Any]], action: str, actions: tuple[str, ...]
+) -> dict[str, dict[str, Any]]:
+    return {
         name: policy
         for name, policy in sorted(policies.items())
         if _may_concern(policy["action"], action, actions)
     }
-    document = {"staticPolicies": chosen, "templates": {}, "templateLinks": []}
+
+
+def _read_by(chosen: Mapping[str, dict[str, Any]]) -> Reading:
     compared: dict[str, frozenset[int] | None] = {}
     for name, numbers in _context_reads([policy["conditions"] for policy in chosen.values()]):
         before = compared.get(name, frozenset())
         compared[name] = None if before is None or numbers is None else before | numbers
     is_part = "" not in compared
-    return Slice(
-        policies=cedarpy.PolicySet.from_json_str(json.dumps(document)),
-        facts=frozenset(compared) if is_part else ALL_FACTS,
+    return Reading(
+        facts=tuple(sorted(compared)) if is_part else ALL_FACTS,
         marks={name: tuple(sorted(each)) for name, each in compared.items() if each is not None},
     )
 

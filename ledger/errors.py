@@ -21,6 +21,10 @@ class InvalidKey(LedgerError):
     """Bytes or text are not a key of a known algorithm."""
 
 
+class InvalidCertificate(LedgerError):
+    """Bytes are not a self-issued P-256 certificate."""
+
+
 class InvalidKeystore(LedgerError):
     """A keystore file is damaged, or breaks a bound."""
 
@@ -100,6 +104,10 @@ class Divergence(LedgerError):
         self.index = index
         self.expected = expected
         self.found = found
+
+
+class InvalidSubject(LedgerError):
+    """A subject and a blind are not what a commitment on the ledger was made of."""
 
 
 class InvalidTokenUri(LedgerError, ValueError):

@@ -23,6 +23,7 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
+from ledger.access.anchors import AccessLogged
 from ledger.codec import Codec, Value
 from ledger.errors import InvalidEncoding, InvalidEvent, InvalidKey, InvalidSignature
 from ledger.exchange.bodies import (
@@ -159,7 +160,7 @@ ShareStep: TypeAlias = DeliveryStep | HoldingStep
 ShareOpening: TypeAlias = ShareRequested | ShareOffered
 GovernanceStep: TypeAlias = GovernanceBalloted | GovernanceWithdrawn | GovernanceAcknowledged
 GovernanceBody: TypeAlias = GovernanceProposed | GovernanceStep
-NodeBody: TypeAlias = ValidatorReady | EvidenceEquivocation
+NodeBody: TypeAlias = ValidatorReady | EvidenceEquivocation | AccessLogged
 Body: TypeAlias = ShareOpening | ShareStep | IncidentBody | DrillRun | GovernanceBody | NodeBody
 
 BODY_TYPES: dict[tuple[str, int], type[Body]] = {
@@ -193,6 +194,7 @@ BODY_TYPES: dict[tuple[str, int], type[Body]] = {
     ("governance.acknowledged", 1): GovernanceAcknowledged,
     ("validator.ready", 1): ValidatorReady,
     ("evidence.equivocation", 1): EvidenceEquivocation,
+    ("access.logged", 1): AccessLogged,
 }
 _KIND_OF = {type_: key for key, type_ in BODY_TYPES.items()}
 _BODIES = {

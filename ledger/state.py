@@ -24,6 +24,12 @@ State is a map of byte keys to canonical values. Keys are a two-byte prefix and 
     N/                      the Parameters before those in force
     X/ exchange id (32)     Matters           I/ incident id (32)         Incident
     J/ member id            OpenIncidents     J/                          DeadlineRules
+    K/ exchange id (32)     Risk              K/                          RiskRules
+    H/ member id            Habit             H/ requester 00 provider    Habit
+    C/ requester 00 year, C/ requester 00 year 00 provider,
+    C/ requester 00 year 00 provider 00 purpose                           Receipts
+    G/ member id            Gateway
+    A/ member id            AccessAnchor
     M/ message id HMAC (32) Message           D/ document id HMAC (32)    Document
 
 Digest: LtHash16 with 1,024 lanes (Bellare and Micciancio 1997, "AdHash/LtHash"; parameters as
@@ -207,6 +213,11 @@ def encryption_key(key_hash: bytes) -> bytes:
     return b"z/\0" + key_hash
 
 
+def gateway_key(member: str) -> bytes:
+    """State key of where the payloads of a member are fetched."""
+    return b"G/" + member.encode()
+
+
 def dataset_key(dataset: str) -> bytes:
     """State key of a dataset."""
     return b"d/" + dataset.encode()
@@ -320,6 +331,28 @@ def open_incidents_key(member: str) -> bytes:
     return b"J/" + member.encode()
 
 
+def risk_key(exchange: bytes) -> bytes:
+    """State key of the risk of the request that opened an exchange; without a value it was 0."""
+    return b"K/" + exchange
+
+
+def habit_key(requester: str, provider: str = "") -> bytes:
+    """State key of how a member used to ask a provider, or everybody."""
+    return b"H/" + b"\0".join(each.encode() for each in (requester, provider) if each)
+
+
+@lru_cache(4_096)
+def receipts_key(requester: str, year: int, provider: str = "", purpose: str = "") -> bytes:
+    """State key of what a member received in a year: of everybody, a provider, for a purpose."""
+    names = (requester, str(year), provider, purpose)
+    return b"C/" + b"\0".join(each.encode() for each in names if each)
+
+
+def access_key(member: str) -> bytes:
+    """State key of the last anchor of the access log of a member's node."""
+    return b"A/" + member.encode()
+
+
 def message_key(message: bytes) -> bytes:
     """State key of a message of documents, by the commitment of its id."""
     return b"M/" + message
@@ -343,3 +376,4 @@ CREDIT_RULES_KEY = b"k/"
 SUNSETS_KEY = b"S/"
 PARAMETERS_BEFORE_KEY = b"N/"
 DEADLINE_RULES_KEY = b"J/"
+RISK_RULES_KEY = b"K/"

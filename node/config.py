@@ -5,7 +5,7 @@ are checked against it. Paths are relative to the file.
 """
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,32 +47,38 @@ class Setting:
 REQUIRED = object()
 
 
-def _text(value: Any) -> str:
+def text(value: Any) -> str:
+    """A text that is not empty. Raises `ValueError`."""
     if not isinstance(value, str) or not value:
         raise ValueError("must be a text that is not empty")
     return value
 
 
-def _optional_text(value: Any) -> str:
+def optional_text(value: Any) -> str:
+    """A text. Raises `ValueError`."""
     if not isinstance(value, str):
         raise ValueError("must be a text")
     return value
 
 
-def _address(value: Any) -> Address:
-    host, _, port = _text(value).rpartition(":")
+def address(value: Any) -> Address:
+    """An address, `host:port`. Raises `ValueError`."""
+    host, _, port = text(value).rpartition(":")
     if not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
         raise ValueError('must read "host:port"')
     return Address(host.strip("[]"), int(port))
 
 
-def _addresses(value: Any) -> dict[str, Address]:
+def addresses(value: Any) -> dict[str, Address]:
+    """Addresses by member. Raises `ValueError`."""
     if not isinstance(value, dict):
         raise ValueError("must be a table of member id and address")
-    return {member: _address(address) for member, address in value.items()}
+    return {member: address(place) for member, place in value.items()}
 
 
-def _count(low: int, high: int) -> Callable[[Any], int]:
+def count(low: int, high: int) -> Callable[[Any], int]:
+    """Parser of a whole number in a range."""
+
     def parse(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             raise ValueError(f"must be a whole number from {low} to {high}")
@@ -81,7 +87,9 @@ def _count(low: int, high: int) -> Callable[[Any], int]:
     return parse
 
 
-def _choice(*names: str) -> Callable[[Any], str]:
+def choice(*names: str) -> Callable[[Any], str]:
+    """Parser of one of some words."""
+
     def parse(value: Any) -> str:
         if value not in names:
             raise ValueError("must be one of " + ", ".join(names))
@@ -90,151 +98,193 @@ def _choice(*names: str) -> Callable[[Any], str]:
     return parse
 
 
-def _flag(value: Any) -> bool:
+def flag(value: Any) -> bool:
+    """True or false. Raises `ValueError`."""
     if not isinstance(value, bool):
         raise ValueError("must be true or false")
     return value
 
 
-def _row(
+def row(
     section: str, key: str, parse: Callable[[Any], Any], default: Any, zh: str, en: str
 ) -> Setting:
+    """One row of a table of settings."""
     return Setting(section=section, key=key, parse=parse, default=default, zh=zh, en=en)
 
 
 SETTINGS: tuple[Setting, ...] = (
-    _row("node", "member", _text, REQUIRED, "本节点所属成员单位", "member id of this node"),
-    _row("node", "genesis", _text, REQUIRED, "创世文件", "genesis file"),
-    _row(
+    row("node", "member", text, REQUIRED, "本节点所属成员单位", "member id of this node"),
+    row("node", "genesis", text, REQUIRED, "创世文件", "genesis file"),
+    row(
         "node",
         "genesis_signatures",
-        _optional_text,
+        optional_text,
         "",
         "各创始成员对创世文件的签名;默认与创世文件同目录",
         "signatures of the founders; by default beside the genesis file",
     ),
-    _row(
+    row(
         "node",
         "replaces",
-        _flag,
+        flag,
         False,
         "本节点密钥经表决替换该成员原节点的密钥",
         "this node's keys replace, by vote, those of the member's former node",
     ),
-    _row("node", "data_dir", _text, "data", "数据目录", "data directory"),
-    _row(
+    row("node", "data_dir", text, "data", "数据目录", "data directory"),
+    row(
         "node",
         "storage",
-        _choice("auto", "leveldb", "lmdb"),
+        choice("auto", "leveldb", "lmdb"),
         "auto",
         "存储引擎",
         "storage engine",
     ),
-    _row(
+    row(
         "keys",
         "consensus",
-        _text,
+        text,
         "keys/consensus.key",
         "共识密钥：文件或 pkcs11: 地址",
         "consensus key: a file, or a pkcs11: URI",
     ),
-    _row(
+    row(
         "keys",
         "cosigning",
-        _text,
+        text,
         "keys/cosigning.key",
         "联署密钥：文件或 pkcs11: 地址",
         "cosigning key: a file, or a pkcs11: URI",
     ),
-    _row("keys", "log", _text, "keys/log.key", "日志密钥文件", "log key file"),
-    _row("keys", "tls_key", _text, "keys/tls.key.pem", "TLS 私钥", "TLS private key (PEM)"),
-    _row("keys", "tls_certificate", _text, "keys/tls.cert.pem", "TLS 证书", "TLS certificate"),
-    _row(
+    row("keys", "log", text, "keys/log.key", "日志密钥文件", "log key file"),
+    row("keys", "tls_key", text, "keys/tls.key.pem", "TLS 私钥", "TLS private key (PEM)"),
+    row("keys", "tls_certificate", text, "keys/tls.cert.pem", "TLS 证书", "TLS certificate"),
+    row(
         "keys",
         "passphrase_file",
-        _optional_text,
+        optional_text,
         "",
         "密钥库口令文件，权限 0600",
         "file with the pass phrase of keystores, mode 0600",
     ),
-    _row(
+    row(
         "keys",
         "credential",
-        _optional_text,
+        optional_text,
         "",
         "存放密钥库口令的 systemd 凭据名称",
         "systemd credential with the pass phrase of keystores",
     ),
-    _row(
+    row(
         "keys",
         "pin_file",
-        _optional_text,
+        optional_text,
         "",
         "令牌 PIN 文件，权限 0600",
         "file with a token's PIN",
     ),
-    _row(
+    row(
         "keys",
         "pin_credential",
-        _optional_text,
+        optional_text,
         "",
         "存放令牌 PIN 的 systemd 凭据名称",
         "systemd credential with the PIN of a token",
     ),
-    _row("peers", "listen", _address, REQUIRED, "节点间监听地址", "address for peers"),
-    _row("peers", "addresses", _addresses, REQUIRED, "其他节点地址", "addresses of the peers"),
-    _row("api", "listen", _address, REQUIRED, "接口监听地址", "address of the HTTP API"),
-    _row("api", "tls_certificate", _optional_text, "", "接口 TLS 证书", "API TLS certificate"),
-    _row("api", "tls_key", _optional_text, "", "接口 TLS 私钥", "API TLS private key"),
-    _row(
+    row("peers", "listen", address, REQUIRED, "节点间监听地址", "address for peers"),
+    row("peers", "addresses", addresses, REQUIRED, "其他节点地址", "addresses of the peers"),
+    row("api", "listen", address, REQUIRED, "接口监听地址", "address of the HTTP API"),
+    row("api", "tls_certificate", optional_text, "", "接口 TLS 证书", "API TLS certificate"),
+    row("api", "tls_key", optional_text, "", "接口 TLS 私钥", "API TLS private key"),
+    row(
         "metrics",
         "listen",
-        _address,
+        address,
         Address("127.0.0.1", 0),
         "指标监听地址",
         "address of the metrics",
     ),
-    _row(
+    row(
         "limits",
         "pending_events_max",
-        _count(100, 1_000_000),
+        count(100, 1_000_000),
         20_000,
         "待定事件上限",
         "pending events at most",
     ),
-    _row(
+    row(
         "limits",
         "pending_per_member_max",
-        _count(10, 1_000_000),
+        count(10, 1_000_000),
         10_000,
         "每成员待定事件上限",
         "pending events of one member at most",
     ),
-    _row(
+    row(
         "limits",
         "events_per_second_per_member",
-        _count(1, 1_000_000),
+        count(1, 1_000_000),
         5_000,
         "每成员每秒事件数",
         "events per second of one member",
     ),
-    _row(
+    row(
         "limits",
         "connections_max",
-        _count(8, 65_536),
+        count(8, 65_536),
         512,
         "接口连接数上限",
         "API connections at most",
     ),
-    _row(
+    row(
+        "access",
+        "anchor_hours",
+        count(1, 168),
+        24,
+        "每隔多少小时把访问日志的摘要记入账本",
+        "hours after which the digest of the access log goes onto the ledger",
+    ),
+    row(
+        "access",
+        "anchor_lines",
+        count(100, 1_000_000_000),
+        1_000_000,
+        "访问日志新增多少行后提前存证",
+        "lines after which it goes there earlier",
+    ),
+    row(
+        "access",
+        "retention_days",
+        count(1, 36_500),
+        400,
+        "访问日志保留天数",
+        "days for which the access log is kept",
+    ),
+    row(
+        "access",
+        "size_mb_max",
+        count(128, 1_000_000_000),
+        10_240,
+        "访问日志总大小上限（MB），超出则提前删除最旧的已存证文件",
+        "size of the access log in MB; beyond it the oldest anchored files go earlier",
+    ),
+    row(
+        "webhooks",
+        "file",
+        optional_text,
+        "",
+        "webhook 配置文件；留空则不推送",
+        "file of webhooks; none: records are delivered nowhere",
+    ),
+    row(
         "logging",
         "level",
-        _choice("debug", "info", "warning", "error"),
+        choice("debug", "info", "warning", "error"),
         "info",
         "日志级别",
         "log level",
     ),
-    _row("logging", "format", _choice("json", "console"), "json", "日志格式", "log format"),
+    row("logging", "format", choice("json", "console"), "json", "日志格式", "log format"),
 )
 
 
@@ -255,19 +305,8 @@ class Config:
 
 def read_config(file: Path) -> Config:
     """Settings of a TOML file. Raises `InvalidConfig` with every fault, its line and key."""
-    try:
-        data = file.read_bytes()
-        text = data.decode()
-        document = tomllib.loads(text) if len(data) <= CONFIG_SIZE_BYTES_MAX else None
-    except OSError as error:
-        raise InvalidConfig(str(file), (f"cannot be read: {error.strerror}",)) from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InvalidConfig(str(file), (f"not valid TOML: {error}",)) from None
-    if document is None:
-        raise InvalidConfig(str(file), (f"more than {CONFIG_SIZE_BYTES_MAX} bytes",))
-    lines = _line_numbers(text)
-    values, faults = _parse_values(document, lines)
-    faults += _unknown_keys(document, lines)
+    document, lines = read_document(file)
+    values, faults = parse_settings(document, lines, SETTINGS)
     if not faults:
         faults += _contradictions(values, lines)
     if faults:
@@ -275,12 +314,39 @@ def read_config(file: Path) -> Config:
     return Config(file.resolve(), values)
 
 
+def read_document(file: Path) -> tuple[dict[str, Any], dict[tuple[str, str], int]]:
+    """A TOML file, and the line of each section and key. Raises `InvalidConfig`."""
+    try:
+        data = file.read_bytes()
+        content = data.decode()
+        document = tomllib.loads(content) if len(data) <= CONFIG_SIZE_BYTES_MAX else None
+    except OSError as error:
+        raise InvalidConfig(str(file), (f"cannot be read: {error.strerror}",)) from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InvalidConfig(str(file), (f"not valid TOML: {error}",)) from None
+    if document is None:
+        raise InvalidConfig(str(file), (f"more than {CONFIG_SIZE_BYTES_MAX} bytes",))
+    return document, _line_numbers(content)
+
+
+def parse_settings(
+    document: dict[str, Any],
+    lines: Mapping[tuple[str, str], int],
+    settings: Sequence[Setting],
+) -> tuple[dict[tuple[str, str], Any], list[str]]:
+    """The values of a table of settings, and every fault; what is not in the table is one."""
+    values, faults = _parse_values(document, lines, settings)
+    return values, faults + _unknown_keys(document, lines, settings)
+
+
 def _parse_values(
-    document: dict[str, Any], lines: Mapping[tuple[str, str], int]
+    document: dict[str, Any],
+    lines: Mapping[tuple[str, str], int],
+    settings: Sequence[Setting],
 ) -> tuple[dict[tuple[str, str], Any], list[str]]:
     values: dict[tuple[str, str], Any] = {}
     faults: list[str] = []
-    for setting in SETTINGS:
+    for setting in settings:
         place = (setting.section, setting.key)
         section = document.get(setting.section, {})
         found = section.get(setting.key, setting.default) if isinstance(section, dict) else REQUIRED
@@ -297,9 +363,13 @@ def _parse_values(
     return values, faults
 
 
-def _unknown_keys(document: dict[str, Any], lines: Mapping[tuple[str, str], int]) -> list[str]:
-    known = {(setting.section, setting.key) for setting in SETTINGS}
-    sections = {setting.section for setting in SETTINGS}
+def _unknown_keys(
+    document: dict[str, Any],
+    lines: Mapping[tuple[str, str], int],
+    settings: Sequence[Setting],
+) -> list[str]:
+    known = {(setting.section, setting.key) for setting in settings}
+    sections = {setting.section for setting in settings}
     faults: list[str] = []
     for section, table in document.items():
         if section not in sections or not isinstance(table, dict):

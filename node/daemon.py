@@ -25,10 +25,9 @@ from node.api.context import Limits
 from node.api.server import Listening, build_app, tls_context
 from node.api.server import run as run_api
 from node.config import Config, read_config
-from node.engine.compose import compose
+from node.engine.compose import Parts, compose
 from node.engine.ports import Threads
 from node.errors import InvalidConfig, NodeError, StartRefused
-from node.metrics import Metrics
 from node.node import Node
 from node.simplex.errors import CorruptWal, SimplexError, WalFailed
 from node.startup import (
@@ -67,24 +66,26 @@ async def serve(
         )
         node, driver, links = parts.node, parts.driver, parts.links
         await links.listen()
+        parts.access.start()
         try:
             await _first_of(
                 [
                     asyncio.create_task(driver.run(parts.records), name="driver"),
                     asyncio.create_task(links.run(), name="links"),
-                    asyncio.create_task(
-                        _serve_api(config, node, founders, parts.metrics), name="api"
-                    ),
+                    asyncio.create_task(_serve_api(config, node, founders, parts), name="api"),
+                    asyncio.create_task(parts.anchors.run(), name="anchors"),
+                    asyncio.create_task(parts.hooks.run(node), name="hooks"),
                     asyncio.create_task(_until(stop), name="stop"),
                 ]
             )
         finally:
             await links.close()
             driver.close()
+            parts.access.close()
     LOG.info("node stopped", height=node.status().height)
 
 
-async def _serve_api(config: Config, node: Node, founders: bytes, metrics: Metrics) -> None:
+async def _serve_api(config: Config, node: Node, founders: bytes, parts: Parts) -> None:
     """The API and metrics listeners. Raises `StartRefused` when an address is taken."""
     limits = Limits(connections_max=config["limits", "connections_max"])
     api, figures = config["api", "listen"], config["metrics", "listen"]
@@ -104,7 +105,14 @@ async def _serve_api(config: Config, node: Node, founders: bytes, metrics: Metri
         if config["api", "tls_certificate"]:
             tls = tls_context(config.path("api", "tls_certificate"), config.path("api", "tls_key"))
         await run_api(
-            build_app(node, limits, metrics, founders=founders),
+            build_app(
+                node,
+                limits,
+                parts.metrics,
+                founders=founders,
+                access=parts.access,
+                hooks=parts.hooks,
+            ),
             api=(api.host, api.port),
             metrics=(figures.host, figures.port),
             tls=tls,
@@ -161,7 +169,7 @@ def run(config_path: Path, *, is_first_start: bool = False) -> int:
         config = read_config(config_path)
     except InvalidConfig as error:
         return _refuse(f"the configuration has faults; correct them and start again\n{error}")
-    _configure_logging(config)
+    configure_logging(config)
     try:
         genesis = read_genesis(config)
         founders = encode_signatures(read_signatures(config, genesis))
@@ -178,7 +186,7 @@ def run(config_path: Path, *, is_first_start: bool = False) -> int:
     except (NodeError, LedgerError, SimplexError) as error:
         return _refuse(str(error))
     try:
-        _run_loop(serve(config, genesis, founders, identity, store))
+        run_loop(serve(config, genesis, founders, identity, store))
     except StartRefused as error:
         return _refuse(str(error))
     except CorruptStore as error:
@@ -205,7 +213,8 @@ def run(config_path: Path, *, is_first_start: bool = False) -> int:
     return 0
 
 
-def _run_loop(main: Coroutine[object, object, None]) -> None:
+def run_loop(main: Coroutine[object, object, None]) -> None:
+    """Run a program in the fastest event loop that is installed."""
     try:
         import uvloop
     except ImportError:
@@ -228,7 +237,8 @@ def _refuse(text: str) -> int:
     return EXIT_FAILED
 
 
-def _configure_logging(config: Config) -> None:
+def configure_logging(config: Config) -> None:
+    """Structured lines on the standard error, as `[logging]` says."""
     levels = {"debug": 10, "info": 20, "warning": 30, "error": 40}
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()

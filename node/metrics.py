@@ -12,6 +12,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from contracts.exchange.duties import GAPS
 from node.diagnosis.facts import Facts
 from node.diagnosis.rules import diagnose
+from node.hooks.delivery import HookState
 from node.oversight.duties import TaskCounts
 from node.oversight.overseer import Oversight
 from node.service import EventState, EventStatus, FinalBlock, NodeStatus
@@ -44,6 +45,7 @@ _GAUGES = (
     ("certificate_seconds_left", "Time until the own TLS certificate ends"),
     ("proposals_open", "Proposals that ballots still count for"),
     ("freezes", "Emergency freezes in force"),
+    ("access_lines", "Lines of the access log since it began"),
 )
 _PEER_GAUGES = (
     ("height", "Final height of a peer"),
@@ -67,6 +69,9 @@ _LABELLED_GAUGES = (
         "Days until what ends within 60 days ends, by its kind and id",
         ("kind", "id"),
     ),
+    ("hook_height", "Height from which a webhook goes on", ("hook",)),
+    ("hook_failures", "Attempts since a webhook last took a record", ("hook",)),
+    ("hook_delivered", "Records that a webhook took since the start", ("hook",)),
     (
         "duties",
         "What members owe, by what is missing otherwise: open, and overdue in block time",
@@ -247,6 +252,17 @@ class Metrics:
         for state, found in (("open", counts.open), ("overdue", counts.overdue)):
             for gap in GAPS:
                 self._labelled["duties"].labels(gap, state).set(found.get(gap, 0))
+
+    def set_hooks(self, hooks: Iterable[HookState]) -> None:
+        """Set the gauges of webhooks."""
+        for hook in hooks:
+            self._labelled["hook_height"].labels(hook.id).set(hook.height)
+            self._labelled["hook_failures"].labels(hook.id).set(hook.failures)
+            self._labelled["hook_delivered"].labels(hook.id).set(hook.delivered)
+
+    def set_access(self, lines: int) -> None:
+        """Set the gauge of the access log."""
+        self._gauges["access_lines"].set(lines)
 
     def encode(self) -> bytes:
         """All figures as Prometheus text."""

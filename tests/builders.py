@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from contracts.shipped import load_shipped
+from ledger.access.anchors import NO_ANCHOR, AccessLogged
 from ledger.events import (
     Body,
     Event,
@@ -388,6 +389,19 @@ def accuse(first: Vote, second: Vote, /, **changed: object) -> Event:
     """The first validator's node hands in evidence."""
     member = str(changed.pop("member", VALIDATORS[0]))
     body = EvidenceEquivocation(first=encode_vote(first), second=encode_vote(second))
+    return _step(body, member, "node", {"key": consensus_key(member), **changed})
+
+
+def anchor(**changed: object) -> Event:
+    """The first validator's node anchors its access log."""
+    member = str(changed.pop("member", VALIDATORS[0]))
+    body = AccessLogged(
+        period_from_ms=TIME_MS,
+        period_to_ms=TIME_MS + 1,
+        entries=3,
+        digest=hash32("the last line"),
+        previous=NO_ANCHOR,
+    )
     return _step(body, member, "node", {"key": consensus_key(member), **changed})
 
 

@@ -37,6 +37,10 @@ METRIC_WORDS = {
     "tallystick_days_left": "60 天内到期之物距到期的天数，按种类与标识",
     "tallystick_proposals_open": "仍可表决的提案数",
     "tallystick_duties": "成员单位的待办数，按缺口分列：未完成的，以及按区块时间已逾期的",
+    "tallystick_access_lines": "访问日志自开始以来的行数",
+    "tallystick_hook_height": "webhook 将从该高度继续",
+    "tallystick_hook_failures": "webhook 上次成功之后失败的次数",
+    "tallystick_hook_delivered": "启动以来 webhook 已接收的记录数",
     "tallystick_freezes": "生效中的紧急冻结数",
     "tallystick_findings": "当前诊断结果数，按严重程度与代码",
 }

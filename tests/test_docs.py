@@ -31,11 +31,13 @@ from node.api.routes import ROUTES
 from node.config import REQUIRED, SETTINGS
 from node.metrics import Metrics
 from tests import (
+    tables_of_connectors,
     tables_of_credit,
     tables_of_crs,
     tables_of_faults,
     tables_of_lifecycle,
     tables_of_records,
+    tables_of_risk,
 )
 from tests.metric_words import METRIC_WORDS
 from tools import exits
@@ -95,6 +97,10 @@ TARGET_WORDS = {
     "mutants": (
         "逐处改错生产代码并确认有测试失败，ARGS 选择其中几处",
         "break the code in one place at a time and see a test fail; ARGS picks some",
+    ),
+    "fuzz": (
+        "按接口文档自动编造请求并检查应答；EXAMPLES 为每个接口的请求数，SEED 可重现",
+        "send a node made-up requests; EXAMPLES for each operation, SEED repeats a run",
     ),
     "chaos": (
         "对真实节点反复注入故障；MINUTES 为时长，SEED 可重现",
@@ -319,6 +325,8 @@ RENDERERS: dict[str, Callable[[Language], str]] = {
     "behaviours": lambda language: _table(*tables_of_credit.behaviours(language)),
     "commands": render_commands,
     "config": render_config,
+    "connector-refusals": lambda language: _table(*tables_of_connectors.refusals(language)),
+    "connectors": lambda language: _table(*tables_of_connectors.options(language)),
     "contracts": render_contracts,
     "crs-codes": lambda language: _table(*tables_of_crs.codes(language)),
     "crs-refusals": lambda language: _table(*tables_of_crs.refusals(language)),
@@ -335,6 +343,7 @@ RENDERERS: dict[str, Callable[[Language], str]] = {
     "policy-faults": lambda language: _table(*tables_of_faults.policy_faults(language)),
     "record-refusals": lambda language: _table(*tables_of_records.refusals(language)),
     "record-rules": lambda language: _table(*tables_of_records.rules(language)),
+    "risk-reasons": lambda language: _table(*tables_of_risk.reasons(language)),
     "routes": render_routes,
     "sealing": lambda language: _table(*tables_of_faults.sealing(language)),
     "targets": render_targets,

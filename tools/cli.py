@@ -24,11 +24,13 @@ COMMANDS = {
     "dataset": "records.dataset",
     "demo": "demo",
     "doctor": "doctor",
+    "export": "records.export",
     "keys": "keys",
     "localnet": "localnet",
     "member": "governance.member",
     "node": "node",
     "officer": "officer",
+    "reciprocity": "exchange.reciprocity",
 }
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import hmac
 import os
 import time
 from collections import Counter
@@ -21,6 +20,7 @@ from ledger.keys import Signer
 from tools.casebook import Case, read_cases
 from tools.client import Claim, Client, Moment
 from tools.commands.audit import replay_folder
+from tools.custody.blinds import blind_subject
 from tools.custody.signer import open_signer
 from tools.exits import InvalidAnswer, RefusedEvent
 from tools.founding import read_source
@@ -300,4 +300,4 @@ def _longest_gap_s(times_s: list[float]) -> float:
 
 def _commitment(case: Case, at: int) -> bytes:
     """Commitment to a fictitious taxpayer under a fresh blind."""
-    return hmac.digest(os.urandom(32), f"{case.case}/{at}".encode(), hashlib.sha256)
+    return blind_subject(f"{case.case}/{at}").commitment

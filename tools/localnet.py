@@ -38,6 +38,7 @@ from ledger.keys import SecretKey, format_secret_key
 from ledger.quorum.founding import GenesisSignatures, derive_log_key, encode_signatures
 from ledger.registry import PolicySet
 from tools.custody.making import KeyMaker
+from tools.custody.node_keys import format_settings
 from tools.exits import FailedNode, InvalidInput, NotFound
 from tools.found.local import found_network
 from tools.founding import (
@@ -117,9 +118,10 @@ def create_network(
         ),
     )
     # A sandbox: whoever tries it types no pass phrases.
-    write_officers(directory, founding.officers, KeyMaker(plain=True))
+    maker = KeyMaker(plain=True)
+    write_officers(directory, founding.officers, maker)
     for node in founding.nodes:
-        write_node_keys(directory / "nodes" / node.member, node)
+        write_node_keys(directory / "nodes" / node.member, node, maker)
     write_genesis(directory, founding.genesis, founding.signatures)
     addresses = {node.member: node.peers for node in index.nodes}
     for place in index.nodes:
@@ -159,7 +161,7 @@ class Localnet:
         place = _place_node(member, free_ports(3))
         index = msgspec.structs.replace(self.index, nodes=(*self.index.nodes, place))
         directory = self.directory / "nodes" / member
-        write_node_keys(directory, node)
+        write_node_keys(directory, node, KeyMaker(plain=True))
         addresses = {each.member: each.peers for each in index.nodes}
         write_node(self.directory, place, addresses, derive_log_key(genesis))
         application = make_application(node, network=hash_genesis(genesis), address=place.peers)
@@ -449,7 +451,7 @@ def write_officers(
         maker.write(folder / f"{member}-{role}.key", key)
 
 
-def write_node_keys(directory: Path, node: NodeSecrets) -> None:
+def write_node_keys(directory: Path, node: NodeSecrets, maker: KeyMaker) -> None:
     """Write the keys of a node into its folder; the log key follows from the genesis.
 
     Keys on tokens stay there.
@@ -458,8 +460,8 @@ def write_node_keys(directory: Path, node: NodeSecrets) -> None:
     keys.mkdir(parents=True, mode=0o700)
     for name, key in (("consensus", node.consensus), ("cosigning", node.cosigning)):
         if isinstance(key, SecretKey):
-            write_secret(keys / f"{name}.key", format_secret_key(key).encode())
-    write_secret(keys / "tls.key.pem", node.tls_key_pem)
+            maker.write(keys / f"{name}.key", key)
+    maker.write_pem(keys / "tls.key.pem", node.tls_key_pem)
     (keys / "tls.cert.pem").write_bytes(node.tls_certificate_pem)
 
 
@@ -476,20 +478,21 @@ def write_node(
     log_key: SecretKey,
     *,
     listen: str = "",
-    tokens: Mapping[str, str] | None = None,
+    keys: Mapping[str, str] | None = None,
     replaces: bool = False,
 ) -> None:
     """Write the log key and the configuration of a node whose own keys are there.
 
-    `addresses` are those of all nodes. The node listens at its own, or at `listen`. `tokens` has
-    the URIs of its keys that are not in files. `replaces`: the member has another node till a vote.
+    `addresses` are those of all nodes. The node listens at its own, or at `listen`. `keys` has
+    settings of `[keys]`: of keys on tokens, and how keystores are opened. `replaces`: the member
+    has another node till a vote.
     """
     folder = directory / "nodes" / place.member
     # A second attempt finds the first one's; it follows from the genesis and is no secret.
     (folder / "keys" / "log.key").unlink(missing_ok=True)
     write_secret(folder / "keys" / "log.key", format_secret_key(log_key).encode())
     (folder / "node.toml").write_text(
-        _format_config(place, addresses, listen, tokens or {}, replaces=replaces), "utf-8"
+        _format_config(place, addresses, listen, keys or {}, replaces=replaces), "utf-8"
     )
 
 
@@ -504,14 +507,12 @@ def _format_config(
     place: NodeIndex,
     addresses: Mapping[str, str],
     listen: str,
-    tokens: Mapping[str, str],
+    keys: Mapping[str, str],
     *,
     replaces: bool,
 ) -> str:
-    keys = "".join(
-        f"{name} = {json.dumps(tokens.get(name, f'keys/{name}.key'))}\n"
-        for name in ("consensus", "cosigning")
-    )
+    files = {name: f"keys/{name}.key" for name in ("consensus", "cosigning")}
+    lines = format_settings({**files, **keys})
     peers = "".join(
         f'"{member}" = "{address}"\n'
         for member, address in addresses.items()
@@ -526,7 +527,7 @@ data_dir = "data"
 storage = "auto"
 
 [keys]
-{keys}log = "keys/log.key"
+{lines}log = "keys/log.key"
 tls_key = "keys/tls.key.pem"
 tls_certificate = "keys/tls.cert.pem"
 

@@ -1,13 +1,17 @@
 """Whether what an act needs is there and in force. Each check raises `RefusedEvent`."""
 
+from functools import lru_cache
+
 from contracts.errors import refused
 from contracts.lookup import (
     find_code_list,
     find_dataset,
     find_purpose,
+    find_record_schema,
     is_ended,
     read_record_schema_version,
 )
+from contracts.registers.schema import read_schema
 from ledger.events import ShareRejected
 from ledger.registry import Dataset, Officer
 from ledger.state import StateReader
@@ -53,7 +57,11 @@ def check_codes(state: StateReader, body: ShareRejected) -> None:
 
 
 def check_schema_version(state: StateReader, name: str, version: int) -> None:
-    """Check what delivered records keep to; without a record schema, versions of the dataset."""
+    """Check what delivered records keep to; without a record schema, versions of the dataset.
+
+    A code list that has ended takes with it every version that names it: otherwise records would
+    go on with codes that their members have put out of force.
+    """
     newest = read_record_schema_version(state, name)
     if not newest:
         dataset = find_dataset(state, name)
@@ -62,3 +70,13 @@ def check_schema_version(state: StateReader, name: str, version: int) -> None:
         raise refused("record-schema-ended", f"{name} version {version}")
     if version > newest:
         raise refused("schema-version-unknown", f"{name} version {version}")
+    schema = find_record_schema(state, name, version)
+    for each in () if schema is None else _code_lists_of(schema.text):
+        if is_ended(state, f"code-list/{each}"):
+            raise refused("record-schema-ended", f"{name} version {version}, with {each}")
+
+
+@lru_cache(256)
+def _code_lists_of(text: str) -> tuple[str, ...]:
+    """Ids of the code lists that a record schema on the ledger names."""
+    return tuple(sorted(frozenset(read_schema(text).code_lists())))

@@ -13,6 +13,7 @@ from typing import Any
 from contracts.governance import parties, registries
 from contracts.governance.faults import Case, Fault
 from contracts.registers.entries import set_code_list, set_record_schema
+from contracts.registers.gateways import set_gateway
 from contracts.registers.sunsets import PARAMETERS, set_sunset
 from ledger.governance import actions, keys
 from ledger.governance.actions import Action, ActionClass
@@ -74,6 +75,7 @@ ROWS: dict[type, Row] = {
     keys.SetEncryptionKey: Row(
         "keys", lambda a: f"encryption/{a.member}", parties.set_encryption_key
     ),
+    keys.SetGateway: Row("keys", lambda a: f"gateway/{a.member}", set_gateway),
     seats.AddValidator: Row("parties", _seat, None),
     seats.RemoveValidator: Row("parties", _seat, None),
     seats.KeepValidators: Row("parties", _seat, None),
@@ -102,8 +104,12 @@ ROWS: dict[type, Row] = {
     actions.SetCreditRules: Row(
         "parameters", lambda _: "credit", _plain(registries.set_credit_rules)
     ),
+    actions.SetRiskRules: Row("parameters", lambda _: "risk", _plain(registries.set_risk_rules)),
     actions.SetRule: Row(
         "parameters", lambda a: f"rule/{a.rule.action_class}", _plain(registries.set_rule)
+    ),
+    actions.SetDeadlines: Row(
+        "parameters", lambda _: "deadlines", _plain(registries.set_deadlines)
     ),
     actions.SetFreeze: Row("emergency", lambda _: "freezes", _plain(registries.set_freeze)),
     # Ending a freeze is not urgent.

@@ -1,8 +1,9 @@
 """What votes on a proposal come to: how many are needed, and whether it is carried or lost.
 
-What concerns only the keys of the member that proposes it (`officer.*`, `encryption.set`) is also
-carried by `OWN_FACTORS` of its own administrators: an agency appoints its officers, but none of
-them alone; and no single stolen key turns an agency's payloads to a key of somebody else.
+What concerns only the keys of the member that proposes it (`officer.*`, `encryption.set`,
+`gateway.set`) is also carried by `OWN_FACTORS` of its own administrators: an agency appoints its
+officers, but none of them alone; and no single stolen key turns an agency's payloads to a key of
+somebody else, or those who fetch them to a gateway of somebody else.
 The other way, a vote, is how a member that has lost its keys gets new ones.
 
 A rule is changed by votes that satisfy the old rule and the new one: so what nobody can satisfy,
@@ -15,7 +16,7 @@ from contracts.governance.catalogue import class_of
 from contracts.governance.rules import count_needed, rule_of, voters_of
 from contracts.lookup import find_ballot_box, find_officer
 from ledger.governance.actions import Action, AddOfficer, OfficerAction, SetRule, VotingRule
-from ledger.governance.keys import RotateOfficer, SetEncryptionKey, SetTerm
+from ledger.governance.keys import RotateOfficer, SetEncryptionKey, SetGateway, SetTerm
 from ledger.governance.proposals import Proposal
 from ledger.state import StateReader
 
@@ -51,7 +52,7 @@ def member_of(state: StateReader, action: OfficerAction) -> str | None:
     """Member whose keys an action concerns; None: the key is not known."""
     if isinstance(action, RotateOfficer):
         return action.statement.rotation.member
-    if isinstance(action, AddOfficer | SetTerm | SetEncryptionKey):
+    if isinstance(action, AddOfficer | SetTerm | SetEncryptionKey | SetGateway):
         return action.member
     officer = find_officer(state, action.key)
     return None if officer is None else officer.member

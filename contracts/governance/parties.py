@@ -175,7 +175,7 @@ def add_officer(overlay: Overlay, action: AddOfficer, case: Case) -> list[Fault]
     faults = [
         *_key_faults(overlay, action.officer.key),
         *_role_faults(action.officer.roles),
-        *_member_faults(overlay, action.member),
+        *member_faults(overlay, action.member),
     ]
     try:
         verify_key(case.network, action.member, action.officer)
@@ -186,7 +186,7 @@ def add_officer(overlay: Overlay, action: AddOfficer, case: Case) -> list[Fault]
     return faults
 
 
-def _member_faults(state: StateReader, name: str) -> Iterator[Fault]:
+def member_faults(state: StateReader, name: str) -> Iterator[Fault]:
     """Why an agency cannot get keys: it is no member, or not any more."""
     member = find_member(state, name)
     if member is None:
@@ -244,7 +244,7 @@ def rotate_officer(overlay: Overlay, action: RotateOfficer, case: Case) -> list[
     rotation = action.statement.rotation
     officer, faults = _officer_of(overlay, rotation.member, rotation.old_key)
     faults += _key_faults(overlay, rotation.new_key)
-    faults += _member_faults(overlay, rotation.member)
+    faults += member_faults(overlay, rotation.member)
     if rotation.network != case.network:
         detail = f"it is for network {rotation.network.hex()[:16]}"
         faults.append(Fault(code="statement-invalid", detail=detail))
@@ -271,7 +271,7 @@ def set_term(overlay: Overlay, action: SetTerm) -> list[Fault]:
 
 def set_encryption_key(overlay: Overlay, action: SetEncryptionKey, case: Case) -> list[Fault]:
     """Payloads for a member are sealed to another key. A dry run without a moment has no height."""
-    faults = [*_member_faults(overlay, action.member), *_day_faults(action.not_after)]
+    faults = [*member_faults(overlay, action.member), *_day_faults(action.not_after)]
     try:
         verify_encryption_key(action.key)
     except InvalidKey as error:

@@ -10,6 +10,7 @@ import msgspec
 
 from contracts.credit.score import find_rules_faults
 from contracts.drafts.check import find_policy_set_faults
+from contracts.exchange.matters import read_deadlines
 from contracts.governance.faults import Fault
 from contracts.governance.rules import SHARE_MAX, SHARE_MIN, rule_of
 from contracts.lookup import (
@@ -22,7 +23,11 @@ from contracts.lookup import (
     read_policy_set,
 )
 from contracts.registers.sunsets import forget_sunset, keep_parameters
+from contracts.risk.habits import read_risk_rules
+from contracts.risk.reasons import find_rules_faults as find_risk_faults
 from ledger.errors import InvalidEncoding
+from ledger.exchange.matters import DEADLINE_RULES
+from ledger.exchange.risk import RISK_RULES
 from ledger.governance.actions import (
     ContractAction,
     LiftFreeze,
@@ -31,9 +36,11 @@ from ledger.governance.actions import (
     SetContract,
     SetCreditRules,
     SetDataset,
+    SetDeadlines,
     SetFreeze,
     SetParameters,
     SetPurpose,
+    SetRiskRules,
     SetRule,
 )
 from ledger.governance.proposals import VOTING_RULES
@@ -51,9 +58,11 @@ from ledger.registry import (
 )
 from ledger.state import (
     CREDIT_RULES_KEY,
+    DEADLINE_RULES_KEY,
     FREEZES_KEY,
     PARAMETERS_KEY,
     POLICY_SET_KEY,
+    RISK_RULES_KEY,
     Overlay,
     StateReader,
     dataset_key,
@@ -170,6 +179,28 @@ def set_credit_rules(overlay: Overlay, action: SetCreditRules) -> list[Fault]:
     if not faults:
         overlay.put(CREDIT_RULES_KEY, CREDIT_RULES.encode(action.rules))
     return faults
+
+
+def set_risk_rules(overlay: Overlay, action: SetRiskRules) -> list[Fault]:
+    """How risk is assessed: the next version."""
+    following = read_risk_rules(overlay).version + 1
+    faults = [
+        Fault(code="risk-rules-invalid", detail=text) for text in find_risk_faults(action.rules)
+    ]
+    if action.rules.version != following:
+        detail = f"rules of risk: version {action.rules.version}, the next one is {following}"
+        faults.append(Fault(code="version-invalid", detail=detail))
+    if not faults:
+        overlay.put(RISK_RULES_KEY, RISK_RULES.encode(action.rules))
+    return faults
+
+
+def set_deadlines(overlay: Overlay, action: SetDeadlines) -> list[Fault]:
+    """Times that no contract sets; their types bound them."""
+    if read_deadlines(overlay) == action.rules:
+        return [Fault(code="unchanged", detail="deadlines")]
+    overlay.put(DEADLINE_RULES_KEY, DEADLINE_RULES.encode(action.rules))
+    return []
 
 
 def set_rule(overlay: Overlay, action: SetRule) -> list[Fault]:

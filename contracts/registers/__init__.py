@@ -1,1 +1,1 @@
-"""Registers that members fill by vote: what records are, codes in them, and when things end."""
+"""Registers that members fill by vote: records, codes, ends of things, gateways."""

@@ -4,7 +4,8 @@ A block is executed as on its day (UTC): before its first event, what ends on th
 ended. So proposer, validator and auditor agree, and a day on which there is no block changes
 nothing. A contract leaves the policy set, whose hash then stands in every outcome. The parameters
 become again what they were before the last vote on them. Datasets, purposes, record schemas and
-code lists stay readable, but what needs them is refused (`contracts.admission`).
+code lists stay readable, but what needs them is refused (`contracts.admission`): with a code list
+that has ended also deliveries by the versions of record schemas that name it.
 """
 
 from datetime import date

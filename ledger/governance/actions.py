@@ -8,13 +8,15 @@ r"""What members can vote on: a tagged union of actions (`action` comes first in
     officer.add         a member gets another officer's key
     officer.roles       an officer has other roles
     officer.revoke      an officer's key signs no more; what it signed stays valid at its height
-    officer.rotate, officer.term, encryption.set         `ledger.governance.keys`
+    officer.rotate, officer.term, encryption.set, gateway.set    `ledger.governance.keys`
     validator.add, validator.remove, validator.keep      `ledger.quorum.governance`
     contract.set, contract.remove, schema.set            the policy set in force
     dataset.set, basis.set, purpose.set                  the registries
     record-schema.set, code-list.set                     what records are, and codes in them
     sunset.set                                           the day on which one of these ends
     parameters.set, credit.set, rule.set                 numbers, credit, and how votes count
+    risk.set                                             how the risk of requests is assessed
+    deadlines.set                                        times that no contract sets
     freeze.set, freeze.lift                              emergency
 
 A key that is not on the ledger yet signs `key_message` under `KEY_DOMAIN`: nobody can register a
@@ -27,7 +29,9 @@ from typing import Annotated, Literal, TypeAlias
 from msgspec import Meta
 
 from ledger.codec import Codec, Value
-from ledger.governance.keys import RotateOfficer, SetEncryptionKey, SetTerm
+from ledger.exchange.matters import DeadlineRules
+from ledger.exchange.risk import RiskRules
+from ledger.governance.keys import RotateOfficer, SetEncryptionKey, SetGateway, SetTerm
 from ledger.governance.registers import CodeList, RecordSchema, SunsetTarget
 from ledger.keys import Signer, verify_signature
 from ledger.quorum.governance import AddValidator, KeepValidators, RemoveValidator
@@ -204,6 +208,12 @@ class SetCreditRules(Value, frozen=True, kw_only=True, tag_field="action", tag="
     rules: CreditRules
 
 
+class SetRiskRules(Value, frozen=True, kw_only=True, tag_field="action", tag="risk.set"):
+    """The risk of requests is assessed so from the next block on."""
+
+    rules: RiskRules
+
+
 class VotingRule(Value, frozen=True, kw_only=True):
     """More than `share` thousandths of the voters carry a proposal of the class.
 
@@ -219,6 +229,16 @@ class SetRule(Value, frozen=True, kw_only=True, tag_field="action", tag="rule.se
     """Votes of the rule's class are counted so."""
 
     rule: VotingRule
+
+
+class SetDeadlines(Value, frozen=True, kw_only=True, tag_field="action", tag="deadlines.set"):
+    """The parties have so long for what no contract sets a time for.
+
+    What is open already is due by these rules too, except where its event has set a day: consents,
+    disputes and corrections keep theirs.
+    """
+
+    rules: DeadlineRules
 
 
 class SetFreeze(Value, frozen=True, kw_only=True, tag_field="action", tag="freeze.set"):
@@ -239,14 +259,14 @@ PartyAction: TypeAlias = (
     AdmitMember | SuspendMember | ReinstateMember | RetireMember | SanctionMember
 )
 OfficerAction: TypeAlias = (
-    AddOfficer | SetRoles | RevokeOfficer | RotateOfficer | SetTerm | SetEncryptionKey
+    AddOfficer | SetRoles | RevokeOfficer | RotateOfficer | SetTerm | SetEncryptionKey | SetGateway
 )
 ValidatorAction: TypeAlias = AddValidator | RemoveValidator | KeepValidators
 ContractAction: TypeAlias = SetContract | RemoveContract | SetSchema
 RegistryAction: TypeAlias = (
     SetDataset | SetBasis | SetPurpose | SetRecordSchema | SetCodeList | SetSunset
 )
-ParameterAction: TypeAlias = SetParameters | SetCreditRules | SetRule
+ParameterAction: TypeAlias = SetParameters | SetCreditRules | SetRiskRules | SetRule | SetDeadlines
 EmergencyAction: TypeAlias = SetFreeze | LiftFreeze
 Action: TypeAlias = (
     PartyAction

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -11,22 +12,33 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from node.access.log import AccessLog
 from node.api.finality import FinalityHub
 from node.api.problems import Problem
 from node.api.quota import RateQuota
+from node.hooks.delivery import HookState, HookStates
 from node.metrics import Metrics
 from node.service import Service
 
 WAIT_S_MAX = 30
+JSON = "application/json"
+MSGPACK = "application/msgpack"
+ACCEPT_CHARS_MAX = 400
 PAGE_ITEMS_DEFAULT = 100
+YEAR_MIN, YEAR_MAX = 1_970, 9_999
 PAGE_ITEMS_MAX = 1_000
 CURSOR_CHARS_MAX = 200
+NUMBER_MAX = 10**17
 DIGEST_HEX_CHARS = 64
 NONCE_HEX_CHARS = 32
 _IMMUTABLE = "public, max-age=31536000, immutable"
+TARGET_PATTERN = r"(sunset/)?[a-z-]{1,16}(/[a-z0-9][a-z0-9._@-]{0,71})?"
+MEMBER_PATTERN = r"[a-z0-9][a-z0-9._-]{0,63}"
+_MEMBER = re.compile(MEMBER_PATTERN + r"\Z")
 _HEX = re.compile(r"[0-9a-f]*\Z")
 _NUMBER = re.compile(r"(0|[1-9][0-9]{0,17})\Z")
 _PREFER_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?([0-9]{1,9})\"?\s*(?=$|[,;])")
+_QUALITY = re.compile(r"q=([01])\.?([0-9]{0,3})\Z")
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -55,8 +67,18 @@ class Limits:
 class Context:
     """The node behind the handlers, and what is open towards clients."""
 
-    def __init__(self, service: Service, limits: Limits, metrics: Metrics, founders: bytes) -> None:
+    def __init__(
+        self,
+        service: Service,
+        limits: Limits,
+        metrics: Metrics,
+        founders: bytes,
+        access: AccessLog | None = None,
+        hooks: HookStates | None = None,
+    ) -> None:
         self.service = service
+        self.access = access
+        self.hooks = hooks
         self.founders = founders
         self.limits = limits
         self.metrics = metrics
@@ -65,6 +87,10 @@ class Context:
         self._waits: set[asyncio.Timeout] = set()
         self._is_closing = False
         self.hub_task: asyncio.Task[None] | None = None
+
+    def hook_states(self) -> tuple[HookState, ...]:
+        """How the node's webhooks stand."""
+        return () if self.hooks is None else self.hooks.states()
 
     def waiting(self, seconds: float | None) -> "Wait":
         """A wait that ends after `seconds` or at once on shutdown, without an error."""
@@ -150,6 +176,14 @@ def query_parameters(request: web.Request, *names: str) -> dict[str, str]:
     return query
 
 
+def member_parameter(query: Mapping[str, str]) -> str:
+    """The member that a query or a path names, empty without one. Raises `Problem`."""
+    member = query.get("member")
+    if member is not None and _MEMBER.match(member) is None:
+        raise Problem("parameter-invalid", "member: the id of a member")
+    return member or ""
+
+
 def page_parameters(query: dict[str, str], prefix: bytes) -> tuple[int, bytes]:
     """Number of items asked for, and the state key to start at. Raises `Problem`."""
     text = query.get("limit")
@@ -225,9 +259,38 @@ def json_response(
     return web.Response(
         status=status,
         body=_ENCODER.encode(body),
-        content_type="application/json",
+        content_type=JSON,
         headers=headers or {"Cache-Control": "no-store"},
     )
+
+
+def in_wanted_form(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+    """A JSON answer as MessagePack for who prefers that; both decode to equal values.
+
+    Problems stay JSON. The `ETag` becomes a weak one: the bytes differ, what they say does not.
+    """
+    if not isinstance(response, web.Response) or response.content_type != JSON:
+        return response
+    response.headers["Vary"] = "Accept"
+    if not prefers_msgpack(request.headers.get("Accept", "")):
+        return response
+    assert isinstance(response.body, bytes), "JSON answers are made in one piece"
+    response.body = msgspec.msgpack.encode(msgspec.json.decode(response.body))
+    response.content_type = MSGPACK
+    if "ETag" in response.headers:
+        response.headers["ETag"] = "W/" + response.headers["ETag"]
+    return response
+
+
+def prefers_msgpack(accept: str) -> bool:
+    """Whether `Accept` (RFC 9110) names MessagePack with at least the weight of JSON."""
+    weights: dict[str, int] = {}
+    for part in accept[:ACCEPT_CHARS_MAX].lower().split(","):
+        kind, *parameters = part.replace(" ", "").split(";")
+        quality = next((each for each in parameters if each.startswith("q=")), "q=1")
+        match = _QUALITY.match(quality)
+        weights[kind] = 0 if match is None else int(match[1]) * 1_000 + int(match[2].ljust(3, "0"))
+    return weights.get(MSGPACK, 0) > 0 and weights[MSGPACK] >= weights.get(JSON, 0)
 
 
 def immutable_response(
@@ -245,5 +308,5 @@ def conditional_response(
     wanted = request.headers.get("If-None-Match", "")
     tags = [tag.strip().removeprefix("W/") for tag in wanted.split(",")]
     if headers["ETag"] in tags or tags == ["*"]:
-        return web.Response(status=304, headers=headers)
+        return web.Response(status=304, headers={**headers, "Vary": "Accept"})
     return web.Response(body=data, content_type=content_type, headers=headers)

@@ -9,6 +9,7 @@ from node.api.context import (
     context_of,
     hex_parameter,
     json_response,
+    member_parameter,
     page_cursor,
     page_parameters,
     query_parameters,
@@ -24,8 +25,8 @@ async def list_tasks(request: web.Request) -> web.Response:
     """GET /v1/tasks: open duties by due time, of one member or all, overdue ones or all."""
     service = context_of(request).service
     query = query_parameters(request, "member", "overdue", "cursor", "limit")
-    member, overdue = query.get("member", ""), query.get("overdue", "")
-    if overdue not in ("", "true", "false"):
+    member, overdue = member_parameter(query), query.get("overdue", "")
+    if query.get("overdue", "true") not in ("true", "false"):
         raise Problem("parameter-invalid", "overdue: true or false")
     limit, start = page_parameters(query, b"")
     now_ms = service.final_time_ms()

@@ -6,12 +6,15 @@ from aiohttp import web
 from ledger.events import hash_event
 from node.api.context import (
     DIGEST_HEX_CHARS,
+    JSON,
+    MSGPACK,
     NONCE_HEX_CHARS,
     Context,
     address_of,
     context_of,
     hex_parameter,
     json_response,
+    member_parameter,
     preferred_wait_s,
     read_body,
     wait_parameter,
@@ -21,8 +24,6 @@ from node.api.problems import Problem
 from node.api.schemas.log import BatchBody, SubmitBatch, SubmitEvent, status_body
 from node.service import EventState, EventStatus
 
-MSGPACK = "application/msgpack"
-JSON = "application/json"
 _EVENT_JSON = msgspec.json.Decoder(SubmitEvent)
 _BATCH_JSON = msgspec.json.Decoder(SubmitBatch)
 _BATCH_MSGPACK = msgspec.msgpack.Decoder(list[bytes])
@@ -80,7 +81,7 @@ async def read_event_by_nonce(request: web.Request) -> web.Response:
     """GET /v1/members/{member}/events/{nonce}: status by the nonce that the client chose."""
     context = context_of(request)
     nonce = hex_parameter(request, "nonce", chars=NONCE_HEX_CHARS)
-    status = context.service.event_by_nonce(request.match_info["member"], nonce)
+    status = context.service.event_by_nonce(member_parameter(request.match_info), nonce)
     return await _status_response(context, status, wait_parameter(request))
 
 

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from node.api.context import (
     CONTEXT,
+    JSON,
     conditional_response,
     context_of,
     json_response,
@@ -45,8 +46,10 @@ async def read_ready(request: web.Request) -> web.Response:
 async def read_status(request: web.Request) -> web.Response:
     """GET /v1/status: height, view, peers, pending events, open proposals, what ends soon."""
     query_parameters(request)
-    service = context_of(request).service
-    return json_response(node_body(service.status(), service.oversight()))
+    context = context_of(request)
+    service = context.service
+    hooks = context.hook_states()
+    return json_response(node_body(service.status(), service.oversight(), hooks))
 
 
 async def read_diagnosis(request: web.Request) -> web.Response:
@@ -67,6 +70,9 @@ async def read_metrics(request: web.Request) -> web.Response:
     context.metrics.set_oversight(service.oversight())
     context.metrics.set_duties(service.duties().count(service.final_time_ms()))
     context.metrics.set_facts(await service.facts())
+    context.metrics.set_hooks(context.hook_states())
+    if context.access is not None:
+        context.metrics.set_access(context.access.noted)
     return web.Response(body=context.metrics.encode(), headers={"Content-Type": CONTENT_TYPE})
 
 
@@ -74,4 +80,4 @@ async def read_openapi(request: web.Request) -> web.Response:
     """GET /openapi.json: the document made from the route table at start."""
     document = request.app[OPENAPI]
     headers = {"ETag": f'"{hashlib.sha256(document).hexdigest()}"', "Cache-Control": "no-cache"}
-    return conditional_response(request, document, content_type="application/json", headers=headers)
+    return conditional_response(request, document, content_type=JSON, headers=headers)

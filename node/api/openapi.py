@@ -12,13 +12,46 @@ from typing import Any, Literal
 import msgspec
 from aiohttp import web
 
+from node.api.context import (
+    CURSOR_CHARS_MAX,
+    JSON,
+    MEMBER_PATTERN,
+    MSGPACK,
+    NUMBER_MAX,
+    PAGE_ITEMS_MAX,
+    TARGET_PATTERN,
+    WAIT_S_MAX,
+    YEAR_MAX,
+    YEAR_MIN,
+)
 from node.api.problems import CONTENT_TYPE as PROBLEM
 from node.api.schemas.base import Body
 from node.api.schemas.nodes import ProblemBody
 
-JSON = "application/json"
 _REF = "#/components/schemas/{name}"
 _PATH_NAME = re.compile(r"\{([a-z]+)(?::[^}]*)?\}")
+_DIGEST = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+_NUMBER = {"type": "integer", "minimum": 0, "maximum": NUMBER_MAX}
+_MEMBER = {"type": "string", "pattern": f"^{MEMBER_PATTERN}$"}
+# What the parameters of all routes look like, by their names.
+_SCHEMAS: dict[str, dict[str, Any]] = {
+    "cursor": {"type": "string", "maxLength": CURSOR_CHARS_MAX, "pattern": "^[A-Za-z0-9_=-]*$"},
+    "digest": _DIGEST,
+    "epoch": _NUMBER,
+    "exchange": _DIGEST,
+    "incident": _DIGEST,
+    "index": _NUMBER,
+    "limit": {"type": "integer", "minimum": 1, "maximum": PAGE_ITEMS_MAX},
+    "member": _MEMBER,
+    "nonce": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
+    "overdue": {"type": "string", "enum": ["true", "false"]},
+    "path": {"type": "string", "pattern": "^[0-9a-z./]+$"},
+    "target": {"type": "string", "pattern": f"^{TARGET_PATTERN}$"},
+    "wait": {"type": "integer", "minimum": 0, "maximum": WAIT_S_MAX},
+    "year": {"type": "integer", "minimum": YEAR_MIN, "maximum": YEAR_MAX},
+    "Last-Event-ID": _NUMBER,
+}
+_TEXT = {"type": "string"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +62,6 @@ class Parameter:
     place: Literal["query", "header"]
     zh: str
     en: str
-    type: Literal["string", "integer"] = "string"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +98,18 @@ class Route:
     def template(self) -> str:
         """The path as OpenAPI writes it."""
         return _PATH_NAME.sub(r"{\1}", self.path)
+
+
+CURSOR = Parameter(name="cursor", place="query", zh="下一页游标。", en="Cursor of the next page.")
+LIMIT = Parameter(
+    name="limit",
+    place="query",
+    zh="每页条数（1 至 1000）。",
+    en="Items on a page (1 to 1,000).",
+)
+MEMBER = Parameter(
+    name="member", place="query", zh="只看该成员参与的。", en="Only what this member takes part in."
+)
 
 
 def build_document(routes: Sequence[Route], *, version: str) -> dict[str, Any]:
@@ -115,7 +159,7 @@ def _operation(route: Route) -> dict[str, Any]:
 
 def _path_parameters(route: Route) -> list[dict[str, Any]]:
     return [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        {"name": name, "in": "path", "required": True, "schema": _SCHEMAS.get(name, _TEXT)}
         for name in _PATH_NAME.findall(route.path)
     ]
 
@@ -126,7 +170,7 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
         "in": parameter.place,
         "required": False,
         "description": f"{parameter.zh} {parameter.en}",
-        "schema": {"type": parameter.type},
+        "schema": _SCHEMAS.get(parameter.name, _TEXT),
     }
 
 
@@ -136,7 +180,9 @@ def _responses(route: Route) -> dict[str, Any]:
         text = media.text if media is not None else ""
         response: dict[str, Any] = {"description": text or "成功 ok"}
         if media is not None:
-            response["content"] = {media.content_type: _content(media)}
+            # Every JSON answer is there as MessagePack too, see `context.in_wanted_form`.
+            kinds = (JSON, MSGPACK) if media.content_type == JSON else (media.content_type,)
+            response["content"] = {kind: _content(media) for kind in kinds}
         responses[str(status)] = response
     problem = {PROBLEM: _content(Media(content_type=PROBLEM, struct=ProblemBody))}
     for status in route.problems:

@@ -1,15 +1,15 @@
 """Reading the final log and state: entries, receipts, exchanges, registry, tiles."""
 
 import hashlib
-import re
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from aiohttp import web
 
 from contracts.credit.accounts import read_causes, read_changes, read_credit, read_formula
-from contracts.exchange.matters import read_matters
+from contracts.exchange.matters import read_deadlines, read_matters
 from contracts.lookup import find_member, read_sunsets
+from contracts.risk.habits import read_risk
 from ledger import registry
 from ledger.blocks import Record, decode_entry
 from ledger.codec import Codec
@@ -21,11 +21,14 @@ from ledger.tlog.merkle import hash_leaf
 from ledger.tlog.tiles import TilePath
 from node.api.context import (
     DIGEST_HEX_CHARS,
+    JSON,
+    NUMBER_MAX,
     conditional_response,
     context_of,
     hex_parameter,
     immutable_response,
     json_response,
+    member_parameter,
     number_parameter,
     page_cursor,
     page_parameters,
@@ -40,11 +43,9 @@ from node.service import Service
 SCAN_PAIRS_MAX = 2_000
 HISTORY_RECORDS_MAX = 500
 GRADE_CHANGES_MAX = 50
-_INDEX_MAX = 10**17
-_MEMBER_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _TEXT = "text/plain"
-_JSON = "application/json"
 
+T = TypeVar("T")
 V = TypeVar("V")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -64,7 +65,7 @@ async def read_entry(request: web.Request) -> web.Response:
         event=parse_event(entry.event) if isinstance(entry, Record) else None,
     )
     return immutable_response(
-        request, base.encode_json(body), content_type=_JSON, etag=body.leaf_hash
+        request, base.encode_json(body), content_type=JSON, etag=body.leaf_hash
     )
 
 
@@ -97,6 +98,7 @@ async def read_request(request: web.Request) -> web.Response:
     return json_response(
         duties.RequestBody(
             state=log.exchange_body(exchange, state),
+            risk=duties.risk_body(read_risk(service.state(), exchange)),
             matters=duties.matters_body(matters),
             duties=[
                 duties.DutyBody(**duties.duty_fields(duty, now_ms))
@@ -127,24 +129,40 @@ async def list_requests(request: web.Request) -> web.Response:
     """
     service = context_of(request).service
     query = query_parameters(request, "member", "status", "cursor", "limit")
-    member, status = query.get("member", ""), query.get("status", "")
+    member, status = member_parameter(query), query.get("status", "")
     limit, start = page_parameters(query, b"x/")
-    items: list[log.ExchangeBody] = []
-    pairs = service.scan_state(b"x/", start, SCAN_PAIRS_MAX)
-    for place, (key, value) in enumerate(pairs):
+
+    def shape(key: bytes, value: bytes) -> log.ExchangeBody | None:
         exchange = registry.EXCHANGES.decode(value)
         is_wanted = (not member or member in (exchange.requester, exchange.provider)) and (
             not status or status == exchange.status
         )
-        if is_wanted and len(items) == limit:
-            return _request_page(items, pairs[place - 1][0])
-        if is_wanted:
-            items.append(log.exchange_body(key[2:], exchange))
-    return _request_page(items, pairs[-1][0] if len(pairs) == SCAN_PAIRS_MAX else b"")
+        return log.exchange_body(key[2:], exchange) if is_wanted else None
 
-
-def _request_page(items: list[log.ExchangeBody], last: bytes) -> web.Response:
+    items, last = select_page(service, b"x/", start, limit, shape)
     return json_response(log.RequestPage(items=items, next=page_cursor(last)))
+
+
+def select_page(
+    service: Service,
+    prefix: bytes,
+    start: bytes,
+    limit: int,
+    shape: Callable[[bytes, bytes], T | None],
+) -> tuple[list[T], bytes]:
+    """Items of a page, and the state key after which the next one begins; empty at the end.
+
+    `shape` makes an item of a key and its value, or None of one that is not wanted.
+    """
+    items: list[T] = []
+    pairs = service.scan_state(prefix, start, SCAN_PAIRS_MAX)
+    for place, (key, value) in enumerate(pairs):
+        item = shape(key, value)
+        if item is not None and len(items) == limit:
+            return items, pairs[place - 1][0]
+        if item is not None:
+            items.append(item)
+    return items, pairs[-1][0] if len(pairs) == SCAN_PAIRS_MAX else b""
 
 
 def list_registry(
@@ -168,8 +186,7 @@ async def read_member_credit(request: web.Request) -> web.Response:
     service = context_of(request).service
     query_parameters(request)
     state, time_ms = service.state(), service.final_time_ms()
-    name = request.match_info["member"]
-    member = find_member(state, name) if _MEMBER_ID.fullmatch(name) else None
+    member = find_member(state, member_parameter(request.match_info))
     if member is None:
         raise Problem("member-not-found")
     formula, (recorded, standing) = read_formula(state), read_credit(state, member, time_ms)
@@ -200,18 +217,17 @@ async def read_contracts(request: web.Request) -> web.Response:
     policies = registry.POLICY_SETS.decode(value)
     body = values.contracts_body(policies)
     headers = {"ETag": f'"{body.hash}"', "Cache-Control": "no-cache"}
-    return conditional_response(
-        request, base.encode_json(body), content_type=_JSON, headers=headers
-    )
+    return conditional_response(request, base.encode_json(body), content_type=JSON, headers=headers)
 
 
 async def read_network(request: web.Request) -> web.Response:
-    """GET /v1/network: identity, validators and parameters in force."""
+    """GET /v1/network: identity, validators, parameters and deadlines in force."""
     service = context_of(request).service
     validators = registry.VALIDATOR_LISTS.decode(_required(service, VALIDATORS_KEY))
     parameters = registry.PARAMETERS.decode(_required(service, PARAMETERS_KEY))
+    deadlines = read_deadlines(service.state())
     return json_response(
-        nodes.network_body(service.genesis, service.network, validators, parameters)
+        nodes.network_body(service.genesis, service.network, validators, parameters, deadlines)
     )
 
 
@@ -221,7 +237,7 @@ async def read_genesis(request: web.Request) -> web.Response:
     return immutable_response(
         request,
         encode_genesis_json(service.genesis),
-        content_type=_JSON,
+        content_type=JSON,
         etag=service.network.hex(),
     )
 
@@ -231,7 +247,7 @@ async def read_founders(request: web.Request) -> web.Response:
     query_parameters(request)
     data = context_of(request).founders
     digest = hashlib.sha256(data).hexdigest()
-    return immutable_response(request, data, content_type=_JSON, etag=digest)
+    return immutable_response(request, data, content_type=JSON, etag=digest)
 
 
 async def read_checkpoint(request: web.Request) -> web.Response:
@@ -260,7 +276,7 @@ async def read_tile(request: web.Request) -> web.Response:
 
 
 def _entry_index(request: web.Request, service: Service) -> int:
-    index = number_parameter(request.match_info["index"], "index", low=0, high=_INDEX_MAX)
+    index = number_parameter(request.match_info["index"], "index", low=0, high=NUMBER_MAX)
     size = service.tree_size()
     if index >= size:
         raise Problem("entry-unknown", f"the log has {size} entries")

@@ -1,10 +1,13 @@
 """The table of every route: one row registers it and documents it."""
 
 from ledger import registry
+from ledger.governance.keys import GATEWAYS
 from ledger.governance.registers import CODE_LISTS, RECORD_SCHEMAS
-from node.api import duties, events, health, reads, stream
+from node.api import events, health, reads, stream
+from node.api.context import MSGPACK
+from node.api.exchange import routes as exchange_routes
 from node.api.governance import members, proposals, validators
-from node.api.openapi import Media, Parameter, Route, json_of
+from node.api.openapi import CURSOR, LIMIT, MEMBER, Media, Parameter, Route, json_of
 from node.api.schemas import base, credit, diagnosis, log, nodes, values
 from node.api.schemas import duties as duty_bodies
 from node.api.schemas.governance import members as member_bodies
@@ -12,11 +15,9 @@ from node.api.schemas.governance import proposals as proposed
 from node.api.schemas.governance import registers
 from node.api.schemas.governance import validators as bodies
 
-MSGPACK = events.MSGPACK
 _WAIT = Parameter(
     name="wait",
     place="query",
-    type="integer",
     zh="最多等待秒数（0 至 30）。",
     en="Seconds to wait at most (0 to 30).",
 )
@@ -25,17 +26,6 @@ _PREFER = Parameter(
     place="header",
     zh="wait=5：等待终局，最多 30 秒。",
     en="wait=5: wait for the final outcome, 30 seconds at most.",
-)
-_CURSOR = Parameter(name="cursor", place="query", zh="下一页游标。", en="Cursor of the next page.")
-_LIMIT = Parameter(
-    name="limit",
-    place="query",
-    type="integer",
-    zh="每页条数（1 至 1000）。",
-    en="Items on a page (1 to 1,000).",
-)
-_MEMBER = Parameter(
-    name="member", place="query", zh="只看该成员参与的。", en="Only what this member takes part in."
 )
 _IF_NONE_MATCH = Parameter(
     name="If-None-Match", place="header", zh="已有内容的 ETag。", en="ETag of what the client has."
@@ -54,7 +44,7 @@ def _registry_route(
         name=name,
         zh=zh,
         en=en,
-        parameters=(_CURSOR, _LIMIT),
+        parameters=(CURSOR, LIMIT),
         answers={200: json_of(page)},
         problems=(400,),
     )
@@ -138,11 +128,10 @@ _EVENT_ROUTES = (
         zh="终局区块的事件流（SSE），可用 Last-Event-ID 续传。",
         en="Final blocks as server-sent events, resumable with Last-Event-ID.",
         parameters=(
-            _MEMBER,
+            MEMBER,
             Parameter(
                 name="Last-Event-ID",
                 place="header",
-                type="integer",
                 zh="最后收到的高度。",
                 en="Last height received.",
             ),
@@ -205,10 +194,10 @@ _LOG_ROUTES = (
         zh="共享请求列表。",
         en="List of share requests.",
         parameters=(
-            _MEMBER,
+            MEMBER,
             Parameter(name="status", place="query", zh="只看该状态。", en="Only this status."),
-            _CURSOR,
-            _LIMIT,
+            CURSOR,
+            LIMIT,
         ),
         answers={200: json_of(log.RequestPage)},
         problems=(400,),
@@ -221,51 +210,6 @@ _LOG_ROUTES = (
         zh="共享请求的状态与记录。",
         en="State and records of a share request.",
         answers={200: json_of(duty_bodies.RequestBody)},
-        problems=(400, 404),
-    ),
-)
-
-_DUTY_ROUTES = (
-    Route(
-        method="GET",
-        path="/v1/tasks",
-        handler=duties.list_tasks,
-        name="listTasks",
-        zh="待办事项：谁应在何时之前完成什么，按期限排列。",
-        en="Tasks: who owes what by when, by due time.",
-        parameters=(
-            _MEMBER,
-            Parameter(
-                name="overdue",
-                place="query",
-                zh="true：只看逾期；false：只看未逾期。",
-                en="true: overdue ones only; false: the others only.",
-            ),
-            _CURSOR,
-            _LIMIT,
-        ),
-        answers={200: json_of(duty_bodies.TaskPage)},
-        problems=(400,),
-    ),
-    Route(
-        method="GET",
-        path="/v1/incidents",
-        handler=duties.list_incidents,
-        name="listIncidents",
-        zh="安全事件列表。",
-        en="List of incidents.",
-        parameters=(_CURSOR, _LIMIT),
-        answers={200: json_of(duty_bodies.IncidentPage)},
-        problems=(400,),
-    ),
-    Route(
-        method="GET",
-        path="/v1/incidents/{incident}",
-        handler=duties.read_incident,
-        name="readIncident",
-        zh="安全事件的状态与记录。",
-        en="State and records of an incident.",
-        answers={200: json_of(duty_bodies.IncidentDetailBody)},
         problems=(400, 404),
     ),
 )
@@ -365,6 +309,14 @@ _REGISTRY_ROUTES = (
         ),
         registers.CodeListPage,
     ),
+    _registry_route(
+        "/v1/gateways",
+        "listGateways",
+        "各成员的数据网关：地址与证书。",
+        "Payload gateways of members: address and certificates.",
+        reads.list_registry(b"G/", GATEWAYS, values.member_gateway_body, values.GatewayPage),
+        values.GatewayPage,
+    ),
     Route(
         method="GET",
         path="/v1/sunsets",
@@ -390,8 +342,8 @@ _REGISTRY_ROUTES = (
         path="/v1/network",
         handler=reads.read_network,
         name="readNetwork",
-        zh="网络标识、验证者与参数。",
-        en="Network identity, validators and parameters.",
+        zh="网络标识、验证者、参数与办理时限。",
+        en="Network identity, validators, parameters and deadlines.",
         answers={200: json_of(nodes.NetworkBody)},
     ),
     Route(
@@ -447,7 +399,7 @@ _GOVERNANCE_ROUTES = (
         name="listEvidence",
         zh="账本上的重复投票证据。",
         en="Evidence of double votes on the ledger.",
-        parameters=(_CURSOR, _LIMIT),
+        parameters=(CURSOR, LIMIT),
         answers={200: json_of(bodies.EvidencePage)},
         problems=(400,),
     ),
@@ -497,8 +449,8 @@ _PROPOSAL_ROUTES = (
         en="List of proposals.",
         parameters=(
             Parameter(name="status", place="query", zh="只看该状态。", en="Only this status."),
-            _CURSOR,
-            _LIMIT,
+            CURSOR,
+            LIMIT,
         ),
         answers={200: json_of(proposed.ProposalPage)},
         problems=(400,),
@@ -589,7 +541,7 @@ _NODE_ROUTES = (
 ROUTES: tuple[Route, ...] = (
     *_EVENT_ROUTES,
     *_LOG_ROUTES,
-    *_DUTY_ROUTES,
+    *exchange_routes.ROUTES,
     *_REGISTRY_ROUTES,
     *_GOVERNANCE_ROUTES,
     *_PROPOSAL_ROUTES,

@@ -21,13 +21,16 @@ from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
 from ledger.errors import CorruptStore, StoreFailed
-from node.api.context import CONTEXT, Context, Limits, address_of
+from node.access.log import AccessLog
+from node.access.readings import NOT_NOTED, ROUTE_NAMES, note_reading
+from node.api.context import CONTEXT, Context, Limits, address_of, in_wanted_form
 from node.api.health import OPENAPI
 from node.api.openapi import build_document
 from node.api.problems import Problem, choose_language, problem_response, unexpected
 from node.api.quota import CountQuota
 from node.api.routes import ROUTES
 from node.api.stream import BLOCK_MESSAGES, BlockMessages
+from node.hooks.delivery import HookStates
 from node.metrics import Metrics
 from node.service import Service
 
@@ -51,10 +54,21 @@ def build_app(
     metrics: Metrics | None = None,
     *,
     founders: bytes,
+    access: AccessLog | None = None,
+    hooks: HookStates | None = None,
 ) -> web.Application:
-    """The API application over `service`; `founders` is the file of their signatures."""
-    context = Context(service, limits or Limits(), metrics or Metrics(), founders)
+    """The API application over `service`; `founders` is the file of their signatures.
+
+    With `access`, readings are noted there, before their answers begin.
+    """
+    context = Context(service, limits or Limits(), metrics or Metrics(), founders, access, hooks)
     app = _application(context, "api")
+    if access is not None:
+        access.on_failed = service.fail
+        app[ROUTE_NAMES] = {
+            route.template: route.name for route in ROUTES if route.name not in NOT_NOTED
+        }
+        app.on_response_prepare.append(note_reading)
     app[BLOCK_MESSAGES] = BlockMessages(service)
     app[OPENAPI] = msgspec.json.encode(build_document(ROUTES, version=API_VERSION))
     app.cleanup_ctx.append(_follow_blocks)
@@ -79,7 +93,16 @@ def _application(context: Context, listener: str) -> web.Application:
             app.router.add_get(route.path, route.handler, allow_head=not route.is_streaming)
         else:
             app.router.add_route(route.method, route.path, route.handler)
+            # Else a route with a parameter there would answer other methods.
+            app.router.add_route("*", route.path, _only(route.method))
     return app
+
+
+def _only(method: str) -> _Handler:
+    async def refuse(_: web.Request) -> web.StreamResponse:
+        raise Problem("method-not-allowed", headers={"Allow": method})
+
+    return refuse
 
 
 async def _follow_blocks(app: web.Application) -> AsyncIterator[None]:
@@ -99,7 +122,7 @@ async def _problems(request: web.Request, handler: _Handler) -> web.StreamRespon
     context = request.app[CONTEXT]
     try:
         context.charge(address_of(request))
-        response = await handler(request)
+        response = in_wanted_form(request, await handler(request))
     except Problem as problem:
         response = _respond(request, problem)
     except web.HTTPException as error:

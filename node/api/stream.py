@@ -10,9 +10,11 @@ from ledger.events import Event, hash_event
 from ledger.registry import EXCHANGES
 from ledger.state import exchange_key
 from node.api.context import (
+    NUMBER_MAX,
     Context,
     address_of,
     context_of,
+    member_parameter,
     number_parameter,
     query_parameters,
 )
@@ -22,7 +24,6 @@ from node.api.schemas.log import StreamAnswer, block_body
 from node.service import EventState, EventStatus, FinalBlock, Service
 
 ANSWERS_PER_FRAME_MAX = 1_000
-_HEIGHT_MAX = 10**17
 _ENCODED_BLOCKS_MAX = 64
 _FRAME = msgspec.msgpack.Decoder(list[bytes])
 _ANSWERS = msgspec.msgpack.Encoder()
@@ -187,12 +188,12 @@ BLOCK_MESSAGES = web.AppKey("block_messages", BlockMessages)
 async def stream_blocks(request: web.Request) -> web.StreamResponse:
     """GET /v1/stream: final blocks, resumed after `Last-Event-ID`, with heartbeats."""
     context = context_of(request)
-    member = query_parameters(request, "member").get("member", "")
+    member = member_parameter(query_parameters(request, "member"))
     last = request.headers.get("Last-Event-ID")
     first = (
         context.service.status().height
         if last is None
-        else number_parameter(last, "Last-Event-ID", low=0, high=_HEIGHT_MAX)
+        else number_parameter(last, "Last-Event-ID", low=0, high=NUMBER_MAX)
     ) + 1
     response = web.StreamResponse(
         headers={

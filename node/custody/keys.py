@@ -14,6 +14,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from ledger.custody.decryption import parse_seed
 from ledger.custody.keystore import (
     PASSPHRASE_BYTES_MAX,
     Algorithm,
@@ -89,6 +90,18 @@ class KeyReader:
             return data, False
         key = p256_key(self._open(path, "TLS", data, "p256"))
         return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), True
+
+    def read_decryption_key(self, path: Path) -> bytes:
+        """Seed of the decryption key in a file. Raises `StartRefused`."""
+        data = _read_private(path, "decryption")
+        try:
+            if is_keystore(data):
+                return self._open(path, "decryption", data, "mlkem768-x25519")
+            return parse_seed(data.decode("ascii", "replace"))
+        except InvalidKey as error:
+            raise StartRefused(
+                f"the decryption key file {path}: {error}", "Restore the key file"
+            ) from None
 
     def _refuse_token(self, name: str) -> None:
         if is_token_uri(self._config["keys", name]):

@@ -7,10 +7,13 @@ from pathlib import Path
 import structlog
 
 from contracts.engine import Contracts
-from contracts.lookup import find_member, read_pending, read_validators
+from contracts.lookup import find_access_anchor, find_member, read_pending, read_validators
 from ledger.genesis import Genesis
 from ledger.log import Log
 from ledger.storage import Store
+from node.access.anchors import HOUR_MS, Anchors
+from node.access.files import Files
+from node.access.log import AccessLog
 from node.chain import Chain
 from node.config import Address, Config
 from node.custody.keys import file_of_secret
@@ -23,6 +26,8 @@ from node.engine.epochs import CoreFactory, Epochs, make_simplex, pinned_peers
 from node.engine.ports import Clock, SystemClock, Transport, Workers
 from node.engine.proofs import Archive
 from node.errors import StartRefused
+from node.hooks.delivery import Hooks
+from node.hooks.settings import read_hooks
 from node.metrics import Metrics
 from node.node import Node
 from node.oversight.overseer import Overseer
@@ -35,6 +40,9 @@ from node.simplex.wal import Wal
 from node.startup import Identity, check_listed
 
 LOG = structlog.get_logger("compose")
+
+ACCESS = "access"
+HOOKS = "hooks"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +64,9 @@ class Parts:
     links: Links
     records: list[WalRecord]
     metrics: Metrics
+    access: AccessLog
+    anchors: Anchors
+    hooks: Hooks
 
 
 class Late:
@@ -150,18 +161,7 @@ def compose(
     on_frame, on_connected, on_final, on_checkpoint = Late(), Late(), Late(), Late()
     clock = SystemClock()
     addresses: dict[str, Address] = config["peers", "addresses"]
-    links = Links(
-        peers=(),
-        listen=config["peers", "listen"],
-        certificate_file=str(config.path("keys", "tls_certificate")),
-        key_file=(
-            str(config.path("keys", "tls_key"))
-            if identity.tls_key is None
-            else file_of_secret(identity.tls_key)
-        ),
-        on_frame=on_frame,
-        on_connected=on_connected,
-    )
+    links = _make_links(config, identity, on_frame, on_connected)
     driver, records = make_driver(
         genesis=genesis,
         identity=identity,
@@ -201,7 +201,54 @@ def compose(
     )
     on_frame.call, on_connected.call = node.on_frame, node.on_connected
     on_final.call, on_checkpoint.call = node.on_final, node.on_checkpoint
-    return Parts(node=node, driver=driver, links=links, records=records, metrics=metrics)
+    access = AccessLog(Files(config.path("node", "data_dir") / ACCESS))
+    anchors = _make_anchors(config, access, driver.chain.log, identity.member, clock)
+    driver.duties.access = anchors
+    return Parts(
+        node=node,
+        driver=driver,
+        links=links,
+        records=records,
+        metrics=metrics,
+        access=access,
+        anchors=anchors,
+        hooks=_make_hooks(config),
+    )
+
+
+def _make_links(config: Config, identity: Identity, on_frame: Late, on_connected: Late) -> Links:
+    key_file = str(config.path("keys", "tls_key"))
+    if identity.tls_key is not None:
+        key_file = file_of_secret(identity.tls_key)
+    return Links(
+        peers=(),
+        listen=config["peers", "listen"],
+        certificate_file=str(config.path("keys", "tls_certificate")),
+        key_file=key_file,
+        on_frame=on_frame,
+        on_connected=on_connected,
+    )
+
+
+def _make_hooks(config: Config) -> Hooks:
+    """Raises `StartRefused`, `InvalidConfig`."""
+    file = config["webhooks", "file"]
+    hooks = read_hooks(config.path("webhooks", "file")) if file else ()
+    return Hooks(hooks, config.path("node", "data_dir") / HOOKS)
+
+
+def _make_anchors(
+    config: Config, access: AccessLog, log: Log, member: str, clock: Clock
+) -> Anchors:
+    return Anchors(
+        access,
+        read_last=lambda: find_access_anchor(log, member),
+        wall_ms=lambda: clock.now().wall_ms,
+        period_ms=config["access", "anchor_hours"] * HOUR_MS,
+        lines_max=config["access", "anchor_lines"],
+        kept_days=config["access", "retention_days"],
+        size_bytes_max=config["access", "size_mb_max"] * 1_000_000,
+    )
 
 
 def _make_overseer(log: Log, identity: Identity, clock: Clock) -> Overseer:

@@ -119,7 +119,7 @@ class Driver:
         self.dropped_messages = 0
         self.last_drop_ms = 0
         self.sync_took_ms: int | None = None
-        self._duties = duties
+        self.duties = duties
         self._wal = wal
         self._guard = guard
         self._transport = transport
@@ -252,7 +252,7 @@ class Driver:
                 member = seats.member_at(evidence.first.signer)
                 self.contradicting.add(member)
                 LOG.error("two contradictory votes", member=member)
-                self._duties.note_evidence(evidence)
+                self.duties.note_evidence(evidence)
             self._wal.append([self._with_events(record) for record in effect.persist])
         if any(effect.sync for effect in effects):
             await self._disk.run(self._wal.sync)
@@ -442,7 +442,7 @@ class Driver:
         """Put what this node has to say into the pool, and before the others; then remind them."""
         is_synced = self.sync.is_synced
         is_validator = self.epochs.me is not None
-        for event in self._duties.due(is_validator=is_validator, is_synced=is_synced):
+        for event in self.duties.due(is_validator=is_validator, is_synced=is_synced):
             is_held = event.digest in self.chain.pool
             if is_reminder if is_held else self._admit_own(event):
                 frame = encode_frame(FrameType.EVENTS, EventList(events=(event.data,)))

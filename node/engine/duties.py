@@ -1,6 +1,6 @@
-"""Events that a node signs by itself: that it is ready for the next epoch, and evidence (R12).
+"""Events that a node signs by itself: readiness, evidence (R12), anchors of its access log.
 
-Both are offered again until the state shows them, so neither a lost message nor a restart loses
+All are offered again until the state shows them, so neither a lost message nor a restart loses
 one. Evidence is stored in the log's meta value `evidence` before anything else happens with it; the
 votes in it are in no other place once the view they belong to is final.
 """
@@ -10,17 +10,20 @@ import hashlib
 import structlog
 
 from contracts.lookup import (
+    find_access_anchor,
     find_epoch,
     find_evidence,
     read_epoch,
     read_parameters,
     read_pending,
 )
+from ledger.access.anchors import AccessLogged
 from ledger.codec import Codec
 from ledger.events import Event, NodeBody
 from ledger.log import Log
 from ledger.quorum.governance import EvidenceEquivocation, ValidatorReady
 from ledger.quorum.votes import Vote, decode_vote, encode_vote
+from node.engine.ports import AccessAnchors
 from node.simplex.guard import GuardedSigner
 from node.simplex.types import Evidence
 
@@ -43,6 +46,7 @@ class Duties:
         self._member = member
         self._consensus_key = consensus_key
         self._guard = guard
+        self.access: AccessAnchors | None = None
         self._made: dict[bytes, Event] = {}  # by nonce
         stored = log.get_meta(EVIDENCE_META)
         self._evidence = _EVIDENCES.decode(stored) if stored else ()
@@ -62,6 +66,9 @@ class Duties:
         bodies: list[NodeBody] = []
         if is_validator:
             bodies += [each for each in self._evidence if self._is_open(each)]
+            # A log that is behind does not know the last anchor.
+            anchor = self._anchor() if is_synced else None
+            bodies += [] if anchor is None else [anchor]
         ready = self._ready() if is_synced else None
         if ready is not None:
             bodies.append(ready)
@@ -77,6 +84,12 @@ class Duties:
             return False
         member = record.validators[vote.signer].member
         return find_evidence(self._log, record.epoch, vote.subject.view, member) is None
+
+    def _anchor(self) -> AccessLogged | None:
+        """What is to be said about the access log."""
+        if self.access is None:
+            return None
+        return self.access.due(find_access_anchor(self._log, self._member))
 
     def _ready(self) -> ValidatorReady | None:
         """The word that is missing for the pending list, if this node is in it."""
@@ -112,6 +125,8 @@ def _nonce_of(body: NodeBody) -> bytes:
     """The first 16 bytes of the hash of what is said, so that a node says it once."""
     if isinstance(body, EvidenceEquivocation):
         content = body.first + body.second
+    elif isinstance(body, AccessLogged):
+        content = body.previous + body.digest
     else:
         numbers = body.next_epoch.to_bytes(8, "big") + body.synced_height.to_bytes(8, "big")
         content = numbers + body.set_hash

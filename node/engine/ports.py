@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Protocol, TypeVar, TypeVarTuple
 
+from ledger.access.anchors import AccessAnchor, AccessLogged
 from node.engine.summing import SummingProcess, sum_part
 from node.peers.links import Channel
 from node.simplex.types import Now
@@ -46,6 +47,13 @@ class Workers(Protocol):
 
     async def rest(self) -> None:
         """Nothing is left to sum up for now."""
+
+
+class AccessAnchors(Protocol):
+    """Tells what this node should say about its access log; `node.access.anchors.Anchors`."""
+
+    def due(self, last: AccessAnchor | None) -> AccessLogged | None:
+        """The anchor to be offered now, after `last` in the state."""
 
 
 class SystemClock:

@@ -50,6 +50,21 @@ def compile_fixers(
     return {name: _fixer(shape, codes, amounts) for name, shape in schema.properties.items()}
 
 
+def canonical_identifier(value: Any) -> Any:
+    """An identifier as records hold it: half width, upper case, no separators."""
+    return _fix_identifier(value, [])
+
+
+def canonical_date(value: Any) -> Any:
+    """A date in ISO 8601, where the value certainly is one."""
+    return _fix_date(value, [])
+
+
+def canonical_period(value: Any) -> Any:
+    """A period as records hold it, where the value certainly is one."""
+    return _fix_period(value, [])
+
+
 def _fixer(
     shape: Shape, codes: Mapping[str, Mapping[str, tuple[str, ...]]], amounts: Amounts
 ) -> Fixer:

@@ -95,9 +95,13 @@ def test_a_node_made_in_a_home_of_its_own_joins(net: Path, tmp_path: Path) -> No
     # Who was voted out has no link with the others any more, and no vote.
     first, *others = (member for member in local.members if member != NEW)
     peers, api, metrics = (f"127.0.0.1:{port}" for port in free_ports(3))
+    phrase = tmp_path / "phrase"
+    phrase.touch(mode=0o600)
+    phrase.write_text("correct horse battery\n")
     made = tally(
         *("node", "join", home, "--member", guest, "--address", peers),
         *("--genesis", net / "genesis.json", "--api", api, "--metrics", metrics),
+        *("--passphrase-file", phrase),
     )
     proposal = admin(net, "validator", "add", made["application"], member=first)["digest"]
     carry(net, proposal, tuple(others[:2]))

@@ -72,6 +72,8 @@ def owed(net: Path, exchange: str) -> set[tuple[str, str]]:
 
 def test_an_exchange_until_nothing_is_left(net: Path, tmp_path: Path) -> None:
     exchange = ask(net, tmp_path)
+    opened = tally("officer", "subjects", exchange, "--blinds", tmp_path / "blinds", "--dir", net)
+    assert opened["subjects"] == ["91330100MA27W0000X"]
     assert owed(net, exchange) == {(OWNER, "permit-without-delivery")}
     officer(net, OWNER, "deliver", exchange, *delivery(FIRST))
     assert owed(net, exchange) == {(ASKER, "delivery-without-receipt")}
@@ -113,7 +115,11 @@ def test_an_exchange_until_nothing_is_left(net: Path, tmp_path: Path) -> None:
     assert owed(net, exchange) == set()
     shown = tally("officer", "status", exchange, "--dir", net)
     assert shown["state"] == "destroyed"
+    assert 0 <= shown["risk"]["score"] < 60
     assert len(shown["records"]) == 14
+    (pair,) = tally("reciprocity", "--dir", net, "--svg", tmp_path / "matrix.svg")["pairs"]
+    assert (pair["answered"], pair["received"], pair["records_received"]) == (1, 1, 2)
+    assert (tmp_path / "matrix.svg").read_text("utf-8").startswith("<svg")
     credit = tally("officer", "credit", OWNER, "--dir", net)
     assert "dispute-lost" in [each["behaviour"] for each in credit["causes"]]
 

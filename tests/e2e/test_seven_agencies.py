@@ -93,7 +93,7 @@ def the_node_of_one_becomes_a_validator(world: World) -> None:
     made = tally(
         *("node", "join", home, "--member", VOTER, "--address", peers, "--api", api),
         *("--metrics", metrics, "--genesis", world[A].url),
-        *("--application", home / "application.json"),
+        *("--application", home / "application.json", "--plain"),
     )
     tally("node", "activate", "--config", made["config"], "--yes")
     proposed = world[A].act("admin", "validator", "add", made["application"])
@@ -149,7 +149,7 @@ def the_keys_of_a_validator_are_replaced_by_vote(world: World) -> None:
     made = tally(
         *("node", "join", home, "--replace", "--member", B, "--address", peers),
         *("--api", f"127.0.0.1:{api}", "--metrics", f"127.0.0.1:{metrics}"),
-        *("--genesis", world[A].genesis),
+        *("--genesis", world[A].genesis, "--plain"),
     )
     change = ("admin", "validator")
     assert world[A].refused(*change, "add", made["application"]) == "validator-exists"

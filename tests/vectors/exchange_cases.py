@@ -12,6 +12,7 @@ from ledger.exchange.matters import (
     Matters,
     Rating,
 )
+from ledger.exchange.receipts import RECEIPTS, Receipts
 from ledger.exchange.references import (
     DOCUMENTS,
     MESSAGES,
@@ -20,12 +21,27 @@ from ledger.exchange.references import (
     Reference,
     ShareReferenced,
 )
+from ledger.exchange.risk import (
+    HABITS,
+    RISK_RULES,
+    RISKS,
+    AskedMonth,
+    AskedUse,
+    Habit,
+    Risk,
+    RiskReason,
+    RiskRules,
+    RiskWeight,
+)
 from ledger.state import (
     document_key,
+    habit_key,
     incident_key,
     matters_key,
     message_key,
     open_incidents_key,
+    receipts_key,
+    risk_key,
 )
 
 EXCHANGE, COMMITMENT, OTHER = b"\x0e" * 32, b"\x0c" * 32, b"\x09" * 32
@@ -91,6 +107,20 @@ def exchange_bodies() -> dict[str, Body]:
     }  # fmt: skip
 
 
+RULES = RiskRules(
+    version=1,
+    weights=(RiskWeight(reason="off-hours", points=0), RiskWeight(reason="volume", points=50)),
+    open_hour=8,
+    close_hour=18,
+    subjects_many=100,
+    months=12,
+    usual_share=250,
+    volume_floor=500,
+    asked_floor=100,
+    denied_floor=10,
+)
+
+
 def exchange_cases() -> dict[str, bytes]:
     """One value of each type of the state, and its key."""
     holding = Holding(
@@ -116,12 +146,29 @@ def exchange_cases() -> dict[str, bytes]:
         remedied_ms=TIME_MS + 1, closed_ms=0, closed_by="",
     )  # fmt: skip
     counts = incidents.OpenIncidents(reported=1, touching=2)
+    risk = Risk(
+        score=45, reasons=(RiskReason("off-hours", 15), RiskReason("volume", 30)), rules_version=2
+    )
+    habit = Habit(
+        months=(AskedMonth(24_311, 3, 2**33, 1), AskedMonth(24_312, 1, 1, 0)),
+        uses=(AskedUse("account", "audit"),),
+    )
     message = Message(
         exchange=EXCHANGE, provider="north", requester="south", period="2025-12-31",
         content="correction", delivered=OTHER, documents=300,
     )  # fmt: skip
     document = Document(message=COMMITMENT, is_deletion=False, successor=OTHER)
     return {
+        "risk": RISKS.encode(risk),
+        "risk key": risk_key(EXCHANGE),
+        "risk rules": RISK_RULES.encode(RULES),
+        "habit": HABITS.encode(habit),
+        "habit key": habit_key("north"),
+        "habit key of a pair": habit_key("north", "south"),
+        "receipts": RECEIPTS.encode(Receipts(exchanges=3, records=2**33)),
+        "receipts key": receipts_key("north", 2026),
+        "receipts key of a pair": receipts_key("north", 2026, "south"),
+        "receipts key of a purpose": receipts_key("north", 2026, "south", "audit"),
         "message": MESSAGES.encode(message),
         "message key": message_key(COMMITMENT),
         "document": DOCUMENTS.encode(document),

@@ -6,6 +6,7 @@ from contracts.credit.behaviours import DEFAULT_RULES
 from ledger.codec import Codec
 from ledger.custody.encryption import ENCRYPTION_KEY_BYTES
 from ledger.custody.rotation import sign_rotation
+from ledger.exchange.matters import DEFAULT_DEADLINES
 from ledger.genesis import Genesis, hash_genesis
 from ledger.governance.actions import (
     Action,
@@ -23,10 +24,12 @@ from ledger.governance.actions import (
     SetContract,
     SetCreditRules,
     SetDataset,
+    SetDeadlines,
     SetFreeze,
     SetParameters,
     SetPurpose,
     SetRecordSchema,
+    SetRiskRules,
     SetRoles,
     SetRule,
     SetSchema,
@@ -38,10 +41,13 @@ from ledger.governance.actions import (
 )
 from ledger.governance.keys import (
     ENCRYPTION_KEYS,
+    GATEWAYS,
     TERMS,
     EncryptionKey,
+    Gateway,
     RotateOfficer,
     SetEncryptionKey,
+    SetGateway,
     SetTerm,
     Term,
 )
@@ -71,6 +77,7 @@ from ledger.state import (
     ballot_box_key,
     code_list_key,
     encryption_key,
+    gateway_key,
     recipient_key,
     record_schema_key,
     record_schema_version_key,
@@ -78,6 +85,7 @@ from ledger.state import (
     term_key,
     voting_rule_key,
 )
+from tests.vectors.exchange_cases import RULES
 
 PROPOSAL = b"\x09" * 32
 _RECIPIENT = EncryptionKey(
@@ -87,6 +95,12 @@ _RECIPIENT = EncryptionKey(
     from_height=258,
     until_height=2**33,
     previous=PROPOSAL,
+)
+_GATEWAY = Gateway(
+    member="north",
+    address="gate.example.org:8443",
+    certificates=(b"\x30" * 4, b"\x31" * 258),
+    height=258,
 )
 RECORD_SCHEMA = RecordSchema(dataset="account", version=258, text='{"type": "object"}')
 CODE_LIST = CodeList(
@@ -131,6 +145,8 @@ def governance_cases(genesis: Genesis) -> dict[str, bytes]:
         "encryption key": ENCRYPTION_KEYS.encode(_RECIPIENT),
         "encryption key key": encryption_key(PROPOSAL),
         "recipient key": recipient_key("north"),
+        "gateway": GATEWAYS.encode(_GATEWAY),
+        "gateway key": gateway_key("north"),
         "record schema": RECORD_SCHEMAS.encode(RECORD_SCHEMA),
         "code list": CODE_LISTS.encode(CODE_LIST),
         "sunsets": SUNSETS.encode((SUNSET,)),
@@ -174,6 +190,9 @@ def _actions(genesis: Genesis) -> tuple[Action, ...]:
         SetEncryptionKey(
             member="center", key=b"\x01" * ENCRYPTION_KEY_BYTES, not_after="2027-06-30"
         ),
+        SetGateway(
+            member="center", address="[2001:db8::1]:8443", certificates=_GATEWAY.certificates
+        ),
         SetContract(contract=Contract(id="stop", text="forbid(principal, action, resource);")),
         RemoveContract(id="stop"),
         SetSchema(schema="entity Member;"),
@@ -185,6 +204,8 @@ def _actions(genesis: Genesis) -> tuple[Action, ...]:
         SetSunset(target="dataset/account", date="2027-01-31"),
         SetParameters(parameters=genesis.parameters),
         SetCreditRules(rules=_CREDIT_RULES),
+        SetRiskRules(rules=RULES),
+        SetDeadlines(rules=DEFAULT_DEADLINES),
         SetRule(rule=VotingRule(action_class="keys", share=500, factors=2)),
         SetFreeze(freeze=freeze),
         LiftFreeze(requester="north", provider="", dataset="account"),

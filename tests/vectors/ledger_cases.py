@@ -7,6 +7,7 @@ changed by this program; a test compares every one with what the code makes toda
 import json
 from pathlib import Path
 
+from ledger.access.anchors import ACCESS_ANCHORS, AccessAnchor, AccessLogged
 from ledger.blocks import HEADERS, RECORDS, Header, Obligations, Record, hash_header
 from ledger.events import (
     Body,
@@ -78,6 +79,7 @@ from ledger.registry import (
 )
 from ledger.state import (
     StateDigest,
+    access_key,
     counters_key,
     credit_causes_key,
     credit_key,
@@ -166,6 +168,13 @@ def _quorum_events() -> dict[str, Event]:
         "validator.ready": ValidatorReady(next_epoch=1, set_hash=b"\x05" * 32, synced_height=99),
         "evidence.equivocation": EvidenceEquivocation(
             first=vote_bytes(network, COMMITMENT), second=vote_bytes(network, EXCHANGE)
+        ),
+        "access.logged": AccessLogged(
+            period_from_ms=1_767_225_600_000,
+            period_to_ms=1_767_312_000_000,
+            entries=70_000,
+            digest=COMMITMENT,
+            previous=EXCHANGE,
         ),
     }
     secret = consensus_secret("north")
@@ -295,7 +304,14 @@ def registry_cases() -> dict[str, bytes]:
         "exchange": EXCHANGES.encode(exchange),
         "pair counters": PAIR_COUNTERS.encode(counters),
         **credit_cases(),
+        **access_cases(),
     }
+
+
+def access_cases() -> dict[str, bytes]:
+    """One value about access logs."""
+    anchor = AccessAnchor(digest=COMMITMENT, period_to_ms=1_767_312_000_000, entries=2**33)
+    return {"access anchor": ACCESS_ANCHORS.encode(anchor)}
 
 
 def credit_cases() -> dict[str, bytes]:
@@ -353,6 +369,7 @@ def state_cases() -> dict[str, bytes]:
         "nonce key": nonce_key("north", bytes(range(16))),
         "epoch key": epoch_key(258),
         "proposal key": proposal_key(PROPOSAL),
+        "access key": access_key("north"),
         "evidence key": evidence_key(1, 258, "north"),
         "reachable key": reachable_key("north"),
         "credit key": credit_key("north"),

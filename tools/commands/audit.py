@@ -21,6 +21,7 @@ from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.receipt import Receipt, verify_receipt
 from ledger.verify import LogCopy, Progress, open_copy, read_blocks
 from tools.commands.governance.who import who
+from tools.commands.records.access import access
 from tools.exits import InvalidAnswer, InvalidInput
 from tools.founding import read_signatures, signatures_path
 from tools.mirror import (
@@ -48,6 +49,7 @@ def command() -> None:
 
 
 command.add_command(who)
+command.add_command(access)
 
 
 @command.command("mirror", help="help.audit_mirror")

@@ -21,9 +21,10 @@ from tools.custody.keyfiles import (
 )
 from tools.custody.passphrase import Ways, new_passphrase, passphrase_options
 from tools.custody.signer import KeyInfo, describe_key, is_token, open_signer
-from tools.exits import InvalidInput, ToolError
-from tools.output import WordGroup, common, emit, format_table, note, option
-from tools.words import say
+from tools.exits import InvalidInput, InvalidUsage, ToolError
+from tools.mirror import read_genesis
+from tools.output import WordGroup, common, emit, format_table, note, option, printable, run
+from tools.words import catalogue, language, say
 
 LISTED_MAX = 1_000
 KEY_CHARS_SHOWN = 80
@@ -122,21 +123,28 @@ def _shorten(public_key: str) -> str:
 
 @command.command("list", help="help.keys_list")
 @click.argument("directory", type=_FOLDER, default=Path())
+@option("--url", help="option.keys_url")
+@option("--genesis", type=_FILE, help="option.genesis")
 @common
-def list_(directory: Path, as_json: bool) -> None:
-    """Show every key file below a folder."""
+def list_(directory: Path, url: str | None, genesis: Path | None, as_json: bool) -> None:
+    """Show every key file below a folder, and what a network says of these keys."""
     if not directory.is_dir():
         raise InvalidInput("folder-not-found", str(directory))
+    if (url is None) is not (genesis is None):
+        raise InvalidUsage("usage-invalid", "--url, --genesis")
     rows = list(islice(_find_keys(directory), LISTED_MAX))
-    head = [
-        say(f"column.{name}") for name in ("path", "key_kind", "fingerprint", "mode", "public_key")
-    ]
+    if url is not None and genesis is not None:
+        rows = _with_standings(rows, url, genesis)
+    names = ("path", "key_kind", "fingerprint", "mode", "public_key")
+    told = ("member", "state", "not_after") if url is not None else ()
+    head = [say(f"column.{name}") for name in (*names[:-1], *told, names[-1])]
     cells = [
         [
             row["path"],
             say(f"custody.kind_{row['kind']}"),
             row["fingerprint"],
             row["mode"] + ("" if row["private"] else " !"),
+            *_tell_standing(row),
             _shorten(row["public_key"]),
         ]
         for row in rows
@@ -145,6 +153,34 @@ def list_(directory: Path, as_json: bool) -> None:
     if not all(row["private"] for row in rows):
         text += "\n" + say("custody.not_private")
     emit(as_json, {"keys": rows}, text)
+
+
+def _with_standings(rows: list[dict[str, Any]], url: str, genesis: Path) -> list[dict[str, Any]]:
+    """Rows with what the network of a node says of their keys."""
+    from tools.client import Client
+    from tools.commands.governance.standings import NOT_ON_THE_LEDGER, Standing, fetch_standings
+
+    async def fetch() -> dict[str, Standing]:
+        async with Client(url, read_genesis(genesis)) as client:
+            return await fetch_standings(client)
+
+    known = run(fetch())
+    return [
+        row
+        | msgspec.to_builtins(
+            known.get(row["public_key"]) or known.get(row["fingerprint"]) or NOT_ON_THE_LEDGER
+        )
+        for row in rows
+    ]
+
+
+def _tell_standing(row: dict[str, Any]) -> list[str]:
+    """Cells of what the network says of a key; none if it was not asked."""
+    if "state" not in row:
+        return []
+    words = catalogue(language())
+    state = words.get(f"standing.{row['state']}", printable(row["state"]))
+    return [printable(row["member"]) or "-", state, printable(row["not_after"]) or "-"]
 
 
 def _find_keys(directory: Path) -> Iterator[dict[str, Any]]:

@@ -15,6 +15,8 @@ from ledger.genesis import hash_genesis
 from tools.client import Client
 from tools.commands.acting import Place, parse_hash, place_options
 from tools.commands.exchange.pages import fetch_pages
+from tools.custody.making import KeyMaker
+from tools.custody.node_keys import node_making_options, tell_phrase
 from tools.custody.node_tokens import NodeTokens, node_token_options
 from tools.exits import FailedNode, Interrupted, InvalidInput
 from tools.mirror import read_genesis
@@ -78,6 +80,7 @@ def activate(config: Path, yes: bool, as_json: bool) -> None:
 @option("--api", default="127.0.0.1:7201", show_default=True, help="option.api_listen")
 @option("--metrics", default="127.0.0.1:7301", show_default=True, help="option.metrics_listen")
 @node_token_options(pin=True)
+@node_making_options
 @common
 def join(
     directory: Path,
@@ -85,6 +88,7 @@ def join(
     network: str | None,
     application: Path | None,
     held: NodeTokens,
+    maker: KeyMaker,
     replaces: bool,
     as_json: bool,
     **values: str,
@@ -110,7 +114,14 @@ def join(
         signatures = collect_signatures(document, [signatures_path(Path(genesis))])
     now = dt.datetime.now(dt.UTC)
     made = join_network(
-        directory, document, signatures, now=now, held=held, replaces=replaces, **values
+        directory,
+        document,
+        signatures,
+        now=now,
+        maker=maker,
+        held=held,
+        replaces=replaces,
+        **values,
     )
     config = made.with_name("node.toml")
     words = {
@@ -120,7 +131,8 @@ def join(
         "config": str(config),
         "directory": str(directory),
     }
-    emit(as_json, words, say("node.replacing" if replaces else "node.joined", **words))
+    text = say("node.replacing" if replaces else "node.joined", **words)
+    emit(as_json, words, f"{text}\n{tell_phrase(config)}".rstrip())
 
 
 @command.command("status", help="help.node_status")

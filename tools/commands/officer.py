@@ -1,8 +1,5 @@
 """`tally officer`: requests and answers, signed with the officer's key on this machine."""
 
-import hashlib
-import hmac
-import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
@@ -27,17 +24,18 @@ from ledger.events import (
     ShareWithdrawn,
 )
 from ledger.exchange.bodies import ShareOffered
+from ledger.exchange.risk import Risk
 from ledger.registry import ChangeReason, Grade
 from ledger.scalars import FIELDS_MAX, Date, Identifier, Urgency
 from tools.client import Client, VerifiedRecord
 from tools.commands.acting import Place, act, describe, document_of, parse_hash, place_options
-from tools.commands.exchange import incidents, later, refer, tasks
+from tools.commands.exchange import incidents, later, refer, risks, subjects, tasks
+from tools.custody.blinds import blind_subjects, encode_blinds
 from tools.exits import InvalidAnswer, InvalidInput, InvalidUsage
 from tools.mirror import read_genesis
 from tools.output import WordGroup, emit, format_table, note, option, run
 from tools.words import language, say
 
-BLIND_BYTES = 32
 SUBJECT_LINES_MAX = 1_000
 FILE_BYTES_MAX = 262_144
 CHANGE_REASONS = {
@@ -125,7 +123,7 @@ def request(
     names = _read_subjects(subjects)
     if wanted.subject_count not in (None, len(names)):
         raise InvalidInput("request-subjects", f"{wanted.subject_count} != {len(names)}")
-    pairs = [(name, os.urandom(BLIND_BYTES)) for name in names]
+    blinded = blind_subjects(names)
     body = ShareRequested(
         provider=wanted.provider,
         dataset=wanted.dataset,
@@ -134,18 +132,17 @@ def request(
         fields=wanted.fields,
         period_from=wanted.period_from,
         period_to=wanted.period_to,
-        subjects=tuple(hmac.digest(blind, name.encode(), hashlib.sha256) for name, blind in pairs),
+        subjects=tuple(each.commitment for each in blinded),
         urgency=wanted.urgency,
         retention_days=wanted.retention_days,
         case=wanted.case,
     )
-    lines = [msgspec.json.encode({"subject": name, "blind": blind.hex()}) for name, blind in pairs]
     # After the pass phrase, so that a wrong one leaves nothing; before the event refers to them.
     act(
         place,
         body,
         as_json,
-        prepare=lambda: write_secret(blinds, b"\n".join(lines) + b"\n"),
+        prepare=lambda: write_secret(blinds, encode_blinds(blinded)),
     )
 
 
@@ -241,11 +238,12 @@ def reject(place: Place, exchange: str, as_json: bool, **values: Any) -> None:
 def status(place: Place, exchange: str, as_json: bool) -> None:
     """Show an exchange: every record of it, verified."""
 
-    async def fetch() -> list[VerifiedRecord]:
+    async def fetch() -> tuple[list[VerifiedRecord], Risk]:
         async with Client(place.url, read_genesis(place.genesis)) as client:
-            return await client.fetch_exchange(parse_hash(exchange))
+            records = await client.fetch_exchange(parse_hash(exchange))
+            return records, await risks.fetch_risk(client, exchange)
 
-    records = run(fetch())
+    records, risk = run(fetch())
     head = [say(f"column.{name}") for name in ("index", "kind", "member", "outcome", "contracts")]
     rows = [
         [
@@ -264,9 +262,11 @@ def status(place: Place, exchange: str, as_json: bool) -> None:
         "exchange": exchange,
         "state": state,
         "next": [step.kind for step in steps],
+        "risk": {"verified": False, **risks.document_of(risk)},
         "records": [document_of(record) for record in records],
     }
-    emit(as_json, document, f"{format_table(head, rows)}\n{_outlook(state, steps)}")
+    parts = (format_table(head, rows), *risks.describe_risk(risk), _outlook(state, steps))
+    emit(as_json, document, "\n".join(parts))
 
 
 def _state_after(records: list[VerifiedRecord]) -> str:
@@ -487,5 +487,11 @@ def _read_file(path: Path) -> bytes:
     return read_file(path, size_bytes_max=FILE_BYTES_MAX)
 
 
-for each in (*later.COMMANDS, refer.refer, *incidents.COMMANDS, *tasks.COMMANDS):
+for each in (
+    *later.COMMANDS,
+    refer.refer,
+    *incidents.COMMANDS,
+    *subjects.COMMANDS,
+    *tasks.COMMANDS,
+):
     command.add_command(each)

@@ -101,6 +101,7 @@ def to_document(found: Explanation) -> dict[str, Any]:
             "policies": _policies(found, decision),
             "obligations": msgspec.to_builtins(decision.obligations),
             "errors": list(decision.errors),
+            "risk": msgspec.to_builtins(each.act.risk.reasons),
         }
     return document
 
@@ -137,8 +138,11 @@ def _policies(found: Explanation, decision: Decision) -> list[dict[str, str]]:
 def to_text(found: Explanation, language: Language) -> str:
     """The explanation in words, the decision first."""
     document, decision = to_document(found), found.decision
-    lines = [] if decision is None else [explain(decision, language), ""]
-    if decision is None:
+    act = found.happened.act
+    lines = []
+    if decision is not None and act is not None:
+        lines += [explain(decision, language, act.risk), ""]
+    else:
         code = str(document["code"])
         lines += [text("not-asked", language)]
         if code:

@@ -89,7 +89,7 @@ def read_key_file(path: Path, *, must_be_private: bool = True) -> KeyFile:
             keystore=keystore,
         )
     kind: Literal["plain", "pem"] = "pem" if data.startswith(_PEM) else "plain"
-    algorithm, secret = _parse_pem(path, data) if kind == "pem" else _parse_plain(path, data)
+    algorithm, secret = parse_pem(path, data) if kind == "pem" else _parse_plain(path, data)
     public_key, fingerprint = describe_secret(secret, algorithm)
     return KeyFile(
         path=path,
@@ -211,7 +211,7 @@ def _parse_plain(path: Path, data: bytes) -> tuple[Algorithm, bytes]:
         raise InvalidInput("key-invalid", f"{path}: {text}") from None
 
 
-def _parse_pem(path: Path, data: bytes) -> tuple[Algorithm, bytes]:
+def parse_pem(path: Path, data: bytes) -> tuple[Algorithm, bytes]:
     """Scalar of a P-256 key. Other keys, and PEM with a pass phrase, are not ours to keep."""
     try:
         key = load_pem_private_key(data, password=None)

@@ -1,7 +1,8 @@
 """Making several keys at once: keystores under one pass phrase, plain files, or on tokens.
 
 A pass phrase is asked for once, twice typed, however many keys it protects. Keys that are made
-here are those of an agency's officers; an administrator's may be one that a token holds already.
+here are those of an agency's officers, of which an administrator's may be one that a token holds
+already, and those of its node, which have a pass phrase of their own.
 """
 
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from tools.custody.keyfiles import (
     check_free,
     format_plain,
     open_key_file,
+    parse_pem,
     read_key_file,
     seal,
     write_private,
@@ -54,6 +56,21 @@ class KeyMaker:
         self._tokens = tokens
         self._pin = pin
         self._phrase = ""
+        self._has_warned = False
+
+    @property
+    def ways(self) -> Ways | None:
+        """How the pass phrase is given; None: there is none."""
+        return None if self._plain else self._ways
+
+    def for_node(self, ways: Ways) -> "KeyMaker":
+        """What makes the keys of a node beside these: plain as they are, or in its own way.
+
+        A node whose way is not given takes the file or credential of these; a person is asked.
+        """
+        if self._plain and ways.asks:
+            return self
+        return KeyMaker(plain=self._plain, ways=self._ways if ways.asks else ways)
 
     def open_tokens(self, count: int) -> list[Signer]:
         """Keys of up to `count` administrators that are on tokens. Raises `InvalidInput`."""
@@ -67,7 +84,9 @@ class KeyMaker:
     def prepare(self, folder: Path) -> None:
         """Ask for what `write` needs, so that nothing is made before the phrase is known."""
         if self._plain:
-            note(say("custody.plain_warning"))
+            if not self._has_warned:
+                note(say("custody.plain_warning"))
+            self._has_warned = True
         elif not self._phrase:
             self._phrase = new_passphrase(self._ways, str(folder))
 
@@ -80,6 +99,12 @@ class KeyMaker:
             else seal(key.seed, "ed25519", self._phrase)
         )
         write_private(path, data)
+
+    def write_pem(self, path: Path, pem: bytes) -> None:
+        """Write the file of a TLS key, as `write` does: PEM, or its keystore."""
+        assert self._plain or self._phrase, "prepare comes first"
+        algorithm, secret = parse_pem(path, pem)
+        write_private(path, pem if self._plain else seal(secret, algorithm, self._phrase))
 
     def open_or_make(self, paths: dict[str, Path]) -> dict[str, Signer]:
         """The keys in these files; those that are missing are made. Raises `InvalidInput`.

@@ -12,6 +12,7 @@ from ledger.genesis import Genesis, encode_genesis_json, hash_genesis
 from ledger.keys import fingerprint, format_public_key
 from ledger.registry import MemberKind, Role
 from tools.custody.making import KeyMaker, making_options
+from tools.custody.node_keys import node_phrase_options, tell_phrase
 from tools.custody.node_tokens import NodeTokens, node_token_options
 from tools.custody.passphrase import Ways, passphrase_options
 from tools.custody.signer import open_signer
@@ -57,6 +58,7 @@ def command() -> None:
 )
 @option("--no-node", is_flag=True, help="option.no_node")
 @node_token_options()
+@node_phrase_options
 @making_options
 @common
 def init(
@@ -64,6 +66,7 @@ def init(
     card: Path | None,
     no_node: bool,
     maker: KeyMaker,
+    node_ways: Ways,
     held: NodeTokens,
     as_json: bool,
     **given: Any,
@@ -75,7 +78,14 @@ def init(
     if "roles" in values:
         values["roles"] = list(dict.fromkeys(values["roles"]))
     now = dt.datetime.now(dt.UTC)
-    file = make_home(directory, read_card(card, values), now=now, maker=maker, held=held)
+    file = make_home(
+        directory,
+        read_card(card, values),
+        now=now,
+        maker=maker,
+        node_maker=maker.for_node(node_ways),
+        held=held,
+    )
     path = directory / FOUNDER
     document = {
         "member": file.founder.member.id,
@@ -169,8 +179,8 @@ def finish(
         "member": own.member,
         "config": str(config or ""),
     }
-    text = say("found.finished", **words) if config else say("found.finished_without", **words)
-    emit(as_json, words, text)
+    text = say("found.finished" if config else "found.finished_without", **words)
+    emit(as_json, words, f"{text}\n{tell_phrase(config) if config else ''}".rstrip())
 
 
 def _check(genesis: Genesis, home: Home | None, *, as_json: bool) -> str:

@@ -2,7 +2,7 @@
 
     HOME/founder.json            handed to who assembles the genesis
     HOME/officers/MEMBER-ROLE.key
-    HOME/nodes/MEMBER/keys/
+    HOME/nodes/MEMBER/keys/, and keys.toml (`tools.custody.node_keys`)
     HOME/signature.json          written by `sign`, handed to all other founders
 
 `finish` adds what makes it a network of one node on this machine (`tools.localnet`): genesis,
@@ -32,6 +32,7 @@ from ledger.quorum.founding import (
 from ledger.registry import MemberKind, Role
 from ledger.scalars import PeerAddress
 from tools.custody.making import KeyMaker
+from tools.custody.node_keys import recall, remember, settings_of
 from tools.custody.node_tokens import NODE_KEYS, NodeTokens
 from tools.custody.signer import describe_key
 from tools.exits import InvalidInput, InvalidUsage, NotFound
@@ -112,11 +113,17 @@ def read_card(path: Path | None, given: Mapping[str, Any]) -> Card:
 
 
 def make_home(
-    directory: Path, card: Card, *, now: dt.datetime, maker: KeyMaker, held: NodeTokens
+    directory: Path,
+    card: Card,
+    *,
+    now: dt.datetime,
+    maker: KeyMaker,
+    node_maker: KeyMaker,
+    held: NodeTokens,
 ) -> FounderFile:
     """Make all keys of an agency and its founder file, which is written last.
 
-    The administrator's key may be on a token; then it has no file.
+    Keys on tokens have no files. How the node's are kept is remembered for `Home.finish`.
     """
     if (directory / FOUNDER).exists():
         raise InvalidInput("home-exists", str(directory))
@@ -143,10 +150,14 @@ def make_home(
     )
     if made:
         maker.prepare(directory / "officers")
+    place = directory / "nodes" / card.member
+    if node is not None:
+        node_maker.prepare(place)
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_officers(directory, {(card.member, role): key for role, key in made.items()}, maker)
     if node is not None:
-        write_node_keys(directory / "nodes" / card.member, node)
+        write_node_keys(place, node, node_maker)
+        remember(place, settings_of(node_maker, held))
     (directory / FOUNDER).write_bytes(encode_founder(file))
     return file
 
@@ -202,13 +213,14 @@ class Home:
         """Write genesis, signatures, configuration and index; returns the path of node.toml.
 
         `signatures` are those of all founders, verified. An agency without a node has no
-        configuration.
+        configuration. Tokens that `held` does not name are those that `make_home` was given.
         """
         if (self.directory / "network.toml").exists():
             raise InvalidInput("network-exists", str(self.directory))
         self.verify_entry(genesis)
         check_places(listen, api, metrics)
-        self._verify_tokens(held)
+        keys = {**recall(self.directory / "nodes" / self.member).as_table(), **held.uris}
+        self._verify_keys(keys)
         write_genesis(self.directory, genesis, signatures)
         if self.file.founder.node is None:
             return None
@@ -219,11 +231,9 @@ class Home:
             peers=addresses[self.member],
             metrics=metrics,
         )
-        return settle_node(
-            self.directory, genesis, place, addresses, listen=listen, tokens=held.uris
-        )
+        return settle_node(self.directory, genesis, place, addresses, listen=listen, keys=keys)
 
-    def _verify_tokens(self, held: NodeTokens) -> None:
+    def _verify_keys(self, named: Mapping[str, str]) -> None:
         """Each key that was handed in is in its file or on the token named for it."""
         node = self.file.founder.node
         if node is None:
@@ -231,8 +241,8 @@ class Home:
         keys = self.directory / "nodes" / self.member / "keys"
         for name in NODE_KEYS:
             wanted = getattr(node.validator, f"{name}_key")
-            if name in held.uris:
-                info = describe_key(held.uris[name])
+            if name in named:
+                info = describe_key(named[name])
                 if info.public_key != format_public_key(wanted):
                     raise InvalidInput("node-key-other", f"{name}: {info.reference}")
             elif not (keys / f"{name}.key").exists():
@@ -256,6 +266,7 @@ def join_network(
     api: str,
     metrics: str,
     now: dt.datetime,
+    maker: KeyMaker,
     held: NodeTokens,
     replaces: bool = False,
 ) -> Path:
@@ -275,15 +286,16 @@ def join_network(
         raise InvalidInput("node-exists", member)
     node = new_node(member, now, host=host_of(address), **held.open())
     application = make_application(node, network=hash_genesis(genesis), address=address)
+    folder = directory / "nodes" / member
+    maker.prepare(folder)
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_genesis(directory, genesis, signatures)
-    write_node_keys(directory / "nodes" / member, node)
-    path = directory / "nodes" / member / APPLICATION
+    write_node_keys(folder, node, maker)
+    path = folder / APPLICATION
     path.write_bytes(encode_application(application))
     place = NodeIndex(member=member, api=f"http://{api}", peers=address, metrics=metrics)
-    settle_node(
-        directory, genesis, place, addresses, listen=listen, tokens=held.uris, replaces=replaces
-    )
+    keys = settings_of(maker, held).as_table()
+    settle_node(directory, genesis, place, addresses, listen=listen, keys=keys, replaces=replaces)
     return path
 
 
@@ -294,15 +306,13 @@ def settle_node(
     addresses: Mapping[str, str],
     *,
     listen: str,
-    tokens: Mapping[str, str],
+    keys: Mapping[str, str],
     replaces: bool = False,
 ) -> Path:
     """Write the configuration of a node whose keys are there, then the index of its folder."""
     listen = listen or _listen_at(place.peers)
     log_key = derive_log_key(genesis)
-    write_node(
-        directory, place, addresses, log_key, listen=listen, tokens=tokens, replaces=replaces
-    )
+    write_node(directory, place, addresses, log_key, listen=listen, keys=keys, replaces=replaces)
     index = NetworkIndex(
         name=genesis.name,
         network=hash_genesis(genesis).hex(),

@@ -187,12 +187,27 @@ class EncryptionKeyLine(Answer, frozen=True, kw_only=True):
     until_height: int
 
 
+class CertificateLine(Answer, frozen=True, kw_only=True):
+    """A certificate by its hash."""
+
+    sha256: str
+
+
+class GatewayLine(Answer, frozen=True, kw_only=True):
+    """Where the payloads of a member are fetched since a height."""
+
+    address: str
+    certificates: tuple[CertificateLine, ...]
+    height: int
+
+
 class MemberLine(Answer, frozen=True, kw_only=True):
     """A member, or an agency that is proposed as one."""
 
     status: str
     officers: tuple[OfficerLine, ...]
     encryption_keys: tuple[EncryptionKeyLine, ...] = ()
+    gateway: GatewayLine | None = None
 
 
 def parse(document: Any, type_: type[T]) -> T:

@@ -12,15 +12,18 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from ledger.codec import Value
+from ledger.custody.certificates import verify_certificate
 from ledger.custody.encryption import (
     format_fingerprint,
     hash_encryption_key,
     parse_encryption_key,
 )
 from ledger.custody.rotation import FORMAT, decode_rotation_json
-from ledger.errors import InvalidKey, InvalidRotation, InvalidSignature
+from ledger.errors import InvalidCertificate, InvalidKey, InvalidRotation, InvalidSignature
 from ledger.governance.actions import (
     AddOfficer,
     AdmitMember,
@@ -195,6 +198,18 @@ def read_encryption_key(path: Path) -> bytes:
     if file.fingerprint != format_fingerprint(hash_encryption_key(key)):
         raise InvalidInput("encryption-file-invalid", f"{path}: {file.fingerprint[:16]}")
     return key
+
+
+def read_certificates(path: Path) -> list[bytes]:
+    """The certificates (DER) in a PEM file. Raises `InvalidInput`."""
+    try:
+        found = x509.load_pem_x509_certificates(read_file(path, size_bytes_max=FILE_BYTES_MAX))
+        certificates = [each.public_bytes(Encoding.DER) for each in found]
+        for certificate in certificates:
+            verify_certificate(certificate)
+    except (ValueError, InvalidCertificate) as error:
+        raise InvalidInput("certificate-file-invalid", f"{path}: {error}") from None
+    return certificates
 
 
 def _read(path: Path, type_: type[T]) -> T:

@@ -10,13 +10,14 @@ from typing import Any
 import msgspec
 
 from contracts.words import role_word
+from ledger.custody.certificates import hash_certificate, verify_certificate
 from ledger.custody.encryption import (
     ENCRYPTION_KEY_BYTES,
     MLKEM768_X25519,
     format_fingerprint,
     hash_encryption_key,
 )
-from ledger.errors import InvalidKey
+from ledger.errors import InvalidCertificate, InvalidKey
 from ledger.keys import ED25519, PUBLIC_KEY_BYTES, fingerprint, format_public_key
 from tools.output import printable
 from tools.words import catalogue, language, say
@@ -25,7 +26,7 @@ CONTEXT_LINES = 2
 BYTES_SHOWN = 8
 _ARROW = " → "
 # What names an entry of a list, so that it is compared with itself in the list after.
-_NAMES = ("id", "key", "member", "code")
+_NAMES = ("id", "key", "member", "code", "behaviour", "reason")
 # Signatures say nothing to people; they are checked where the action is.
 _UNSHOWN = ("possession", "signature", "old_signature", "new_signature")
 
@@ -144,8 +145,18 @@ def _tell_bytes(value: bytes) -> str:
         return format_public_key(value)
     if len(value) == ENCRYPTION_KEY_BYTES and value[0] == MLKEM768_X25519:
         return f"mlkem768-x25519 {format_fingerprint(hash_encryption_key(value))}"
+    if _is_certificate(value):
+        return f"x509 sha256:{hash_certificate(value).hex()}"
     more = "..." if len(value) > BYTES_SHOWN else ""
     return f"{value[:BYTES_SHOWN].hex()}{more} ({len(value)} B)"
+
+
+def _is_certificate(value: bytes) -> bool:
+    try:
+        verify_certificate(value)
+    except InvalidCertificate:
+        return False
+    return True
 
 
 def tell_role(role: str) -> str:

@@ -1,12 +1,11 @@
 """One member: officers, how it was or would be admitted, and what it waits for."""
 
-import re
-
 from aiohttp import web
 
 from contracts.governance.counts import count_approvals_needed
 from contracts.lookup import (
     find_encryption_key,
+    find_gateway,
     find_last_day,
     find_member,
     find_proposal,
@@ -16,18 +15,22 @@ from ledger.governance.actions import AdmitMember, Application
 from ledger.governance.proposals import REVISIONS, Proposal
 from ledger.registry import OFFICERS, Member
 from ledger.state import StateReader, revision_key
-from node.api.context import context_of, json_response, query_parameters
+from node.api.context import context_of, json_response, member_parameter, query_parameters
 from node.api.governance.proposals import status_of
 from node.api.problems import Problem
 from node.api.schemas.base import fields_of
 from node.api.schemas.governance import members as bodies
-from node.api.schemas.values import EncryptionKeyBody, encryption_key_body, officer_body
+from node.api.schemas.values import (
+    EncryptionKeyBody,
+    encryption_key_body,
+    gateway_body,
+    officer_body,
+)
 from node.service import Service
 
 OFFICERS_PREFIX = b"o/"
 OFFICERS_MAX = 10_000
 ENCRYPTION_KEYS_MAX = 16
-_MEMBER = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}\Z")
 _WAITS_FOR: dict[str, bodies.WaitsFor] = {
     "applied": "acknowledgement",
     "suspended": "reinstatement",
@@ -38,9 +41,7 @@ async def read_member(request: web.Request) -> web.Response:
     """GET /v1/members/{member}: a member, or an agency that is proposed as one."""
     query_parameters(request)
     service = context_of(request).service
-    name = request.match_info["member"]
-    if _MEMBER.match(name) is None:
-        raise Problem("parameter-invalid", "member: the id of a member")
+    name = member_parameter(request.match_info)
     member = find_member(service.state(), name)
     if member is not None:
         return json_response(_member(service, member))
@@ -52,10 +53,12 @@ async def read_member(request: web.Request) -> web.Response:
 
 def _member(service: Service, member: Member) -> bodies.MemberDetailBody:
     decided = _find_admission(service, member.id)
+    gateway = find_gateway(service.state(), member.id)
     return bodies.MemberDetailBody(
         **fields_of(member),
         officers=_officers(service, member.id),
         encryption_keys=_encryption_keys(service.state(), member.id),
+        gateway=None if gateway is None else gateway_body(gateway),
         admission=None if decided is None else _admission(service, *decided),
         waits_for=_WAITS_FOR.get(member.status, ""),
     )
@@ -75,6 +78,7 @@ def _applicant(
         credit=0,
         officers=[],
         encryption_keys=[],
+        gateway=None,
         admission=_admission(service, digest, proposal),
         waits_for="height" if proposal.status == "waiting" else "ballots",
     )

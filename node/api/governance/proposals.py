@@ -27,6 +27,8 @@ from ledger.governance.proposals import (
 from ledger.state import StateReader, revision_key
 from node.api.context import (
     DIGEST_HEX_CHARS,
+    MSGPACK,
+    TARGET_PATTERN,
     address_of,
     context_of,
     hex_parameter,
@@ -36,7 +38,7 @@ from node.api.context import (
     query_parameters,
     read_body,
 )
-from node.api.events import MSGPACK, media_type
+from node.api.events import media_type
 from node.api.governance.ballots import Ballots, opening_of, read_ballots
 from node.api.governance.validators import preview_list
 from node.api.problems import Problem, choose_language
@@ -51,7 +53,7 @@ SCAN_PROPOSALS_MAX = 500
 # As many requests as judging a policy set is worth.
 CONTRACTS_COST = 1_000
 _REHEARSED = ("open", "waiting")
-_TARGET = re.compile(r"(sunset/)?[a-z-]{1,16}(/[a-z0-9][a-z0-9._@-]{0,71})?\Z")
+_TARGET = re.compile(TARGET_PATTERN + r"\Z")
 _JSON_PREVIEWS = msgspec.json.Decoder(bodies.PreviewProposal)
 _MSGPACK_PREVIEWS = msgspec.msgpack.Decoder(bodies.PreviewProposal)
 _STATUSES = frozenset(get_args(bodies.Status))

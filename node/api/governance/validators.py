@@ -16,6 +16,8 @@ from ledger.governance.actions import Action
 from ledger.quorum.governance import EvidenceEquivocation
 from ledger.quorum.votes import decode_vote
 from node.api.context import (
+    MSGPACK,
+    NUMBER_MAX,
     context_of,
     immutable_response,
     json_response,
@@ -25,7 +27,7 @@ from node.api.context import (
     query_parameters,
     read_body,
 )
-from node.api.events import MSGPACK, media_type
+from node.api.events import media_type
 from node.api.problems import Problem, choose_language
 from node.api.schemas.governance import validators as bodies
 from node.service import PeerStatus, Service
@@ -33,7 +35,6 @@ from node.service import PeerStatus, Service
 EVIDENCE_PREFIX = b"y/"
 HEARD_MS = 15_000
 PREVIEW_BYTES_MAX = 65_536
-_EPOCH_MAX = 10**17
 _ACTIONS = Codec(tuple[Action, ...], size_bytes_max=PREVIEW_BYTES_MAX)
 _PREVIEWS = msgspec.json.Decoder(bodies.PreviewActions)
 
@@ -87,7 +88,7 @@ async def list_evidence(request: web.Request) -> web.Response:
 async def read_epoch_proof(request: web.Request) -> web.Response:
     """GET /v1/log/epochs/{epoch}: canonical bytes of the proof that ends an epoch."""
     service = context_of(request).service
-    epoch = number_parameter(request.match_info["epoch"], "epoch", low=0, high=_EPOCH_MAX)
+    epoch = number_parameter(request.match_info["epoch"], "epoch", low=0, high=NUMBER_MAX)
     proof = service.epoch_proof(epoch)
     if proof is None:
         current = service.validators().epoch

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from ledger.export.cloudevents import hex_of
+
 _ENCODER = msgspec.json.Encoder()
 B = TypeVar("B", bound="Body")
 
@@ -30,14 +32,3 @@ def fields_of(value: msgspec.Struct) -> dict[str, Any]:
     """Fields by name, as JSON takes them."""
     fields = msgspec.to_builtins(value, builtin_types=(bytes,))
     return {name: hex_of(field) for name, field in fields.items()}
-
-
-def hex_of(value: Any) -> Any:
-    """A value in whose depth every byte string is lower-case hex."""
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, (list, tuple)):
-        return [hex_of(item) for item in value]
-    if isinstance(value, dict):
-        return {name: hex_of(item) for name, item in value.items()}
-    return value

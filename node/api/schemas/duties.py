@@ -7,6 +7,7 @@ import msgspec
 from contracts.exchange.duties import GAPS, Duty
 from ledger.exchange.incidents import Incident
 from ledger.exchange.matters import Matters
+from ledger.exchange.risk import Risk
 from node.api.schemas.base import Body, fields_of
 from node.api.schemas.log import ExchangeBody, RecordBody
 
@@ -121,10 +122,26 @@ class DutyBody(Body, frozen=True, kw_only=True):
     is_overdue: bool
 
 
+class RiskReasonBody(Body, frozen=True, kw_only=True):
+    """Why a request is risky, and what that adds to the score."""
+
+    code: str
+    points: int
+
+
+class RiskBody(Body, frozen=True, kw_only=True):
+    """Risk of a request when it was decided, from 0 to 100; an offer has none."""
+
+    score: int
+    reasons: list[RiskReasonBody]
+    rules_version: int
+
+
 class RequestBody(Body, frozen=True, kw_only=True):
     """An exchange with its records, oldest first, what became of it, and who owes what."""
 
     state: ExchangeBody
+    risk: RiskBody
     matters: MattersBody
     duties: list[DutyBody]
     history: list[RecordBody]
@@ -144,6 +161,12 @@ def duty_fields(duty: Duty, time_ms: int) -> dict[str, Any]:
 def matters_body(matters: Matters) -> MattersBody:
     """JSON shape of the matters of an exchange."""
     return msgspec.convert(fields_of(matters), MattersBody)
+
+
+def risk_body(risk: Risk) -> RiskBody:
+    """JSON shape of the risk of a request."""
+    reasons = [RiskReasonBody(code=code, points=points) for code, points in risk.reasons]
+    return RiskBody(score=risk.score, reasons=reasons, rules_version=risk.rules_version)
 
 
 def incident_body(id_: bytes, incident: Incident) -> IncidentBody:

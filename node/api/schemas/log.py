@@ -9,7 +9,7 @@ from ledger import registry
 from ledger.blocks import Header, Outcome, Record
 from ledger.events import Event
 from ledger.keys import format_public_key
-from node.api.schemas.base import Body, fields_of, hex_of
+from node.api.schemas.base import Body, fields_of
 from node.service import EventStatus, FinalBlock
 
 
@@ -210,7 +210,6 @@ def status_body(status: EventStatus) -> StatusBody:
 
 def event_body(event: Event) -> EventBody:
     """JSON shape of an event."""
-    fields = msgspec.to_builtins(event.body, builtin_types=(bytes,))
     return EventBody(
         digest=event.digest.hex(),
         kind=event.kind,
@@ -220,7 +219,7 @@ def event_body(event: Event) -> EventBody:
         nonce=event.nonce.hex(),
         expires_height=event.expires_height,
         exchange=event.exchange.hex(),
-        body={name: hex_of(value) for name, value in fields.items()},
+        body=fields_of(event.body),
     )
 
 

@@ -5,9 +5,11 @@ from typing import Literal
 import msgspec
 
 from ledger import registry
+from ledger.exchange.matters import DeadlineRules
 from ledger.genesis import Genesis
 from ledger.keys import format_public_key
 from node.api.schemas.base import Body, fields_of
+from node.hooks.delivery import HookState
 from node.oversight.expiry import Kind
 from node.oversight.overseer import Oversight
 from node.service import NodeStatus, Reason
@@ -23,7 +25,7 @@ class ValidatorBody(Body, frozen=True, kw_only=True):
 
 
 class NetworkBody(Body, frozen=True, kw_only=True):
-    """Identity of the network and the parameters in force."""
+    """Identity of the network, and the parameters and deadlines in force."""
 
     network: str
     name: str
@@ -32,6 +34,7 @@ class NetworkBody(Body, frozen=True, kw_only=True):
     time_ms: int
     validators: tuple[ValidatorBody, ...]
     parameters: dict[str, int]
+    deadlines: dict[str, int]
 
 
 class PeerBody(Body, frozen=True, kw_only=True):
@@ -62,6 +65,17 @@ class ExpiringBody(Body, frozen=True, kw_only=True):
     within_days: int
 
 
+class HookBody(Body, frozen=True, kw_only=True):
+    """A webhook: the height it goes on from, what it took since the start, and what it refuses."""
+
+    id: str
+    height: int
+    delivered: int
+    failures: int
+    last_error: str
+    last_delivered_ms: int
+
+
 class NodeBody(Body, frozen=True, kw_only=True):
     """Present state of the node."""
 
@@ -83,6 +97,7 @@ class NodeBody(Body, frozen=True, kw_only=True):
     freezes: tuple[FreezeBody, ...]
     expiring: tuple[ExpiringBody, ...]
     peers: tuple[PeerBody, ...]
+    hooks: tuple[HookBody, ...]
 
 
 class HealthBody(Body, frozen=True, kw_only=True):
@@ -125,7 +140,7 @@ def validator_body(validator: registry.Validator) -> ValidatorBody:
     )
 
 
-def node_body(status: NodeStatus, oversight: Oversight) -> NodeBody:
+def node_body(status: NodeStatus, oversight: Oversight, hooks: tuple[HookState, ...]) -> NodeBody:
     """JSON shape of the node's state."""
     return NodeBody(
         member=status.member,
@@ -148,6 +163,7 @@ def node_body(status: NodeStatus, oversight: Oversight) -> NodeBody:
             oversight.expiring, tuple[ExpiringBody, ...], from_attributes=True
         ),
         peers=msgspec.convert(status.peers, tuple[PeerBody, ...], from_attributes=True),
+        hooks=msgspec.convert(hooks, tuple[HookBody, ...], from_attributes=True),
     )
 
 
@@ -156,8 +172,9 @@ def network_body(
     network: bytes,
     validators: tuple[registry.Validator, ...],
     parameters: registry.Parameters,
+    deadlines: DeadlineRules,
 ) -> NetworkBody:
-    """JSON shape of the network's identity and parameters."""
+    """JSON shape of the network's identity, parameters and deadlines."""
     return NetworkBody(
         network=network.hex(),
         name=genesis.name,
@@ -166,6 +183,7 @@ def network_body(
         time_ms=genesis.time_ms,
         validators=tuple(validator_body(validator) for validator in validators),
         parameters=fields_of(parameters),
+        deadlines=fields_of(deadlines),
     )
 
 

@@ -1,9 +1,12 @@
 """Bodies of what is registered on the ledger, and pages of them."""
 
+import msgspec
+
 from contracts.engine import hash_policy_set
 from ledger import registry
+from ledger.custody.certificates import hash_certificate
 from ledger.custody.encryption import format_encryption_key, hash_encryption_key
-from ledger.governance.keys import EncryptionKey
+from ledger.governance.keys import EncryptionKey, Gateway
 from ledger.keys import format_public_key
 from node.api.schemas.base import Body
 
@@ -129,6 +132,34 @@ class ContractBody(Body, frozen=True, kw_only=True):
     text: str
 
 
+class CertificateBody(Body, frozen=True, kw_only=True):
+    """A TLS certificate: its hash, and its bytes in hex digits."""
+
+    sha256: str
+    der: str
+
+
+class GatewayBody(Body, frozen=True, kw_only=True):
+    """Where the payloads of a member are fetched since a height, and what that place shows."""
+
+    address: str
+    certificates: list[CertificateBody]
+    height: int
+
+
+class MemberGatewayBody(GatewayBody, frozen=True, kw_only=True):
+    """The payload gateway of a member."""
+
+    member: str
+
+
+class GatewayPage(Body, frozen=True, kw_only=True):
+    """A page of payload gateways."""
+
+    items: list[MemberGatewayBody]
+    next: str | None
+
+
 class ContractsBody(Body, frozen=True, kw_only=True):
     """The contracts in force; `hash` covers engine, schema and texts."""
 
@@ -147,6 +178,24 @@ def officer_body(officer: registry.Officer) -> OfficerBody:
         roles=tuple(officer.roles),
         status=officer.status,
     )
+
+
+def gateway_body(gateway: Gateway) -> GatewayBody:
+    """JSON shape of a member's payload gateway."""
+    return GatewayBody(
+        address=gateway.address,
+        certificates=[
+            CertificateBody(sha256=hash_certificate(each).hex(), der=each.hex())
+            for each in gateway.certificates
+        ],
+        height=gateway.height,
+    )
+
+
+def member_gateway_body(gateway: Gateway) -> MemberGatewayBody:
+    """The same, with whose it is."""
+    fields = msgspec.structs.asdict(gateway_body(gateway))
+    return MemberGatewayBody(member=gateway.member, **fields)
 
 
 def encryption_key_body(held: EncryptionKey) -> EncryptionKeyBody:

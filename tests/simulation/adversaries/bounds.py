@@ -62,7 +62,7 @@ def _check_engine(site: HonestSite) -> None:
     at_most("inputs", len(driver._inputs), peers * INPUTS_PER_PEER_MAX + TASKS_MAX)
     at_most("tasks", len(driver._tasks), TASKS_MAX)
     at_most("replies to other epochs", len(driver._replied_ms), peers)
-    at_most("evidence", len(driver._duties._evidence), EVIDENCE_MAX)
+    at_most("evidence", len(driver.duties._evidence), EVIDENCE_MAX)
     sync = driver.sync
     at_most("blocks asked for", len(sync._wanted), BLOCKS_WANTED_MAX)
     at_most("recent blocks", len(sync._recent), RECENT_BLOCKS_MAX)

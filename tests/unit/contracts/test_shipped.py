@@ -6,11 +6,13 @@ import msgspec
 import pytest
 
 from contracts.engine import validate_policy_set
+from contracts.risk.habits import month_of
 from contracts.shipped import TABLE, load_shipped
 from ledger.blocks import Outcome
 from ledger.events import Event
+from ledger.exchange.risk import HABITS, AskedMonth, AskedUse, Habit
 from ledger.registry import EMPTY_COUNTERS, PAIR_COUNTERS, POLICY_SETS, Freeze, Member
-from ledger.state import POLICY_SET_KEY, MapState, StateReader, counters_key
+from ledger.state import POLICY_SET_KEY, MapState, StateReader, counters_key, habit_key
 from tests import builders
 from tests.builders import ASKER, OWNER, TIME_MS, approve, deliver, request, reviewed_request
 from tests.exchanges import ASKED, HELD, give_consent, offer, report, use
@@ -170,6 +172,12 @@ def test_registration_release() -> None:
     assert outcome(bank).decision == "deny"
 
 
+def test_risk() -> None:
+    assert "risk" not in outcome(request()).policies
+    found = outcome(request(), asks_much())
+    assert (found.decision, found.policies) == ("review", ("risk", "tax-request"))
+
+
 def test_routine_release() -> None:
     assert "routine-release" in outcome(filing()).policies
     assert outcome(filing(subject_count=51)).decision == "review"
@@ -199,6 +207,17 @@ def took_much() -> MapState:
     state = states()
     counted = msgspec.structs.replace(EMPTY_COUNTERS, asked=25, permitted=25, delivered=25)
     state.pairs[counters_key(ASKER, OWNER, "assessment", 2026)] = PAIR_COUNTERS.encode(counted)
+    return state
+
+
+def asks_much() -> MapState:
+    """The asker asks ten times as much as last month, and for another purpose."""
+    state, month = states(), month_of(TIME_MS)
+    months = (AskedMonth(month - 1, 20, 100, 0), AskedMonth(month, 200, 1_000, 0))
+    for provider in ("", OWNER):
+        uses = (AskedUse("registration", "audit"),) if provider else ()
+        habit = Habit(months=months, uses=uses)
+        state.pairs[habit_key(ASKER, provider)] = HABITS.encode(habit)
     return state
 
 
@@ -244,6 +263,7 @@ CAUSES: dict[str, tuple[MapState, Event, str, str]] = {
     "registration-release": (
         of_kind("department"), request(purpose="refund-control"), "permit", "review"
     ),
+    "risk": (asks_much(), request(), "review", "permit"),
     "routine-release": (states(), filing(), "permit", "review"),
     "statistics": (states(), request(purpose="statistics"), "permit", "deny"),
     "tax-request": (states(), filing(), "permit", "deny"),

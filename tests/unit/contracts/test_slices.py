@@ -9,7 +9,7 @@ import pytest
 from contracts.engine import ACTIONS
 from contracts.facts import build_context, entities_of, question
 from contracts.shipped import load_shipped
-from contracts.slices import slice_policies
+from contracts.slices import find_reading, slice_policies
 from tests.builders import TIME_MS, world
 from tests.unit.contracts.test_engine import act
 
@@ -21,7 +21,7 @@ def policies_of(text: str) -> dict[str, dict[str, object]]:
     return {policy["annotations"]["id"]: policy for policy in document["staticPolicies"].values()}
 
 
-def facts_of(text: str, action: str = "request") -> frozenset[str] | None:
+def facts_of(text: str, action: str = "request") -> tuple[str, ...] | None:
     return slice_policies(policies_of(text), action, KNOWN).facts
 
 
@@ -61,12 +61,12 @@ def test_only_policies_that_may_concern_the_action_stay(
 )  # fmt: skip
 def test_the_facts_that_policies_read(condition: str, facts: set[str] | None) -> None:
     text = f'@id("a") permit (principal, action, resource) when {{ {condition} }};'
-    assert facts_of(text) == (None if facts is None else frozenset(facts))
+    assert facts_of(text) == (None if facts is None else tuple(sorted(facts)))
 
 
 def test_unless_reads_facts_too() -> None:
     text = '@id("a") forbid (principal, action, resource) unless { context.basisInForce };'
-    assert facts_of(text) == {"basisInForce"}
+    assert facts_of(text) == ("basisInForce",)
 
 
 LONG_MIN, LONG_MAX = -(2**63), 2**63 - 1
@@ -113,6 +113,21 @@ def test_two_policies_add_their_numbers() -> None:
         )
     )
     assert slice_policies(policies_of(text), "request", KNOWN).marks == {"subjects": (3, 9)}
+
+
+def test_a_reading_of_two_actions_tells_apart_what_either_does() -> None:
+    text = "".join(
+        f'@id("{name}") permit (principal, action == Action::"{action}", resource)'
+        f"when {{ {condition} }};"
+        for name, action, condition in (
+            ("a", "request", "context.subjects > 9 && context.risk > 3"),
+            ("b", "release", "context.subjects > 3 && context.risk == context.balance"),
+            ("c", "deliver", "context.frozen"),
+        )
+    )
+    reading = find_reading(policies_of(text), ("request", "release"), KNOWN)
+    assert reading.facts == ("balance", "risk", "subjects")
+    assert reading.marks == {"subjects": (3, 9)}
 
 
 @pytest.mark.parametrize("action", ACTIONS)

@@ -23,6 +23,7 @@ from tools.custody.signer import open_signer
 from tools.exits import InvalidInput, NotFound
 from tools.governance.answers import (
     EncryptionKeyLine,
+    GatewayLine,
     MemberLine,
     OfficerLine,
     Summary,
@@ -162,11 +163,11 @@ def show(place: Place, subject: str, as_json: bool) -> None:
     told = parse(document, MemberLine)
     rest = {name: value for name, value in document.items() if name not in _OWN_TABLE}
     lines = [f"{tell_field(name)}: {text}" for name, text in flatten(rest)]
-    tables = [_officers(told.officers), *_encryption(told.encryption_keys)]
+    tables = [_officers(told.officers), *_encryption(told.encryption_keys), *_gateway(told.gateway)]
     emit(as_json, document, "\n".join([*lines, *tables]))
 
 
-_OWN_TABLE = ("officers", "encryption_keys", "admission", "waits_for")
+_OWN_TABLE = ("officers", "encryption_keys", "gateway", "admission", "waits_for")
 
 
 def _officers(officers: tuple[OfficerLine, ...]) -> str:
@@ -200,6 +201,15 @@ def _encryption(keys: tuple[EncryptionKeyLine, ...]) -> Iterator[str]:
     ]
     if rows:
         yield format_table(head, rows)
+
+
+def _gateway(gateway: GatewayLine | None) -> Iterator[str]:
+    """A table of where payloads are fetched, if it is known."""
+    if gateway is not None:
+        head = [say(f"column.{name}") for name in ("gateway", "since", "certificates")]
+        shown = ", ".join(each.sha256 for each in gateway.certificates)
+        row = [printable(gateway.address), str(gateway.height), printable(shown)]
+        yield format_table(head, [row])
 
 
 @command.command("status", help="help.member_status")

@@ -6,7 +6,10 @@ from typing import Any, get_args
 
 import click
 
+from ledger.codec import Value
 from ledger.errors import InvalidKey
+from ledger.exchange.matters import DeadlineRules
+from ledger.exchange.risk import RiskRules
 from ledger.genesis import hash_genesis
 from ledger.governance.actions import (
     ActionClass,
@@ -19,16 +22,18 @@ from ledger.governance.actions import (
     SetBasis,
     SetCreditRules,
     SetDataset,
+    SetDeadlines,
     SetFreeze,
     SetParameters,
     SetPurpose,
+    SetRiskRules,
     SetRoles,
     SetRule,
     SetSchema,
     SuspendMember,
     VotingRule,
 )
-from ledger.governance.keys import RotateOfficer, SetEncryptionKey, SetTerm
+from ledger.governance.keys import RotateOfficer, SetEncryptionKey, SetGateway, SetTerm
 from ledger.keys import parse_public_key
 from ledger.registry import CreditRules, Dataset, Freeze, LegalBasis, Parameters, Purpose, Role
 from tools.client import Client
@@ -39,6 +44,7 @@ from tools.exits import InvalidInput, InvalidUsage
 from tools.governance.actions import read_contract, read_table, read_text, read_value
 from tools.governance.applications import (
     read_admission,
+    read_certificates,
     read_encryption_key,
     read_officer,
     read_successor,
@@ -95,7 +101,8 @@ def _group(name: str) -> click.Group:
 member, officer, contract = _group("member"), _group("officer"), _group("contract")
 dataset, basis, purpose = _group("dataset"), _group("basis"), _group("purpose")
 parameters, rule, credit = _group("parameters"), _group("rule"), _group("credit")
-encryption = _group("encryption")
+encryption, gateway = _group("encryption"), _group("gateway")
+deadlines, risk = _group("deadlines"), _group("risk")
 
 
 @member.command("admit", help="help.propose_member_admit")
@@ -181,6 +188,19 @@ def set_encryption(place: Place, file: Path, not_after: str, terms: Terms, as_js
     """Payloads for the own member are sealed to this key."""
     key = read_encryption_key(file)
     action = SetEncryptionKey(member=place.member, key=key, not_after=not_after)
+    propose(place, [action], terms, as_json)
+
+
+@gateway.command("set", help="help.propose_gateway_set")
+@click.argument("address")
+@click.argument("files", type=FILE, nargs=-1, required=True)
+@proposal_options()
+def set_gateway(
+    place: Place, address: str, files: tuple[Path, ...], terms: Terms, as_json: bool
+) -> None:
+    """Payloads of the own member are fetched there."""
+    certificates = tuple(each for file in files for each in read_certificates(file))
+    action = SetGateway(member=place.member, address=address, certificates=certificates)
     propose(place, [action], terms, as_json)
 
 
@@ -321,20 +341,34 @@ def set_purpose(place: Place, file: Path, terms: Terms, as_json: bool) -> None:
 @proposal_options()
 def set_parameters(place: Place, file: Path, terms: Terms, as_json: bool) -> None:
     """Numbers that nodes share: those in the file, the others stay."""
+    values = _fill(place, file, "parameters", Parameters)
+    # Strict reading in `propose` judges what the file put in.
+    propose(place, [SetParameters(parameters=Parameters(**values))], terms, as_json)
+
+
+@deadlines.command("set", help="help.propose_deadlines_set")
+@_file
+@proposal_options()
+def set_deadlines(place: Place, file: Path, terms: Terms, as_json: bool) -> None:
+    """Times that no contract sets: those in the file, the others stay."""
+    values = _fill(place, file, "deadlines", DeadlineRules)
+    propose(place, [SetDeadlines(rules=DeadlineRules(**values))], terms, as_json)
+
+
+def _fill(place: Place, file: Path, section: str, type_: type[Value]) -> dict[str, Any]:
+    """Values of all fields: those in the file, and for the others those in force."""
     changed = read_table(file)
-    names = Parameters.__struct_fields__
+    names = type_.__struct_fields__
     unknown = sorted(frozenset(changed) - frozenset(names))
     if unknown:
         raise InvalidInput("value-file-invalid", f"{file}: {', '.join(unknown)}")
 
     async def fetch() -> dict[str, Any]:
         async with Client(place.url, read_genesis(place.genesis)) as client:
-            return dict((await client.get_json("/v1/network"))["parameters"])
+            return dict((await client.get_json("/v1/network"))[section])
 
     values = {**run(fetch()), **changed}
-    # Strict reading in `propose` judges what the file put in.
-    action = SetParameters(parameters=Parameters(**{name: values[name] for name in names}))
-    propose(place, [action], terms, as_json)
+    return {name: values[name] for name in names}
 
 
 @credit.command("set", help="help.propose_credit_set")
@@ -343,6 +377,14 @@ def set_parameters(place: Place, file: Path, terms: Terms, as_json: bool) -> Non
 def set_credit(place: Place, file: Path, terms: Terms, as_json: bool) -> None:
     """Credit is computed so."""
     propose(place, [SetCreditRules(rules=read_value(file, CreditRules))], terms, as_json)
+
+
+@risk.command("set", help="help.propose_risk_set")
+@_file
+@proposal_options()
+def set_risk(place: Place, file: Path, terms: Terms, as_json: bool) -> None:
+    """Risk is assessed so."""
+    propose(place, [SetRiskRules(rules=read_value(file, RiskRules))], terms, as_json)
 
 
 @rule.command("set", help="help.propose_rule_set")

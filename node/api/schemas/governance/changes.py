@@ -8,6 +8,7 @@ import msgspec
 
 from contracts.credit.accounts import read_credit, read_formula
 from contracts.engine import hash_policy_set
+from contracts.exchange.matters import read_deadlines
 from contracts.governance.rules import rule_of
 from contracts.lookup import (
     find_member,
@@ -16,9 +17,11 @@ from contracts.lookup import (
     read_record_schema_version,
     read_sunsets,
 )
+from contracts.risk.habits import read_risk_rules
 from ledger.codec import Codec
+from ledger.custody.certificates import hash_certificate
 from ledger.custody.encryption import hash_encryption_key
-from ledger.governance.keys import TERMS, EncryptionKey
+from ledger.governance.keys import GATEWAYS, TERMS, EncryptionKey, Gateway
 from ledger.governance.proposals import VOTING_RULES
 from ledger.governance.registers import CODE_LISTS
 from ledger.registry import (
@@ -34,7 +37,7 @@ from ledger.registry import (
     PolicySet,
     Validator,
 )
-from ledger.state import CREDIT_RULES_KEY, Overlay, StateReader, encryption_key
+from ledger.state import CREDIT_RULES_KEY, DEADLINE_RULES_KEY, Overlay, StateReader, encryption_key
 from node.api.schemas.base import Body, fields_of
 from node.api.schemas.nodes import validator_body
 from node.api.schemas.values import officer_body
@@ -122,6 +125,13 @@ def _officer(officer: Any) -> Fields:
     return fields
 
 
+def _deadlines(view: _View, key: bytes) -> Iterator[_Pair]:
+    """The rules; what stands of members under the same prefix no action changes."""
+    assert key == DEADLINE_RULES_KEY, "incidents are no matter of governance"
+    before, after = (fields_of(read_deadlines(each)) for each in (view.state, view.overlay))
+    yield "deadlines", before, after
+
+
 def _rule(view: _View, key: bytes) -> Iterator[_Pair]:
     after = VOTING_RULES.decode(view.overlay.get(key) or b"")
     before = rule_of(view.state, after.action_class)
@@ -162,6 +172,11 @@ def _credit(view: _View, key: bytes) -> Iterator[_Pair]:
         )
 
 
+def _risk(view: _View, _key: bytes) -> Iterator[_Pair]:
+    before, after = (fields_of(read_risk_rules(each)) for each in (view.state, view.overlay))
+    yield "risk", before, after
+
+
 def _standing(view: _View, state: StateReader, member: Member) -> Fields:
     _, standing = read_credit(state, member, view.time_ms)
     return {"score": standing.score, "grade": standing.grade}
@@ -183,6 +198,12 @@ def _key_fields(held: EncryptionKey) -> Fields:
     """An encryption key by its hash: the key itself is long."""
     key_hash = hash_encryption_key(held.key).hex()
     return {"hash": key_hash, "not_after": held.not_after, "from_height": held.from_height}
+
+
+def _gateway(gateway: Gateway) -> Fields:
+    """A gateway with its certificates by their hashes: they are long."""
+    hashes = [hash_certificate(each).hex() for each in gateway.certificates]
+    return {"address": gateway.address, "certificates": hashes, "height": gateway.height}
 
 
 def _record_schema(view: _View, key: bytes) -> Iterator[_Pair]:
@@ -232,8 +253,11 @@ _READERS: dict[bytes, _Reader] = {
     b"p/": _policies,
     b"f/": _freezes,
     b"k/": _credit,
+    b"K/": _risk,
+    b"J/": _deadlines,
     b"j/": _value("term", TERMS, is_hex=True),
     b"z/": _recipient,
+    b"G/": _value("gateway", GATEWAYS, _gateway),
     b"L/": _value("code-list", CODE_LISTS),
     b"N/": _shown_elsewhere,
     b"R/": _shown_elsewhere,

@@ -4,7 +4,7 @@ from typing import Literal
 
 from node.api.schemas.base import Body
 from node.api.schemas.governance.proposals import Status
-from node.api.schemas.values import EncryptionKeyBody, OfficerBody
+from node.api.schemas.values import EncryptionKeyBody, GatewayBody, OfficerBody
 
 WaitsFor = Literal["", "ballots", "height", "acknowledgement", "reinstatement"]
 
@@ -32,6 +32,7 @@ class MemberDetailBody(Body, frozen=True, kw_only=True):
     `admission` is null for those that genesis names. `waits_for` says what has to happen before it
     is active: ballots on its admission, its height, its own acknowledgement, its reinstatement.
     `encryption_keys` are the one that payloads are sealed to now, and those before, newest first.
+    `gateway` is where its payloads are fetched; null: it has not said.
     `credit` is the score that it starts with; how it stands has a route of its own.
     """
 
@@ -44,5 +45,6 @@ class MemberDetailBody(Body, frozen=True, kw_only=True):
     credit: int
     officers: list[MemberOfficerBody]
     encryption_keys: list[EncryptionKeyBody]
+    gateway: GatewayBody | None
     admission: AdmissionBody | None
     waits_for: WaitsFor

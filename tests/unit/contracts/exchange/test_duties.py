@@ -9,8 +9,8 @@ from contracts.exchange.matters import DAY_MS, HOUR_MS, read_deadlines, read_mat
 from contracts.lifecycle import STATUSES, STEPS
 from contracts.lookup import find_exchange
 from ledger.events import BODY_TYPES, Event
-from ledger.exchange.matters import DEADLINE_RULES, DEFAULT_DEADLINES
-from ledger.state import DEADLINE_RULES_KEY
+from ledger.exchange.matters import DEFAULT_DEADLINES
+from ledger.governance.actions import SetDeadlines
 from tests.builders import ASKER, OWNER, TIME_MS
 from tests.exchanges import (
     ASKED,
@@ -28,7 +28,8 @@ from tests.exchanges import (
     report,
     use,
 )
-from tests.unit.contracts.samples import state_after, states
+from tests.unit.contracts.governance.parts import after, faults, passed
+from tests.unit.contracts.samples import state_after
 
 # Gaps of an exchange that has just come into a state, by member.
 OWED = {
@@ -99,11 +100,16 @@ def test_duties_stand_in_order_of_time() -> None:
     assert len(times) == 5
 
 
-def test_voted_deadlines_count() -> None:
-    state = states()
+def test_voted_deadlines_count_also_for_what_is_open_already() -> None:
     rules = msgspec.structs.replace(DEFAULT_DEADLINES, receipt_hours=1)
-    state.pairs[DEADLINE_RULES_KEY] = DEADLINE_RULES.encode(rules)
+    state = after(*passed(SetDeadlines(rules=rules)), state=state_after(*HELD[:2]))
     assert read_deadlines(state) == rules
+    assert faults(state, SetDeadlines(rules=rules)) == ["unchanged"]
+    exchange = find_exchange(state, OPEN.digest)
+    assert exchange is not None
+    matters = read_matters(state, OPEN.digest, exchange)
+    (duty,) = exchange_duties(exchange, matters, read_deadlines(state))
+    assert duty.due_ms == TIME_MS + HOUR_MS
 
 
 def test_incidents_have_duties_of_their_own() -> None:

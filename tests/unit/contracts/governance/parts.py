@@ -16,7 +16,7 @@ from ledger.governance.actions import (
     prove_key,
     sign_application,
 )
-from ledger.governance.keys import SetEncryptionKey
+from ledger.governance.keys import SetEncryptionKey, SetGateway
 from ledger.governance.proposals import GovernanceAcknowledged, Proposal
 from ledger.keys import SecretKey
 from ledger.registry import OFFICERS, Officer, Role
@@ -32,6 +32,7 @@ from tests.builders import (
     propose,
     sign,
 )
+from tests.certificates import der_of
 from tests.unit.contracts.samples import run, states
 
 NEW = "cn-4403-tax"
@@ -86,6 +87,12 @@ def encryption_bytes(label: str) -> bytes:
 
 def recipient(member: str = FIRST, label: str = "one", not_after: str = "") -> SetEncryptionKey:
     return SetEncryptionKey(member=member, key=encryption_bytes(label), not_after=not_after)
+
+
+def gateway(
+    member: str = FIRST, address: str = "gate.example.org:8443", labels: tuple[str, ...] = ("one",)
+) -> SetGateway:
+    return SetGateway(member=member, address=address, certificates=tuple(map(der_of, labels)))
 
 
 def acknowledge(proposal: Event, member: str = NEW, **changed: object) -> Event:

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from contracts.credit.behaviours import DEFAULT_RULES
+from contracts.risk.reasons import DEFAULT_RULES as RISK_RULES
 from contracts.words import LANGUAGES, catalogue
 from ledger.custody.rotation import SignedRotation, sign_rotation
 from ledger.events import Event
@@ -27,6 +28,7 @@ from ledger.governance.actions import (
     SetDataset,
     SetFreeze,
     SetPurpose,
+    SetRiskRules,
     SetRoles,
     SetRule,
     SuspendMember,
@@ -70,6 +72,7 @@ from tests.unit.contracts.governance.parts import (
     application,
     encryption_bytes,
     fresh_officer,
+    gateway,
     passed,
     proved,
     recipient,
@@ -298,6 +301,14 @@ CASES: dict[str, tuple[Builder, str]] = {
         lambda: asked(recipient(), state=after(*passed(recipient()))),
         f"{fingerprint(encryption_bytes('one'))} is of {FIRST}",
     ),
+    "gateway-address-invalid": (
+        lambda: asked(gateway(address="gate-.example.org:8443")),
+        "gate-.example.org:8443",
+    ),
+    "gateway-certificate-invalid": (
+        lambda: asked(msgspec.structs.replace(gateway(), certificates=(b"0",))),
+        "certificate 1: no value of type 0x30 where one has to be",
+    ),
     "last-day-invalid": (lambda: asked(recipient(not_after="2026-02-30")), "2026-02-30"),
     "not-a-voter": (
         lambda: (states(), propose(FREEZE, member=ASIDE), HEIGHT),
@@ -349,6 +360,12 @@ CASES: dict[str, tuple[Builder, str]] = {
             SetCreditRules(rules=msgspec.structs.replace(DEFAULT_RULES, version=1, grade_b=950))
         ),
         "minimum <= grade_c <= grade_b <= grade_a <= maximum does not hold",
+    ),
+    "risk-rules-invalid": (
+        lambda: asked(
+            SetRiskRules(rules=msgspec.structs.replace(RISK_RULES, version=1, close_hour=7))
+        ),
+        "open_hour < close_hour does not hold",
     ),
     "rule-invalid": (lambda: asked(rule(1)), "1, from 333 to 999 thousandths are allowed"),
     "freezes-full": (lambda: asked(FREEZE, state=full_freezes()), "64"),

@@ -14,6 +14,8 @@ from contracts.lookup import (
     read_parameters,
     read_policy_set,
 )
+from contracts.risk.habits import read_risk_rules
+from contracts.risk.reasons import DEFAULT_RULES as RISK_RULES
 from contracts.shipped import load_shipped
 from ledger.governance.actions import (
     LiftFreeze,
@@ -25,6 +27,7 @@ from ledger.governance.actions import (
     SetFreeze,
     SetParameters,
     SetPurpose,
+    SetRiskRules,
     SetSchema,
 )
 from ledger.registry import Contract, Freeze, Purpose
@@ -140,6 +143,15 @@ def test_the_rules_of_credit_have_versions() -> None:
     assert faults(state, SetCreditRules(rules=rules)) == ["version-invalid"]
     wrong = msgspec.structs.replace(rules, version=2, grade_b=950)
     assert faults(state, SetCreditRules(rules=wrong)) == ["credit-rules-invalid"]
+
+
+def test_the_rules_of_risk_have_versions() -> None:
+    rules = msgspec.structs.replace(RISK_RULES, version=1, subjects_many=10)
+    state = after(*passed(SetRiskRules(rules=rules)))
+    assert read_risk_rules(state) == rules
+    assert faults(state, SetRiskRules(rules=rules)) == ["version-invalid"]
+    wrong = msgspec.structs.replace(rules, version=2, close_hour=0)
+    assert faults(state, SetRiskRules(rules=wrong)) == ["risk-rules-invalid"]
 
 
 def freeze(**scope: str) -> SetFreeze:

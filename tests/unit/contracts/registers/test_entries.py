@@ -114,6 +114,24 @@ def test_a_delivery_names_a_version_of_the_record_schema_that_is_in_force() -> N
     )
 
 
+def test_a_code_list_that_ends_takes_the_versions_that_name_it_with_it() -> None:
+    registered = dataset(NAME, uscc="internal", name="public", representative="personal")
+    listed = shape(registered, name={"x-code-list": "iso-4217"})
+    state = after(ASKED, *passed(code_list(), record_schema(listed, dataset=NAME)))
+    second = record_schema(shape(registered), dataset=NAME, version=2)
+    after(*passed(second, label="2"), state=state, height=HEIGHT + 1)
+    when = {"network": NETWORK, "time_ms": TIME_MS}
+    check_event(state, deliver(ASKED), height=HEIGHT + 2, **when)
+    after(*passed(sunset("code-list/iso-4217", PAST)), state=state, height=HEIGHT + 2)
+    after(state=state, height=HEIGHT + 3)
+    assert refusal(state, deliver(ASKED), HEIGHT + 4).code == "record-schema-ended"
+    check_event(state, deliver(ASKED, schema_version=2), height=HEIGHT + 4, **when)
+    # In force again, and so is what names it.
+    later = sunset("code-list/iso-4217", None)
+    after(*passed(later, label="later"), state=state, height=HEIGHT + 4)
+    check_event(state, deliver(ASKED), height=HEIGHT + 5, **when)
+
+
 def test_a_rejection_names_codes_of_a_set_that_is_in_force() -> None:
     codes = code_list("50007", "98001", id="local-98")
     state = after(ASKED, deliver(ASKED))

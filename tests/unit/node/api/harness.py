@@ -11,8 +11,10 @@ import aiohttp
 from aiohttp import web
 
 from ledger.quorum.founding import encode_signatures, merge_signatures, sign_genesis
+from node.access.log import AccessLog
 from node.api.context import Limits
 from node.api.server import build_app, listening
+from node.hooks.delivery import HookStates
 from node.metrics import Metrics
 from tests import builders
 from tests.unit.node.api.memory_service import MemoryService
@@ -73,11 +75,18 @@ class Served:
 
 @asynccontextmanager
 async def served(folder: Path, **changed: Any) -> AsyncIterator[Served]:
-    """Serve a fresh node; keyword arguments change limits, `events_max` the pool."""
+    """Serve a fresh node; keyword arguments change limits, `events_max` the pool.
+
+    `access` is an access log that was started, `hooks` tells how webhooks stand.
+    """
     events_max = changed.pop("events_max", 100_000)
     metrics = Metrics()
     service = MemoryService(folder, metrics, events_max=events_max)
-    app = build_app(service, Limits(**changed), metrics, founders=FOUNDERS)
+    access: AccessLog | None = changed.pop("access", None)
+    hooks: HookStates | None = changed.pop("hooks", None)
+    app = build_app(
+        service, Limits(**changed), metrics, founders=FOUNDERS, access=access, hooks=hooks
+    )
     try:
         async with listening(app, api=("127.0.0.1", 0)) as addresses:
             host, port = addresses.api

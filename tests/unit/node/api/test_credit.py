@@ -53,11 +53,31 @@ def test_a_member_that_nothing_counted_for_has_what_genesis_gave(data_dir: Path)
     run(data_dir, story)
 
 
-@pytest.mark.parametrize("name", ["cn-9999-tax", "CN", "a%00b", "a%01b", "%ff", "x" * 65])
-def test_what_is_no_member_has_no_credit(data_dir: Path, name: str) -> None:
+def test_who_is_no_member_has_no_credit(data_dir: Path) -> None:
     async def story(node: Served) -> None:
-        problem = await node.get_json(f"/v1/members/{name}/credit", status=404, headers=ENGLISH)
+        path = "/v1/members/cn-9999-tax/credit"
+        problem = await node.get_json(path, status=404, headers=ENGLISH)
         assert (problem["code"], problem["title"]) == ("member-not-found", "No such member")
+
+    run(data_dir, story)
+
+
+@pytest.mark.parametrize("name", ["CN", "a%00b", "a%01b", "%ff", "x" * 65])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/members/{}/credit",
+        "/v1/members/{}",
+        "/v1/members/{}/events/" + 32 * "0",
+        "/v1/requests?member={}",
+        "/v1/tasks?member={}",
+        "/v1/stream?member={}",
+    ],
+)
+def test_what_can_be_no_member_is_refused(data_dir: Path, name: str, path: str) -> None:
+    async def story(node: Served) -> None:
+        problem = await node.get_json(path.format(name), status=400)
+        assert problem["code"] == "parameter-invalid"
 
     run(data_dir, story)
 

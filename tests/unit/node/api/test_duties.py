@@ -2,10 +2,15 @@
 
 from pathlib import Path
 
+import msgspec
+
 from contracts.exchange.duties import GAPS
+from contracts.exchange.matters import HOUR_MS
 from ledger.events import Event
+from ledger.exchange.matters import DEFAULT_DEADLINES
+from ledger.governance.actions import SetDeadlines
 from node.oversight.duties import DutyBook
-from tests.builders import ASKER, OWNER, deliver, receive, request
+from tests.builders import ASKER, OWNER, carried, deliver, receive, request
 from tests.exchanges import OPEN, close, confirm, correct, remedy, report, use
 from tests.unit.node.api.harness import Served, run
 
@@ -52,6 +57,21 @@ def test_a_book_that_follows_equals_one_that_reads_everything(data_dir: Path) ->
             await submit(node, event)
             assert book.tasks() == DutyBook(node.service.log).tasks()
         assert book.tasks()
+
+    run(data_dir, story)
+
+
+def test_duties_follow_voted_deadlines(data_dir: Path) -> None:
+    """The vote is a block without an event of the exchange, whose duty moves all the same."""
+    rules = msgspec.structs.replace(DEFAULT_DEADLINES, receipt_hours=1)
+
+    async def story(node: Served) -> None:
+        await submit(node, OPEN, deliver(OPEN))
+        (before,) = (await node.get_json("/v1/tasks"))["items"]
+        await submit(node, *carried(SetDeadlines(rules=rules), activate_height=0))
+        (after,) = (await node.get_json("/v1/tasks"))["items"]
+        assert before["due_ms"] - after["due_ms"] == 71 * HOUR_MS
+        assert (await node.get_json("/v1/network"))["deadlines"]["receipt_hours"] == 1
 
     run(data_dir, story)
 

@@ -8,6 +8,7 @@ import pytest
 
 from contracts.engine import hash_policy_set
 from ledger.blocks import Record, decode_entry
+from ledger.exchange.matters import DEFAULT_DEADLINES
 from ledger.genesis import encode_genesis_json
 from ledger.quorum.founding import decode_signatures, verify_founders
 from ledger.tlog.merkle import hash_leaf
@@ -201,6 +202,7 @@ def test_contracts_network_and_genesis(data_dir: Path) -> None:
         network = await node.get_json("/v1/network")
         assert network["network"] == node.service.network.hex()
         assert network["parameters"]["delta_ms"] == 200
+        assert network["deadlines"] == msgspec.to_builtins(DEFAULT_DEADLINES)
         assert len(network["validators"]) == 4
         async with node.client.get("/v1/genesis/signatures") as response:
             verify_founders(genesis, decode_signatures(await response.read()))

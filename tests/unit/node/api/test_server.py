@@ -8,10 +8,13 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from aiohttp import web
 from openapi_spec_validator import validate
 
 from ledger.errors import CorruptStore
+from node.api import server
 from node.api.openapi import Route
+from node.api.problems import Problem
 from node.api.routes import ROUTES
 from node.service import Reason
 from tests import builders
@@ -24,6 +27,7 @@ def test_problems_come_in_the_language_asked_for(data_dir: Path) -> None:
     async def story(node: Served) -> None:
         chinese = await node.get_json("/nowhere", status=404)
         assert set(chinese) >= PROBLEM_KEYS
+        assert chinese["code"] == "route-unknown"
         assert chinese["title"] == "没有这个地址"
         assert chinese["instance"] == "/nowhere"
         english = await node.get_json(
@@ -40,6 +44,10 @@ def test_a_wrong_method_names_the_right_ones(data_dir: Path) -> None:
             assert response.status == 405
             assert response.headers["Allow"] == "POST"
             assert (await response.json(content_type=None))["code"] == "method-not-allowed"
+        # A route with a parameter in its last place does not answer for it.
+        for method in ("GET", "HEAD", "OPTIONS"):
+            async with node.client.request(method, "/v1/events/batch") as response:
+                assert (response.status, response.headers["Allow"]) == (405, "POST")
 
     run(data_dir, story)
 
@@ -96,10 +104,38 @@ def test_slow_bodies_and_silent_connections_end(data_dir: Path) -> None:
     async def story(node: Served) -> None:
         answer = await node.raw(start + b"Content-Length: 100\r\n\r\nabc")
         assert b"408" in answer.split(b"\r\n")[0]
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "body-timeout"
         assert await node.raw(b"GET /healthz HTT") == b""
         assert (await node.get_json("/healthz"))["status"] == "alive"
 
     run(data_dir, story, body_timeout_s=0.2, idle_timeout_s=0.5)
+
+
+def test_a_body_that_breaks_off_is_no_error_of_the_node(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has gone reads no answer, so what would have been answered is looked at here."""
+    answered: asyncio.Queue[str] = asyncio.Queue()
+    respond = server._respond
+
+    def watch(request: web.BaseRequest, problem: Problem) -> web.Response:
+        answered.put_nowait(problem.code)
+        return respond(request, problem)
+
+    monkeypatch.setattr(server, "_respond", watch)
+    start = b"POST /v1/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/msgpack\r\n"
+
+    async def story(node: Served) -> None:
+        reader, writer = await asyncio.open_connection(*node.address)
+        writer.write(start + b"Expect: 100-continue\r\nContent-Length: 100\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100")
+        writer.write(b"abc")
+        writer.close()
+        await writer.wait_closed()
+        async with asyncio.timeout(10):
+            assert await answered.get() == "body-truncated"
+
+    run(data_dir, story)
 
 
 def test_a_chunked_body_is_cut_off_at_its_limit(data_dir: Path) -> None:
@@ -221,7 +257,7 @@ def test_every_route_is_documented_and_back(data_dir: Path) -> None:
         registered = {
             (route.method, route.resource.canonical)
             for route in node.app.router.routes()
-            if route.resource is not None and route.method != "HEAD"
+            if route.resource is not None and route.method not in ("HEAD", "*")
         }
         assert documented == registered | {("GET", "/metrics")}
         for operation in (op for row in document["paths"].values() for op in row.values()):

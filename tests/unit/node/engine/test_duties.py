@@ -4,12 +4,13 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from contracts.lookup import find_evidence
+from contracts.lookup import find_access_anchor, find_evidence
+from ledger.access.anchors import NO_ANCHOR, AccessAnchor, AccessLogged
 from ledger.quorum.governance import EvidenceEquivocation, ValidatorReady
 from ledger.quorum.votes import Kind, Vote
 from node.peers.wire import FrameType, encode_frame
 from node.simplex.messages import encode_message
-from tests.builders import VALIDATORS, add_validator, carried, request, vote
+from tests.builders import VALIDATORS, add_validator, carried, hash32, request, vote
 from tests.unit.node.engine.network import Network, Site, play
 
 CHEAT = VALIDATORS[3]
@@ -89,7 +90,7 @@ def test_evidence_outlives_a_kill_right_after_it_was_found(tmp_path: Path) -> No
         network.cut.append(site.member)
         view = site.engine.core.current_view + 4
         hear(site, *votes_of(view=view))
-        note_evidence = site.engine._duties.note_evidence
+        note_evidence = site.engine.duties.note_evidence
         is_noted: list[bool] = []
 
         def noting(evidence: Any) -> None:
@@ -97,7 +98,7 @@ def test_evidence_outlives_a_kill_right_after_it_was_found(tmp_path: Path) -> No
             is_noted.append(True)
             site.crash()  # before anything of it was said to anyone
 
-        site.engine._duties.note_evidence = noting  # type: ignore[method-assign]  # a crash there
+        site.engine.duties.note_evidence = noting  # type: ignore[method-assign]  # a crash there
         await network.until(lambda: bool(is_noted))
         await network.record(request(label="meanwhile"))
         assert not any(has_evidence(other, view) for other in network.running)
@@ -137,5 +138,46 @@ def test_a_newcomer_says_that_it_is_ready_once_it_has_caught_up(tmp_path: Path) 
         newcomer.start()
         await network.until(lambda: newcomer.engine.epochs.current.number == 1)
         assert sorted(own_events(newcomer, ValidatorReady)) == sorted([*VALIDATORS[:3], NEW])
+
+    play(tmp_path, VALIDATORS, test)
+
+
+class Vouching:
+    """An access log whose anchors are due one after the other."""
+
+    def __init__(self, *digests: str) -> None:
+        self._digests = [hash32(digest) for digest in digests]
+
+    def due(self, last: AccessAnchor | None) -> AccessLogged | None:
+        previous = NO_ANCHOR if last is None else last.digest
+        after = [NO_ANCHOR, *self._digests].index(previous)
+        if after == len(self._digests):
+            return None
+        return AccessLogged(
+            period_from_ms=after,
+            period_to_ms=after + 1,
+            entries=1,
+            digest=self._digests[after],
+            previous=previous,
+        )
+
+
+def test_anchors_of_access_logs_get_onto_the_ledger_one_after_the_other(tmp_path: Path) -> None:
+    async def test(network: Network) -> None:
+        for member in VALIDATORS[:2]:
+            network.sites[member].engine.duties.access = Vouching("one", "two", f"three {member}")
+
+        def is_done() -> bool:
+            return all(
+                (last := find_access_anchor(site.engine.chain.log, member)) is not None
+                and last.digest == hash32(f"three {member}")
+                for site in network.running
+                for member in VALIDATORS[:2]
+            )
+
+        await network.until(is_done)
+        for site in network.running:
+            said = own_events(site, AccessLogged)
+            assert sorted(said) == sorted(3 * VALIDATORS[:2])
 
     play(tmp_path, VALIDATORS, test)

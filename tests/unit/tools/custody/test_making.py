@@ -23,7 +23,7 @@ from tools.found.founder import read_founder
 from tools.governance.applications import read_admission
 
 MEMBER = "cn-4403-tax"
-PHRASE = "correct horse battery"
+PHRASE, OTHER_PHRASE = "correct horse battery", "another for the node"
 WHO = ("--member", MEMBER, "--name-zh", "深圳", "--name-en", "Shenzhen", "--region", "440300")
 OFFICERS = ("admin", "approver", "provider", "requester")
 ADMIN, SECOND = "pkcs11:token=tally;object=admin", "pkcs11:token=tally;object=admin-2"
@@ -70,6 +70,7 @@ COMMANDS = {"found": found, "apply": apply}
 
 
 def key_files(home: Path) -> list[Path]:
+    """Those of officers; those of its node are in `tests/unit/tools/custody/test_node_keys.py`."""
     return sorted([*home.glob("officers/*.key"), *home.glob("keys/*.key")])
 
 
@@ -111,6 +112,9 @@ def test_who_gives_no_way_is_asked_twice(tmp_path: Path, name: str) -> None:
     with Terminal(words) as terminal:
         terminal.answer("New pass phrase", PHRASE)
         terminal.answer("again", PHRASE)
+        if name == "found":
+            terminal.answer(f"New pass phrase of {home}/nodes/{MEMBER}", OTHER_PHRASE)
+            terminal.answer("again", OTHER_PHRASE)
         assert terminal.end() == OK, terminal.shown
         assert PHRASE not in terminal.shown
     assert opened(home, PHRASE) == public_keys(home)

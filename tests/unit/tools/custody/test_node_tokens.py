@@ -71,11 +71,18 @@ def test_a_founder_with_a_token(tmp_path: Path, pin: Path) -> None:
         for member in MEMBERS
     ]
     finish = ("admin", "found", "finish", genesis, *signed, "--home", home)
-    assert code_of(*finish) == "node-key-missing"
     swapped = ("--consensus-token", KEYS["cosigning"], "--cosigning-token", KEYS["consensus"])
     assert code_of(*finish, *swapped) == "node-key-other"
-    config = read_config(Path(run(*finish, *TOKENS)["config"]))
-    config._values["keys", "pin_file"] = str(pin)
+    remembered = home / "nodes" / FIRST / "keys.toml"
+    kept = remembered.read_text()
+    remembered.write_text("")
+    assert code_of(*finish) == "node-key-missing"
+    remembered.write_text("consensus = 3")
+    assert code_of(*finish) == "value-file-invalid"
+    remembered.write_text(kept)
+    # The configuration names what `init` was given, and the node starts with it.
+    config = read_config(Path(run(*finish)["config"]))
+    assert {name: config["keys", name] for name in KEYS} == KEYS
     founding = read_genesis(config)
     identity = read_identity(config, founding)
     assert isinstance(identity.consensus, TokenKey)
@@ -86,7 +93,7 @@ def test_a_node_joins_with_a_token(tmp_path: Path, pin: Path) -> None:
     run("localnet", "init", tmp_path / "net")
     home, genesis = tmp_path / "home", tmp_path / "net" / "genesis.json"
     names = ("--member", "cn-3302-customs", "--address", "node.example:7101", "--genesis", genesis)
-    join = ("node", "join", home, *names, "--pin-file", pin)
+    join = ("node", "join", home, *names, "--pin-file", pin, "--plain")
     same = ("--consensus-token", KEYS["consensus"], "--cosigning-token", KEYS["consensus"])
     assert code_of(*join, *same) == "node-tokens-same-key"
     assert code_of(*join, "--consensus-token", "consensus.key") == "token-uri-invalid"
@@ -96,4 +103,6 @@ def test_a_node_joins_with_a_token(tmp_path: Path, pin: Path) -> None:
     application = read_application(Path(made["application"]))
     key = describe_key(KEYS["consensus"]).public_key
     assert key == "ed25519:" + application.validator.consensus_key[1:].hex()
-    assert read_config(Path(made["config"]))["keys", "consensus"] == KEYS["consensus"]
+    config = read_config(Path(made["config"]))
+    assert config["keys", "consensus"] == KEYS["consensus"]
+    assert config["keys", "pin_file"] == str(pin)

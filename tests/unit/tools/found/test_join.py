@@ -31,7 +31,7 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def join(home: Path, net: Path, exit_code: int = 0, **changed: object) -> dict[str, Any]:
     values = {"member": MEMBER, "address": ADDRESS, "genesis": net / "genesis.json", **changed}
     options = [word for name, value in values.items() for word in (f"--{name}", value)]
-    return tally("node", "join", home, *options, exit_code=exit_code)
+    return tally("node", "join", home, *options, "--plain", exit_code=exit_code)
 
 
 def test_a_node_is_made_where_it_will_run(net: Path, tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_a_node_is_made_where_it_will_run(net: Path, tmp_path: Path) -> None:
 def test_other_keys_are_made_for_a_node_that_votes(net: Path, tmp_path: Path) -> None:
     member = Localnet(net).members[0]
     place = ("--member", member, "--address", ADDRESS, "--genesis", net / "genesis.json")
-    document = tally("node", "join", tmp_path / "home", *place, "--replace")
+    document = tally("node", "join", tmp_path / "home", *place, "--replace", "--plain")
     genesis = read_genesis(net / "genesis.json")
     application = read_application(Path(document["application"]))
     verify_possession(hash_genesis(genesis), application)

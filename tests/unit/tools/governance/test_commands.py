@@ -15,15 +15,19 @@ from typing import Any, ClassVar
 import msgspec
 import pytest
 from click.testing import CliRunner, Result
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from contracts.credit.behaviours import DEFAULT_RULES
+from contracts.risk.reasons import DEFAULT_RULES as RISK_RULES
 from ledger.custody.decryption import derive_encryption_key
 from ledger.custody.encryption import format_encryption_key, hash_encryption_key
 from ledger.custody.rotation import encode_rotation_json, sign_rotation
+from ledger.exchange.matters import DEFAULT_DEADLINES
 from ledger.genesis import encode_genesis_json
 from ledger.governance.actions import Action
 from ledger.keys import SecretKey, format_public_key, format_secret_key
 from tests import builders
+from tests.certificates import certificate_of, pem_of
 from tests.registers import code_list, shape
 from tests.unit.tools.governance.test_drafts import BALLOT, draft_of
 from tools.cli import main
@@ -83,7 +87,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         parameters = msgspec.to_builtins(builders.parameters(**self.in_force))
-        self._answer({"height": HEIGHT, "parameters": parameters, **self.status})
+        deadlines = msgspec.to_builtins(DEFAULT_DEADLINES)
+        document = {"height": HEIGHT, "parameters": parameters, "deadlines": deadlines}
+        self._answer({**document, **self.status})
 
     def do_POST(self) -> None:
         assert self.path == "/v1/proposals/preview"
@@ -199,6 +205,7 @@ FORMS = {
     "officer.revoke": ("officer", "revoke", OLD, *GROUNDS),
     "officer.term": ("officer", "term", OLD, "--not-after", "2027-06-30"),
     "encryption.set": ("encryption", "set", "public.json", "--not-after", "2027-06-30"),
+    "gateway.set": ("gateway", "set", "gate.example.org:8443", "gate.pem"),
     "contract.set": ("contract", "set", "x.cedar"),
     "contract.remove": ("contract", "remove", "legality"),
     "schema.set": ("contract", "schema", "x.cedar"),
@@ -211,7 +218,9 @@ FORMS = {
     "code-list.set": ("code-list", "set", "codes.json"),
     "sunset.set": ("sunset", "dataset/account", "--date", "2027-01-31"),
     "parameters.set": ("parameters", "set", "parameters.toml"),
+    "deadlines.set": ("deadlines", "set", "deadlines.toml"),
     "credit.set": ("credit", "set", "credit.json"),
+    "risk.set": ("risk", "set", "risk.json"),
     "rule.set": ("rule", "set", "keys", "--share", 700, "--factors", 2),
     "freeze.set": ("freeze", "--everything", *GROUNDS),
     "freeze.lift": ("unfreeze", "--provider", "de-tax"),
@@ -223,12 +232,15 @@ def files(home: Path) -> Path:
     officer_file(home)
     rotation_file(home)
     encryption_file(home)
+    write(home / "gate.pem", pem_of("one") + pem_of("two"))
     write(home / "x.cedar", "permit(principal, action, resource);")
     write(home / "dataset.toml", DATASET)
     write(home / "basis.toml", BASIS)
     write(home / "purpose.toml", PURPOSE)
     write(home / "credit.json", msgspec.json.encode(DEFAULT_RULES))
+    write(home / "risk.json", msgspec.json.encode(RISK_RULES))
     write(home / "parameters.toml", "delta_ms = 300\n")
+    write(home / "deadlines.toml", "receipt_hours = 24\n")
     write(home / "schema.json", json.dumps(shape()))
     write(home / "codes.json", msgspec.json.encode(code_list().code_list))
     return home
@@ -399,6 +411,23 @@ def test_drafts_keep_to_the_bounds_in_force_and_not_to_those_of_the_genesis(home
     assert (draft.expires_height, body.ballots_until_height) == (HEIGHT + 20, HEIGHT + 20)
 
 
+def test_deadlines_that_the_file_does_not_name_stay(files: Path) -> None:
+    with node() as (url, asked):
+        result = propose(files, url, "deadlines", "set", files / "deadlines.toml", "--dry-run")
+    assert result.exit_code == OK, result.output
+    action: Any = asked[0].actions[0]
+    assert action.rules == msgspec.structs.replace(DEFAULT_DEADLINES, receipt_hours=24)
+
+
+@pytest.mark.parametrize("hours", ["0", "8761", '"24"', "1.5"])
+def test_deadlines_out_of_bounds_are_refused(files: Path, hours: str) -> None:
+    path = write(files / "deadlines.toml", f"receipt_hours = {hours}\n")
+    with node() as (url, asked):
+        result = propose(files, url, "deadlines", "set", path)
+    assert code_of(result) == "event-body-invalid"
+    assert not asked
+
+
 def test_a_draft_is_never_overwritten(home: Path) -> None:
     path = write(home / "draft.json", "mine")
     words = ("admin", "propose", "member", "suspend", "de-tax", *GROUNDS, "--draft", path)
@@ -432,9 +461,14 @@ def test_a_draft_is_never_overwritten(home: Path) -> None:
         (("officer", "add", "officer.json", "--not-after", "soon"), USAGE, "day-invalid"),
         (("encryption", "set", "bad.json"), ERROR, "encryption-file-invalid"),
         (("encryption", "set", "elsewhere/public.json"), ERROR, "encryption-file-invalid"),
+        (("gateway", "set", "gate:1", "bad.json"), ERROR, "certificate-file-invalid"),
+        (("gateway", "set", "gate:1", "stranger.pem"), ERROR, "certificate-file-invalid"),
+        (("gateway", "set", "gate:0", "gate.pem"), ERROR, "event-body-invalid"),
+        (("gateway", "set", "gate:1", "gate.pem", "gate.pem"), ERROR, "event-body-invalid"),
         (("contract", "set", "bad.json"), ERROR, "contract-file-invalid"),
         (("contract", "schema", "none"), ERROR, "file-unreadable"),
         (("dataset", "set", "bad.json"), ERROR, "value-file-invalid"),
+        (("deadlines", "set", "bad.json"), ERROR, "value-file-invalid"),
         (("parameters", "set", "bad.json"), ERROR, "value-file-invalid"),
         (("officer", "add", "officer.json"), UNREACHABLE, "unreachable"),
     ],
@@ -449,6 +483,7 @@ def test_a_mistake_is_found_before_anything_is_sent(
     (files / "elsewhere").mkdir()
     rotation_file(files / "elsewhere", builders.hash32("another"))
     encryption_file(files / "elsewhere", fingerprint="0" * 16)
+    write(files / "stranger.pem", certificate_of(issuer="x").public_bytes(Encoding.PEM))
     write(files / "cut.json", (files / "rotation.json").read_bytes()[:-9])
     assert code_of(propose(files, NOWHERE, *words), exit_code) == code
 

@@ -9,9 +9,12 @@ from contracts.credit.score import DEFAULT_FORMULA
 from contracts.governance.catalogue import target_of
 from contracts.governance.effects import rehearse
 from contracts.governance.faults import Moment
+from contracts.risk.reasons import DEFAULT_RULES as RISK_RULES
 from contracts.shipped import load_shipped
+from ledger.custody.certificates import hash_certificate
 from ledger.custody.encryption import hash_encryption_key
 from ledger.custody.rotation import sign_rotation
+from ledger.exchange.matters import DEFAULT_DEADLINES
 from ledger.governance.actions import (
     Action,
     LiftFreeze,
@@ -23,8 +26,10 @@ from ledger.governance.actions import (
     SetBasis,
     SetCreditRules,
     SetDataset,
+    SetDeadlines,
     SetParameters,
     SetPurpose,
+    SetRiskRules,
     SetRoles,
     SetRule,
     SetSchema,
@@ -39,8 +44,9 @@ from ledger.state import MapState
 from node.api.schemas.governance.changes import change_bodies
 from tests import builders
 from tests.builders import NETWORK, TIME_MS, VALIDATORS, key_of, member
+from tests.certificates import der_of
 from tests.registers import code_list, record_schema, sunset
-from tests.unit.contracts.governance.parts import encryption_bytes, recipient
+from tests.unit.contracts.governance.parts import encryption_bytes, gateway, recipient
 from tests.unit.contracts.samples import states
 from tests.unit.node.api.governance.proposing import add_officer, admit, change_contract, freeze
 
@@ -51,6 +57,7 @@ NEXT = SecretKey(builders.hash32("next"))
 RECIPIENT_HASH = hash_encryption_key(encryption_bytes("one")).hex()
 STOP = freeze(dataset="account")
 GROUNDS = "as decided"
+RISK = msgspec.structs.replace(RISK_RULES, version=1, open_hour=6)
 CREDIT = msgspec.structs.replace(DEFAULT_FORMULA.rules, version=1, grade_a=850)
 
 # Each action with fields of what it changes, before and after; None: there is nothing.
@@ -95,6 +102,15 @@ CHANGES: tuple[tuple[Action, dict[str, Any] | None, dict[str, Any] | None], ...]
         {"hash": RECIPIENT_HASH, "not_after": "2027-06-30", "from_height": 9},
     ),
     (
+        gateway(OUTSIDER, labels=("one", "two")),
+        None,
+        {
+            "address": "gate.example.org:8443",
+            "certificates": [hash_certificate(der_of(each)).hex() for each in ("one", "two")],
+            "height": 9,
+        },
+    ),
+    (
         change_contract(),
         {"id": "statistics"},
         {"text": change_contract().contract.text},
@@ -134,6 +150,12 @@ CHANGES: tuple[tuple[Action, dict[str, Any] | None, dict[str, Any] | None], ...]
     (code_list(), None, {"id": "iso-4217", "version": 1}),
     (sunset("dataset/account", "2027-01-31"), None, {"date": "2027-01-31"}),
     (SetCreditRules(rules=CREDIT), {"version": 0}, {"version": 1, "grade_a": 850}),
+    (SetRiskRules(rules=RISK), {"version": 0}, {"version": 1, "open_hour": 6}),
+    (
+        SetDeadlines(rules=msgspec.structs.replace(DEFAULT_DEADLINES, receipt_hours=24)),
+        {"receipt_hours": 72, "remedy_days": 30},
+        {"receipt_hours": 24, "remedy_days": 30},
+    ),
     (STOP, None, {"dataset": "account", "reason": "stop"}),
     (
         LiftFreeze(requester="", provider="", dataset="invoice"),

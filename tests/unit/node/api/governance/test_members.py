@@ -4,13 +4,15 @@ from pathlib import Path
 
 import pytest
 
+from ledger.custody.certificates import hash_certificate
 from ledger.custody.encryption import format_encryption_key, hash_encryption_key
 from ledger.governance.actions import SanctionMember, SuspendMember
 from ledger.governance.keys import SetTerm
 from ledger.keys import format_public_key
 from tests import builders
 from tests.builders import VALIDATORS, ballot, carried, propose
-from tests.unit.contracts.governance.parts import recipient
+from tests.certificates import der_of
+from tests.unit.contracts.governance.parts import gateway, recipient
 from tests.unit.node.api.governance.proposing import APPLICANT, acknowledge, admit, submit_all
 from tests.unit.node.api.harness import Served, run
 
@@ -116,5 +118,28 @@ def test_keys_of_a_member_with_their_last_days(data_dir: Path) -> None:
         assert (first["not_after"], first["until_height"]) == ("2026-03-01", newest["from_height"])
         kinds = [each["kind"] for each in (await node.get_json("/v1/status"))["expiring"]]
         assert kinds == ["certificate"], "only what the own member has"
+
+    run(data_dir, story)
+
+
+def test_where_the_payloads_of_a_member_are_fetched(data_dir: Path) -> None:
+    path = f"/v1/members/{FIRST}"
+    first, moved = gateway(FIRST), gateway(FIRST, "[2001:db8::1]:8443", ("one", "two"))
+
+    async def story(node: Served) -> None:
+        assert (await node.get_json(path))["gateway"] is None
+        await submit_all(node, *carried(first, activate_height=0))
+        body = (await node.get_json(path))["gateway"]
+        assert body["address"] == "gate.example.org:8443"
+        assert body["certificates"] == [
+            {"sha256": hash_certificate(der_of("one")).hex(), "der": der_of("one").hex()}
+        ]
+        await submit_all(node, *carried(moved, activate_height=0, label="moved"))
+        after = (await node.get_json(path))["gateway"]
+        assert after["address"] == "[2001:db8::1]:8443"
+        assert [each["der"] for each in after["certificates"]] == [
+            der_of(each).hex() for each in ("one", "two")
+        ]
+        assert after["height"] > body["height"] > 0
 
     run(data_dir, story)

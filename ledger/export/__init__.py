@@ -1,0 +1,1 @@
+"""Records of the ledger in forms that other programs read."""

@@ -1,0 +1,1 @@
+"""Exchanges over HTTP: who owes what, and who gives and takes how much."""

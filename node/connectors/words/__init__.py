@@ -1,0 +1,24 @@
+"""Words of the refusals of connectors and receivers in zh and en: `zh.toml`, `en.toml`."""
+
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+
+from contracts.words import Description, Language
+from node.connectors.errors import ConnectorsError
+
+
+@cache
+def catalogue(language: Language) -> Mapping[str, Mapping[str, str]]:
+    """The catalogue of a language by code."""
+    return tomllib.loads((files(__name__) / f"{language}.toml").read_text("utf-8"))
+
+
+def describe(error: ConnectorsError, language: Language) -> Description:
+    """A refusal in words; the code of a plug-in's own is shown as it is."""
+    entries = catalogue(language)
+    entry = entries.get(error.code) or {**entries["plugin-failed"], "title": error.code}
+    return Description(
+        code=error.code, title=entry["title"], detail=error.detail, advice=entry["advice"]
+    )

@@ -1,0 +1,128 @@
+"""`python -m node.gateway --config gateway.toml`: run the gateway of an agency."""
+
+import argparse
+import asyncio
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from node.config import Config
+from node.custody.keys import KeyReader, file_of_secret
+from node.daemon import configure_logging, run_loop
+from node.errors import InvalidConfig, NodeError
+from node.gateway.chain import Chain, client_tls
+from node.gateway.config import GatewayConfig, read_gateway_config
+from node.gateway.jobs import Failed
+from node.gateway.service import Keys, Place, Service
+from node.gateway.signing import Signing
+from node.startup import lock_data_dir
+
+LOG = structlog.get_logger("gateway")
+EXIT_FAILED = 1
+MB = 1_000_000
+
+
+def read_keys(config: Config) -> Keys:
+    """All keys of the gateway, each readable, whole and private. Raises `StartRefused`."""
+    reader = KeyReader(config)
+    officer = reader.open_signing_key("officer")
+    newest = reader.read_decryption_key(config.path("keys", "decryption"))
+    folder = config.file.parent
+    older = [
+        reader.read_decryption_key((folder / path).resolve())
+        for path in config["keys", "decryption_before"]
+    ]
+    pem, was_sealed = reader.read_tls_key()
+    return Keys(
+        officer=officer,
+        seeds=(newest, *older),
+        certificate_file=str(config.path("keys", "tls_certificate")),
+        key_file=file_of_secret(pem) if was_sealed else str(config.path("keys", "tls_key")),
+    )
+
+
+def read_place(config: Config) -> Place:
+    """Where the gateway works."""
+    data_dir = config.path("gateway", "data_dir")
+    return Place(
+        listen=config["gateway", "listen"],
+        data_dir=data_dir,
+        socket=data_dir / config["gateway", "socket"],
+        base=config.file.parent,
+        outbox_days=config["gateway", "outbox_days"],
+        in_flight_max=config["gateway", "in_flight_max"],
+        processes=config["work", "processes"],
+        stall_s=config["work", "stall_seconds"],
+        memory_bytes_max=config["work", "memory_mb"] * MB,
+    )
+
+
+async def serve(config: GatewayConfig, keys: Keys, on_started: Callable[[str], None]) -> None:
+    """Run until SIGTERM or SIGINT; raises what made a part fail."""
+    settings = config.settings
+    ca = settings.path("gateway", "node_ca") if settings["gateway", "node_ca"] else None
+    member = settings["gateway", "member"]
+    async with Chain(settings["gateway", "node"], member, tls=client_tls(ca)) as chain:
+        signing = Signing(keys.officer, member, await chain.network(), chain)
+        await signing.verify_roles()
+        service = Service(
+            chain=chain,
+            signing=signing,
+            keys=keys,
+            place=read_place(settings),
+            connectors=config.connectors,
+            receiver=config.receiver,
+            schedules=config.schedules,
+        )
+        task = asyncio.create_task(service.run(on_started))
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, task.cancel)
+        try:
+            await task
+        except asyncio.CancelledError:
+            LOG.info("gateway stopped", height=signing.height)
+
+
+def run(path: Path) -> int:
+    """Start a gateway and return its exit code."""
+    try:
+        config = read_gateway_config(path)
+    except InvalidConfig as error:
+        return _refuse(f"the configuration has faults; correct them and start again\n{error}")
+    settings = config.settings
+    configure_logging(settings)
+
+    def on_started(address: str) -> None:
+        LOG.info("gateway started", member=settings["gateway", "member"], listen=address)
+
+    try:
+        lock_data_dir(settings.path("gateway", "data_dir"))
+        run_loop(serve(config, read_keys(settings), on_started))
+    except (NodeError, OSError) as error:
+        return _refuse(str(error))
+    except Failed as error:
+        return _refuse(f"the own node does not answer as it should: {error}")
+    return 0
+
+
+def _refuse(text: str) -> int:
+    sys.stderr.write(f"tally gateway: {text}\n")
+    return EXIT_FAILED
+
+
+def main() -> int:
+    """Entry point of `python -m node.gateway`."""
+    if not __debug__:
+        sys.stderr.write("tally gateway: do not run under python -O: its checks are needed\n")
+        return EXIT_FAILED
+    parser = argparse.ArgumentParser(prog="python -m node.gateway", description="Run a gateway.")
+    parser.add_argument("--config", type=Path, required=True, help="path of gateway.toml")
+    return run(parser.parse_args().config)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

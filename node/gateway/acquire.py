@@ -1,0 +1,141 @@
+"""The requester's steps: fetch, check, hand over, answer; at the end of retention erase, attest."""
+
+import hashlib
+from pathlib import Path
+
+import msgspec
+
+from ledger.events import Body, ShareReceived, ShareRejected
+from ledger.exchange.bodies import ShareCorrectionAcknowledged, ShareDestroyed
+from node.gateway.desk import Change
+from node.gateway.jobs import Failed, Job, Payload, advance, change
+from node.gateway.provide import Parts, about_of, read_rules
+from node.gateway.work.check import CODE_SET, CUSTOM, DOWNLOAD
+from node.gateway.work.tasks import Check, Checked, Done, Erase, Hand
+from node.records.report import REPORT_DOMAIN
+
+DOWNLOADS_MAX = 3
+_GONE = "payload-expired"
+
+
+class Acquirer:
+    """Steps of the side `acquire`."""
+
+    def __init__(self, parts: Parts, *, inbox: Path) -> None:
+        self._parts = parts
+        self._inbox = inbox
+
+    async def request(self, job: Job) -> Change:
+        """Submit the request; its own record, when it comes, opens the exchange."""
+        answer = await self._parts.chain.submit(job.event)
+        if answer.state != "final" or (answer.code and answer.decision != "deny"):
+            code, state = answer.code, answer.state
+            return lambda now: advance(
+                now, "closed", status=state, fault=code, question=b"", asked=b""
+            )
+        await self._parts.chain.wait_height(answer.height)
+        return lambda now: now
+
+    async def fetch(self, job: Job) -> Change:
+        """Fetch the sealed payload and its quality report."""
+        payload = _payload_of(job)
+        path = f"/v1/payloads/{job.exchange.hex()}/{job.correction}"
+        target = self._inbox / job.file_name
+        try:
+            await self._parts.directory.fetch_file(job.provider, path, target, payload.size_bytes)
+            report = await self._parts.directory.fetch_small(job.provider, f"{path}/report")
+        except Failed as error:
+            if error.code != _GONE:
+                raise
+            return _answer((DOWNLOAD,), f"{error.code} {error.detail}")
+        if hashlib.sha256(REPORT_DOMAIN + report).digest() != payload.quality_digest:
+            return _answer((CUSTOM,), "quality-report-mismatch")
+        whole = msgspec.structs.replace(payload, report=report)
+        return lambda now: advance(now, "check", payload=whole, attempts=now.attempts)
+
+    async def check(self, job: Job) -> Change:
+        """Open the payload and look at every record."""
+        payload = _payload_of(job)
+        rules = await read_rules(self._parts.chain, job.dataset, payload.schema_version)
+        path = self._inbox / job.file_name
+        task = Check(
+            about=about_of(job),
+            rules=rules,
+            commitment=payload.commitment,
+            record_count=payload.record_count,
+            path=str(path),
+        )
+        checked = await self._parts.pool.run(task, Checked)
+        if checked.codes == (DOWNLOAD,) and job.attempts + 1 < DOWNLOADS_MAX:
+            path.unlink(missing_ok=True)
+            return lambda now: change(now, stage="fetch", attempts=now.attempts + 1)
+        if checked.codes:
+            return _answer(checked.codes, checked.text)
+        opened = msgspec.structs.replace(
+            payload, blind=checked.blind, plain_bytes=checked.plain_bytes
+        )
+        return lambda now: advance(now, "hand", payload=opened)
+
+    async def hand(self, job: Job) -> Change:
+        """Give the records to the agency."""
+        payload = _payload_of(job)
+        task = Hand(
+            about=about_of(job),
+            commitment=payload.commitment,
+            record_count=payload.record_count,
+            report=payload.report,
+            plain_bytes=payload.plain_bytes,
+            path=str(self._inbox / job.file_name),
+        )
+        await self._parts.pool.run(task, Done)
+        return lambda now: advance(now, "answer")
+
+    async def answer(self, job: Job) -> Change:
+        """Record that the delivery was received, or why it is rejected."""
+        payload = _payload_of(job)
+        body: Body
+        if job.supersedes:
+            if job.codes:
+                # Nothing on the ledger rejects a correction: a person disputes it.
+                raise Failed("correction-unusable", f"{job.codes} {job.text}", retry=False)
+            body = ShareCorrectionAcknowledged(exchange=job.exchange, commitment=payload.commitment)
+        elif job.codes:
+            body = ShareRejected(
+                exchange=job.exchange,
+                commitment=payload.commitment,
+                code_set=CODE_SET,
+                codes=job.codes,
+                text=job.text,
+            )
+        else:
+            body = ShareReceived(
+                exchange=job.exchange,
+                commitment=payload.commitment,
+                record_count=payload.record_count,
+            )
+        return await self._parts.signing.record(job, body)
+
+    async def erase(self, job: Job) -> Change:
+        """Erase what is left of the data at the end of retention."""
+        await self._parts.pool.run(Erase(exchange=job.exchange), Done)
+        bare = msgspec.structs.replace(_payload_of(job), blind=b"", report=b"")
+        return lambda now: advance(now, "attest", payload=bare, question=b"", asked=b"")
+
+    async def attest(self, job: Job) -> Change:
+        """Record that nothing is left."""
+        body = ShareDestroyed(
+            exchange=job.exchange,
+            commitment=_payload_of(job).commitment,
+            method="gateway-erase",
+            text="",
+        )
+        return await self._parts.signing.record(job, body)
+
+
+def _payload_of(job: Job) -> Payload:
+    assert job.payload is not None, "a delivery has a payload"
+    return job.payload
+
+
+def _answer(codes: tuple[int, ...], text: str) -> Change:
+    return lambda now: advance(now, "answer", codes=codes, text=text[:500])

@@ -1,0 +1,224 @@
+"""Drives jobs from stage to stage: runs their steps, retries, holds, wakes them in time.
+
+What a job is, is decided in memory, in the event loop, one change after the other; the change is on
+disk before anything is done because of it. A step gives a function that is applied to the job as it
+is by then, and only while the job is still in the stage that the step was started for: a record on
+the ledger that came meanwhile wins.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+
+import structlog
+
+from node.gateway.jobs import Failed, Job, Side, Stage, change, hold
+from node.gateway.store import Store
+
+LOG = structlog.get_logger("gateway")
+
+ATTEMPTS_MAX = 20
+PAUSE_S_MIN, PAUSE_S_MAX = 0.5, 300.0
+WAKE_S_MAX = 3_600.0
+
+Change = Callable[[Job], Job]
+Step = Callable[[Job], Awaitable[Change]]
+Key = tuple[bytes, Side]
+
+
+class Desk:
+    """The jobs that something is to be done about, and the tasks that do it.
+
+    `steps` has a step for every active stage, `wakes` what becomes of a waiting job whose time has
+    come, `enter` what is done, repeatably, once a job is durably in a stage.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        steps: Mapping[tuple[Side, Stage], Step],
+        wakes: Mapping[tuple[Side, Stage], Change],
+        enter: Callable[[Job], None],
+        in_flight_max: int,
+    ) -> None:
+        self._store = store
+        self._steps = steps
+        self._wakes = wakes
+        self._enter = enter
+        self._room = asyncio.Semaphore(in_flight_max)
+        self._jobs: dict[Key, Job] = {}
+        self._saving: dict[Key, int] = {}
+        self._tasks: dict[Key, asyncio.Task[None]] = {}
+        self._alarm = asyncio.Event()
+        self._failed: asyncio.Future[None] | None = None
+        self._waiters: dict[Key, list[asyncio.Event]] = {}
+
+    def find(self, exchange: bytes, side: Side) -> Job | None:
+        """A job as it is now."""
+        key = (exchange, side)
+        return self._jobs[key] if key in self._jobs else self._store.find(exchange, side)
+
+    async def put(self, jobs: Iterable[Job], **marks: int) -> None:
+        """Change jobs, make that durable, then go on with them."""
+        changed = list(jobs)
+        for job in changed:
+            key = (job.exchange, job.side)
+            self._jobs[key] = job
+            self._saving[key] = self._saving.get(key, 0) + 1
+        try:
+            await self._store.save(changed, **marks)
+        finally:
+            for job in changed:
+                self._saving[job.exchange, job.side] -= 1
+        for job in changed:
+            key = (job.exchange, job.side)
+            self._enter(self._jobs.get(key, job))
+            self._go_on(key)
+            for changed_event in self._waiters.get(key, ()):
+                changed_event.set()
+        if any(job.wake_ms for job in changed):
+            self._alarm.set()
+
+    async def wait(self, exchange: bytes, side: Side, stages: Sequence[str], wait_s: float) -> None:
+        """Return when the job is durably in one of `stages`, or after `wait_s`."""
+        key, changed = (exchange, side), asyncio.Event()
+        self._waiters.setdefault(key, []).append(changed)
+        try:
+            async with asyncio.timeout(wait_s):
+                while (job := self._store.find(*key)) is None or job.stage not in stages:
+                    changed.clear()
+                    await changed.wait()
+        except TimeoutError:
+            pass  # whoever asked sees the stage that it is in
+        finally:
+            self._waiters[key].remove(changed)
+            if not self._waiters[key]:
+                del self._waiters[key]
+
+    def _go_on(self, key: Key) -> None:
+        """Start the step of a job, or forget the job if there is none."""
+        job = self._jobs.get(key)
+        if job is None or self._saving.get(key):
+            return
+        del self._saving[key]
+        if not job.is_active or job.wake_ms > now_ms():
+            if key not in self._tasks:
+                del self._jobs[key]
+            return
+        if key not in self._tasks:
+            task = asyncio.create_task(self._work(key), name=f"{job.side} {job.stage}")
+            self._tasks[key] = task
+            task.add_done_callback(self._ended)
+
+    async def _work(self, key: Key) -> None:
+        """Run steps of one job until it waits for something."""
+        try:
+            while True:
+                job = self.find(*key)
+                # Whoever is saving a change goes on with the job when the change is durable.
+                if job is None or self._saving.get(key):
+                    return
+                if not job.is_active or job.wake_ms > now_ms():
+                    return
+                async with self._room:
+                    await self._run(job)
+        finally:
+            del self._tasks[key]
+            if key not in self._saving:
+                self._jobs.pop(key, None)
+
+    async def _run(self, job: Job) -> None:
+        try:
+            result = await self._steps[job.side, job.stage](job)
+        except Failed as error:
+            result = _failure(error)
+        current = self.find(job.exchange, job.side)
+        assert current is not None, "jobs are not deleted"
+        if (current.stage, current.correction) == (job.stage, job.correction):
+            changed = result(current)
+            if changed is not current:
+                await self.put([changed])
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        """A step that raises what it should not ends the gateway; all that was done is durable."""
+        if task.cancelled() or self._failed is None or self._failed.done():
+            return
+        if (error := task.exception()) is not None:
+            self._failed.set_exception(error)
+
+    async def run(self) -> None:
+        """Resume what was under way, then wake jobs in time, for ever."""
+        self._failed = asyncio.get_running_loop().create_future()
+        waker = asyncio.create_task(self._wake())
+        try:
+            await asyncio.wait((waker, self._failed), return_when=asyncio.FIRST_COMPLETED)
+            for each in (waker, self._failed):
+                if each.done():
+                    each.result()
+        finally:
+            tasks = [waker, *self._tasks.values()]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _wake(self) -> None:
+        for job in self._store.find_active():
+            self._resume(job)
+        while True:
+            self._alarm.clear()
+            now = now_ms()
+            due = self._store.find_due(now)
+            for job in due:
+                await self._wake_one(job, now)
+            wake_ms = self._store.next_wake_ms()
+            pause_s = WAKE_S_MAX if wake_ms is None else max(0.0, (wake_ms - now_ms()) / 1_000)
+            try:
+                async with asyncio.timeout(min(pause_s + 0.001, WAKE_S_MAX)):
+                    await self._alarm.wait()
+            except TimeoutError:
+                pass  # the time that was waited for
+
+    async def _wake_one(self, job: Job, now: int) -> None:
+        current = self.find(job.exchange, job.side)
+        if current is None or not 0 < current.wake_ms <= now:
+            return
+        if current.is_active:
+            await self.put([change(current, wake_ms=0)])
+        elif (wake := self._wakes.get((current.side, current.stage))) is not None:
+            await self.put([wake(current)])
+        else:
+            await self.put([change(current, wake_ms=0)])
+
+    def _resume(self, job: Job) -> None:
+        key = (job.exchange, job.side)
+        self._jobs.setdefault(key, job)
+        self._saving.setdefault(key, 0)
+        self._go_on(key)
+
+
+def _failure(error: Failed) -> Change:
+    """What becomes of a job whose step failed: another attempt after a pause, or a person."""
+
+    def apply(job: Job) -> Job:
+        attempts = job.attempts + 1
+        log = LOG.bind(exchange=job.exchange.hex(), stage=job.stage, attempts=attempts)
+        if not error.retry or attempts >= ATTEMPTS_MAX:
+            log.error("step failed; a person must look", code=error.code, detail=error.detail)
+            return hold(job, error.code, error.detail)
+        pause_s = min(PAUSE_S_MIN * 2 ** (attempts - 1), PAUSE_S_MAX)
+        log.warning("step failed; next try", code=error.code, detail=error.detail, pause_s=pause_s)
+        return change(
+            job,
+            attempts=attempts,
+            wake_ms=now_ms() + int(1_000 * pause_s),
+            fault=error.code,
+            detail=error.detail,
+        )
+
+    return apply
+
+
+def now_ms() -> int:
+    """Wall clock; it decides about pauses and about when local copies go, never about records."""
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,183 @@
+"""What a final record means for the job of its exchange: a table from event kinds to functions.
+
+Records may come again after a restart; a job remembers the newest one that it has taken into
+account.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from node.gateway.chain import StreamRecord
+from node.gateway.jobs import Job, Payload, advance, change, hold
+
+DAY_MS = 86_400_000
+_OPENING = {"share.requested": "provider", "share.offered": "recipient"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """A record and the time of its block."""
+
+    record: StreamRecord
+    time_ms: int
+
+
+def open_job(record: StreamRecord, member: str) -> Job | None:
+    """The job of an exchange that a record opens, for the side that this member is on."""
+    event, body = record.event, record.event.body
+    if event.kind not in _OPENING or not record.outcome.applied:
+        return None
+    is_offer = event.kind == "share.offered"
+    other = body[_OPENING[event.kind]]
+    requester, provider = (other, event.member) if is_offer else (event.member, other)
+    if member not in (requester, provider):
+        return None
+    is_provider = member == provider
+    return Job(
+        exchange=bytes.fromhex(event.digest),
+        side="provide" if is_provider else "acquire",
+        stage="review" if is_provider else "open",
+        requester=requester,
+        provider=provider,
+        dataset=body["dataset"],
+        purpose=body["purpose"],
+        fields=tuple(body["fields"]),
+        period_from=body["period_from"],
+        period_to=body["period_to"],
+        subjects=tuple(map(bytes.fromhex, body["subjects"])),
+        retention_days=body["retention_days"],
+    )
+
+
+def observe(job: Job, record: StreamRecord, time_ms: int) -> Job:
+    """The job after a record of its exchange."""
+    if record.index <= job.seen_index:
+        return job
+    job = change(job, seen_index=record.index)
+    if not record.outcome.applied:
+        return job
+    handler = _HANDLERS.get((job.side, record.event.kind))
+    return job if handler is None else handler(job, Seen(record=record, time_ms=time_ms))
+
+
+def _opened(job: Job, seen: Seen) -> Job:
+    decision = seen.record.outcome.decision
+    if decision == "deny":
+        return advance(job, "closed", status="denied", question=b"", asked=b"")
+    job = _take_obligations(job, seen)
+    if job.side == "acquire":
+        return advance(job, "open", status="permitted" if decision == "permit" else "in_review")
+    return _permitted(job) if decision == "permit" else change(job, status="in_review")
+
+
+def _take_obligations(job: Job, seen: Seen) -> Job:
+    duties = seen.record.outcome.obligations
+    if duties is None:
+        return job
+    kept = tuple(name for name in job.fields if name not in duties["redact"])
+    return change(job, fields=kept, retention_days=duties["retention_days"] or job.retention_days)
+
+
+def _permitted(job: Job) -> Job:
+    return advance(job, "ask" if job.subjects else "prepare", status="permitted")
+
+
+def _approved(job: Job, seen: Seen) -> Job:
+    job = _take_obligations(job, seen)
+    return _permitted(job) if job.side == "provide" else change(job, status="permitted")
+
+
+def _over(job: Job, seen: Seen) -> Job:
+    status = seen.record.event.kind.removeprefix("share.")
+    return advance(job, "closed", status=status, question=b"", asked=b"")
+
+
+def _delivered(job: Job, seen: Seen) -> Job:
+    body = seen.record.event.body
+    if job.side == "provide":
+        return _offered(job, body)
+    if job.stage not in ("open", "held"):
+        return job
+    return advance(job, "fetch", status="delivered", payload=_payload_of(body), codes=(), text="")
+
+
+def _corrected(job: Job, seen: Seen) -> Job:
+    body = seen.record.event.body
+    if job.side == "provide":
+        return _offered(job, body)
+    return advance(
+        job,
+        "fetch",
+        correction=job.correction + 1,
+        supersedes=bytes.fromhex(body["supersedes"]),
+        payload=_payload_of(body),
+        codes=(),
+        text="",
+    )
+
+
+def _offered(job: Job, body: dict[str, Any]) -> Job:
+    """The provider's own event is final. One that this gateway did not make, it cannot serve."""
+    payload = job.payload
+    if payload is None or payload.commitment.hex() != body["commitment"]:
+        return hold(job, "delivered-elsewhere", body["commitment"])
+    return advance(job, "offered", status="delivered", wake_ms=payload.outbox_until_ms)
+
+
+def _payload_of(body: dict[str, Any]) -> Payload:
+    return Payload(
+        commitment=bytes.fromhex(body["commitment"]),
+        record_count=body["record_count"],
+        schema_version=body["schema_version"],
+        quality_digest=bytes.fromhex(body["quality_digest"]),
+        size_bytes=body["size_bytes"],
+        outbox_until_ms=body["outbox_until_ms"],
+    )
+
+
+def _received(job: Job, seen: Seen) -> Job:
+    until_ms = seen.time_ms + job.retention_days * DAY_MS
+    if job.side == "acquire":
+        return advance(job, "kept", status="received", until_ms=until_ms, wake_ms=until_ms)
+    return advance(job, "settled", status="received", until_ms=until_ms, wake_ms=until_ms)
+
+
+def _acknowledged(job: Job, seen: Seen) -> Job:
+    """The requester has the correction; retention still ends when it would have without."""
+    if seen.record.event.member != job.requester:
+        return job
+    return advance(job, "kept" if job.side == "acquire" else "settled", wake_ms=job.until_ms)
+
+
+def _rejected(job: Job, seen: Seen) -> Job:
+    if job.side == "acquire":
+        return advance(job, "open", status="rejected", correction=job.correction + 1)
+    codes = ", ".join(map(str, seen.record.event.body["codes"]))
+    text = seen.record.event.body["text"]
+    again = advance(job, "prepare", status="rejected", correction=job.correction + 1)
+    return hold(again, "delivery-rejected", f"{codes} {text}")
+
+
+def _destroyed(job: Job, seen: Seen) -> Job:
+    if seen.record.event.member != job.requester:
+        return job
+    return advance(job, "closed", status="destroyed", question=b"", asked=b"", payload=None)
+
+
+_BOTH: dict[str, Callable[[Job, Seen], Job]] = {
+    "share.requested": _opened,
+    "share.offered": _opened,
+    "share.approved": _approved,
+    "share.refused": _over,
+    "share.withdrawn": _over,
+    "share.delivered": _delivered,
+    "share.corrected": _corrected,
+    "share.received": _received,
+    "share.correction_acknowledged": _acknowledged,
+    "share.rejected": _rejected,
+    "share.destroyed": _destroyed,
+}
+_HANDLERS = {
+    (side, kind): handler for side in ("provide", "acquire") for kind, handler in _BOTH.items()
+}

@@ -1,0 +1,128 @@
+"""What the gateway knows of an exchange, and the stages that it passes through.
+
+    provide   review -> ask -> prepare -> deliver -> offered -> settled -> closed
+    acquire   request -> open -> fetch -> check -> hand -> answer -> kept -> erase -> attest
+              -> closed
+
+A stage of `ACTIVE` has a step to run now; the others wait for a record on the ledger or for
+`wake_ms`. `held` waits for a person: `fault` and `detail` say why, `resume` where it goes on.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+
+Side = Literal["provide", "acquire"]
+Stage = Literal[
+    "review", "ask", "prepare", "deliver", "offered", "settled",
+    "request", "open", "fetch", "check", "hand", "answer", "kept", "erase", "attest",
+    "held", "closed",
+]  # fmt: skip
+
+ACTIVE: frozenset[tuple[Side, Stage]] = frozenset(
+    (
+        ("provide", "ask"), ("provide", "prepare"), ("provide", "deliver"),
+        ("acquire", "request"), ("acquire", "fetch"), ("acquire", "check"), ("acquire", "hand"),
+        ("acquire", "answer"), ("acquire", "erase"), ("acquire", "attest"),
+    )
+)  # fmt: skip
+
+
+class Payload(msgspec.Struct, frozen=True, kw_only=True):
+    """One delivery: what `share.delivered` or `share.corrected` says of it, and more.
+
+    `report` are the canonical bytes of the quality report. `blind` opens the commitment; it is
+    sealed to the agency's own key. `plain_bytes` is the size of the records.
+    """
+
+    commitment: bytes
+    record_count: int
+    schema_version: int
+    quality_digest: bytes
+    size_bytes: int
+    outbox_until_ms: int
+    report: bytes = b""
+    blind: bytes = b""
+    plain_bytes: int = 0
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """One exchange, seen from one side. Times are milliseconds since 1970, 0: none.
+
+    `question` are the subjects with their blinds, sealed to this agency's own key, and `asked` the
+    same sealed to the provider. `correction` counts deliveries, also those that were rejected; 0 is
+    the first. `supersedes` names what a correction takes the place of. `event` is a signed event on
+    its way to the ledger. `seen_index` is that of the newest record taken into account.
+    """
+
+    exchange: bytes
+    side: Side
+    stage: Stage
+    requester: str
+    provider: str
+    dataset: str
+    purpose: str
+    fields: tuple[str, ...]
+    period_from: str
+    period_to: str
+    subjects: tuple[bytes, ...]
+    retention_days: int
+    status: str = ""
+    question: bytes = b""
+    asked: bytes = b""
+    correction: int = 0
+    supersedes: bytes = b""
+    reason: str = ""
+    payload: Payload | None = None
+    codes: tuple[int, ...] = ()
+    text: str = ""
+    event: bytes = b""
+    attempts: int = 0
+    wake_ms: int = 0
+    until_ms: int = 0
+    fault: str = ""
+    detail: str = ""
+    resume: Stage = "closed"
+    seen_index: int = -1
+
+    @property
+    def partner(self) -> str:
+        """The member on the other side."""
+        return self.requester if self.side == "provide" else self.provider
+
+    @property
+    def file_name(self) -> str:
+        """Name of the sealed payload in outbox or inbox."""
+        return f"{self.exchange.hex()}.{self.correction}.sealed"
+
+    @property
+    def is_active(self) -> bool:
+        """Whether there is a step to run now, or when a pause is over."""
+        return (self.side, self.stage) in ACTIVE
+
+
+def change(job: Job, **fields: Any) -> Job:
+    """A copy with other values."""
+    return msgspec.structs.replace(job, **fields)
+
+
+def advance(job: Job, stage: Stage, **fields: Any) -> Job:
+    """The job in another stage, with a clean slate of attempts and faults."""
+    fresh = {"attempts": 0, "wake_ms": 0, "fault": "", "detail": "", "event": b""}
+    return change(job, stage=stage, **{**fresh, **fields})
+
+
+def hold(job: Job, fault: str, detail: str) -> Job:
+    """The job set aside until a person looks at it; it will go on where it stopped."""
+    resume = job.resume if job.stage == "held" else job.stage
+    return change(job, stage="held", resume=resume, fault=fault, detail=detail, wake_ms=0)
+
+
+class Failed(Exception):
+    """A step did not succeed: `code` and `detail` for people, `retry` whether to try it again."""
+
+    def __init__(self, code: str, detail: str = "", *, retry: bool = True) -> None:
+        super().__init__(f"{code}: {detail}" if detail else code)
+        self.code = code
+        self.detail = detail[:500]
+        self.retry = retry

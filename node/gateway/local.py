@@ -1,0 +1,313 @@
+"""The socket of the gateway for the agency's own systems and for `tally gateway`.
+
+A Unix socket with mode 0600 in the data directory: who may open it is decided by the system. JSON.
+
+    GET  /v1/status                            height, jobs by side and stage
+    GET  /v1/jobs?stage=&after=&limit=         jobs
+    GET  /v1/jobs/{side}/{exchange}            one job; ?stage=&wait= waits until it is there
+    GET  /v1/jobs/acquire/{exchange}/subjects  the subjects with their blinds
+    POST /v1/jobs/{side}/{exchange}/retry      go on with a job that is held
+    POST /v1/jobs/provide/{exchange}/correct   {"reason", "text"}: deliver a correction
+    POST /v1/requests                          ask for records about subjects
+    POST /v1/offers                            offer records
+
+A request is either `{"request": {…}, "subjects": ["id", …]}`, signed here by the service officer,
+or `{"event": base64, "subjects": [{"id", "blind"}, …]}`, signed by an officer elsewhere. Subjects
+and blinds are durable, sealed, before the event is submitted.
+"""
+
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+
+import msgspec
+from aiohttp import web
+from msgspec import Meta
+
+from ledger.errors import InvalidEvent
+from ledger.events import Event, ShareRequested, hash_event, parse_event
+from ledger.exchange.bodies import ShareOffered
+from ledger.exchange.subjects import BLIND_BYTES, commit_subject
+from node.gateway.desk import Desk
+from node.gateway.jobs import Failed, Job, Side, advance, change
+from node.gateway.provide import Parts, about_of, find_recipient
+from node.gateway.signing import Signing
+from node.gateway.store import Store
+from node.gateway.work.tasks import Asked, Reveal, Revealed, SealQuestion
+
+BODY_BYTES_MAX = 2 * 1024 * 1024
+SUBJECTS_MAX = 1_000
+PAGE_MAX = 1_000
+WAIT_S_MAX = 60
+_SIDES = ("provide", "acquire")
+
+
+class _Subject(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    id: Annotated[str, Meta(min_length=1, max_length=256)]
+    blind: str
+
+
+_Name = Annotated[str, Meta(min_length=1, max_length=256)]
+
+
+class _Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of a request that the gateway signs."""
+
+    request: dict[str, Any]
+    subjects: Annotated[tuple[_Name, ...], Meta(min_length=1, max_length=SUBJECTS_MAX)]
+
+
+class _Signed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of a request that an officer has signed."""
+
+    event: bytes
+    subjects: Annotated[tuple[_Subject, ...], Meta(min_length=1, max_length=SUBJECTS_MAX)]
+
+
+class _Correction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    reason: str
+    text: str = ""
+
+
+class Local:
+    """The handlers."""
+
+    def __init__(self, parts: Parts, *, store: Store, desk: Desk) -> None:
+        self._chain = parts.chain
+        self._pool = parts.pool
+        self._signing = parts.signing
+        self._store = store
+        self._desk = desk
+
+    def app(self) -> web.Application:
+        """The application for the socket."""
+        app = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[_problems])
+        app.router.add_get("/v1/status", self.status)
+        app.router.add_get("/v1/jobs", self.jobs)
+        app.router.add_get("/v1/jobs/{side}/{exchange}", self.job)
+        app.router.add_get("/v1/jobs/acquire/{exchange}/subjects", self.subjects)
+        app.router.add_post("/v1/jobs/{side}/{exchange}/retry", self.retry)
+        app.router.add_post("/v1/jobs/provide/{exchange}/correct", self.correct)
+        app.router.add_post("/v1/requests", self.request)
+        app.router.add_post("/v1/offers", self.offer)
+        return app
+
+    async def status(self, _: web.Request) -> web.Response:
+        """Where the gateway is."""
+        counts = [
+            {"side": side, "stage": stage, "count": count}
+            for side, stage, count in self._store.count_by_stage()
+        ]
+        document = {
+            "member": self._signing.member,
+            "height": self._signing.height,
+            "jobs": counts,
+        }
+        return _json(document)
+
+    async def jobs(self, request: web.Request) -> web.Response:
+        """A page of jobs."""
+        query = request.query
+        limit = query.get("limit", "100")
+        if not (limit.isascii() and limit.isdigit() and 1 <= int(limit) <= PAGE_MAX):
+            raise Failed("parameter-invalid", "limit", retry=False)
+        after = _hash(query["after"]) if "after" in query else b""
+        page = self._store.page(after=after, stage=query.get("stage", ""), limit=int(limit))
+        return _json({"items": [_describe(job) for job in page]})
+
+    async def job(self, request: web.Request) -> web.Response:
+        """One job; with `wait` (seconds) and `stage`, as soon as it is in that stage."""
+        side = request.match_info["side"]
+        wait, stages = request.query.get("wait", "0"), request.query.getall("stage", [])
+        if not (wait.isascii() and wait.isdigit() and int(wait) <= WAIT_S_MAX):
+            raise Failed("parameter-invalid", "wait", retry=False)
+        if stages and side in _SIDES:
+            exchange = _hash(request.match_info["exchange"])
+            await self._desk.wait(exchange, _side(side), stages, int(wait))
+        return _json(_describe(self._find(request, request.match_info["side"])))
+
+    async def subjects(self, request: web.Request) -> web.Response:
+        """Whom a request is about, for the agency itself."""
+        job = self._find(request, "acquire")
+        if not job.question:
+            raise Failed("question-unknown", job.exchange.hex(), retry=False)
+        task = Reveal(about=about_of(job), question=job.question, sender=job.requester)
+        revealed = await self._pool.run(task, Revealed)
+        pairs = [{"id": id_, "blind": blind.hex()} for id_, blind in revealed.subjects]
+        return _json({"subjects": pairs})
+
+    async def retry(self, request: web.Request) -> web.Response:
+        """Go on with a job that is held, or that pauses."""
+        job = self._find(request, request.match_info["side"])
+        if job.stage == "held":
+            job = advance(job, job.resume)
+        elif job.is_active and job.wake_ms:
+            job = change(job, wake_ms=0, attempts=0)
+        else:
+            raise Failed("job-not-held", job.stage, retry=False)
+        await self._desk.put([job])
+        return _json(_describe(job))
+
+    async def correct(self, request: web.Request) -> web.Response:
+        """Prepare the records anew and deliver them as a correction."""
+        wanted = _decode(await request.read(), _Correction)
+        job = self._find(request, "provide")
+        if job.stage != "settled" or job.payload is None:
+            raise Failed("job-not-correctable", job.stage, retry=False)
+        job = advance(
+            job,
+            "prepare",
+            correction=job.correction + 1,
+            supersedes=job.payload.commitment,
+            reason=wanted.reason,
+            text=wanted.text,
+        )
+        await self._desk.put([job])
+        return _json(_describe(job))
+
+    async def request(self, request: web.Request) -> web.Response:
+        """Ask for records."""
+        data = await request.read()
+        if b'"event"' in data:
+            signed = _decode(data, _Signed)
+            event, pairs = _read_signed(signed, self._signing)
+        else:
+            wanted = _decode(data, _Wanted)
+            pairs = tuple((id_, secrets.token_bytes(BLIND_BYTES)) for id_ in wanted.subjects)
+            subjects = tuple(commit_subject(*pair) for pair in pairs)
+            body = _convert({**wanted.request, "subjects": subjects}, ShareRequested)
+            event = parse_event(self._signing.sign(body))
+        assert isinstance(event.body, ShareRequested)
+        await self._keep_question(event, event.body, pairs)
+        return await self._submit(event.data)
+
+    async def _keep_question(
+        self, event: Event, body: ShareRequested, pairs: tuple[tuple[str, bytes], ...]
+    ) -> None:
+        job = Job(
+            exchange=event.digest,
+            side="acquire",
+            stage="request",
+            event=event.data,
+            requester=event.member,
+            provider=body.provider,
+            dataset=body.dataset,
+            purpose=body.purpose,
+            fields=body.fields,
+            period_from=body.period_from,
+            period_to=body.period_to,
+            subjects=body.subjects,
+            retention_days=body.retention_days,
+        )
+        recipient = await find_recipient(self._chain, job.provider)
+        task = SealQuestion(about=about_of(job), subjects=pairs, recipient=recipient)
+        asked = await self._pool.run(task, Asked)
+        if self._desk.find(job.exchange, "acquire") is None:
+            await self._desk.put([change(job, question=asked.own, asked=asked.partner)])
+
+    async def offer(self, request: web.Request) -> web.Response:
+        """Offer records."""
+        document = _decode(await request.read(), dict[str, Any])
+        body = _convert({"subjects": (), **document}, ShareOffered)
+        return await self._submit(self._signing.sign(body))
+
+    async def _submit(self, event: bytes) -> web.Response:
+        answer = await self._chain.submit(event)
+        document = {
+            "exchange": hash_event(event).hex(),
+            "state": answer.state,
+            "code": answer.code,
+            "decision": answer.decision,
+            "index": answer.index,
+            "height": answer.height,
+        }
+        return _json(document, status=200 if answer.state == "final" else 422)
+
+    def _find(self, request: web.Request, side: str) -> Job:
+        if side not in _SIDES:
+            raise Failed("job-unknown", side, retry=False)
+        exchange = _hash(request.match_info["exchange"])
+        job = self._desk.find(exchange, _side(side))
+        if job is None:
+            raise Failed("job-unknown", exchange.hex(), retry=False)
+        return job
+
+
+def _read_signed(signed: _Signed, signing: Signing) -> tuple[Event, tuple[tuple[str, bytes], ...]]:
+    try:
+        event = parse_event(signed.event)
+        pairs = tuple((each.id, bytes.fromhex(each.blind)) for each in signed.subjects)
+    except (InvalidEvent, ValueError) as error:
+        raise Failed("event-invalid", str(error), retry=False) from None
+    body = event.body
+    if not isinstance(body, ShareRequested) or event.member != signing.member:
+        raise Failed("event-invalid", f"{event.member} {event.kind}", retry=False)
+    if tuple(commit_subject(*pair) for pair in pairs) != body.subjects:
+        raise Failed("question-mismatch", event.digest.hex(), retry=False)
+    return event, pairs
+
+
+def _describe(job: Job) -> dict[str, Any]:
+    """A job for people: no key, no blind, no sealed bytes."""
+    payload = job.payload
+    return {
+        "exchange": job.exchange.hex(),
+        "side": job.side,
+        "stage": job.stage,
+        "status": job.status,
+        "partner": job.partner,
+        "dataset": job.dataset,
+        "purpose": job.purpose,
+        "correction": job.correction,
+        "record_count": None if payload is None else payload.record_count,
+        "size_bytes": None if payload is None else payload.size_bytes,
+        "codes": job.codes,
+        "attempts": job.attempts,
+        "wake_ms": job.wake_ms,
+        "fault": job.fault,
+        "detail": job.detail or job.text,
+    }
+
+
+@web.middleware
+async def _problems(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except Failed as error:
+        status = 503 if error.retry else 404 if error.code.endswith("-unknown") else 422
+        return _json({"code": error.code, "detail": error.detail}, status=status)
+
+
+def _json(document: object, *, status: int = 200) -> web.Response:
+    data = msgspec.json.encode(document)
+    return web.Response(body=data, status=status, content_type="application/json")
+
+
+def _decode(data: bytes, shape: Any) -> Any:
+    try:
+        return msgspec.json.decode(data, type=shape)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Failed("body-malformed", str(error), retry=False) from None
+
+
+def _convert(document: dict[str, Any], shape: Any) -> Any:
+    try:
+        return msgspec.convert(document, shape)
+    except msgspec.ValidationError as error:
+        raise Failed("body-malformed", str(error), retry=False) from None
+
+
+def _side(text: str) -> Side:
+    return "provide" if text == "provide" else "acquire"
+
+
+def _hash(text: str) -> bytes:
+    try:
+        found = bytes.fromhex(text)
+    except ValueError:
+        found = b""
+    if len(found) != 32:
+        raise Failed("exchange-invalid", text[:80], retry=False)
+    return found

@@ -1,0 +1,223 @@
+"""Other agencies' gateways: whose certificate is whose, and fetching with resume.
+
+Certificates are pinned on the ledger, one or two for each member; no authority vouches for anybody.
+Both ends of a connection show one, over TLS 1.3.
+"""
+
+import asyncio
+import hashlib
+import os
+import ssl
+from collections.abc import Iterable
+from pathlib import Path
+from typing import BinaryIO
+
+import aiohttp
+import structlog
+
+from node.gateway.chain import Chain, Gateway, describe
+from node.gateway.jobs import Failed
+
+LOG = structlog.get_logger("gateway")
+
+STALE_S = 60.0
+CONNECT_S = 10.0
+IDLE_S = 60.0
+CONNECTIONS_MAX = 8
+PIECE_BYTES = 1 << 20
+SMALL_BYTES_MAX = 2 * 1024 * 1024
+
+
+def pinned_tls(
+    protocol: "ssl._SSLMethod", certificate: str, key: str, pinned: Iterable[bytes]
+) -> ssl.SSLContext:
+    """TLS 1.3 that shows `certificate` and believes the pinned ones (DER) only."""
+    context = ssl.SSLContext(protocol)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.check_hostname = False  # pinned by certificate, not by name
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
+    context.load_cert_chain(certificate, key)
+    for each in pinned:
+        context.load_verify_locations(cadata=each)
+    return context
+
+
+class Directory:
+    """Gateways by member, as the ledger has them: read again when they may have changed."""
+
+    def __init__(self, chain: Chain, certificate: str, key: str) -> None:
+        self._chain = chain
+        self._files = certificate, key
+        self._gateways: dict[str, Gateway] = {}
+        self._member_of: dict[bytes, str] = {}
+        self._sessions: dict[str, tuple[Gateway, aiohttp.ClientSession]] = {}
+        self._read_s = -STALE_S
+        self._reading = asyncio.Lock()
+        # New certificates take effect for new connections; who is no longer pinned is turned away
+        # by `member_of`.
+        self.server_tls = pinned_tls(ssl.PROTOCOL_TLS_SERVER, certificate, key, ())
+
+    def expire(self) -> None:
+        """Something on the ledger may have changed the gateways."""
+        self._read_s = -STALE_S
+
+    async def refresh(self) -> None:
+        """Read the gateways again if they are older than `STALE_S`. Raises `Failed`."""
+        async with self._reading:
+            loop = asyncio.get_running_loop()
+            if loop.time() - self._read_s < STALE_S:
+                return
+            gateways = {}
+            for item in await self._chain.pages("/v1/gateways"):
+                certificates = tuple(bytes.fromhex(each["der"]) for each in item["certificates"])
+                gateways[item["member"]] = Gateway(
+                    member=item["member"], address=item["address"], certificates=certificates
+                )
+            known = frozenset(self._member_of)
+            self._gateways = gateways
+            self._member_of = {
+                hashlib.sha256(certificate).digest(): gateway.member
+                for gateway in gateways.values()
+                for certificate in gateway.certificates
+            }
+            for gateway in gateways.values():
+                for certificate in gateway.certificates:
+                    if hashlib.sha256(certificate).digest() not in known:
+                        self.server_tls.load_verify_locations(cadata=certificate)
+            self._read_s = loop.time()
+
+    async def keep_fresh(self) -> None:
+        """Refresh for ever, so that a partner's new certificate is known before it calls."""
+        while True:
+            try:
+                await self.refresh()
+            except Failed as error:
+                LOG.warning("gateways cannot be read", error=str(error))
+            # No event of this agency's exchanges tells that another agency has a new certificate.
+            await asyncio.sleep(STALE_S)
+
+    def member_of(self, certificate: bytes | None) -> str:
+        """The member that shows a certificate (DER); empty: nobody that is on the ledger."""
+        return self._member_of.get(hashlib.sha256(certificate or b"").digest(), "")
+
+    async def find(self, member: str) -> Gateway:
+        """Where a member's gateway is. Raises `Failed`."""
+        await self.refresh()
+        gateway = self._gateways.get(member)
+        if gateway is None:
+            self.expire()
+            raise Failed("partner-without-gateway", member)
+        return gateway
+
+    async def _session(self, member: str) -> tuple[aiohttp.ClientSession, str]:
+        """Connections to a partner, kept open; new ones when the ledger has other certificates."""
+        gateway = await self.find(member)
+        known, session = self._sessions.get(member, (None, None))
+        if session is None or known != gateway:
+            tls = pinned_tls(ssl.PROTOCOL_TLS_CLIENT, *self._files, gateway.certificates)
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=IDLE_S)
+            connector = aiohttp.TCPConnector(ssl=tls, limit=CONNECTIONS_MAX)
+            if session is not None:
+                await session.close()
+            session = aiohttp.ClientSession(connector=connector, timeout=timeout)
+            self._sessions[member] = gateway, session
+        return session, f"https://{gateway.address}"
+
+    async def close(self) -> None:
+        """Close all connections to partners."""
+        for _, session in self._sessions.values():
+            await session.close()
+        self._sessions.clear()
+
+    async def fetch_small(self, member: str, path: str) -> bytes:
+        """A small answer of a partner. Raises `Failed`."""
+        try:
+            session, base = await self._session(member)
+            async with session.get(base + path) as response:
+                self._verify(response, member, (200,))
+                data = await _read_all(response, SMALL_BYTES_MAX)
+                if len(data) > SMALL_BYTES_MAX:
+                    raise Failed("partner-answer-large", f"{member}{path}")
+                return data
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise self._unreachable(member, error) from None
+
+    async def fetch_file(self, member: str, path: str, target: Path, size_bytes: int) -> None:
+        """Fetch a file of a known size into `target`; what is there already is not fetched again.
+
+        It is not waited for until it is on disk: after a power cut, what came is checked again,
+        and fetched again if it is damaged. Raises `Failed`; what came until then stays for the
+        next attempt.
+        """
+        try:
+            with _open_for_append(target) as file:
+                have = file.tell()
+                if have > size_bytes:
+                    file.truncate(0)
+                    have = file.seek(0)
+                if have < size_bytes:
+                    session, base = await self._session(member)
+                    ranged = {"Range": f"bytes={have}-"}
+                    async with session.get(base + path, headers=ranged) as response:
+                        self._verify(response, member, (206,))
+                        await self._receive(response, member, file, have, size_bytes)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise self._unreachable(member, error) from None
+        except OSError as error:
+            raise Failed("inbox-disk", error.strerror or type(error).__name__) from None
+
+    async def _receive(
+        self,
+        response: aiohttp.ClientResponse,
+        member: str,
+        file: BinaryIO,
+        have: int,
+        size_bytes: int,
+    ) -> None:
+        expected = f"bytes {have}-{size_bytes - 1}/{size_bytes}"
+        if response.headers.get("Content-Range") != expected:
+            found = response.headers.get("Content-Range", "")[:100]
+            raise Failed("payload-size-wrong", f"{member}: {found} != {expected}")
+        async for piece in response.content.iter_chunked(PIECE_BYTES):
+            have += len(piece)
+            if have > size_bytes:
+                raise Failed("payload-size-wrong", f"{member}: > {size_bytes}")
+            await asyncio.to_thread(file.write, piece)
+
+    def _verify(
+        self, response: aiohttp.ClientResponse, member: str, expected: tuple[int, ...]
+    ) -> None:
+        """Check that the partner itself answered, and with what was asked for. Raises `Failed`."""
+        connection = response.connection
+        transport = None if connection is None else connection.transport
+        tls = None if transport is None else transport.get_extra_info("ssl_object")
+        shown = None if tls is None else tls.getpeercert(binary_form=True)
+        if transport is not None and self.member_of(shown) != member:
+            raise Failed("partner-certificate-wrong", member)
+        if response.status not in expected:
+            code = response.headers.get("X-Problem", "")[:64]
+            # Gone is gone; everything else may be otherwise later.
+            raise Failed(
+                code or "partner-refused", f"{member}: {response.status}",
+                retry=response.status != 410,
+            )  # fmt: skip
+
+    def _unreachable(self, member: str, error: BaseException) -> Failed:
+        self.expire()
+        return Failed("partner-unreachable", f"{member}: {describe(error)}")
+
+
+async def _read_all(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    pieces, size = [], 0
+    async for piece in response.content.iter_chunked(PIECE_BYTES):
+        pieces.append(piece)
+        size += len(piece)
+        if size > limit:
+            break
+    return b"".join(pieces)
+
+
+def _open_for_append(path: Path) -> BinaryIO:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    return os.fdopen(descriptor, "ab")

@@ -1,0 +1,151 @@
+"""The provider's steps: ask who a request is about, prepare the payload, record the delivery."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ledger.custody.encryption import parse_encryption_key
+from ledger.events import ShareDelivered
+from ledger.exchange.bodies import ShareCorrected
+from node.gateway.chain import Chain
+from node.gateway.desk import Change, now_ms
+from node.gateway.jobs import Failed, Job, Payload, advance
+from node.gateway.partners import Directory
+from node.gateway.signing import Signing
+from node.gateway.work.pool import Pool
+from node.gateway.work.tasks import About, Prepare, Prepared, Rules
+
+DAY_MS = 86_400_000
+
+
+def about_of(job: Job) -> About:
+    """The exchange of a job, for a task."""
+    return About(
+        exchange=job.exchange,
+        correction=job.correction,
+        requester=job.requester,
+        provider=job.provider,
+        dataset=job.dataset,
+        purpose=job.purpose,
+        fields=job.fields,
+        period_from=job.period_from,
+        period_to=job.period_to,
+    )
+
+
+# Checking the coefficients of a key takes milliseconds; a partner has few keys.
+_parse_key = lru_cache(256)(parse_encryption_key)
+
+
+async def find_recipient(chain: Chain, member: str) -> bytes:
+    """The key that payloads for a member are sealed to now. Raises `Failed`."""
+    detail = await chain.read_member(member)
+    if not detail["encryption_keys"]:
+        raise Failed("partner-without-key", member)
+    return _parse_key(detail["encryption_keys"][0]["key"])
+
+
+async def read_rules(chain: Chain, dataset: str, version: int = 0) -> Rules:
+    """Schema and codes of a dataset in one version, or in the newest. Raises `Failed`.
+
+    A dataset without a schema on the ledger has the one that is shipped.
+    """
+    schemas = [
+        item for item in await chain.cached_pages("/v1/record-schemas")
+        if item["dataset"] == dataset
+    ]  # fmt: skip
+    if not schemas:
+        datasets = await chain.cached_pages("/v1/datasets")
+        found = next((item for item in datasets if item["id"] == dataset), None)
+        if found is None:
+            raise Failed("dataset-unknown", dataset, retry=False)
+        return Rules(version=version or found["version"])
+    newest = max(item["version"] for item in schemas)
+    wanted = version or newest
+    text = next((item["text"] for item in schemas if item["version"] == wanted), None)
+    if text is None:
+        raise Failed("schema-version-unknown", f"{dataset} {wanted}", retry=False)
+    codes = {
+        item["id"]: tuple(code["code"] for code in item["codes"])
+        for item in await chain.cached_pages("/v1/code-lists")
+    }
+    return Rules(version=wanted, text=text, codes=codes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What steps work with."""
+
+    chain: Chain
+    directory: Directory
+    pool: Pool
+    signing: Signing
+
+
+class Provider:
+    """Steps of the side `provide`."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        *,
+        outbox: Path,
+        outbox_days: int,
+    ) -> None:
+        self._parts = parts
+        self._outbox = outbox
+        self._outbox_days = outbox_days
+
+    async def ask(self, job: Job) -> Change:
+        """Fetch who the request is about."""
+        path = f"/v1/questions/{job.exchange.hex()}"
+        question = await self._parts.directory.fetch_small(job.requester, path)
+        return lambda now: advance(now, "prepare", question=question)
+
+    async def prepare(self, job: Job) -> Change:
+        """Put the sealed payload into the outbox."""
+        recipient = await find_recipient(self._parts.chain, job.requester)
+        rules = await read_rules(self._parts.chain, job.dataset)
+        prepared = await self._parts.pool.run(
+            Prepare(
+                about=about_of(job),
+                rules=rules,
+                subjects=job.subjects,
+                question=job.question,
+                recipient=recipient,
+                path=str(self._outbox / job.file_name),
+            ),
+            Prepared,
+        )
+        payload = Payload(
+            commitment=prepared.commitment,
+            record_count=prepared.record_count,
+            schema_version=rules.version,
+            quality_digest=prepared.quality_digest,
+            size_bytes=prepared.size_bytes,
+            outbox_until_ms=now_ms() + self._outbox_days * DAY_MS,
+            report=prepared.report,
+            blind=prepared.blind,
+        )
+        return lambda now: advance(now, "deliver", payload=payload)
+
+    async def deliver(self, job: Job) -> Change:
+        """Record the delivery, or the correction."""
+        payload = job.payload
+        assert payload is not None, "what is prepared has a payload"
+        facts: dict[str, Any] = {
+            "exchange": job.exchange,
+            "commitment": payload.commitment,
+            "record_count": payload.record_count,
+            "schema_version": payload.schema_version,
+            "quality_digest": payload.quality_digest,
+            "size_bytes": payload.size_bytes,
+            "outbox_until_ms": payload.outbox_until_ms,
+        }
+        if not job.supersedes:
+            return await self._parts.signing.record(job, ShareDelivered(**facts))
+        correction = ShareCorrected(
+            supersedes=job.supersedes, reason=job.reason, text=job.text, **facts
+        )
+        return await self._parts.signing.record(job, correction)

@@ -1,0 +1,95 @@
+"""What other agencies' gateways may fetch here, over mutual TLS.
+
+    GET /v1/payloads/{exchange}/{correction}           the sealed payload; ranges for resuming
+    GET /v1/payloads/{exchange}/{correction}/report    its quality report, without any value
+    GET /v1/questions/{exchange}                       who a request is about, sealed
+
+A payload is for the requester of its exchange, a question for the provider, and only while the
+ledger says so. Whoever else asks gets the same answer as for what does not exist. `X-Problem` holds
+the code of a refusal.
+"""
+
+import ssl
+import time
+from pathlib import Path
+
+from aiohttp import web
+
+from node.gateway.jobs import Job
+from node.gateway.partners import Directory
+from node.gateway.store import Store
+
+_SERVED = ("deliver", "offered")
+
+
+class Serving:
+    """The handlers. `outbox` holds sealed payloads by `Job.file_name`."""
+
+    def __init__(self, store: Store, directory: Directory, outbox: Path) -> None:
+        self._store = store
+        self._directory = directory
+        self._outbox = outbox
+
+    def app(self) -> web.Application:
+        """The application for the listener that partners reach."""
+        app = web.Application(client_max_size=1_024)
+        app.router.add_get("/v1/payloads/{exchange}/{correction}", self.payload)
+        app.router.add_get("/v1/payloads/{exchange}/{correction}/report", self.report)
+        app.router.add_get("/v1/questions/{exchange}", self.question)
+        return app
+
+    async def payload(self, request: web.Request) -> web.StreamResponse:
+        """A sealed payload, whole or from an offset on."""
+        job = await self._find_payload(request)
+        return web.FileResponse(
+            self._outbox / job.file_name,
+            headers={"Content-Type": "application/octet-stream", "Cache-Control": "no-store"},
+        )
+
+    async def report(self, request: web.Request) -> web.StreamResponse:
+        """The quality report of a payload."""
+        job = await self._find_payload(request)
+        assert job.payload is not None
+        return web.Response(body=job.payload.report, content_type="application/octet-stream")
+
+    async def question(self, request: web.Request) -> web.StreamResponse:
+        """Who a request is about."""
+        member = await self._member(request)
+        job = self._store.find(_exchange(request), "acquire")
+        if job is None or job.provider != member or not job.asked:
+            raise _problem(web.HTTPNotFound, "question-unknown")
+        return web.Response(body=job.asked, content_type="application/octet-stream")
+
+    async def _find_payload(self, request: web.Request) -> Job:
+        member = await self._member(request)
+        job = self._store.find(_exchange(request), "provide")
+        if job is None or job.requester != member or job.payload is None:
+            raise _problem(web.HTTPNotFound, "payload-unknown")
+        if str(job.correction) != request.match_info["correction"]:
+            raise _problem(web.HTTPNotFound, "payload-unknown")
+        if job.stage not in _SERVED:
+            raise _problem(web.HTTPNotFound, "payload-not-ready")
+        is_there = (self._outbox / job.file_name).exists()
+        if not is_there or job.payload.outbox_until_ms <= time.time_ns() // 1_000_000:
+            raise _problem(web.HTTPGone, "payload-expired")
+        return job
+
+    async def _member(self, request: web.Request) -> str:
+        transport = request.transport
+        tls = None if transport is None else transport.get_extra_info("ssl_object")
+        shown = tls.getpeercert(binary_form=True) if isinstance(tls, ssl.SSLObject) else None
+        await self._directory.refresh()
+        if member := self._directory.member_of(shown):
+            return member
+        raise _problem(web.HTTPForbidden, "certificate-unknown")
+
+
+def _exchange(request: web.Request) -> bytes:
+    try:
+        return bytes.fromhex(request.match_info["exchange"])
+    except ValueError:
+        raise _problem(web.HTTPNotFound, "payload-unknown") from None
+
+
+def _problem(kind: type[web.HTTPError], code: str) -> web.HTTPError:
+    return kind(text=code + "\n", headers={"X-Problem": code, "Cache-Control": "no-store"})

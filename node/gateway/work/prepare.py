@@ -1,0 +1,139 @@
+"""Connector -> pipeline -> sealed file: in one pass, in little memory.
+
+The file appears under its name when all of it is on disk, or not at all.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from node.connectors.interface import Ask, Connector, Source, Subject
+from node.gateway.jobs import Failed
+from node.gateway.work.question import open_question, question_context
+from node.gateway.work.rules import read_rules
+from node.gateway.work.tasks import About, Prepare, Prepared, Setup
+from node.records.pipeline import Options, Pipeline
+from node.records.report import Report, encode_report, hash_report
+from node.sealing.format import Context
+from node.sealing.keys import DecryptionKey, seal_to
+from node.sealing.sealer import Sealer
+
+BLIND_INFO = b"tallystick/blind/v1\0"
+
+
+def payload_context(network: bytes, about: About) -> Context:
+    """What a payload is sealed for."""
+    return Context(
+        network=network,
+        exchange=about.exchange,
+        requester=about.requester,
+        provider=about.provider,
+        dataset=about.dataset,
+    )
+
+
+def prepare(
+    setup: Setup,
+    keys: Sequence[DecryptionKey],
+    connector: Connector,
+    task: Prepare,
+    tell: Callable[[int], None],
+) -> Prepared:
+    """Make the payload of an exchange. Raises what connector, pipeline and sealing raise."""
+    about = task.about
+    subjects: tuple[tuple[str, bytes], ...] = ()
+    if task.subjects:
+        context = question_context(setup.network, about, setup.member)
+        subjects = open_question(keys, context, task.question, task.subjects)
+    source = connector.read(
+        Ask(
+            exchange=about.exchange,
+            dataset=about.dataset,
+            requester=about.requester,
+            purpose=about.purpose,
+            fields=about.fields,
+            period_from=about.period_from,
+            period_to=about.period_to,
+            subjects=tuple(Subject(kind="", id=id_) for id_, _ in subjects),
+        )
+    )
+    schema, codes = read_rules(about.dataset, task.rules)
+    pipeline = Pipeline(
+        about.dataset,
+        schema,
+        codes,
+        options=Options(
+            format=source.format,
+            encoding=source.encoding,
+            amounts=source.amounts,
+            fields=frozenset(about.fields),
+            schema_version=task.rules.version,
+        ),
+    )
+    sealer = Sealer(task.recipient, payload_context(setup.network, about))
+    try:
+        report, size = _write_payload(Path(task.path), source, pipeline, sealer, tell)
+    finally:
+        # A source that was not read to its end is let go of now, not when memory is short.
+        connector.close()
+    return Prepared(
+        commitment=sealer.commitment,
+        record_count=report.accepted,
+        size_bytes=size,
+        quality_digest=hash_report(report),
+        report=encode_report(report),
+        blind=seal_to(keys[0].public, sealer.blind, BLIND_INFO + about.exchange),
+    )
+
+
+def _write_payload(
+    path: Path,
+    source: Source,
+    pipeline: Pipeline,
+    sealer: Sealer,
+    tell: Callable[[int], None],
+) -> tuple[Report, int]:
+    """The sealed file under its name, durable; the quality report and the size of the file."""
+    partial = path.with_name(path.name + ".partial")
+    with _create(partial) as out:
+        out.write(sealer.header)
+        for piece in source.pieces:
+            _seal(sealer, pipeline.feed(piece), out)
+            tell(pipeline.rows)
+        tail, report = pipeline.finish()
+        _verify_report(report)
+        _seal(sealer, tail, out)
+        out.write(sealer.finish())
+        size = out.tell()
+        out.flush()
+        os.fsync(out.fileno())
+    partial.replace(path)
+    sync_folder(path.parent)
+    return report, size
+
+
+def _seal(sealer: Sealer, lines: bytes, out: BinaryIO) -> None:
+    sealer.receive(lines)
+    while (chunk := sealer.next_chunk()) is not None:
+        out.write(chunk)
+
+
+def _verify_report(report: Report) -> None:
+    """A source of which no row is usable is a fault to mend, not an answer to send."""
+    if report.rows and not report.accepted:
+        worst = ", ".join(f"{row.rule} {row.field} x {row.count}" for row in report.rules[:5])
+        raise Failed("records-all-rejected", f"{report.rows} rows: {worst}", retry=False)
+
+
+def _create(path: Path) -> BinaryIO:
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
+
+
+def sync_folder(path: Path) -> None:
+    """Make names in a folder durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""Requests made up from `/openapi.json` against a served node."""

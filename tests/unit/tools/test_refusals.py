@@ -1,0 +1,342 @@
+"""Every code of an error of the commands is provoked by a test; the rarer ones are provoked here.
+
+A test provokes a code if the code stands in it, in what decorates it, or in a table of its module
+that it names. Codes are read from the source, so a new one fails here until there is such a test.
+"""
+
+import ast
+import asyncio
+import importlib
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import tools
+from contracts.words import LANGUAGES
+from ledger.genesis import encode_genesis_json
+from node.api.problems import HTTP_CODES, STATUS, Problem, problem_body
+from tests import builders
+from tests.unit.node.api.harness import Served, run
+from tests.unit.tools.governance.test_stories import client_of
+from tests.unit.tools.test_errors import codes_in, outline, request
+from tools import client as clients
+from tools import localnet
+from tools.bench import load
+from tools.cli import main
+from tools.client import fetch_genesis
+from tools.commands.records import dataset
+from tools.doctor.visit import examine
+from tools.exits import ToolError
+from tools.founding import read_source
+from tools.localnet import FREE_PORTS, Localnet, free_ports
+from tools.mirror import mirror_log
+
+ROOT = Path(__file__).parents[3]
+TESTS = ROOT / "tests"
+# They know every code, and provoke none.
+CATALOGUES = ("test_docs.py", "test_tidy.py", "test_words.py")
+IGNORES_SIGTERM = """
+import signal
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("ready", flush=True)
+signal.pause()
+"""
+SHORT_OF_MEMORY = """
+import resource, sys
+from tools.cli import main
+from tools.custody import keyfiles, making
+held = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+# Less than Argon2id asks for, and enough for everything else.
+resource.setrlimit(resource.RLIMIT_AS, (held + (64 << 20),) * 2)
+main(sys.argv[1:])
+"""
+
+
+def words_of(node: ast.AST) -> Iterator[str]:
+    """Texts that stand in a part of a module; of a shown error what is between its brackets."""
+    for each in ast.walk(node):
+        if isinstance(each, ast.Constant) and isinstance(each.value, str | bytes):
+            text = each.value if isinstance(each.value, str) else each.value.decode("latin-1")
+            yield from text.replace("[", " ").replace("]", " ").split()
+
+
+def provoked_in(source: str) -> set[str]:
+    """Words of the tests of a module, and of its tables that they name."""
+    tree = ast.parse(source)
+    tables: dict[str, set[str]] = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            for target in targets:
+                if isinstance(target, ast.Name):
+                    tables[target.id] = set(words_of(node))
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (
+            node.name.startswith("test_")
+        ):
+            found.update(words_of(node))
+            for each in ast.walk(node):
+                if isinstance(each, ast.Name):
+                    found |= tables.get(each.id, set())
+    return found
+
+
+def provoked() -> set[str]:
+    files = (path for path in TESTS.rglob("test_*.py") if path.name not in CATALOGUES)
+    return set().union(*(provoked_in(path.read_text("utf-8")) for path in files))
+
+
+def test_a_code_is_found_in_a_test_and_in_a_table_that_it_names() -> None:
+    source = (
+        'TABLE = {"one": 1}\nOTHER = ["two"]\n@mark("three")\ndef test_it():\n'
+        '    assert TABLE and "a [four]"\ndef helper():\n    return "five", OTHER\n'
+    )
+    words = provoked_in(source)
+    assert words >= {"one", "three", "four"}
+    assert words.isdisjoint({"two", "five"})
+
+
+def test_every_code_of_the_commands_is_provoked() -> None:
+    root = Path(tools.__path__[0])
+    used = set().union(*(codes_in(path.read_text("utf-8")) for path in root.rglob("*.py")))
+    assert len(used) > 140
+    assert used - provoked() == set()
+
+
+def problems_in_source() -> set[str]:
+    """Codes with which the interface of a node makes a problem."""
+    trees = (ast.parse(path.read_text("utf-8")) for path in (ROOT / "node").rglob("*.py"))
+    return {
+        node.args[0].value
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and getattr(node.func, "id", "") == "Problem"
+        and node.args
+        and isinstance(node.args[0], ast.Constant)
+    }
+
+
+def test_every_code_of_the_interface_is_provoked_and_has_words() -> None:
+    used = {*HTTP_CODES, *STATUS, *problems_in_source()}
+    assert len(used) > 40
+    assert (set(HTTP_CODES) | problems_in_source()) - provoked() == set()
+    for code in used:
+        zh, en = (
+            problem_body(Problem(code), language=language, instance="/") for language in LANGUAGES
+        )
+        for text in (zh.title, zh.advice, en.title, en.advice):
+            assert text, code
+        # A code without words shows itself.
+        assert code not in f"{zh.title} {en.title}".split(), code
+        assert zh.title != en.title, code
+
+
+def code_of(*words: object) -> str:
+    """The code with which a command ends."""
+    result = CliRunner().invoke(main, [*map(str, words), "--json", "--lang", "en"])
+    assert result.exit_code != 0, result.output
+    return str(importlib.import_module("json").loads(result.stdout)["error"]["code"])
+
+
+def refused(call: Callable[[], object]) -> str:
+    with pytest.raises(ToolError) as caught:
+        call()
+    return caught.value.code
+
+
+def refused_by(folder: Path, ask: Callable[[Served], Awaitable[object]]) -> str:
+    """The code with which asking a node ends."""
+    found: list[str] = []
+
+    async def story(node: Served) -> None:
+        with pytest.raises(ToolError) as caught:
+            await ask(node)
+        found.append(caught.value.code)
+
+    run(folder, story)
+    return found[0]
+
+
+def test_a_node_that_may_not_be_activated(tmp_path: Path) -> None:
+    config = tmp_path / "node.toml"
+    config.write_text("[node]\n")
+    assert code_of("node", "activate", "--config", config, "--yes") == "activation-refused"
+
+
+def test_what_is_no_delay() -> None:
+    assert code_of("bench", "network", "--wan", "soon") == "delay-invalid"
+
+
+def test_a_doctor_without_a_place_to_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert code_of("doctor") == "target-missing"
+
+
+def test_a_doctor_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "false")
+    assert refused(lambda: examine(tmp_path / "node.toml")) == "doctor-failed"
+
+
+def test_an_index_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "network.toml").write_text("name = 3\n")
+    assert code_of("localnet", "status", "--dir", tmp_path) == "network-invalid"
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> Localnet:
+    CliRunner().invoke(main, ["localnet", "init", str(tmp_path / "net")])
+    return Localnet(tmp_path / "net")
+
+
+def test_nodes_that_are_not_there(net: Localnet) -> None:
+    assert refused(lambda: net.node("cn-9999-tax")) == "node-not-found"
+    assert refused(lambda: net.kill(net.members[0])) == "node-not-running"
+
+
+def test_a_node_that_does_not_end(net: Localnet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(localnet, "STOP_S_MAX", 0.3)
+    folder = net.node_directory(net.members[0]).resolve()
+    command = [sys.executable, "-c", IGNORES_SIGTERM, str(folder / "node.toml")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as stubborn:
+        assert stubborn.stdout is not None
+        assert stubborn.stdout.readline() == "ready\n"
+        (folder / "node.pid").write_text(f"{stubborn.pid}\n")
+        result = CliRunner().invoke(
+            main, ["localnet", "down", "--dir", str(net.directory), "--lang", "en"]
+        )
+        assert stubborn.wait(10) is not None
+    assert "[node-killed]" in result.stderr
+
+
+def test_more_ports_than_there_are() -> None:
+    assert refused(lambda: free_ports(len(FREE_PORTS) + 1)) == "ports-exhausted"
+
+
+def test_a_source_that_is_not_there(tmp_path: Path) -> None:
+    assert refused(lambda: read_source(tmp_path / "network.toml")) == "source-unreadable"
+
+
+def test_a_program_that_ends_without_a_report() -> None:
+    words = [sys.executable, "-c", "raise SystemExit('no report')"]
+    assert refused(lambda: dataset._run(words)) == "record-program"
+
+
+def test_subjects_that_stand_twice(tmp_path: Path) -> None:
+    words = request(tmp_path, "--member", "cn-3301-tax", document=outline())
+    (tmp_path / "subjects").write_text("one\none\n")
+    assert code_of(*words) == "subjects-invalid"
+
+
+def test_python_without_its_checks() -> None:
+    command = [sys.executable, "-O", "-m", "tools.cli", "doctor", "--lang", "en"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "[python-optimized]" in done.stderr
+
+
+def test_a_machine_with_too_little_memory(tmp_path: Path) -> None:
+    phrase = tmp_path / "phrase"
+    phrase.touch(mode=0o600)
+    phrase.write_text("correct horse battery\n")
+    words = ["keys", "generate", str(tmp_path / "x.key"), "--passphrase-file", str(phrase)]
+    command = [sys.executable, "-c", SHORT_OF_MEMORY, *words, "--lang", "en"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "[memory-short]" in done.stderr, done.stderr
+    assert not (tmp_path / "x.key").exists()
+
+
+def test_a_token_that_takes_no_pin_any_more() -> None:
+    """SoftHSM2 locks no PIN: what the library says of one that does is raised here."""
+    pkcs11 = pytest.importorskip("pkcs11")
+    token = importlib.import_module("tools.custody.token")
+
+    def ask() -> None:
+        with token._faults():
+            raise pkcs11.PinLocked
+
+    assert refused(ask) == "pin-locked"
+
+
+def test_a_measurement_in_which_nothing_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load, "STALL_S_MAX", 0.05)
+
+    async def wait() -> None:
+        async with load._Stall():
+            await asyncio.Event().wait()
+
+    assert refused(lambda: asyncio.run(wait())) == "stalled"
+
+
+def test_an_answer_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients, "BODY_BYTES_MAX", 100)
+
+    async def ask(node: Served) -> object:
+        host, port = node.address
+        return await fetch_genesis(f"http://{host}:{port}")
+
+    assert refused_by(tmp_path, ask) == "answer-too-large"
+
+
+def test_an_event_that_is_not_final_in_time(tmp_path: Path) -> None:
+    async def ask(node: Served) -> object:
+        async with client_of(node) as client:
+            return await client.wait_final(bytes(32), timeout_s=0)
+
+    assert refused_by(tmp_path, ask) == "not-yet-final"
+
+
+def test_an_entry_that_is_no_record(tmp_path: Path) -> None:
+    async def ask(node: Served) -> object:
+        await node.submit(builders.request().data)
+        node.service.sign_checkpoint()
+        async with client_of(node) as client:
+            return await client.fetch_record(0)  # the header of the first block
+
+    assert refused_by(tmp_path, ask) == "record-invalid"
+
+
+def test_a_stream_that_the_node_ends(tmp_path: Path) -> None:
+    async def ask(node: Served) -> object:
+        async with client_of(node) as client, client.stream() as stream:
+            await stream._socket.send_str("this is no batch of events")
+            return await stream.receive()
+
+    assert refused_by(tmp_path, ask) == "stream-closed"
+
+
+async def copy(node: Served, folder: Path) -> object:
+    host, port = node.address
+    return await mirror_log(
+        f"http://{host}:{port}", folder, genesis=builders.genesis(), on_progress=lambda *_: None
+    )
+
+
+def test_a_folder_with_the_copy_of_another_network(tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    other = builders.genesis(delta_ms=300)
+    (folder / "genesis.json").write_bytes(encode_genesis_json(other))
+    assert refused_by(tmp_path / "node", lambda node: copy(node, folder)) == "genesis-mismatch"
+
+
+def test_a_copy_with_a_byte_that_is_not_of_the_log(tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+
+    async def ask(node: Served) -> object:
+        for label in map(str, range(130)):
+            event = builders.request(label=label, expires_height=1_000)
+            await node.submit(event.data)
+        node.service.sign_checkpoint()
+        await copy(node, folder)
+        (path,) = folder.glob("tile/entries/000")
+        data = bytearray(path.read_bytes())
+        data[-1] ^= 1
+        path.write_bytes(data)
+        return await copy(node, folder)
+
+    assert refused_by(tmp_path / "node", ask) == "tiles-invalid"
