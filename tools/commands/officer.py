@@ -489,7 +489,7 @@ def _read_file(path: Path) -> bytes:
 
 for each in (
     *later.COMMANDS,
-    refer.refer,
+    *refer.COMMANDS,
     *incidents.COMMANDS,
     *subjects.COMMANDS,
     *tasks.COMMANDS,
