@@ -49,7 +49,6 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
     "target": {"type": "string", "pattern": f"^{TARGET_PATTERN}$"},
     "wait": {"type": "integer", "minimum": 0, "maximum": WAIT_S_MAX},
     "year": {"type": "integer", "minimum": YEAR_MIN, "maximum": YEAR_MAX},
-    "year": {"type": "integer", "minimum": 1970, "maximum": 9999},
     "Last-Event-ID": _NUMBER,
 }
 _TEXT = {"type": "string"}
