@@ -33,6 +33,7 @@ from node.metrics import Metrics
 from tests import (
     tables_of_connectors,
     tables_of_credit,
+    tables_of_crs,
     tables_of_faults,
     tables_of_lifecycle,
     tables_of_records,
@@ -327,6 +328,8 @@ RENDERERS: dict[str, Callable[[Language], str]] = {
     "connector-refusals": lambda language: _table(*tables_of_connectors.refusals(language)),
     "connectors": lambda language: _table(*tables_of_connectors.options(language)),
     "contracts": render_contracts,
+    "crs-codes": lambda language: _table(*tables_of_crs.codes(language)),
+    "crs-refusals": lambda language: _table(*tables_of_crs.refusals(language)),
     "errors": render_errors,
     "exits": render_exits,
     "findings": lambda language: _table(*tables_of_faults.findings(language)),

@@ -216,26 +216,25 @@ def compose(
     )
 
 
+def _make_links(config: Config, identity: Identity, on_frame: Late, on_connected: Late) -> Links:
+    key_file = str(config.path("keys", "tls_key"))
+    if identity.tls_key is not None:
+        key_file = file_of_secret(identity.tls_key)
+    return Links(
+        peers=(),
+        listen=config["peers", "listen"],
+        certificate_file=str(config.path("keys", "tls_certificate")),
+        key_file=key_file,
+        on_frame=on_frame,
+        on_connected=on_connected,
+    )
+
+
 def _make_hooks(config: Config) -> Hooks:
     """Raises `StartRefused`, `InvalidConfig`."""
     file = config["webhooks", "file"]
     hooks = read_hooks(config.path("webhooks", "file")) if file else ()
     return Hooks(hooks, config.path("node", "data_dir") / HOOKS)
-
-
-def _make_links(config: Config, identity: Identity, on_frame: Late, on_connected: Late) -> Links:
-    return Links(
-        peers=(),
-        listen=config["peers", "listen"],
-        certificate_file=str(config.path("keys", "tls_certificate")),
-        key_file=(
-            str(config.path("keys", "tls_key"))
-            if identity.tls_key is None
-            else file_of_secret(identity.tls_key)
-        ),
-        on_frame=on_frame,
-        on_connected=on_connected,
-    )
 
 
 def _make_anchors(
