@@ -173,10 +173,10 @@ class SqlConnector:
         connection = self._connect()
         try:
             self._result = result = connection.execute(statement, values)
+            names = list(result.keys())
         except SQLAlchemyError as error:
             self.close()
             raise _failed(error) from None
-        names = list(result.keys())
         if len(set(names)) != len(names):
             self.close()
             raise InvalidSource("columns-repeated", "")

@@ -161,18 +161,7 @@ def compose(
     on_frame, on_connected, on_final, on_checkpoint = Late(), Late(), Late(), Late()
     clock = SystemClock()
     addresses: dict[str, Address] = config["peers", "addresses"]
-    links = Links(
-        peers=(),
-        listen=config["peers", "listen"],
-        certificate_file=str(config.path("keys", "tls_certificate")),
-        key_file=(
-            str(config.path("keys", "tls_key"))
-            if identity.tls_key is None
-            else file_of_secret(identity.tls_key)
-        ),
-        on_frame=on_frame,
-        on_connected=on_connected,
-    )
+    links = _make_links(config, identity, on_frame, on_connected)
     driver, records = make_driver(
         genesis=genesis,
         identity=identity,
@@ -224,6 +213,20 @@ def compose(
         access=access,
         anchors=anchors,
         hooks=_make_hooks(config),
+    )
+
+
+def _make_links(config: Config, identity: Identity, on_frame: Late, on_connected: Late) -> Links:
+    key_file = str(config.path("keys", "tls_key"))
+    if identity.tls_key is not None:
+        key_file = file_of_secret(identity.tls_key)
+    return Links(
+        peers=(),
+        listen=config["peers", "listen"],
+        certificate_file=str(config.path("keys", "tls_certificate")),
+        key_file=key_file,
+        on_frame=on_frame,
+        on_connected=on_connected,
     )
 
 

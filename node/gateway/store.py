@@ -1,6 +1,6 @@
-"""The jobs on disk: one SQLite file, one writer thread, many changes in one durable transaction.
+"""The jobs on disk: one SQLite file, one writer thread, many changes in one durable commit.
 
-`save` returns when the change is on disk. Changes that arrive while a transaction runs share the
+`save` returns when the change is on disk. Changes that arrive while one commit runs share the
 next one, so a hundred exchanges at once cost hardly more waits for the disk than one.
 """
 

@@ -62,5 +62,6 @@ def hand(
             commitment=task.commitment,
             report=task.report,
             pieces=pieces(),
+            alive=lambda: tell(payload.plain_bytes),
         )
     )

@@ -89,6 +89,9 @@ def prepare(
         # What is unfinished only takes room.
         partial.unlink(missing_ok=True)
         raise
+    finally:
+        # A source that was not read to its end is let go of now, not when memory is short.
+        connector.close()
     sync_folder(path.parent)
     return Prepared(
         commitment=sealer.commitment,

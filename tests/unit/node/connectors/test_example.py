@@ -8,11 +8,31 @@ from pathlib import Path
 import pytest
 
 from node.connectors.errors import ConnectorFailed, InvalidOptions
-from node.connectors.registry import load_connector
+from node.connectors.registry import load_connector, load_receiver
+from node.gateway.config import read_gateway_config
 from tests.test_docs import READMES, Language
 from tests.unit.node.connectors.asks import BUYER, OTHER, SELLER, ask, clean
+from tests.unit.node.connectors.service import private
 
+EXAMPLE = re.compile(r"^```toml\n(\[datasets\.invoice\]\n.*?)^```", re.DOTALL | re.MULTILINE)
 SECTION = re.compile(r"<!-- generated: connectors -->(.*?)^### ", re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_configuration_of_the_readme(language: Language, tmp_path: Path) -> None:
+    """A gateway reads it, and every connector and the receiver can be made as it says."""
+    pytest.importorskip("sqlalchemy", reason="the extra sql is not installed")
+    example = EXAMPLE.search(READMES[language].read_text("utf-8"))
+    assert example
+    file = tmp_path / "gateway.toml"
+    file.write_text(f'[gateway]\nmember = "cn-3302-tax"\nlisten = "127.0.0.1:0"\n{example[1]}')
+    private(tmp_path / "database.url", "sqlite://")
+    (tmp_path / "accounts.sql").write_text("SELECT 1 AS number")
+    config = read_gateway_config(file)
+    assert set(config.connectors) == {"invoice", "account"}
+    for plug in config.connectors.values():
+        load_connector(plug.name, plug.options, tmp_path)
+    load_receiver(config.receiver.name, config.receiver.options, tmp_path).check()
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])

@@ -217,6 +217,11 @@ def test_a_statement_that_cannot_be_is_told_by_the_databases_code(database: Data
         assert refusal(secret) == ("database-refused", "22P02", False)
 
 
+def test_a_statement_without_rows_is_no_answer(sqlite: Database) -> None:
+    code, _, retry = refusal(sqlite.of_statement("PRAGMA foreign_keys = ON"))
+    assert (code, retry) == ("database-refused", False)
+
+
 def test_subjects_need_a_way_to_be_told_apart(database: Database) -> None:
     database.fill((1, SELLER, "2026-07-03"))
     everyone = "SELECT no AS number FROM invoices"
