@@ -89,23 +89,28 @@ def check_xml(path: Path) -> None:
 
 
 def _validate(path: Path, schema: Schema) -> list[Finding]:
-    walk = etree.iterparse(
-        str(path), events=("end",), schema=schema.compiled, resolve_entities=False,
-        no_network=True, load_dtd=False, huge_tree=False, remove_comments=True, remove_pis=True,
-    )  # fmt: skip
-    try:
-        for _, element in walk:
-            element.clear(keep_tail=False)
-            while element.getprevious() is not None:
-                del element.getparent()[0]
-    except etree.XMLSyntaxError:
-        if path.stat().st_size > TREE_BYTES_MAX:
-            return [_finding(50007, 0, _reason(entry)) for entry in walk.error_log]
-        schema.compiled.validate(etree.parse(str(path), make_parser()))
-        log = schema.compiled.error_log
-        found = {(entry.line, _reason(entry)): None for entry in log}
-        return [_finding(50007, line, reason) for line, reason in found]
+    with path.open("rb") as file:
+        walk = etree.iterparse(
+            file, events=("end",), schema=schema.compiled, resolve_entities=False,
+            no_network=True, load_dtd=False, huge_tree=False, remove_comments=True,
+            remove_pis=True,
+        )  # fmt: skip
+        try:
+            for _, element in walk:
+                element.clear(keep_tail=False)
+                while element.getprevious() is not None:
+                    del element.getparent()[0]
+        except etree.XMLSyntaxError:
+            return _list_faults(path, schema, walk.error_log)
     return []
+
+
+def _list_faults(path: Path, schema: Schema, seen: etree._ListErrorLog) -> list[Finding]:
+    if path.stat().st_size > TREE_BYTES_MAX:
+        return [_finding(50007, 0, _reason(entry)) for entry in seen]
+    schema.compiled.validate(etree.parse(str(path), make_parser()))
+    found = {(entry.line, _reason(entry)): None for entry in schema.compiled.error_log}
+    return [_finding(50007, line, reason) for line, reason in found]
 
 
 def _check_records(path: Path, setting: Setting) -> Report:

@@ -14,12 +14,15 @@ from node.crs.errors import InvalidDocument
 
 PIECE_BYTES = 1 << 16
 _LONG_ENTITY_CHARS = 1_024
+# What every parser reads alike; others have hidden declarations from those that looked for them.
+_ENCODINGS = ("utf-8", "utf-16")
 
 # Codes of what is an attack, or looks like one; the others are of XML that is merely wrong.
 THREATS = frozenset(
     {
-        "xml-doctype", "xml-external-dtd", "xml-external-entity", "xml-entity-expansion",
-        "xml-entity-long", "xml-depth", "xml-size", "xml-attributes", "xml-token",
+        "crs-xml-doctype", "crs-xml-external-dtd", "crs-xml-external-entity",
+        "crs-xml-entity-expansion", "crs-xml-entity-long", "crs-xml-depth", "crs-xml-size",
+        "crs-xml-attributes", "crs-xml-token",
     }
 )  # fmt: skip
 
@@ -49,6 +52,7 @@ class _Guard:
         self._fed = 0
         self._depth = 0
         self._parser = expat.ParserCreate()
+        self._parser.XmlDeclHandler = self._declared
         self._parser.StartDoctypeDeclHandler = self._doctype
         self._parser.EndDoctypeDeclHandler = self._end_doctype
         self._parser.EntityDeclHandler = self._entity
@@ -58,11 +62,11 @@ class _Guard:
     def feed(self, data: bytes) -> None:
         self._fed += len(data)
         if self._fed > self._limits.size_bytes_max:
-            raise self._fault("xml-size")
+            raise self._fault("crs-xml-size")
         self._parse(data, is_last=False)
         # A token without an end is kept, and grows, within the parser.
         if self._fed - max(self._parser.CurrentByteIndex, 0) > self._limits.token_bytes_max:
-            raise self._fault("xml-token")
+            raise self._fault("crs-xml-token")
 
     def close(self) -> None:
         self._parse(b"", is_last=True)
@@ -71,18 +75,23 @@ class _Guard:
         try:
             self._parser.Parse(data, is_last)
         except expat.ExpatError as error:
-            code = "xml-truncated" if is_last else "xml-malformed"
+            code = "crs-xml-truncated" if is_last else "crs-xml-malformed"
             raise InvalidDocument(code, error.lineno) from None
 
     def _fault(self, code: str) -> InvalidDocument:
         return InvalidDocument(code, self._parser.CurrentLineNumber)
+
+    def _declared(self, version: str, encoding: str | None, standalone: int) -> None:
+        del version, standalone
+        if encoding and encoding.lower() not in _ENCODINGS:
+            raise self._fault("crs-xml-encoding")
 
     def _doctype(
         self, name: str, system_id: str | None, public_id: str | None, has_subset: int
     ) -> None:
         del name, has_subset
         if system_id or public_id:
-            raise self._fault("xml-external-dtd")
+            raise self._fault("crs-xml-external-dtd")
 
     def _entity(
         self,
@@ -96,22 +105,22 @@ class _Guard:
     ) -> None:
         del name, is_parameter, base, public_id, notation
         if system_id is not None or value is None:
-            raise self._fault("xml-external-entity")
+            raise self._fault("crs-xml-external-entity")
         if "&" in value or "%" in value:
-            raise self._fault("xml-entity-expansion")
+            raise self._fault("crs-xml-entity-expansion")
         if len(value) > _LONG_ENTITY_CHARS:
-            raise self._fault("xml-entity-long")
+            raise self._fault("crs-xml-entity-long")
 
     def _end_doctype(self) -> None:
-        raise self._fault("xml-doctype")
+        raise self._fault("crs-xml-doctype")
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         del name
         self._depth += 1
         if self._depth > self._limits.depth_max:
-            raise self._fault("xml-depth")
+            raise self._fault("crs-xml-depth")
         if len(attributes) > self._limits.attributes_max:
-            raise self._fault("xml-attributes")
+            raise self._fault("crs-xml-attributes")
 
     def _end(self, name: str) -> None:
         del name

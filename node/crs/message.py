@@ -6,6 +6,7 @@ A record is handed out when its element ends and is emptied afterwards: memory h
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache, lru_cache
 from pathlib import Path
 
 from lxml import etree
@@ -45,7 +46,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """A `ReportingGroup` that begins, or what in one should not be there."""
+    """A `ReportingGroup` that ended, or what in one should not be there."""
 
     name: str
     line: int
@@ -54,45 +55,52 @@ class Mark:
 
 @dataclass(slots=True)
 class Reader:
-    """Reads one file; `header`, `bodies` and `root` fill while `parts` is walked."""
+    """Reads one file; `header` and `bodies`, of those that ended, fill while `parts` is walked."""
 
     path: Path
     header: Header = field(default_factory=Header)
     bodies: int = 0
-    root: str = ""
 
     def parts(self) -> Iterator[Record | Mark]:
         """Records and marks in the order in which they stand."""
-        walk = etree.iterparse(
-            str(self.path), events=("start", "end"), resolve_entities=False, no_network=True,
-            load_dtd=False, huge_tree=False, remove_comments=True, remove_pis=True,
-        )  # fmt: skip
-        for event, element in walk:
-            name = local(element)
-            if event == "start":
-                self.root = self.root or name
-                self.bodies += _is_body(name)
-                if name in MARKS:
+        with self.path.open("rb") as file:
+            walk = etree.iterparse(
+                file, events=("end",), resolve_entities=False, no_network=True,
+                load_dtd=False, huge_tree=False, remove_comments=True, remove_pis=True,
+            )  # fmt: skip
+            for _, element in walk:
+                name = local(element)
+                if name == "MessageSpec":
+                    self.header = _read_header(element)
+                elif name in MARKS:
                     yield Mark(name=name, line=element.sourceline or 0, body=self.bodies)
-            elif name == "MessageSpec":
-                self.header = _read_header(element)
-            elif has_spec(element):
-                yield _read_record(element, self.bodies)
-                _drop(element)
+                elif name.endswith("Body"):
+                    self.bodies += 1
+                if has_spec(element):
+                    yield _read_record(element, self.bodies)
+                    _drop(element)
 
 
 def local(element: etree._Element) -> str:
     """Name of an element without its namespace."""
-    tag = element.tag
-    return tag.rpartition("}")[2] if isinstance(tag, str) else ""
+    return _local(element.tag)
+
+
+# Names are those of whoever wrote the message, so they are not all remembered.
+@lru_cache(1_024)
+def _local(tag: str) -> str:
+    return tag.rpartition("}")[2]
 
 
 def find_all(element: etree._Element, path: str) -> list[etree._Element]:
     """Elements below `element` by local names, as `AccountHolder/Individual`."""
-    found = [element]
-    for name in path.split("/"):
-        found = [child for each in found for child in each if local(child) == name]
+    found: list[etree._Element] = element.findall(_any_namespace(path))
     return found
+
+
+@cache
+def _any_namespace(path: str) -> str:
+    return "/".join(f"{{*}}{name}" for name in path.split("/"))
 
 
 def texts(element: etree._Element, path: str) -> list[str]:
@@ -107,7 +115,7 @@ def text(element: etree._Element, path: str) -> str:
 
 def has_spec(element: etree._Element) -> bool:
     """Whether an element is a record."""
-    return any(local(child) == "DocSpec" for child in element)
+    return next(element.iterchildren("{*}DocSpec"), None) is not None
 
 
 def _drop(element: etree._Element) -> None:
@@ -116,10 +124,6 @@ def _drop(element: etree._Element) -> None:
     parent = element.getparent()
     while parent is not None and element.getprevious() is not None:
         del parent[0]
-
-
-def _is_body(name: str) -> bool:
-    return name.endswith("Body") and name != "Body"
 
 
 def _read_header(element: etree._Element) -> Header:

@@ -73,11 +73,7 @@ def _closed_with_balance(record: Record, _: Header) -> bool:
 
 
 def _names(record: Record, _: Header) -> bool:
-    return any(
-        each.get("nameType") == "OECD201"
-        for each in record.element.iter()
-        if isinstance(each.tag, str) and each.tag.rpartition("}")[2] == "Name"
-    )
+    return any(each.get("nameType") == "OECD201" for each in record.element.iter("{*}Name"))
 
 
 def _has_controlling(record: Record) -> bool:
@@ -204,7 +200,7 @@ class Whole:
     bodies: dict[int, _Body] = field(default_factory=dict)
 
     def see_mark(self, mark: Mark) -> list[Fault]:
-        """A group begins, or something stands in it that is not allowed."""
+        """A group ended, or something stands in it that is not allowed."""
         body = self.bodies.setdefault(mark.body, _Body())
         code = _MARK_CODES.get(mark.name, 0)
         if mark.name == "ReportingGroup":

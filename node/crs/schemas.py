@@ -47,7 +47,7 @@ def load_schema(folder: Path) -> Schema:
     except (etree.XMLSchemaParseError, etree.XMLSyntaxError) as error:
         pinned.check()
         # The message speaks of the schema, never of data.
-        raise InvalidSchemaFolder("schema-invalid", f"{root}: {error}") from None
+        raise InvalidSchemaFolder("xsd-invalid", f"{root}: {error}") from None
     pinned.check()
     return Schema(compiled=compiled, digest=_hash_manifest(root, digests))
 
@@ -56,9 +56,9 @@ def pin_folder(folder: Path, root: str) -> str:
     """The manifest of a folder as it is now, as text. Raises `InvalidSchemaFolder`."""
     names = sorted(path.name for path in folder.glob("*.xsd"))
     if root not in names:
-        raise InvalidSchemaFolder("schema-file-missing", root)
+        raise InvalidSchemaFolder("xsd-missing", root)
     if len(names) > FILES_MAX:
-        raise InvalidSchemaFolder("schema-files-many", str(FILES_MAX))
+        raise InvalidSchemaFolder("xsd-many", str(FILES_MAX))
     lines = [
         f'"{name}" = "{hashlib.sha256((folder / name).read_bytes()).hexdigest()}"' for name in names
     ]
@@ -76,7 +76,7 @@ def make_parser(*, resolver: etree.Resolver | None = None) -> etree.XMLParser:
     return parser
 
 
-class _Pinned(etree.Resolver):  # type: ignore[misc]  # lxml has no type information
+class _Pinned(etree.Resolver):  # type: ignore[misc]  # lxml has no types
     """Hands out listed files by their names, whatever folder a schema names them in."""
 
     def __init__(self, texts: Mapping[str, bytes]) -> None:
@@ -87,7 +87,7 @@ class _Pinned(etree.Resolver):  # type: ignore[misc]  # lxml has no type informa
     def check(self) -> None:
         """Raise `InvalidSchemaFolder` for what was asked for; the library swallows our errors."""
         for name in self._unlisted:
-            raise InvalidSchemaFolder("schema-file-unlisted", name)
+            raise InvalidSchemaFolder("xsd-unlisted", name)
 
     def resolve(self, system_url: str, public_id: str | None, context: Any) -> Any:
         del public_id
@@ -102,9 +102,9 @@ def _read_manifest(folder: Path) -> tuple[str, dict[str, str]]:
     try:
         document = tomllib.loads((folder / MANIFEST).read_text("utf-8"))
     except FileNotFoundError:
-        raise InvalidSchemaFolder("schema-manifest-missing", MANIFEST) from None
+        raise InvalidSchemaFolder("xsd-manifest-missing", MANIFEST) from None
     except (OSError, ValueError):
-        raise InvalidSchemaFolder("schema-manifest-invalid", MANIFEST) from None
+        raise InvalidSchemaFolder("xsd-manifest-invalid", MANIFEST) from None
     root, files = document.get("root"), document.get("files")
     is_right = (
         document.keys() == {"root", "files"}
@@ -114,7 +114,7 @@ def _read_manifest(folder: Path) -> tuple[str, dict[str, str]]:
         and all(_is_entry(name, digest) for name, digest in files.items())
     )
     if not is_right:
-        raise InvalidSchemaFolder("schema-manifest-invalid", MANIFEST)
+        raise InvalidSchemaFolder("xsd-manifest-invalid", MANIFEST)
     assert isinstance(root, str)
     assert isinstance(files, dict)
     return root, files
@@ -129,10 +129,10 @@ def _read_pinned(folder: Path, name: str, digest: str) -> bytes:
         with (folder / name).open("rb") as file:
             data = file.read(_FILE_BYTES_MAX + 1)
     except OSError:
-        raise InvalidSchemaFolder("schema-file-missing", name) from None
+        raise InvalidSchemaFolder("xsd-missing", name) from None
     found = hashlib.sha256(data).hexdigest()
     if found != digest:
-        raise InvalidSchemaFolder("schema-file-changed", f"{name}: {found}, pinned {digest}")
+        raise InvalidSchemaFolder("xsd-changed", f"{name}: {found}, pinned {digest}")
     try:
         check_pieces((data,), Limits(size_bytes_max=_FILE_BYTES_MAX))
     except InvalidDocument as error:

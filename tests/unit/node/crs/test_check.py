@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from contracts.words import catalogue
 from node.crs.check import FAULTS_MAX, check_file
 from node.crs.codes import CODE_SETS, read_code_set, who_decides
 from node.crs.rules import Setting
+from tests.tables_of_crs import ALSO_BY_LEDGER
 from tests.unit.node.crs import messages as m
 from tests.unit.node.crs.messages import SCHEMA, check, codes, first
 
@@ -142,6 +144,12 @@ def test_a_message_without_faults(tmp_path: Path, name: str) -> None:
 def test_every_code_that_is_claimed_has_its_message() -> None:
     claimed = {code for code in read_code_set("oecd-crs-sm-3.0") if who_decides(code) == "message"}
     assert claimed == (CASES.keys() | {50011}) - {50012, 80000}
+
+
+def test_the_ledger_decides_what_is_claimed_of_it() -> None:
+    judged = {code for code in catalogue("en")["codes"] if code.startswith("oecd-")}
+    claimed = {code for code in read_code_set("oecd-crs-sm-3.0") if who_decides(code) == "ledger"}
+    assert judged == {f"oecd-{code}" for code in claimed | ALSO_BY_LEDGER}
 
 
 def test_code_sets_are_editions_of_their_own() -> None:

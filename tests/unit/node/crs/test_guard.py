@@ -11,18 +11,19 @@ from tests.unit.node.crs.messages import check, first
 
 LAUGHS = "".join(f'<!ENTITY l{n + 1} "{f"&l{n};" * 10}">' for n in range(9))
 ATTACKS = {
-    "xml-doctype": "<!DOCTYPE r [<!ELEMENT r ANY>]><r/>",
-    "xml-external-dtd": '<!DOCTYPE r SYSTEM "http://example.invalid/x.dtd"><r/>',
-    "xml-external-entity": '<!DOCTYPE r [<!ENTITY x SYSTEM "file:///etc/hostname">]><r>&x;</r>',
-    "xml-entity-expansion": f'<!DOCTYPE r [<!ENTITY l0 "ha">{LAUGHS}]><r>&l9;</r>',
-    "xml-entity-long": f'<!DOCTYPE r [<!ENTITY a "{"a" * 50_000}">]><r>{"&a;" * 50_000}</r>',
-    "xml-depth": "<r>" * 100_000,
-    "xml-attributes": "<r " + " ".join(f'a{n}="1"' for n in range(70)) + "/>",
-    "xml-token": f'<r a="{"x" * 3_000_000}"/>',
+    "crs-xml-doctype": "<!DOCTYPE r [<!ELEMENT r ANY>]><r/>",
+    "crs-xml-external-dtd": '<!DOCTYPE r SYSTEM "http://example.invalid/x.dtd"><r/>',
+    "crs-xml-external-entity": '<!DOCTYPE r [<!ENTITY x SYSTEM "file:///etc/hostname">]><r>&x;</r>',
+    "crs-xml-entity-expansion": f'<!DOCTYPE r [<!ENTITY l0 "ha">{LAUGHS}]><r>&l9;</r>',
+    "crs-xml-entity-long": f'<!DOCTYPE r [<!ENTITY a "{"a" * 50_000}">]><r>{"&a;" * 50_000}</r>',
+    "crs-xml-depth": "<r>" * 100_000,
+    "crs-xml-attributes": "<r " + " ".join(f'a{n}="1"' for n in range(70)) + "/>",
+    "crs-xml-token": f'<r a="{"x" * 3_000_000}"/>',
 }
 BROKEN = {
-    "xml-malformed": "<r><a></r>",
-    "xml-truncated": "<r><a>",
+    "crs-xml-encoding": '<?xml version="1.0" encoding="cp037"?><r/>',
+    "crs-xml-malformed": "<r><a></r>",
+    "crs-xml-truncated": "<r><a>",
 }
 
 
@@ -39,25 +40,25 @@ def test_an_attack_is_refused_with_its_code(code: str) -> None:
 
 
 def test_every_threat_has_its_attack() -> None:
-    assert ATTACKS.keys() | {"xml-size"} == THREATS
+    assert ATTACKS.keys() | {"crs-xml-size"} == THREATS
 
 
 def test_a_parameter_entity_from_outside_is_an_external_entity() -> None:
     text = '<!DOCTYPE r [<!ENTITY % p SYSTEM "http://example.invalid/p"> %p;]><r/>'
-    assert code_of(text) == "xml-external-entity"
+    assert code_of(text) == "crs-xml-external-entity"
 
 
 def test_a_public_identifier_is_an_external_dtd() -> None:
     text = '<!DOCTYPE r PUBLIC "-//W3C//DTD XHTML 1.0//EN" "http://example.invalid/x.dtd"><r/>'
-    assert code_of(text) == "xml-external-dtd"
+    assert code_of(text) == "crs-xml-external-dtd"
 
 
 def test_an_entity_that_nobody_declared_is_malformed() -> None:
-    assert code_of("<r>&x;</r>") == "xml-malformed"
+    assert code_of("<r>&x;</r>") == "crs-xml-malformed"
 
 
 def test_a_document_has_a_size() -> None:
-    assert code_of("<r>" + "a" * 5_000 + "</r>", Limits(size_bytes_max=4_000)) == "xml-size"
+    assert code_of("<r>" + "a" * 5_000 + "</r>", Limits(size_bytes_max=4_000)) == "crs-xml-size"
 
 
 def test_a_stream_without_end_is_cut_off() -> None:
@@ -66,7 +67,7 @@ def test_a_stream_without_end_is_cut_off() -> None:
         while True:
             yield b"<a>x</a>" * 1_000
 
-    with pytest.raises(InvalidDocument, match="xml-size"):
+    with pytest.raises(InvalidDocument, match="crs-xml-size"):
         check_pieces(endless(), Limits(size_bytes_max=1 << 20))
 
 

@@ -34,20 +34,20 @@ def test_the_same_files_are_the_same_schema(folder: Path) -> None:
 def test_a_changed_file_is_refused_by_name(folder: Path, name: str) -> None:
     (folder / name).write_bytes((folder / name).read_bytes() + b"\n")
     code, detail = refusal(folder)
-    assert code == "schema-file-changed"
+    assert code == "xsd-changed"
     assert detail.startswith(f"{name}: ")
 
 
 def test_a_missing_file_is_refused_by_name(folder: Path) -> None:
     (folder / "common.xsd").unlink()
-    assert refusal(folder) == ("schema-file-missing", "common.xsd")
+    assert refusal(folder) == ("xsd-missing", "common.xsd")
 
 
 def test_a_file_that_is_not_listed_is_not_read(folder: Path) -> None:
     text = (folder / MANIFEST).read_text()
     lines = [line for line in text.split("\n") if not line.startswith('"common')]
     (folder / MANIFEST).write_text("\n".join(lines))
-    assert refusal(folder) == ("schema-file-unlisted", "common.xsd")
+    assert refusal(folder) == ("xsd-unlisted", "common.xsd")
 
 
 @pytest.mark.parametrize("place", ["http://example.invalid/x.xsd", "/etc/passwd", "../x.xsd"])
@@ -55,24 +55,24 @@ def test_nothing_is_fetched_from_elsewhere(folder: Path, place: str) -> None:
     text = (folder / "message.xsd").read_text().replace('"common.xsd"', f'"{place}"')
     (folder / "message.xsd").write_text(text)
     repin(folder)
-    assert refusal(folder) == ("schema-file-unlisted", place.rpartition("/")[2])
+    assert refusal(folder) == ("xsd-unlisted", place.rpartition("/")[2])
 
 
 def test_a_schema_with_entities_is_refused(folder: Path) -> None:
     (folder / "common.xsd").write_text('<!DOCTYPE a [<!ENTITY x "y">]><a/>')
     repin(folder)
-    assert refusal(folder) == ("xml-doctype", "common.xsd, line 1")
+    assert refusal(folder) == ("crs-xml-doctype", "common.xsd, line 1")
 
 
 def test_what_is_no_schema_is_refused(folder: Path) -> None:
     (folder / "message.xsd").write_text("<a/>")
     repin(folder)
-    assert refusal(folder)[0] == "schema-invalid"
+    assert refusal(folder)[0] == "xsd-invalid"
 
 
 def test_a_folder_without_a_manifest(folder: Path) -> None:
     (folder / MANIFEST).unlink()
-    assert refusal(folder) == ("schema-manifest-missing", MANIFEST)
+    assert refusal(folder) == ("xsd-manifest-missing", MANIFEST)
 
 
 @pytest.mark.parametrize(
@@ -87,13 +87,13 @@ def test_a_folder_without_a_manifest(folder: Path) -> None:
 )  # fmt: skip
 def test_a_manifest_that_is_none(folder: Path, text: str) -> None:
     (folder / MANIFEST).write_text(text)
-    assert refusal(folder) == ("schema-manifest-invalid", MANIFEST)
+    assert refusal(folder) == ("xsd-manifest-invalid", MANIFEST)
 
 
 def test_a_folder_is_pinned_with_its_root_in_it(folder: Path) -> None:
-    with pytest.raises(InvalidSchemaFolder, match=r"schema-file-missing: other\.xsd"):
+    with pytest.raises(InvalidSchemaFolder, match=r"xsd-missing: other\.xsd"):
         pin_folder(folder, "other.xsd")
     for number in range(FILES_MAX):
         (folder / f"{number}.xsd").touch()
-    with pytest.raises(InvalidSchemaFolder, match="schema-files-many"):
+    with pytest.raises(InvalidSchemaFolder, match="xsd-many"):
         pin_folder(folder, "message.xsd")
