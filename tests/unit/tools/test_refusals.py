@@ -8,11 +8,13 @@ import ast
 import asyncio
 import http.server
 import importlib
+import json
 import socketserver
 import subprocess
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,7 +33,7 @@ from tests.unit.tools.governance.test_stories import client_of
 from tests.unit.tools.test_errors import codes_in, outline, request
 from tools import client as clients
 from tools import processes
-from tools.bench import load
+from tools.bench import exchange, load
 from tools.cli import main
 from tools.client import fetch_genesis
 from tools.commands.records import dataset
@@ -151,7 +153,7 @@ def code_of(*words: object) -> str:
     """The code with which a command ends."""
     result = CliRunner().invoke(main, [*map(str, words), "--json", "--lang", "en"])
     assert result.exit_code != 0, result.output
-    return str(importlib.import_module("json").loads(result.stdout)["error"]["code"])
+    return str(json.loads(result.stdout)["error"]["code"])
 
 
 def refused(call: Callable[[], object]) -> str:
@@ -243,11 +245,21 @@ def test_gateways_that_end_or_do_not_answer(net: Localnet, monkeypatch: pytest.M
 
 
 class Job(http.server.BaseHTTPRequestHandler):
-    """Answers every question to a gateway with a job that has failed."""
+    """Answers questions to a gateway: what is asked is decided so, and every job has failed."""
+
+    decision = "permit"
 
     def do_GET(self) -> None:
-        data = b'{"stage": "failed", "fault": "x", "detail": ""}'
+        self._answer({"stage": "failed", "fault": "x", "detail": ""})
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self._answer({"decision": self.decision, "exchange": "00" * 32})
+
+    def _answer(self, document: dict[str, str]) -> None:
+        data = json.dumps(document).encode()
         self.send_response(http.HTTPStatus.OK)
+        self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
@@ -256,19 +268,40 @@ class Job(http.server.BaseHTTPRequestHandler):
         del arguments
 
 
-def test_a_demonstration_whose_job_fails(tmp_path: Path) -> None:
-    path = tmp_path / "s"
-    asked = GatewaySocket(path)
-    travel: Any = SimpleNamespace(gateways=SimpleNamespace(socket=lambda _member: asked))
-    with socketserver.UnixStreamServer(str(path), Job) as server:
+@contextmanager
+def gateway_at(path: Path, decision: str = "permit") -> Iterator[Any]:
+    """A gateway's socket that answers so, as gateways are found by their members."""
+    handler = type("J", (Job,), {"decision": decision})
+    with socketserver.ThreadingUnixStreamServer(str(path), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            found = refused(lambda: story._wait(travel, "a", "acquire", "00" * 32, "closed"))
+            yield SimpleNamespace(socket=lambda _member: GatewaySocket(path))
         finally:
             server.shutdown()
             thread.join()
+
+
+def test_a_demonstration_whose_job_fails(tmp_path: Path) -> None:
+    with gateway_at(tmp_path / "s") as gateways:
+        travel: Any = SimpleNamespace(gateways=gateways)
+        found = refused(lambda: story._wait(travel, "a", "acquire", "00" * 32, "closed"))
     assert found == "demo-failed"
+
+
+@pytest.mark.parametrize(
+    ("decision", "code"), [("deny", "exchange-not-permitted"), ("permit", "exchange-not-received")]
+)
+def test_a_measured_exchange_that_does_not_come_to_its_end(
+    decision: str, code: str, tmp_path: Path
+) -> None:
+    async def ask(gateways: Any) -> None:
+        asking = exchange._Asking(gateways, ("a", "b"), "subject")
+        async with asking._session("a") as session:
+            await asking._time(session, 0)
+
+    with gateway_at(tmp_path / "s", decision) as gateways:
+        assert refused(lambda: asyncio.run(ask(gateways))) == code
 
 
 def test_references_that_are_none(tmp_path: Path) -> None:
