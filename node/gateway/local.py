@@ -33,7 +33,7 @@ from ledger.exchange.bodies import ShareOffered
 from ledger.exchange.subjects import BLIND_BYTES, commit_subject
 from node.api.problems import choose_language
 from node.gateway.desk import Desk
-from node.gateway.jobs import Failed, Job, Side, advance, change
+from node.gateway.jobs import UNREADABLE, Failed, Job, Side, advance, change
 from node.gateway.provide import Parts, about_of, find_recipient
 from node.gateway.signing import Signing
 from node.gateway.store import Store
@@ -327,7 +327,7 @@ def _json(document: object, *, status: int = 200) -> web.Response:
 def _decode(data: bytes, shape: Any) -> Any:
     try:
         return msgspec.json.decode(data, type=shape)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise Failed("body-malformed", str(error), retry=False) from None
 
 
