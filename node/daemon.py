@@ -187,7 +187,7 @@ def run(config_path: Path, *, is_first_start: bool = False) -> int:
         return _refuse(str(error))
     try:
         run_loop(serve(config, genesis, founders, identity, store))
-    except StartRefused as error:
+    except (StartRefused, InvalidConfig) as error:
         return _refuse(str(error))
     except CorruptStore as error:
         return _refuse_store(config, error)

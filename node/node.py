@@ -185,7 +185,11 @@ class Node:
                 return
             self._judge_from_peer(peer, [data for data in content.events if not self._knows(data)])
             return
+        heard = self._driver.sync.catchup.heard
+        count = len(heard)
         self._driver.on_frame(peer, frame)
+        if len(heard) != count:
+            self._tell_change()
 
     def _knows(self, data: bytes) -> bool:
         return hash_event(data) in self._chain.pool
@@ -462,42 +466,33 @@ class Node:
 
     def not_ready(self) -> tuple[Reason, ...]:
         """Empty when the node can take events and make progress."""
-        status = self.status()
-        reasons: list[Reason] = []
-        epochs = self._driver.epochs
+        height, epochs = self._log.tip.height, self._driver.epochs
+        catchup, others = self._driver.sync.catchup, frozenset(epochs.others)
+        faulty_max = epochs.current.faulty_max
         missing = [member for member in epochs.others if not self._links.is_connected(member)]
-        if epochs.me is None and len(missing) == len(epochs.others):
-            reasons.append(
-                Reason(
-                    code="not-receiving",
-                    detail=(
-                        f"no validator of epoch {status.epoch}, and no validator speaks with it:"
-                        f" it answers from height {status.height} of the past"
-                    ),
-                    advice="Ask another node, and have the members vote this one in (again).",
-                )
-            )
-        elif len(missing) > epochs.current.faulty_max:
-            reasons.append(
-                Reason(
-                    code="quorum-unreachable",
-                    detail=f"no connection to {', '.join(missing)}",
-                    advice="Check that these nodes run and that their peer ports can be reached.",
-                )
-            )
-        if status.syncing:
-            highest = max(self._driver.sync.catchup.heights.values(), default=0)
-            reasons.append(
-                Reason(
-                    code="catching-up",
-                    detail=f"at height {status.height} of {highest}",
-                    advice="Wait; the node follows by itself.",
-                )
-            )
+        reasons: list[Reason] = []
+        values: dict[str, str | int]
+        if epochs.me is None and len(missing) == len(others):
+            values = {"epoch": epochs.current.number, "height": height}
+            reasons.append(Reason(code="not-receiving", values=values))
+        elif len(missing) > faulty_max:
+            values = {"members": ", ".join(missing)}
+            reasons.append(Reason(code="quorum-unreachable", values=values))
+        elif (heard := len(catchup.heard & others)) < (needed := len(others) - faulty_max):
+            values = {"heard": heard, "others": len(others), "needed": needed}
+            reasons.append(Reason(code="quorum-unheard", values=values))
+        # A gap that is normal while blocks flow is not, where there is no block yet.
+        if catchup.is_behind or (height == 0 and catchup.believed_height > 0):
+            highest = max(catchup.heights.values(), default=0)
+            values = {"height": height, "highest": highest}
+            reasons.append(Reason(code="catching-up", values=values))
         return tuple(reasons)
 
     async def wait_change(self) -> None:
-        """Return when the answer of `not_ready` may have changed: a peer came, a block is final."""
+        """Return when the answer of `not_ready` may have changed.
+
+        A peer came, or was heard for the first time, or a block is final.
+        """
         await self._changed.wait()
 
 

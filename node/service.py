@@ -1,7 +1,7 @@
 """What the node offers to its interfaces: the values and the port that the HTTP API consumes."""
 
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -59,11 +59,10 @@ class FinalBlock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reason:
-    """Why the node is not ready: a stable code, a text, and what to do."""
+    """Why the node is not ready: a stable code, and values for its words."""
 
     code: str
-    detail: str
-    advice: str
+    values: Mapping[str, str | int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

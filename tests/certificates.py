@@ -29,8 +29,9 @@ def certificate_of(
     key: ec.EllipticCurvePrivateKey | None = None,
     signer: ec.EllipticCurvePrivateKey | None = None,
     issuer: str = "gateway",
-    digest: hashes.HashAlgorithm | None = None,
+    digest: hashes.SHA256 | hashes.SHA384 | None = None,
     has_extensions: bool = True,
+    days: int = 365,
 ) -> x509.Certificate:
     """A self-issued P-256 certificate, as they are on the ledger unless an argument lies."""
     key = p256_of(label) if key is None else key
@@ -41,7 +42,7 @@ def certificate_of(
         .public_key(key.public_key())
         .serial_number(int.from_bytes(hashlib.sha256(label.encode()).digest()[:16]) | 1)
         .not_valid_before(SINCE)
-        .not_valid_after(SINCE + dt.timedelta(days=365))
+        .not_valid_after(SINCE + dt.timedelta(days=days))
     )
     if has_extensions:
         builder = builder.add_extension(

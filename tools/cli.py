@@ -24,6 +24,7 @@ COMMANDS = {
     "dataset": "records.dataset",
     "demo": "demo",
     "doctor": "doctor",
+    "gateway": "gateway.command",
     "export": "records.export",
     "keys": "keys",
     "localnet": "localnet",

@@ -1,4 +1,4 @@
-"""The story of `tally demo`: four regions, two hundred requests, one node killed, one audit."""
+"""The story of `tally demo`: four regions, 200 requests, a node killed, data, an audit."""
 
 import asyncio
 import hashlib
@@ -24,6 +24,8 @@ from tools.custody.blinds import blind_subject
 from tools.custody.signer import open_signer
 from tools.exits import InvalidAnswer, RefusedEvent
 from tools.founding import read_source
+from tools.gateway.local import LocalGateways
+from tools.gateway.story import Travel, count_ids_on, let_data_travel
 from tools.localnet import Localnet, create_network, shipped_policy_set
 from tools.mirror import mirror_log, read_genesis
 from tools.output import Bar
@@ -49,6 +51,11 @@ class Story:
     decided: list[tuple[Case, Event, Claim]] = field(default_factory=list)
     final_s: list[float] = field(default_factory=list)
     figures: dict[str, Any] = field(default_factory=dict)
+    ids: set[str] = field(default_factory=set)
+    gateways: LocalGateways = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.gateways = LocalGateways(self.network)
 
     @property
     def victim(self) -> str:
@@ -94,18 +101,37 @@ def start_nodes(story: Story) -> None:
 
 
 async def play(story: Story) -> None:
-    """Requests with a killed node, whole exchanges, then the copy of the log."""
+    """Requests with a killed node, then whole exchanges."""
     async with Client(story.url, story.genesis) as client:
         await _request_all(story, client)
         _tell_decisions(story)
         await _exchange(story, client)
         await _verify_examples(story, client)
-        await _mirror(story)
 
 
-def audit(story: Story) -> None:
-    """Replay the mirrored log offline."""
+def travel(story: Story) -> None:
+    """The data itself, through the gateways of two agencies."""
+    journey = Travel(
+        network=story.network, genesis=story.genesis, tell=story.tell, gateways=story.gateways
+    )
+    let_data_travel(journey)
+    story.ids |= journey.ids
+    story.figures |= journey.figures
+
+
+def stop(story: Story) -> None:
+    """End all processes of the story."""
+    story.gateways.stop()
+    story.network.stop()
+
+
+async def audit(story: Story) -> None:
+    """Copy the log, look for names of taxpayers in the copy, replay it offline."""
     directory = story.network.directory / "mirror"
+    await _mirror(story, directory)
+    found = count_ids_on(directory, story.ids)
+    story.figures["ids_on_ledger"] = found
+    story.tell(say("demo.no_ids", count=len(story.ids), found=found))
     report = replay_folder(directory, genesis=story.genesis, jobs=os.cpu_count() or 1)
     story.figures |= {
         "entries": report["entries"],
@@ -277,12 +303,12 @@ async def _verify_examples(story: Story, client: Client) -> None:
             raise InvalidAnswer("answer-mismatch", f"#{claim.index}")
 
 
-async def _mirror(story: Story) -> None:
+async def _mirror(story: Story, directory: Path) -> None:
     bar = Bar(say("demo.mirroring"))
     try:
         await mirror_log(
             story.url,
-            story.network.directory / "mirror",
+            directory,
             genesis=story.genesis,
             on_progress=bar,
         )

@@ -7,25 +7,18 @@ All nodes of a network for trial, or the one node of an agency (`tools.found.hom
     DIR/genesis.signatures.json signatures of all founders
     DIR/officers/MEMBER-ROLE.key
     DIR/nodes/MEMBER/           node.toml, keys/, data/, node.log, node.pid
-
-Processes are followed by pidfd, so waiting for one's end is an event and a reused pid never
-receives a signal meant for a node.
 """
 
 import datetime as dt
 import http.client
 import itertools
 import json
-import os
 import random
-import select
-import signal
 import socket
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,14 +43,12 @@ from tools.founding import (
     signatures_path,
     write_secret,
 )
+from tools.processes import Processes, Program
 
 GENESIS = "genesis.json"
 FREE_PORTS = range(15_000, 32_000)
 READY_S_MAX = 60.0
-STOP_S_MAX = 10.0
 READY_WAIT_S_MAX = 10
-CONNECT_RETRY_MS = 50
-LOG_TAIL_BYTES = 2_000
 ANSWER_BYTES_MAX = 1_048_576
 
 
@@ -142,8 +133,7 @@ class Localnet:
             raise NotFound("network-not-found", str(directory)) from None
         except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
             raise InvalidInput("network-invalid", f"{path}: {error}") from None
-        # Children of this process that are not reaped yet.
-        self._started: dict[str, int] = {}
+        self._processes = Processes()
 
     def add_node(self, member: str) -> Path:
         """Make keys and configuration of one more node, and its application to the others.
@@ -196,23 +186,20 @@ class Localnet:
         """Key file of the officer of `member` with `role`."""
         return self.directory / "officers" / f"{member}-{role}.key"
 
+    def program(self, member: str) -> Program:
+        """The node of a member as a program in its folder."""
+        return Program(label=member, directory=self.node_directory(member), name="node")
+
     def pid(self, member: str) -> int:
         """Process id of a running node, or 0."""
-        pid = self._started.get(member, 0)
-        # Just after its start a process has no command line to recognise it by yet.
-        try:
-            if pid and os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-                return pid
-        except ChildProcessError:
-            pass  # another object for this folder has stopped and reaped it
-        return _running_pid(self.node_directory(member))
+        return self._processes.pid(self.program(member))
 
     def start(self, members: Iterable[str] | None = None) -> list[str]:
         """Start the nodes that do not run yet; returns their members without waiting."""
         started = []
         for member in members or self.members:
             if not self.pid(member):
-                self._spawn(member)
+                self._processes.spawn(self.program(member), self.command(member))
                 started.append(member)
         return started
 
@@ -231,25 +218,12 @@ class Localnet:
 
     def stop(self, members: Iterable[str] | None = None) -> list[str]:
         """Ask the nodes to end and wait; returns those that had to be killed after 10 s."""
-        with _pidfds(self, members or self.members) as running:
-            for descriptor in running.values():
-                signal.pidfd_send_signal(descriptor, signal.SIGTERM)
-            killed = _wait_ended(running, STOP_S_MAX)
-            for member in killed:
-                signal.pidfd_send_signal(running[member], signal.SIGKILL)
-            _wait_ended({member: running[member] for member in killed}, STOP_S_MAX)
-            for member in running:
-                self._forget(member)
-        return killed
+        return self._processes.stop(map(self.program, members or self.members))
 
     def kill(self, member: str) -> None:
         """End one node at once with SIGKILL and wait until it is gone."""
-        with _pidfds(self, [member]) as running:
-            if not running:
-                raise FailedNode("node-not-running", member)
-            signal.pidfd_send_signal(running[member], signal.SIGKILL)
-            _wait_ended(running, STOP_S_MAX)
-            self._forget(member)
+        if not self._processes.kill(self.program(member)):
+            raise FailedNode("node-not-running", member)
 
     def status(self) -> list[NodeState]:
         """State of every node, in the order of the validators."""
@@ -257,13 +231,7 @@ class Localnet:
 
     def log_tail(self, member: str) -> str:
         """The end of a node's log."""
-        try:
-            with (self.node_directory(member) / "node.log").open("rb") as file:
-                file.seek(0, os.SEEK_END)
-                file.seek(max(0, file.tell() - LOG_TAIL_BYTES))
-                return file.read().decode(errors="replace").strip()
-        except FileNotFoundError:
-            return ""
+        return self.program(member).log_tail()
 
     def command(self, member: str) -> list[str]:
         """How a node is started; on a network of one machine the first start activates its key."""
@@ -272,55 +240,21 @@ class Localnet:
         is_active = (directory / "data" / "activation.json").exists()
         return command if is_active else [*command, "--first-start"]
 
-    def _spawn(self, member: str) -> None:
-        directory = self.node_directory(member)
-        log = str(directory / "node.log")
-        pid = os.posix_spawn(
-            sys.executable,
-            self.command(member),
-            os.environ,
-            file_actions=(
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
-                (os.POSIX_SPAWN_DUP2, 1, 2),
-            ),
-            # A session of its own: Ctrl-C at our terminal is not meant for the nodes.
-            setsid=True,
-        )
-        (directory / "node.pid").write_text(f"{pid}\n")
-        self._started[member] = pid
-
-    def _forget(self, member: str) -> None:
-        """Remove the pid file of an ended node, and reap it if this process started it."""
-        path = self.node_directory(member) / "node.pid"
-        try:
-            os.waitpid(int(path.read_text()), 0)
-        except (FileNotFoundError, ChildProcessError):
-            pass  # forgotten already, or the child of another process, which reaps it
-        path.unlink(missing_ok=True)
-        self._started.pop(member, None)
-
     def _wait_one(self, member: str, deadline: float) -> None:
-        reason = ""
-        with _pidfds(self, [member]) as running:
-            while running and (left_s := deadline - time.monotonic()) > 0:
-                try:
-                    wait_s = max(1, min(READY_WAIT_S_MAX, int(left_s)))
-                    url = f"{self.node(member).api}/readyz?wait={wait_s}"
-                    answer = get_json(url, timeout_s=wait_s + 5)
-                except OSError as error:
-                    reason = str(error)
-                else:
-                    if answer.status == http.client.OK:
-                        return
-                    reason = json.dumps(answer.document)
-                # Not listening yet, or not ready: look again soon, but wake if the process ends.
-                if not _wait_ended(running, CONNECT_RETRY_MS / 1_000):
-                    break
-        if self.pid(member):
-            raise FailedNode("node-not-ready", f"{member}: {reason}")
-        self._forget(member)
-        raise FailedNode("node-ended", f"{member}\n{self.log_tail(member)}")
+        program = self.program(member)
+
+        def ask(left_s: float) -> str:
+            wait_s = max(1, min(READY_WAIT_S_MAX, int(left_s)))
+            url = f"{self.node(member).api}/readyz?wait={wait_s}"
+            answer = get_json(url, timeout_s=wait_s + 5)
+            return "" if answer.status == http.client.OK else json.dumps(answer.document)
+
+        waited = self._processes.wait_answer(program, ask, deadline)
+        if waited.result == "late":
+            raise FailedNode("node-not-ready", f"{member}: {waited.reason}")
+        if waited.result == "ended":
+            self._processes.forget(program)
+            raise FailedNode("node-ended", f"{member}\n{program.log_tail()}")
 
     def _node_state(self, node: NodeIndex) -> NodeState:
         pid = self.pid(node.member)
@@ -365,48 +299,6 @@ def shipped_policy_set() -> PolicySet:
     from contracts.shipped import load_shipped
 
     return load_shipped()
-
-
-@contextmanager
-def _pidfds(network: Localnet, members: Iterable[str]) -> Iterator[dict[str, int]]:
-    """An open pidfd for every one of `members` that runs."""
-    opened: dict[str, int] = {}
-    try:
-        for member in members:
-            pid = network.pid(member)
-            if pid:
-                try:
-                    opened[member] = os.pidfd_open(pid)
-                except ProcessLookupError:
-                    continue
-        yield opened
-    finally:
-        for descriptor in opened.values():
-            os.close(descriptor)
-
-
-def _wait_ended(running: dict[str, int], timeout_s: float) -> list[str]:
-    """Wait until all processes ended or the time is over; returns those that still run."""
-    left = dict(running)
-    poller = select.poll()
-    for descriptor in left.values():
-        poller.register(descriptor, select.POLLIN)
-    deadline = time.monotonic() + timeout_s
-    while left and (left_s := deadline - time.monotonic()) > 0:
-        for descriptor, _ in poller.poll(left_s * 1_000):
-            poller.unregister(descriptor)
-            left = {member: other for member, other in left.items() if other != descriptor}
-    return list(left)
-
-
-def _running_pid(directory: Path) -> int:
-    """Process id in the pid file if that process runs this node's configuration, else 0."""
-    try:
-        pid = int((directory / "node.pid").read_text())
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except (FileNotFoundError, ProcessLookupError, ValueError):
-        return 0
-    return pid if str(directory / "node.toml").encode() in command.split(b"\0") else 0
 
 
 def _place_node(member: str, ports: list[int]) -> NodeIndex:

@@ -29,7 +29,7 @@ NOT_NOTED = frozenset(
         "readOpenapi",
     }
 )
-_QUERIED_IDS = ("member",)
+_QUERIED_IDS = ("member", "provider", "purpose", "requester")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}\Z")
 _NOT_PRINTABLE = re.compile(r"[^\x20-\x7e]")
 

@@ -15,7 +15,8 @@ from node.api.context import (
 )
 from node.api.problems import Problem, choose_language
 from node.api.schemas.diagnosis import diagnosis_body
-from node.api.schemas.nodes import HealthBody, node_body, reason_bodies
+from node.api.schemas.nodes import HealthBody, node_body
+from node.api.schemas.reasons import reason_bodies
 from node.metrics import CONTENT_TYPE
 
 OPENAPI = web.AppKey("openapi", bytes)
@@ -38,8 +39,12 @@ async def read_ready(request: web.Request) -> web.Response:
                 await context.service.wait_change()
                 reasons = context.service.not_ready()
     if reasons:
-        detail = "; ".join(reason.detail for reason in reasons)
-        raise Problem("node-not-ready", detail, reasons=reason_bodies(reasons))
+        language = choose_language(request.headers.get("Accept-Language", ""))
+        bodies = reason_bodies(reasons, language)
+        separator = "；" if language == "zh" else "; "
+        raise Problem(
+            "node-not-ready", separator.join(each.detail for each in bodies), reasons=bodies
+        )
     return json_response(HealthBody(status="ready"))
 
 

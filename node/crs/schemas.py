@@ -76,7 +76,7 @@ def make_parser(*, resolver: etree.Resolver | None = None) -> etree.XMLParser:
     return parser
 
 
-class _Pinned(etree.Resolver):  # type: ignore[misc]  # lxml has no type information
+class _Pinned(etree.Resolver):  # type: ignore[misc]  # lxml has no types
     """Hands out listed files by their names, whatever folder a schema names them in."""
 
     def __init__(self, texts: Mapping[str, bytes]) -> None:

@@ -80,7 +80,8 @@ class Catchup:
     A gap of `GAP_AT_ONCE` blocks starts at once. A smaller one is normal while blocks flow: it
     starts when this node made no progress for `GAP_PATIENCE_MS`. What a single peer claims moves
     nobody: with `faulty_max` liars, only the claim after the highest `faulty_max` is believed. Only
-    `members`, the validators, are heard and asked. A peer whose answer was refused is left alone
+    `members`, the validators, are heard and asked. Who was `heard` since the start has told at
+    least once where it is. A peer whose answer was refused is left alone
     for `DISTRUST_MS`: it may have been repaired.
     """
 
@@ -91,6 +92,7 @@ class Catchup:
     asked: str | None = None
     asked_ms: int = 0
     heights: dict[str, int] = field(default_factory=dict)
+    heard: set[str] = field(default_factory=set)
     distrusted: dict[str, int] = field(default_factory=dict)  # until this monotonic time in ms
     fruitless: set[str] = field(default_factory=set)
     is_answering: bool = False
@@ -99,11 +101,13 @@ class Catchup:
         """Another epoch: these are its validators."""
         self.members, self.faulty_max = members, faulty_max
         self.heights = {peer: at for peer, at in self.heights.items() if peer in members}
+        self.heard.intersection_update(members)
 
     def note_peer(self, peer: str, height: int) -> None:
         """A peer says where its final tip is."""
         if peer in self.members:
             self.heights[peer] = max(height, self.heights.get(peer, 0))
+            self.heard.add(peer)
 
     def note_progress(self, height: int, now_ms: int) -> None:
         """Our final tip moved."""
@@ -141,8 +145,13 @@ class Catchup:
     @property
     def is_behind(self) -> bool:
         """Whether peers that cannot all lie are ahead by more than the flow of blocks explains."""
+        return self.believed_height >= self.height + GAP_AT_ONCE
+
+    @property
+    def believed_height(self) -> int:
+        """The highest final tip that is not only claimed by peers that may all lie."""
         claims = sorted(self._trusted_heights(), reverse=True)[self.faulty_max :]
-        return bool(claims) and claims[0] >= self.height + GAP_AT_ONCE
+        return claims[0] if claims else 0
 
     def choose(self, now_ms: int, connected: Iterable[str]) -> str | None:
         """Peer to ask now, or None: nothing to ask, or an answer is awaited."""

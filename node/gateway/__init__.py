@@ -25,5 +25,6 @@ the ledger once, since its signed bytes are durable before they are submitted.
 | `partners`  | other agencies' gateways: mutual TLS, fetching with resume                 |
 | `serving`   | what other gateways may fetch here                                         |
 | `local`     | the socket for the agency's own systems and for `tally gateway`            |
+| `words`     | words of its faults                                                        |
 | `work`      | child processes that run connectors, pipeline, sealing and receivers       |
 """

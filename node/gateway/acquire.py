@@ -8,9 +8,10 @@ import msgspec
 from ledger.events import Body, ShareReceived, ShareRejected
 from ledger.exchange.bodies import ShareCorrectionAcknowledged, ShareDestroyed
 from node.gateway.desk import Change
-from node.gateway.jobs import Failed, Job, Payload, advance, change
+from node.gateway.jobs import Failed, Job, Payload, advance
 from node.gateway.provide import Parts, about_of, read_rules
 from node.gateway.work.check import CODE_SET, CUSTOM, DOWNLOAD
+from node.gateway.work.hand import DAMAGED
 from node.gateway.work.tasks import Check, Checked, Done, Erase, Hand
 from node.records.report import REPORT_DOMAIN
 
@@ -51,7 +52,7 @@ class Acquirer:
         if hashlib.sha256(REPORT_DOMAIN + report).digest() != payload.quality_digest:
             return _answer((CUSTOM,), "quality-report-mismatch")
         whole = msgspec.structs.replace(payload, report=report)
-        return lambda now: advance(now, "check", payload=whole, attempts=now.attempts)
+        return lambda now: advance(now, "check", payload=whole)
 
     async def check(self, job: Job) -> Change:
         """Open the payload and look at every record."""
@@ -66,9 +67,8 @@ class Acquirer:
             path=str(path),
         )
         checked = await self._parts.pool.run(task, Checked)
-        if checked.codes == (DOWNLOAD,) and job.attempts + 1 < DOWNLOADS_MAX:
-            path.unlink(missing_ok=True)
-            return lambda now: change(now, stage="fetch", attempts=now.attempts + 1)
+        if checked.codes == (DOWNLOAD,) and job.downloads + 1 < DOWNLOADS_MAX:
+            return self._fetch_again(job)
         if checked.codes:
             return _answer(checked.codes, checked.text)
         opened = msgspec.structs.replace(
@@ -87,8 +87,18 @@ class Acquirer:
             plain_bytes=payload.plain_bytes,
             path=str(self._inbox / job.file_name),
         )
-        await self._parts.pool.run(task, Done)
+        try:
+            await self._parts.pool.run(task, Done)
+        except Failed as error:
+            # It was whole when it was checked: the disk has lost it since.
+            if error.code != DAMAGED or job.downloads + 1 >= DOWNLOADS_MAX:
+                raise
+            return self._fetch_again(job)
         return lambda now: advance(now, "answer")
+
+    def _fetch_again(self, job: Job) -> Change:
+        (self._inbox / job.file_name).unlink(missing_ok=True)
+        return lambda now: advance(now, "fetch", downloads=now.downloads + 1)
 
     async def answer(self, job: Job) -> Change:
         """Record that the delivery was received, or why it is rejected."""
@@ -125,7 +135,7 @@ class Acquirer:
         """Record that nothing is left."""
         body = ShareDestroyed(
             exchange=job.exchange,
-            commitment=_payload_of(job).commitment,
+            commitment=job.held,
             method="gateway-erase",
             text="",
         )

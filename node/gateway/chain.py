@@ -16,7 +16,7 @@ import msgspec
 import structlog
 
 from ledger.events import hash_event
-from node.gateway.jobs import Failed
+from node.gateway.jobs import UNREADABLE, Failed
 
 LOG = structlog.get_logger("gateway")
 
@@ -24,7 +24,9 @@ CALL_S = 15.0
 ANSWER_BYTES_MAX = 33_554_432
 RECONNECT_MIN_S, RECONNECT_MAX_S = 0.2, 10.0
 HEARTBEAT_S_MAX = 60.0
-FRAME_EVENTS_MAX = 500
+# Of one frame to the node, well below what a node takes.
+FRAME_EVENTS_MAX, FRAME_BYTES_MAX = 500, 2_097_152
+PIECE_BYTES = 1 << 20
 CACHE_S = 10.0
 
 
@@ -94,10 +96,20 @@ class _Changed(msgspec.Struct, frozen=True, kw_only=True):
     changed_ms: int
 
 
+class _Holding(msgspec.Struct, frozen=True, kw_only=True):
+    holder: str
+    until_ms: int
+
+
+class _Matters(msgspec.Struct, frozen=True, kw_only=True):
+    holders: tuple[_Holding, ...]
+
+
 class History(msgspec.Struct, frozen=True, kw_only=True):
-    """An exchange with its records, oldest first."""
+    """An exchange with its records, oldest first, and until when whoever may keep it."""
 
     state: _Changed
+    matters: _Matters
     history: tuple[StreamRecord, ...]
 
 
@@ -110,6 +122,17 @@ T = TypeVar("T")
 def describe(error: BaseException) -> str:
     """What happened, also where the error says nothing but its type."""
     return str(error) or type(error).__name__
+
+
+async def read_bounded(response: aiohttp.ClientResponse, size_bytes_max: int) -> bytes:
+    """A whole answer; one byte more than the limit tells that it is larger."""
+    pieces, size = [], 0
+    async for piece in response.content.iter_chunked(PIECE_BYTES):
+        pieces.append(piece)
+        size += len(piece)
+        if size > size_bytes_max:
+            break
+    return b"".join(pieces)[: size_bytes_max + 1]
 
 
 def client_tls(ca: Path | None) -> ssl.SSLContext | bool:
@@ -160,15 +183,17 @@ class Chain:
             async with self.session.get(
                 self.url + path, timeout=aiohttp.ClientTimeout(total=CALL_S)
             ) as response:
-                data = await response.content.read(ANSWER_BYTES_MAX)
+                data = await read_bounded(response, ANSWER_BYTES_MAX)
                 if response.status == 404:
                     raise Failed("node-not-found", path, retry=False)
                 if response.status != 200:
                     raise Failed("node-refused", f"{path}: {response.status}")
+                if len(data) > ANSWER_BYTES_MAX:
+                    raise Failed("node-answer-malformed", f"{path}: > {ANSWER_BYTES_MAX}")
             return msgspec.json.decode(data, type=shape)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Failed("node-unreachable", f"{self.url}: {describe(error)}") from None
-        except (msgspec.DecodeError, RecursionError) as error:
+        except UNREADABLE as error:
             raise Failed("node-answer-malformed", f"{path}: {error}") from None
 
     async def pages(self, path: str) -> list[dict[str, Any]]:
@@ -220,7 +245,10 @@ class Chain:
                 async for block in self._stream(after_height):
                     yield block
                     after_height, pause_s = block.height, RECONNECT_MIN_S
-            except (aiohttp.ClientError, OSError, TimeoutError, msgspec.DecodeError) as error:
+            # A line that is too long is a `ValueError` of the reader.
+            except (
+                aiohttp.ClientError, OSError, TimeoutError, ValueError, *UNREADABLE
+            ) as error:  # fmt: skip
                 LOG.warning("stream of the node broke", error=describe(error))
             # Nothing tells when a node is back.
             await asyncio.sleep(pause_s)
@@ -254,16 +282,14 @@ class Chain:
     async def submit(self, event: bytes) -> Answer:
         """What became of an event: final, or refused. Waits as long as it takes."""
         digest = hash_event(event)
-        if digest in self._waiting:
-            return await self._waiting[digest][1]
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting[digest] = (event, answer)
-        self._unsent.append(event)
-        self._wake.set()
-        try:
-            return await answer
-        finally:
-            self._waiting.pop(digest, None)
+        if digest not in self._waiting:
+            answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+            answer.add_done_callback(lambda _: self._waiting.pop(digest, None))
+            self._waiting[digest] = (event, answer)
+            self._unsent.append(event)
+            self._wake.set()
+        # Who gives up does not take the answer from others who wait for it.
+        return await asyncio.shield(self._waiting[digest][1])
 
     async def run(self) -> None:
         """Keep the submission stream open; events without an answer are sent again."""
@@ -295,7 +321,7 @@ class Chain:
                     return
                 for answer in _ANSWERS.decode(message.data):
                     self._resolve(answer)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             LOG.warning("the node answered what cannot be read", error=str(error))
         finally:
             writer.cancel()
@@ -320,8 +346,15 @@ class Chain:
             await self._wake.wait()
             self._wake.clear()
             while self._unsent:
-                part, self._unsent = (
-                    self._unsent[:FRAME_EVENTS_MAX],
-                    self._unsent[FRAME_EVENTS_MAX:],
-                )
-                await socket.send_bytes(_ENCODE(part))
+                await socket.send_bytes(_ENCODE(self._take_frame()))
+
+    def _take_frame(self) -> list[bytes]:
+        """The next events to send: at least one, and no more than a node takes at once."""
+        count, size_bytes = 0, 0
+        for event in self._unsent[:FRAME_EVENTS_MAX]:
+            size_bytes += len(event)
+            if count and size_bytes > FRAME_BYTES_MAX:
+                break
+            count += 1
+        frame, self._unsent = self._unsent[:count], self._unsent[count:]
+        return frame

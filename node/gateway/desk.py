@@ -51,7 +51,9 @@ class Desk:
         self._saving: dict[Key, int] = {}
         self._tasks: dict[Key, asyncio.Task[None]] = {}
         self._alarm = asyncio.Event()
-        self._failed: asyncio.Future[None] | None = None
+        self._failed = asyncio.Event()
+        self._failure: BaseException | None = None
+        self._is_closed = False
         self._waiters: dict[Key, list[asyncio.Event]] = {}
 
     def find(self, exchange: bytes, side: Side) -> Job | None:
@@ -68,6 +70,10 @@ class Desk:
             self._saving[key] = self._saving.get(key, 0) + 1
         try:
             await self._store.save(changed, **marks)
+        except Exception as error:
+            # What is in memory is not what is on disk any more.
+            self._fail(error)
+            raise
         finally:
             for job in changed:
                 self._saving[job.exchange, job.side] -= 1
@@ -99,7 +105,7 @@ class Desk:
     def _go_on(self, key: Key) -> None:
         """Start the step of a job, or forget the job if there is none."""
         job = self._jobs.get(key)
-        if job is None or self._saving.get(key):
+        if job is None or self._saving.get(key) or self._is_closed:
             return
         del self._saving[key]
         if not job.is_active or job.wake_ms > now_ms():
@@ -115,18 +121,25 @@ class Desk:
         """Run steps of one job until it waits for something."""
         try:
             while True:
-                job = self.find(*key)
-                # Whoever is saving a change goes on with the job when the change is durable.
-                if job is None or self._saving.get(key):
-                    return
-                if not job.is_active or job.wake_ms > now_ms():
+                if self._ready(key) is None:
                     return
                 async with self._room:
+                    # It may have taken long until there was room.
+                    if (job := self._ready(key)) is None:
+                        return
                     await self._run(job)
         finally:
             del self._tasks[key]
             if key not in self._saving:
                 self._jobs.pop(key, None)
+
+    def _ready(self, key: Key) -> Job | None:
+        """The job if a step is to run now.
+
+        Whoever is saving a change goes on with the job when the change is durable.
+        """
+        job = None if self._saving.get(key) else self.find(*key)
+        return job if job is not None and job.is_active and job.wake_ms <= now_ms() else None
 
     async def _run(self, job: Job) -> None:
         try:
@@ -139,24 +152,29 @@ class Desk:
             changed = result(current)
             if changed is not current:
                 await self.put([changed])
+        elif not self._saving.get((job.exchange, job.side)):
+            # What the step did came too late, and must not stay.
+            self._enter(current)
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         """A step that raises what it should not ends the gateway; all that was done is durable."""
-        if task.cancelled() or self._failed is None or self._failed.done():
-            return
-        if (error := task.exception()) is not None:
-            self._failed.set_exception(error)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        self._failure = self._failure or error
+        self._failed.set()
 
     async def run(self) -> None:
         """Resume what was under way, then wake jobs in time, for ever."""
-        self._failed = asyncio.get_running_loop().create_future()
         waker = asyncio.create_task(self._wake())
+        waker.add_done_callback(self._ended)
         try:
-            await asyncio.wait((waker, self._failed), return_when=asyncio.FIRST_COMPLETED)
-            for each in (waker, self._failed):
-                if each.done():
-                    each.result()
+            await self._failed.wait()
+            assert self._failure is not None, "set with its reason"
+            raise self._failure
         finally:
+            self._is_closed = True
             tasks = [waker, *self._tasks.values()]
             for task in tasks:
                 task.cancel()
@@ -168,9 +186,9 @@ class Desk:
         while True:
             self._alarm.clear()
             now = now_ms()
-            due = self._store.find_due(now)
-            for job in due:
-                await self._wake_one(job, now)
+            woken = [self._woken(job, now) for job in self._store.find_due(now)]
+            if changed := [job for job in woken if job is not None]:
+                await self.put(changed)
             wake_ms = self._store.next_wake_ms()
             pause_s = WAKE_S_MAX if wake_ms is None else max(0.0, (wake_ms - now_ms()) / 1_000)
             try:
@@ -179,16 +197,13 @@ class Desk:
             except TimeoutError:
                 pass  # the time that was waited for
 
-    async def _wake_one(self, job: Job, now: int) -> None:
+    def _woken(self, job: Job, now: int) -> Job | None:
+        """What becomes of a job that is due; None: a change on its way to the disk was first."""
         current = self.find(job.exchange, job.side)
         if current is None or not 0 < current.wake_ms <= now:
-            return
-        if current.is_active:
-            await self.put([change(current, wake_ms=0)])
-        elif (wake := self._wakes.get((current.side, current.stage))) is not None:
-            await self.put([wake(current)])
-        else:
-            await self.put([change(current, wake_ms=0)])
+            return None
+        wake = self._wakes.get((current.side, current.stage))
+        return change(current, wake_ms=0) if current.is_active or wake is None else wake(current)
 
     def _resume(self, job: Job) -> None:
         key = (job.exchange, job.side)

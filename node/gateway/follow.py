@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from node.gateway.chain import StreamRecord
-from node.gateway.jobs import Job, Payload, advance, change, hold
+from node.gateway.jobs import Job, Payload, Stage, advance, change, hold
 
 DAY_MS = 86_400_000
 _OPENING = {"share.requested": "provider", "share.offered": "recipient"}
@@ -76,7 +76,8 @@ def _take_obligations(job: Job, seen: Seen) -> Job:
     if duties is None:
         return job
     kept = tuple(name for name in job.fields if name not in duties["redact"])
-    return change(job, fields=kept, retention_days=duties["retention_days"] or job.retention_days)
+    days = min(duties["retention_days"] or job.retention_days, job.retention_days)
+    return change(job, fields=kept, retention_days=days)
 
 
 def _permitted(job: Job) -> Job:
@@ -90,22 +91,33 @@ def _approved(job: Job, seen: Seen) -> Job:
 
 def _over(job: Job, seen: Seen) -> Job:
     status = seen.record.event.kind.removeprefix("share.")
-    return advance(job, "closed", status=status, question=b"", asked=b"")
+    return advance(job, "closed", status=status, question=b"", asked=b"", payload=None)
 
 
 def _delivered(job: Job, seen: Seen) -> Job:
     body = seen.record.event.body
     if job.side == "provide":
         return _offered(job, body)
-    if job.stage not in ("open", "held"):
-        return job
-    return advance(job, "fetch", status="delivered", payload=_payload_of(body), codes=(), text="")
+    return advance(
+        job,
+        "fetch",
+        status="delivered",
+        payload=_payload_of(body),
+        codes=(),
+        text="",
+        downloads=0,
+    )
 
 
 def _corrected(job: Job, seen: Seen) -> Job:
+    """A correction is fetched by who still has what it corrects."""
+    if job.stage == "closed" or _goes_on(job) in ("erase", "attest"):
+        return job
     body = seen.record.event.body
     if job.side == "provide":
-        return _offered(job, body)
+        if not _is_own(job, body) and _goes_on(job) not in ("prepare", "deliver"):
+            job = change(job, correction=job.correction + 1)
+        return _offered(change(job, supersedes=bytes.fromhex(body["supersedes"])), body)
     return advance(
         job,
         "fetch",
@@ -114,15 +126,28 @@ def _corrected(job: Job, seen: Seen) -> Job:
         payload=_payload_of(body),
         codes=(),
         text="",
+        downloads=0,
     )
+
+
+def _goes_on(job: Job) -> Stage:
+    """The stage that a job is in, or will be in when a person lets it go on."""
+    return job.resume if job.stage == "held" else job.stage
+
+
+def _is_own(job: Job, body: dict[str, Any]) -> bool:
+    """Whether a delivery on the ledger is the one that this gateway has prepared."""
+    return job.payload is not None and job.payload.commitment.hex() == body["commitment"]
 
 
 def _offered(job: Job, body: dict[str, Any]) -> Job:
     """The provider's own event is final. One that this gateway did not make, it cannot serve."""
-    payload = job.payload
-    if payload is None or payload.commitment.hex() != body["commitment"]:
+    status = job.status if job.until_ms else "delivered"
+    if not _is_own(job, body):
+        job = advance(job, "offered", status=status, payload=_payload_of(body))
         return hold(job, "delivered-elsewhere", body["commitment"])
-    return advance(job, "offered", status="delivered", wake_ms=payload.outbox_until_ms)
+    assert job.payload is not None, "it was looked at"
+    return advance(job, "offered", status=status, wake_ms=job.payload.outbox_until_ms)
 
 
 def _payload_of(body: dict[str, Any]) -> Payload:
@@ -138,16 +163,32 @@ def _payload_of(body: dict[str, Any]) -> Payload:
 
 def _received(job: Job, seen: Seen) -> Job:
     until_ms = seen.time_ms + job.retention_days * DAY_MS
-    if job.side == "acquire":
-        return advance(job, "kept", status="received", until_ms=until_ms, wake_ms=until_ms)
-    return advance(job, "settled", status="received", until_ms=until_ms, wake_ms=until_ms)
+    return advance(
+        job,
+        "kept" if job.side == "acquire" else "settled",
+        status="received",
+        held=bytes.fromhex(seen.record.event.body["commitment"]),
+        until_ms=until_ms,
+        wake_ms=until_ms,
+    )
+
+
+def _used(job: Job, _: Seen) -> Job:
+    return change(job, status="used") if job.status == "received" else job
 
 
 def _acknowledged(job: Job, seen: Seen) -> Job:
-    """The requester has the correction; retention still ends when it would have without."""
+    """The requester has the correction; retention still ends when it would have without.
+
+    Another holder's acknowledgement is none of this gateway's business.
+    """
     if seen.record.event.member != job.requester:
         return job
-    return advance(job, "kept" if job.side == "acquire" else "settled", wake_ms=job.until_ms)
+    held = bytes.fromhex(seen.record.event.body["commitment"])
+    if job.stage == "closed" or _goes_on(job) in ("erase", "attest"):
+        return change(job, held=held)
+    stage: Stage = "kept" if job.side == "acquire" else "settled"
+    return advance(job, stage, held=held, wake_ms=job.until_ms)
 
 
 def _rejected(job: Job, seen: Seen) -> Job:
@@ -160,6 +201,7 @@ def _rejected(job: Job, seen: Seen) -> Job:
 
 
 def _destroyed(job: Job, seen: Seen) -> Job:
+    """The requester has nothing left. What other holders destroy does not end the exchange."""
     if seen.record.event.member != job.requester:
         return job
     return advance(job, "closed", status="destroyed", question=b"", asked=b"", payload=None)
@@ -174,6 +216,7 @@ _BOTH: dict[str, Callable[[Job, Seen], Job]] = {
     "share.delivered": _delivered,
     "share.corrected": _corrected,
     "share.received": _received,
+    "share.used": _used,
     "share.correction_acknowledged": _acknowledged,
     "share.rejected": _rejected,
     "share.destroyed": _destroyed,

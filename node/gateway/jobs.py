@@ -8,9 +8,13 @@ A stage of `ACTIVE` has a step to run now; the others wait for a record on the l
 `wake_ms`. `held` waits for a person: `fault` and `detail` say why, `resume` where it goes on.
 """
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import msgspec
+
+# What decoding what others sent may raise; text that is not UTF-8 has an error of its own.
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 Side = Literal["provide", "acquire"]
 Stage = Literal[
@@ -51,8 +55,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     `question` are the subjects with their blinds, sealed to this agency's own key, and `asked` the
     same sealed to the provider. `correction` counts deliveries, also those that were rejected; 0 is
-    the first. `supersedes` names what a correction takes the place of. `event` is a signed event on
-    its way to the ledger. `seen_index` is that of the newest record taken into account.
+    the first. `supersedes` names what a correction takes the place of, `held` what the requester
+    has by the ledger. `downloads` counts copies of one payload that arrived damaged. `event` is a
+    signed event on its way to the ledger. `seen_index` is that of the newest record taken into
+    account.
     """
 
     exchange: bytes
@@ -73,6 +79,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     correction: int = 0
     supersedes: bytes = b""
     reason: str = ""
+    held: bytes = b""
+    downloads: int = 0
     payload: Payload | None = None
     codes: tuple[int, ...] = ()
     text: str = ""
@@ -96,6 +104,12 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.exchange.hex()}.{self.correction}.sealed"
 
     @property
+    def file_names(self) -> Iterator[str]:
+        """Names of the sealed payloads of all deliveries so far."""
+        for number in range(self.correction + 1):
+            yield f"{self.exchange.hex()}.{number}.sealed"
+
+    @property
     def is_active(self) -> bool:
         """Whether there is a step to run now, or when a pause is over."""
         return (self.side, self.stage) in ACTIVE
@@ -113,9 +127,14 @@ def advance(job: Job, stage: Stage, **fields: Any) -> Job:
 
 
 def hold(job: Job, fault: str, detail: str) -> Job:
-    """The job set aside until a person looks at it; it will go on where it stopped."""
+    """The job set aside until a person looks at it; it will go on where it stopped.
+
+    The end of retention does not wait for anybody.
+    """
     resume = job.resume if job.stage == "held" else job.stage
-    return change(job, stage="held", resume=resume, fault=fault, detail=detail, wake_ms=0)
+    return change(
+        job, stage="held", resume=resume, fault=fault, detail=detail, wake_ms=job.until_ms
+    )
 
 
 class Failed(Exception):

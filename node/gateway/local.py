@@ -8,12 +8,14 @@ A Unix socket with mode 0600 in the data directory: who may open it is decided b
     GET  /v1/jobs/acquire/{exchange}/subjects  the subjects with their blinds
     POST /v1/jobs/{side}/{exchange}/retry      go on with a job that is held
     POST /v1/jobs/provide/{exchange}/correct   {"reason", "text"}: deliver a correction
+    POST /v1/jobs/acquire/{exchange}/destroy   erase now, before the end of retention, and attest it
     POST /v1/requests                          ask for records about subjects
     POST /v1/offers                            offer records
 
 A request is either `{"request": {…}, "subjects": ["id", …]}`, signed here by the service officer,
 or `{"event": base64, "subjects": [{"id", "blind"}, …]}`, signed by an officer elsewhere. Subjects
-and blinds are durable, sealed, before the event is submitted.
+and blinds are durable, sealed, before the event is submitted. Words of faults are in the language
+of `Accept-Language`.
 """
 
 import secrets
@@ -24,15 +26,18 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
+from contracts.words import Language
 from ledger.errors import InvalidEvent
 from ledger.events import Event, ShareRequested, hash_event, parse_event
 from ledger.exchange.bodies import ShareOffered
 from ledger.exchange.subjects import BLIND_BYTES, commit_subject
+from node.api.problems import choose_language
 from node.gateway.desk import Desk
-from node.gateway.jobs import Failed, Job, Side, advance, change
+from node.gateway.jobs import UNREADABLE, Failed, Job, Side, advance, change
 from node.gateway.provide import Parts, about_of, find_recipient
 from node.gateway.signing import Signing
 from node.gateway.store import Store
+from node.gateway.words import describe
 from node.gateway.work.tasks import Asked, Reveal, Revealed, SealQuestion
 
 BODY_BYTES_MAX = 2 * 1024 * 1024
@@ -88,6 +93,7 @@ class Local:
         app.router.add_get("/v1/jobs/acquire/{exchange}/subjects", self.subjects)
         app.router.add_post("/v1/jobs/{side}/{exchange}/retry", self.retry)
         app.router.add_post("/v1/jobs/provide/{exchange}/correct", self.correct)
+        app.router.add_post("/v1/jobs/acquire/{exchange}/destroy", self.destroy)
         app.router.add_post("/v1/requests", self.request)
         app.router.add_post("/v1/offers", self.offer)
         return app
@@ -113,7 +119,8 @@ class Local:
             raise Failed("parameter-invalid", "limit", retry=False)
         after = _hash(query["after"]) if "after" in query else b""
         page = self._store.page(after=after, stage=query.get("stage", ""), limit=int(limit))
-        return _json({"items": [_describe(job) for job in page]})
+        language = _language(request)
+        return _json({"items": [_describe(job, language) for job in page]})
 
     async def job(self, request: web.Request) -> web.Response:
         """One job; with `wait` (seconds) and `stage`, as soon as it is in that stage."""
@@ -124,7 +131,8 @@ class Local:
         if stages and side in _SIDES:
             exchange = _hash(request.match_info["exchange"])
             await self._desk.wait(exchange, _side(side), stages, int(wait))
-        return _json(_describe(self._find(request, request.match_info["side"])))
+        job = self._find(request, request.match_info["side"])
+        return _json(_describe(job, _language(request)))
 
     async def subjects(self, request: web.Request) -> web.Response:
         """Whom a request is about, for the agency itself."""
@@ -146,7 +154,7 @@ class Local:
         else:
             raise Failed("job-not-held", job.stage, retry=False)
         await self._desk.put([job])
-        return _json(_describe(job))
+        return _json(_describe(job, _language(request)))
 
     async def correct(self, request: web.Request) -> web.Response:
         """Prepare the records anew and deliver them as a correction."""
@@ -163,7 +171,16 @@ class Local:
             text=wanted.text,
         )
         await self._desk.put([job])
-        return _json(_describe(job))
+        return _json(_describe(job, _language(request)))
+
+    async def destroy(self, request: web.Request) -> web.Response:
+        """Erase what was received before the end of retention, then attest that."""
+        job = self._find(request, "acquire")
+        if job.stage != "kept":
+            raise Failed("job-not-destroyable", job.stage, retry=False)
+        job = advance(job, "erase")
+        await self._desk.put([job])
+        return _json(_describe(job, _language(request)))
 
     async def request(self, request: web.Request) -> web.Response:
         """Ask for records."""
@@ -199,11 +216,19 @@ class Local:
             subjects=body.subjects,
             retention_days=body.retention_days,
         )
-        recipient = await find_recipient(self._chain, job.provider)
+        recipient = await self._recipient(job.provider)
         task = SealQuestion(about=about_of(job), subjects=pairs, recipient=recipient)
         asked = await self._pool.run(task, Asked)
         if self._desk.find(job.exchange, "acquire") is None:
             await self._desk.put([change(job, question=asked.own, asked=asked.partner)])
+
+    async def _recipient(self, provider: str) -> bytes:
+        try:
+            return await find_recipient(self._chain, provider)
+        except Failed as error:
+            if error.code != "node-not-found":
+                raise
+            raise Failed("partner-unknown", provider, retry=False) from None
 
     async def offer(self, request: web.Request) -> web.Response:
         """Offer records."""
@@ -247,9 +272,10 @@ def _read_signed(signed: _Signed, signing: Signing) -> tuple[Event, tuple[tuple[
     return event, pairs
 
 
-def _describe(job: Job) -> dict[str, Any]:
+def _describe(job: Job, language: Language) -> dict[str, Any]:
     """A job for people: no key, no blind, no sealed bytes."""
     payload = job.payload
+    told = describe(job.fault, job.detail, language) if job.fault else None
     return {
         "exchange": job.exchange.hex(),
         "side": job.side,
@@ -265,7 +291,9 @@ def _describe(job: Job) -> dict[str, Any]:
         "attempts": job.attempts,
         "wake_ms": job.wake_ms,
         "fault": job.fault,
+        "title": "" if told is None else told.title,
         "detail": job.detail or job.text,
+        "advice": "" if told is None else told.advice,
     }
 
 
@@ -277,7 +305,18 @@ async def _problems(
         return await handler(request)
     except Failed as error:
         status = 503 if error.retry else 404 if error.code.endswith("-unknown") else 422
-        return _json({"code": error.code, "detail": error.detail}, status=status)
+        told = describe(error.code, error.detail, _language(request))
+        document = {
+            "code": error.code,
+            "title": told.title,
+            "detail": error.detail,
+            "advice": told.advice,
+        }
+        return _json(document, status=status)
+
+
+def _language(request: web.Request) -> Language:
+    return choose_language(request.headers.get("Accept-Language", ""))
 
 
 def _json(document: object, *, status: int = 200) -> web.Response:
@@ -288,7 +327,7 @@ def _json(document: object, *, status: int = 200) -> web.Response:
 def _decode(data: bytes, shape: Any) -> Any:
     try:
         return msgspec.json.decode(data, type=shape)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise Failed("body-malformed", str(error), retry=False) from None
 
 

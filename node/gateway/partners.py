@@ -15,7 +15,7 @@ from typing import BinaryIO
 import aiohttp
 import structlog
 
-from node.gateway.chain import Chain, Gateway, describe
+from node.gateway.chain import PIECE_BYTES, Chain, Gateway, describe, read_bounded
 from node.gateway.jobs import Failed
 
 LOG = structlog.get_logger("gateway")
@@ -24,8 +24,19 @@ STALE_S = 60.0
 CONNECT_S = 10.0
 IDLE_S = 60.0
 CONNECTIONS_MAX = 8
-PIECE_BYTES = 1 << 20
+# A partner may be slow, but not hold a place here for ever.
+SLOWEST_BYTES_S = 8_192
+SMALL_S = 60.0
 SMALL_BYTES_MAX = 2 * 1024 * 1024
+
+
+# What a partner may say of why it refuses.
+PROBLEMS = frozenset(
+    (
+        "certificate-unknown", "gateway-not-ready", "payload-expired", "payload-not-ready",
+        "payload-unknown", "question-not-ready", "question-unknown",
+    )
+)  # fmt: skip
 
 
 def pinned_tls(
@@ -117,11 +128,18 @@ class Directory:
         if session is None or known != gateway:
             tls = pinned_tls(ssl.PROTOCOL_TLS_CLIENT, *self._files, gateway.certificates)
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=IDLE_S)
-            connector = aiohttp.TCPConnector(ssl=tls, limit=CONNECTIONS_MAX)
-            if session is not None:
-                await session.close()
-            session = aiohttp.ClientSession(connector=connector, timeout=timeout)
+            before, session = (
+                session,
+                aiohttp.ClientSession(
+                    connector=aiohttp.TCPConnector(ssl=tls, limit=CONNECTIONS_MAX),
+                    timeout=timeout,
+                    cookie_jar=aiohttp.DummyCookieJar(),
+                    auto_decompress=False,
+                ),
+            )
             self._sessions[member] = gateway, session
+            if before is not None:
+                await before.close()
         return session, f"https://{gateway.address}"
 
     async def close(self) -> None:
@@ -134,9 +152,12 @@ class Directory:
         """A small answer of a partner. Raises `Failed`."""
         try:
             session, base = await self._session(member)
-            async with session.get(base + path) as response:
-                self._verify(response, member, (200,))
-                data = await _read_all(response, SMALL_BYTES_MAX)
+            async with (
+                asyncio.timeout(SMALL_S),
+                session.get(base + path, allow_redirects=False) as response,
+            ):
+                self._verify(response, member, 200)
+                data = await read_bounded(response, SMALL_BYTES_MAX)
                 if len(data) > SMALL_BYTES_MAX:
                     raise Failed("partner-answer-large", f"{member}{path}")
                 return data
@@ -157,15 +178,21 @@ class Directory:
                     file.truncate(0)
                     have = file.seek(0)
                 if have < size_bytes:
-                    session, base = await self._session(member)
-                    ranged = {"Range": f"bytes={have}-"}
-                    async with session.get(base + path, headers=ranged) as response:
-                        self._verify(response, member, (206,))
-                        await self._receive(response, member, file, have, size_bytes)
+                    async with asyncio.timeout(IDLE_S + (size_bytes - have) / SLOWEST_BYTES_S):
+                        await self._fetch_rest(member, path, file, have, size_bytes)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise self._unreachable(member, error) from None
         except OSError as error:
             raise Failed("inbox-disk", error.strerror or type(error).__name__) from None
+
+    async def _fetch_rest(
+        self, member: str, path: str, file: BinaryIO, have: int, size_bytes: int
+    ) -> None:
+        session, base = await self._session(member)
+        ranged = {"Range": f"bytes={have}-"}
+        async with session.get(base + path, headers=ranged, allow_redirects=False) as response:
+            self._verify(response, member, 206)
+            await self._receive(response, member, file, have, size_bytes)
 
     async def _receive(
         self,
@@ -184,10 +211,10 @@ class Directory:
             if have > size_bytes:
                 raise Failed("payload-size-wrong", f"{member}: > {size_bytes}")
             await asyncio.to_thread(file.write, piece)
+        if have < size_bytes:
+            raise Failed("payload-size-wrong", f"{member}: {have} < {size_bytes}")
 
-    def _verify(
-        self, response: aiohttp.ClientResponse, member: str, expected: tuple[int, ...]
-    ) -> None:
+    def _verify(self, response: aiohttp.ClientResponse, member: str, expected: int) -> None:
         """Check that the partner itself answered, and with what was asked for. Raises `Failed`."""
         connection = response.connection
         transport = None if connection is None else connection.transport
@@ -195,27 +222,20 @@ class Directory:
         shown = None if tls is None else tls.getpeercert(binary_form=True)
         if transport is not None and self.member_of(shown) != member:
             raise Failed("partner-certificate-wrong", member)
-        if response.status not in expected:
-            code = response.headers.get("X-Problem", "")[:64]
+        if response.status != expected:
+            code = response.headers.get("X-Problem", "")
             # Gone is gone; everything else may be otherwise later.
             raise Failed(
-                code or "partner-refused", f"{member}: {response.status}",
+                code if code in PROBLEMS else "partner-refused",
+                f"{member}: {response.status}",
                 retry=response.status != 410,
-            )  # fmt: skip
+            )
 
     def _unreachable(self, member: str, error: BaseException) -> Failed:
         self.expire()
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            return Failed("partner-certificate-wrong", member)
         return Failed("partner-unreachable", f"{member}: {describe(error)}")
-
-
-async def _read_all(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    pieces, size = [], 0
-    async for piece in response.content.iter_chunked(PIECE_BYTES):
-        pieces.append(piece)
-        size += len(piece)
-        if size > limit:
-            break
-    return b"".join(pieces)
 
 
 def _open_for_append(path: Path) -> BinaryIO:

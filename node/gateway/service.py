@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +17,16 @@ from node.gateway.acquire import Acquirer
 from node.gateway.chain import Block, Chain, History
 from node.gateway.desk import Desk
 from node.gateway.follow import observe, open_job
-from node.gateway.jobs import Failed, Job, Side, advance, hold
+from node.gateway.jobs import Job, Side, Stage, advance, change, hold
 from node.gateway.local import Local
 from node.gateway.partners import Directory
 from node.gateway.provide import Parts, Provider
-from node.gateway.schedule import Schedule, last_period, make_offer, next_due, offer_nonce
+from node.gateway.schedule import Offering, Schedule
 from node.gateway.serving import Serving
 from node.gateway.signing import Signing
 from node.gateway.store import Store
 from node.gateway.work.pool import Pool
+from node.gateway.work.prepare import partial_path
 from node.gateway.work.tasks import Plug, Setup
 
 LOG = structlog.get_logger("gateway")
@@ -129,39 +129,45 @@ class Service:
             wakes={
                 ("provide", "offered"): lambda job: hold(job, "outbox-expired", ""),
                 ("provide", "settled"): _forget,
+                ("provide", "held"): _forget,
                 ("acquire", "kept"): lambda job: advance(job, "erase"),
+                ("acquire", "held"): _end_retention,
             },
             enter=self._tidy,
             in_flight_max=place.in_flight_max,
         )
 
     def _tidy(self, job: Job) -> None:
-        """Remove the sealed copy that nobody needs any more."""
-        if job.side == "provide" and job.stage in ("settled", "closed", "held"):
-            (self._place.outbox / job.file_name).unlink(missing_ok=True)
-        if job.side == "acquire" and job.stage in ("kept", "closed", "attest"):
-            (self._place.inbox / job.file_name).unlink(missing_ok=True)
+        """Remove the sealed copies that nobody needs any more."""
+        folder = self._place.outbox if job.side == "provide" else self._place.inbox
+        for name in job.file_names:
+            if name != job.file_name or not _needs_file(job):
+                (folder / name).unlink(missing_ok=True)
+        if job.side == "provide" and job.stage != "prepare":
+            partial_path(folder / job.file_name).unlink(missing_ok=True)
 
     def _sweep(self) -> None:
         """Remove what a crash left between a durable change and its tidying."""
-        sides: tuple[tuple[Side, Path, tuple[str, ...]], ...] = (
-            ("provide", self._place.outbox, ("deliver", "offered")),
-            ("acquire", self._place.inbox, ("fetch", "check", "hand", "held")),
-        )
-        for side, folder, stages in sides:
+        sides: tuple[tuple[Side, Path], ...] = (
+            ("provide", self._place.outbox), ("acquire", self._place.inbox)
+        )  # fmt: skip
+        for side, folder in sides:
             for path in folder.iterdir():
                 job = self._store.find(_exchange_of(path), side)
-                needed = job is not None and job.stage in stages and job.file_name == path.name
-                if not needed:
+                if job is None or job.file_name != path.name or not _needs_file(job):
                     path.unlink()
 
     async def run(self, on_started: Callable[[str], None]) -> None:
         """Serve until cancelled; raises what made a part fail."""
         self._sweep()
         await self._directory.refresh()
-        await self._bootstrap()
+        status = await self._chain.get("/v1/status", dict[str, Any])
+        # Not that of the last block seen here: events signed now must outlive the way to there.
+        self._signing.height = int(status["height"])
+        await self._bootstrap(self._signing.height)
         local = Local(self._parts, store=self._store, desk=self._desk)
-        serving = Serving(self._store, self._directory, self._place.outbox)
+        serving = Serving(self._store, self._desk, self._directory, self._place.outbox)
+        offering = Offering(self._chain, self._signing, self._schedules)
         async with AsyncExitStack() as stack:
             stack.callback(self._store.close)
             stack.push_async_callback(self._pool.close)
@@ -174,7 +180,7 @@ class Service:
                 self._chain.run(),
                 self._directory.keep_fresh(),
                 self._follow(),
-                self._keep_schedules(),
+                offering.run(),
             )
 
     async def _listen(self, stack: AsyncExitStack, app: web.Application) -> str:
@@ -207,13 +213,11 @@ class Service:
             ) from None
         path.chmod(0o600)
 
-    async def _bootstrap(self) -> None:
-        """A gateway without a past takes up the exchanges that are open now."""
+    async def _bootstrap(self, height: int) -> None:
+        """A gateway without a past takes up the exchanges as they are now."""
         if self._store.mark(HEIGHT_MARK) is not None:
             return
-        status = await self._chain.get("/v1/status", dict[str, Any])
-        member, height = self._signing.member, int(status["height"])
-        for item in await self._chain.pages(f"/v1/requests?member={member}"):
+        for item in await self._chain.pages(f"/v1/requests?member={self._signing.member}"):
             await self._take_up(item["exchange"])
         await self._store.save((), **{HEIGHT_MARK: height})
 
@@ -225,15 +229,21 @@ class Service:
             job = open_job(record, self._signing.member) if job is None else job
             if job is not None:
                 job = observe(job, record, document.state.changed_ms)
-        if job is not None:
-            await self._store.save([job])
+        if job is None:
+            return
+        ends = [each.until_ms for each in document.matters.holders if each.holder == job.requester]
+        if job.until_ms and ends:
+            # Records do not tell the times of their blocks; what is held, the ledger tells.
+            wake_ms = ends[0] if job.wake_ms == job.until_ms else job.wake_ms
+            job = change(job, until_ms=ends[0], wake_ms=wake_ms)
+        await self._store.save([job])
 
     async def _follow(self) -> None:
         after = self._store.mark(HEIGHT_MARK)
         assert after is not None, "bootstrapping leaves a height"
-        self._signing.height = saved = after
+        saved = after
         async for block in self._chain.blocks(after):
-            self._signing.height = block.height
+            self._signing.height = max(self._signing.height, block.height)
             changed = self._changed_by(block)
             if changed or block.height >= saved + HEIGHT_SAVED_EVERY:
                 saved = block.height
@@ -257,39 +267,28 @@ class Service:
                     changed[key] = observe(job, record, block.time_ms)
         return list(changed.values())
 
-    async def _keep_schedules(self) -> None:
-        """Offer what is due, now and on every later day on which something is."""
-        while True:
-            today = datetime.now(UTC).date()
-            for name, schedule in sorted(self._schedules.items()):
-                await self._offer(name, schedule)
-            days = [next_due(schedule, today) for schedule in self._schedules.values()]
-            if not days:
-                await asyncio.get_running_loop().create_future()
-            tomorrow = datetime(*min(days).timetuple()[:3], tzinfo=UTC)
-            left = tomorrow - datetime.now(UTC)
-            await asyncio.sleep(max(left, timedelta()).total_seconds() + 1)
-
-    async def _offer(self, name: str, schedule: Schedule) -> None:
-        first, last = last_period(schedule, datetime.now(UTC).date())
-        nonce = offer_nonce(self._signing.network, name, schedule, first)
-        path = f"/v1/members/{self._signing.member}/events/{nonce.hex()}"
-        try:
-            await self._chain.get(path, dict[str, Any])
-            return
-        except Failed as error:
-            if error.code != "node-not-found":
-                LOG.warning("schedule cannot be looked up", schedule=name, error=str(error))
-                return
-        answer = await self._chain.submit(
-            self._signing.sign(make_offer(schedule, first, last), nonce)
-        )
-        LOG.info("offered by schedule", schedule=name, state=answer.state, code=answer.code)
-
 
 def _forget(job: Job) -> Job:
     """The end of retention on the provider's side: blinds and question go."""
     return advance(job, "closed", question=b"", payload=None)
+
+
+def _end_retention(job: Job) -> Job:
+    """What waits for a person is erased in time all the same; who is at that already, goes on."""
+    is_ending = job.resume in ("erase", "attest")
+    return change(job, wake_ms=0) if is_ending else advance(job, "erase")
+
+
+# Stages in which a sealed copy is needed, or still being made.
+_WITH_FILE: dict[Side, tuple[Stage, ...]] = {
+    "provide": ("prepare", "deliver", "offered"),
+    "acquire": ("fetch", "check", "hand"),
+}
+
+
+def _needs_file(job: Job) -> bool:
+    stage = job.resume if job.stage == "held" else job.stage
+    return stage in _WITH_FILE[job.side] and job.fault != "outbox-expired"
 
 
 def _exchange_of(path: Path) -> bytes:

@@ -15,18 +15,21 @@ from pathlib import Path
 
 from aiohttp import web
 
-from node.gateway.jobs import Job
+from node.gateway.desk import Desk
+from node.gateway.jobs import Failed, Job
 from node.gateway.partners import Directory
 from node.gateway.store import Store
 
+NEWS_S = 5.0
 _SERVED = ("deliver", "offered")
 
 
 class Serving:
     """The handlers. `outbox` holds sealed payloads by `Job.file_name`."""
 
-    def __init__(self, store: Store, directory: Directory, outbox: Path) -> None:
+    def __init__(self, store: Store, desk: Desk, directory: Directory, outbox: Path) -> None:
         self._store = store
+        self._desk = desk
         self._directory = directory
         self._outbox = outbox
 
@@ -54,10 +57,16 @@ class Serving:
 
     async def question(self, request: web.Request) -> web.StreamResponse:
         """Who a request is about."""
-        member = await self._member(request)
-        job = self._store.find(_exchange(request), "acquire")
+        member, exchange = await self._member(request), _exchange(request)
+        job = self._store.find(exchange, "acquire")
+        if job is not None and job.provider == member and job.stage == "request":
+            # The provider's node was faster than ours.
+            await self._desk.wait(exchange, "acquire", ("open", "closed"), NEWS_S)
+            job = self._store.find(exchange, "acquire")
         if job is None or job.provider != member or not job.asked:
             raise _problem(web.HTTPNotFound, "question-unknown")
+        if job.stage == "request" or job.status == "in_review":
+            raise _problem(web.HTTPNotFound, "question-not-ready")
         return web.Response(body=job.asked, content_type="application/octet-stream")
 
     async def _find_payload(self, request: web.Request) -> Job:
@@ -78,7 +87,11 @@ class Serving:
         transport = request.transport
         tls = None if transport is None else transport.get_extra_info("ssl_object")
         shown = tls.getpeercert(binary_form=True) if isinstance(tls, ssl.SSLObject) else None
-        await self._directory.refresh()
+        try:
+            await self._directory.refresh()
+        except Failed:
+            # Who may fetch what is not known while the own node does not answer.
+            raise _problem(web.HTTPServiceUnavailable, "gateway-not-ready") from None
         if member := self._directory.member_of(shown):
             return member
         raise _problem(web.HTTPForbidden, "certificate-unknown")

@@ -33,6 +33,8 @@ _SETTINGS = (
     "PRAGMA synchronous = FULL",
     "PRAGMA secure_delete = ON",
 )
+# Stages in which blinds and questions have just been let go.
+_FORGOTTEN = ("attest", "closed")
 _JOBS = msgspec.msgpack.Decoder(Job)
 _ENCODE = msgspec.msgpack.Encoder().encode
 
@@ -135,8 +137,8 @@ class Store:
 
     def _commit(self, changes: Sequence[Change]) -> None:
         connection = self._writer
-        connection.execute("BEGIN IMMEDIATE")
         try:
+            connection.execute("BEGIN IMMEDIATE")
             connection.executemany(
                 "INSERT OR REPLACE INTO jobs VALUES (?, ?, ?, ?, ?)",
                 [
@@ -151,8 +153,13 @@ class Store:
             )
             connection.execute("COMMIT")
         except sqlite3.Error:
-            connection.execute("ROLLBACK")
+            # Where the disk is full, SQLite may have rolled back by itself.
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
             raise
+        if any(job.stage in _FORGOTTEN for jobs, _, _ in changes for job in jobs):
+            # Pages as they were before stay in the log of the journal until it is cut off.
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
 
     def close(self) -> None:
         """Close the file; nothing is waiting any more."""

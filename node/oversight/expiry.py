@@ -25,6 +25,7 @@ Kind = Literal[
     "legal-basis",
     "officer-key",
     "encryption-key",
+    "gateway-certificate",
     "contract",
     "dataset",
     "purpose",
@@ -54,10 +55,12 @@ def find_threshold(days_left: int) -> int | None:
     return next((each for each in THRESHOLDS_DAYS if days_left < each), None)
 
 
-def judge_certificate(member: str, ends_ms: int, wall_ms: int) -> Iterator[Expiring]:
-    """The certificate of a node, if it ends soon or has ended."""
+def judge_certificate(
+    name: str, ends_ms: int, wall_ms: int, *, kind: Kind = "certificate"
+) -> Iterator[Expiring]:
+    """The certificate of a node or gateway, if it ends soon or has ended."""
     ends = f"{datetime.fromtimestamp(ends_ms / 1000, UTC):%Y-%m-%d}"
-    yield from _judge("certificate", member, ends, (ends_ms - wall_ms) // DAY_MS)
+    yield from _judge(kind, name, ends, (ends_ms - wall_ms) // DAY_MS)
 
 
 def judge_basis(basis: LegalBasis, wall_ms: int) -> Iterator[Expiring]:

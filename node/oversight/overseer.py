@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from contracts.lookup import (
+    find_gateway,
     find_officer,
     find_proposal,
     find_recipient,
@@ -16,6 +17,7 @@ from contracts.lookup import (
     read_validators,
     read_waiting,
 )
+from ledger.custody.certificates import hash_certificate
 from ledger.custody.encryption import format_fingerprint, hash_encryption_key
 from ledger.governance.keys import TERMS
 from ledger.governance.proposals import PROPOSALS, Proposal
@@ -97,6 +99,7 @@ class Overseer:
             expiring=(
                 *own,
                 *ending,
+                *self._ending_gateway(wall_ms),
                 *(found for basis in bases for found in judge_basis(basis, wall_ms)),
                 *(
                     found
@@ -123,6 +126,20 @@ class Overseer:
         if held is not None and held.not_after:
             name = format_fingerprint(hash_encryption_key(held.key))
             yield "encryption-key", name, held.not_after
+
+    def _ending_gateway(self, wall_ms: int) -> Iterator[Expiring]:
+        """The own gateway's certificate that lasts longest: with it payloads end to be fetched."""
+        gateway = find_gateway(self._log, self._member)
+        if gateway is None:
+            return
+        dated = [
+            (ends_ms, format_fingerprint(hash_certificate(each)))
+            for each in gateway.certificates
+            if (ends_ms := find_expiry_ms(each)) is not None
+        ]
+        if dated:
+            ends_ms, name = max(dated)
+            yield from judge_certificate(name, ends_ms, wall_ms, kind="gateway-certificate")
 
     def _open(self) -> list[tuple[bytes, Proposal]]:
         """Open proposals. One that is closed never opens again: it is not decoded again."""

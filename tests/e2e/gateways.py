@@ -16,6 +16,7 @@ from typing import Any
 from ledger.governance.actions import Action
 from ledger.governance.proposals import GovernanceBalloted, GovernanceProposed
 from tests.e2e.network import ASKER, OWNER, Net
+from tools.custody.making import KeyMaker
 from tools.gateway.making import GatewayPlan, make_gateway
 from tools.localnet import free_ports
 
@@ -192,9 +193,8 @@ def gates(
             receiver=receiver,
             settings=settings or {},
         )
-        enact(net, make_gateway(directory, plan, network=net.id))
-        (directory / "records").mkdir()
-        (directory / "received").mkdir()
+        made_for = make_gateway(directory, plan, network=net.id, maker=KeyMaker(plain=True))
+        enact(net, made_for.actions)
         made.append(Gate(directory, member))
     try:
         yield made[0], made[1]

@@ -248,3 +248,20 @@ def test_a_full_disk_stops_the_node_and_loses_nothing_final(net: Net) -> None:
     height = net.submit_final(net.request(), OWNER)["height"]
     net.wait_height(ASKER, height)
     assert net.entries(ASKER) == net.entries(OWNER)
+
+
+def test_a_damaged_access_log_stops_the_start(local: Localnet) -> None:
+    folder = local.node_directory(ASKER) / "data" / "access"
+    assert folder.is_dir()
+    (folder / "29990101-000000000001.jsonl").write_bytes(b"no line\n")
+    said = refuse(config_of(local))
+    assert "the last line of the access log" in said
+    assert "move it away" in said
+
+
+def test_a_faulty_file_of_webhooks_stops_the_start(local: Localnet) -> None:
+    config = config_of(local)
+    config.write_text(config.read_text() + '\n[webhooks]\nfile = "hooks.toml"\n')
+    assert "hooks.toml" in refuse(config)
+    config.with_name("hooks.toml").write_text('[[hook]]\nid = "a"\n')
+    assert "hook 1: Object missing required field `url`" in refuse(config)

@@ -1,5 +1,6 @@
 """What commands that sign share: where to send, whom to believe, who signs, and the outcome."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import msgspec
 from contracts.words import Language, kind_word
 from ledger.blocks import Outcome
 from ledger.errors import InvalidEvent
-from ledger.events import BODY_TYPES, Body
+from ledger.events import BODY_TYPES, Body, Event
 from ledger.genesis import Genesis, hash_genesis
 from ledger.keys import Signer
 from tools.client import Client, VerifiedRecord
@@ -113,22 +114,32 @@ def act(
     *,
     done: str = "officer.done",
     prepare: Callable[[], None] = lambda: None,
+    hand: Callable[[Event], None] = lambda _: None,
 ) -> None:
     """Sign, submit, verify, print `done`; a denial or a refused record is an error.
 
     Who must unlock a key sees first what it will sign. `prepare` is called when the key is open
-    and nothing is signed yet.
+    and nothing is signed yet, `hand` when the event is signed and not submitted yet.
     """
-    report(place, send(place, body, prepare=prepare), as_json, done=done)
+    report(place, send(place, body, prepare=prepare, hand=hand), as_json, done=done)
 
 
-def send(place: Place, body: Body, *, prepare: Callable[[], None] = lambda: None) -> VerifiedRecord:
+def send(
+    place: Place,
+    body: Body,
+    *,
+    prepare: Callable[[], None] = lambda: None,
+    hand: Callable[[Event], None] = lambda _: None,
+) -> VerifiedRecord:
     """Sign, submit and verify."""
     assert place.key is not None, "commands that sign have a key"
 
     async def submit(key: Signer, genesis: Genesis) -> VerifiedRecord:
         async with Client(place.url, genesis) as client:
-            return await client.execute(await client.sign(key, member=place.member, body=body))
+            event = await client.sign(key, member=place.member, body=body)
+            await asyncio.to_thread(hand, event)
+            # Once more where somebody else has submitted it: the first outcome is the answer.
+            return await client.execute(event)
 
     try:
         # Strict reading finds what the constructor does not check: dates, identifiers, counts.

@@ -28,7 +28,7 @@ from tools.words import say
 @common
 def command(once: bool, directory: Path | None, as_json: bool) -> None:
     """Tell the story; stop everything at the end, at Ctrl-C and at SIGTERM."""
-    from tools.demo import audit, make_story, play, start_nodes
+    from tools.demo import audit, make_story, play, start_nodes, stop, travel
 
     def tell(text: str) -> None:
         if not as_json:
@@ -43,7 +43,8 @@ def command(once: bool, directory: Path | None, as_json: bool) -> None:
         try:
             start_nodes(story)
             run(play(story))
-            audit(story)
+            travel(story)
+            run(audit(story))
             story.figures["seconds"] = round(time.monotonic() - started_s, 1)
             if as_json:
                 emit(True, story.figures, "")
@@ -52,7 +53,7 @@ def command(once: bool, directory: Path | None, as_json: bool) -> None:
                 _wait_for_signal()
         finally:
             stopping_s = time.monotonic()
-            story.network.stop()
+            stop(story)
             seconds = round(time.monotonic() - stopping_s, 1)
             tell(say("demo.stopped", seconds=seconds))
 

@@ -8,6 +8,7 @@ import click
 from ledger.errors import InvalidGenesis
 from tools.exits import FailedNode, InvalidInput
 from tools.founding import read_source
+from tools.gateway.local import GatewayState, LocalGateways, vote_in
 from tools.localnet import Localnet, NodeState, create_network, shipped_policy_set
 from tools.output import (
     LOCALNET,
@@ -18,6 +19,7 @@ from tools.output import (
     emit,
     format_table,
     option,
+    run,
 )
 from tools.words import say
 
@@ -55,12 +57,34 @@ def add(directory: Path, member: str, as_json: bool) -> None:
     emit(as_json, {"member": member, "application": str(path)}, text)
 
 
+@command.command("gateways", help="help.localnet_gateways")
+@option("--members", multiple=True, help="option.gateway_members")
+@directory_option
+@common
+def gateways(directory: Path, members: tuple[str, ...], as_json: bool) -> None:
+    """Make gateways, have them voted in, and start them."""
+    network = Localnet(directory.resolve())
+    made = LocalGateways(network)
+    wanted = [member for each in members for member in each.split(",")] or network.members
+    applications = made.make(wanted)
+    network.wait_ready()
+    run(vote_in(network, applications))
+    made.start()
+    made.wait_ready()
+    states = made.status()
+    document = {"gateways": [asdict(state) for state in states]}
+    emit(as_json, document, say("localnet.gateways_ready", count=len(states)))
+    if not as_json:
+        _show_gateways(states)
+
+
 @command.command("up", help="help.localnet_up")
 @directory_option
 @common
 def up(directory: Path, as_json: bool) -> None:
     """Start all nodes and wait until they are ready."""
     network = Localnet(directory.resolve())
+    beside = LocalGateways(network)
     started = network.start()
     bar = Bar(say("localnet.starting"))
     ready: list[str] = []
@@ -73,14 +97,18 @@ def up(directory: Path, as_json: bool) -> None:
         network.wait_ready(on_ready=on_ready)
     finally:
         bar.close()
+    beside.start()
+    beside.wait_ready()
     document = {
         "started": started,
         "ready": ready,
+        "gateways": list(beside.members),
         "api": {node.member: node.api for node in network.index.nodes},
     }
     emit(as_json, document, say("localnet.ready", count=len(ready)))
     if not as_json:
         _show(network.status())
+        _show_gateways(beside.status())
 
 
 @command.command("down", help="help.localnet_down")
@@ -89,9 +117,14 @@ def up(directory: Path, as_json: bool) -> None:
 def down(directory: Path, as_json: bool) -> None:
     """Stop all nodes."""
     network = Localnet(directory.resolve())
+    beside = LocalGateways(network)
     running = [member for member in network.members if network.pid(member)]
-    killed = network.stop()
-    emit(as_json, {"stopped": running, "killed": killed}, say("localnet.down", count=len(running)))
+    # First, so that they need not look for nodes that are gone.
+    gateways = [member for member in beside.members if beside.pid(member)]
+    killed = [*beside.stop(), *network.stop()]
+    document = {"stopped": running, "gateways": gateways, "killed": killed}
+    text = say("localnet.down", count=len(running), gateways=len(gateways))
+    emit(as_json, document, text)
     if killed:
         raise FailedNode("node-killed", ", ".join(killed))
 
@@ -102,11 +135,39 @@ def down(directory: Path, as_json: bool) -> None:
 def status(directory: Path, as_json: bool) -> None:
     """Show every node."""
     network = Localnet(directory.resolve())
-    states = network.status()
+    states, beside = network.status(), LocalGateways(network).status()
     if as_json:
-        emit(True, {"network": network.index.network, "nodes": [asdict(s) for s in states]}, "")
+        document = {
+            "network": network.index.network,
+            "nodes": [asdict(state) for state in states],
+            "gateways": [asdict(state) for state in beside],
+        }
+        emit(True, document, "")
     else:
         _show(states)
+        _show_gateways(beside)
+
+
+def _show_gateways(states: list[GatewayState]) -> None:
+    """A table of the gateways, if there are any."""
+    if not states:
+        return
+    head = [say(f"column.{name}") for name in ("own_gateway", "state", "pid", "height", "socket")]
+    rows = [
+        [
+            state.member,
+            say(f"state.{_word_of(bool(state.height), state.pid)}"),
+            str(state.pid or "-"),
+            str(state.height or "-"),
+            state.socket,
+        ]
+        for state in states
+    ]
+    click.echo("\n" + format_table(head, rows))
+
+
+def _word_of(ready: bool, pid: int) -> str:
+    return "ready" if ready else "starting" if pid else "down"
 
 
 def _show(states: list[NodeState]) -> None:
@@ -114,7 +175,7 @@ def _show(states: list[NodeState]) -> None:
     rows = [
         [
             state.member,
-            say("state.ready" if state.ready else "state.starting" if state.pid else "state.down"),
+            say(f"state.{_word_of(state.ready, state.pid)}"),
             str(state.pid or "-"),
             str(state.status.get("height", "-")),
             state.api,

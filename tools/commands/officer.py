@@ -1,7 +1,8 @@
 """`tally officer`: requests and answers, signed with the officer's key on this machine."""
 
+import base64
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import click
@@ -13,8 +14,8 @@ from contracts.credit.behaviours import TABLE as BEHAVIOURS
 from contracts.facts import block_date
 from contracts.lifecycle import STATUS_OF_DECISION, STEPS, Step, next_steps, status_after
 from contracts.words import Language, kind_word, role_word, status_word
-from ledger.codec import Value
 from ledger.events import (
+    Event,
     ShareApproved,
     ShareDelivered,
     ShareReceived,
@@ -26,18 +27,18 @@ from ledger.events import (
 from ledger.exchange.bodies import ShareOffered
 from ledger.exchange.risk import Risk
 from ledger.registry import ChangeReason, Grade
-from ledger.scalars import FIELDS_MAX, Date, Identifier, Urgency
+from ledger.scalars import Identifier
 from tools.client import Client, VerifiedRecord
 from tools.commands.acting import Place, act, describe, document_of, parse_hash, place_options
 from tools.commands.exchange import incidents, later, refer, risks, subjects, tasks
-from tools.custody.blinds import blind_subjects, encode_blinds
-from tools.exits import InvalidAnswer, InvalidInput, InvalidUsage
+from tools.commands.exchange.asking import FILE, Request, check_requester, request_options
+from tools.custody.blinds import Blinded, blind_subjects, encode_blinds
+from tools.exits import InvalidAnswer, InvalidUsage
+from tools.gateway.socket import GatewaySocket
 from tools.mirror import read_genesis
 from tools.output import WordGroup, emit, format_table, note, option, run
 from tools.words import language, say
 
-SUBJECT_LINES_MAX = 1_000
-FILE_BYTES_MAX = 262_144
 CHANGE_REASONS = {
     "behaviour": "credit.behaviour",
     "window": "credit.window",
@@ -46,38 +47,6 @@ CHANGE_REASONS = {
 HashHex = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 TimeMs = Annotated[int, Meta(ge=0, le=253_402_300_799_999)]  # to the end of the year 9999
 
-# Fields of a request whose option has another name.
-OPTION_NAMES = {
-    "provider": "--to",
-    "fields": "--field",
-    "period_from": "--from",
-    "period_to": "--until",
-}
-
-
-class Request(Value, frozen=True, kw_only=True):
-    """What `request` asks for, by options or by a JSON file with these fields.
-
-    A line of `config/demo/requests.ndjson` is such a file. `requester` and `subject_count` are
-    checked where they are given; notes and the expected decision are for people.
-    """
-
-    provider: Identifier
-    dataset: Identifier
-    purpose: Identifier
-    legal_basis: Identifier
-    fields: Annotated[tuple[Identifier, ...], Meta(min_length=1, max_length=FIELDS_MAX)]
-    period_from: Date
-    period_to: Date
-    urgency: Urgency = "normal"
-    retention_days: Annotated[int, Meta(ge=1, le=36_500)] = 180
-    case: Annotated[str, Meta(max_length=64)] = ""
-    requester: str = ""
-    subject_count: int | None = None
-    note_zh: str = ""
-    note_en: str = ""
-    expect: Literal["", "permit", "review", "deny"] = ""
-
 
 @click.group(cls=WordGroup, help="help.officer")
 def command() -> None:
@@ -85,65 +54,47 @@ def command() -> None:
 
 
 @command.command("request", help="help.officer_request")
-@option("--file", type=click.Path(path_type=Path, dir_okay=False), help="option.file")
-@option("--to", "provider", help="option.to")
-@option("--dataset", help="option.dataset")
-@option("--purpose", help="option.purpose")
-@option("--legal-basis", help="option.legal_basis")
-@option("--field", "fields", multiple=True, help="option.field")
-@option("--from", "period_from", help="option.period_from")
-@option("--until", "period_to", help="option.period_to")
-@option(
-    "--subjects",
-    type=click.Path(path_type=Path, dir_okay=False),
-    required=True,
-    help="option.subjects",
-)
-@option(
-    "--blinds", type=click.Path(path_type=Path, dir_okay=False), required=True, help="option.blinds"
-)
-@option(
-    "--urgency",
-    type=click.Choice(["normal", "urgent", "critical"]),
-    help="option.urgency",
-)
-@option("--retention-days", type=click.IntRange(1, 36_500), help="option.retention")
-@option("--case", help="option.case")
+@request_options
+@option("--blinds", type=FILE, help="option.blinds")
+@option("--gateway", type=click.Path(path_type=Path), help="option.gateway_socket")
 @place_options("requester")
 def request(
-    place: Place, file: Path | None, subjects: Path, blinds: Path, as_json: bool, **values: Any
+    place: Place,
+    wanted: Request,
+    subjects: list[str],
+    blinds: Path | None,
+    gateway: Path | None,
+    as_json: bool,
 ) -> None:
     """Ask for records. Exit code 4 when the contracts deny."""
-    from tools.founding import write_secret
-
-    given = {name: value for name, value in values.items() if value not in (None, ())}
-    wanted = _read_request(file, given) if file else _make_request(given)
-    if wanted.requester not in ("", place.member):
-        raise InvalidInput("request-member", f"{wanted.requester} != {place.member}")
-    names = _read_subjects(subjects)
-    if wanted.subject_count not in (None, len(names)):
-        raise InvalidInput("request-subjects", f"{wanted.subject_count} != {len(names)}")
-    blinded = blind_subjects(names)
-    body = ShareRequested(
-        provider=wanted.provider,
-        dataset=wanted.dataset,
-        purpose=wanted.purpose,
-        legal_basis=wanted.legal_basis,
-        fields=wanted.fields,
-        period_from=wanted.period_from,
-        period_to=wanted.period_to,
-        subjects=tuple(each.commitment for each in blinded),
-        urgency=wanted.urgency,
-        retention_days=wanted.retention_days,
-        case=wanted.case,
-    )
+    if (blinds is None) is (gateway is None):
+        raise InvalidUsage("request-keeper", "--blinds, --gateway")
+    check_requester(wanted, place.member)
+    blinded = blind_subjects(subjects)
+    body = ShareRequested(subjects=tuple(each.commitment for each in blinded), **wanted.terms())
     # After the pass phrase, so that a wrong one leaves nothing; before the event refers to them.
     act(
         place,
         body,
         as_json,
-        prepare=lambda: write_secret(blinds, encode_blinds(blinded)),
+        prepare=lambda: _write_blinds(blinds, blinded),
+        hand=lambda event: _hand_over(gateway, event, blinded),
     )
+
+
+def _write_blinds(path: Path | None, blinded: tuple[Blinded, ...]) -> None:
+    if path is not None:
+        from tools.founding import write_secret
+
+        write_secret(path, encode_blinds(blinded))
+
+
+def _hand_over(path: Path | None, event: Event, blinded: tuple[Blinded, ...]) -> None:
+    """The gateway keeps the blinds, submits the event, and goes on with the exchange."""
+    if path is not None:
+        subjects = [{"id": each.subject, "blind": each.blind.hex()} for each in blinded]
+        data = base64.b64encode(event.data).decode()
+        GatewaySocket(path).post("/v1/requests", {"event": data, "subjects": subjects})
 
 
 @command.command("approve", help="help.officer_approve")
@@ -442,56 +393,7 @@ def _show_line(record: VerifiedRecord, as_json: bool) -> None:
         )
 
 
-def _read_request(path: Path, given: dict[str, Any]) -> Request:
-    """The request in a file, which stands alone: no option may say a part of it."""
-    if given:
-        raise InvalidUsage("request-options", ", ".join(map(_option_name, given)))
-    data = _read_file(path)
-    try:
-        return msgspec.json.decode(data, type=Request)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidInput("request-invalid", f"{path}: {error}") from None
-
-
-def _make_request(given: dict[str, Any]) -> Request:
-    """The request that the options describe."""
-    fields = msgspec.structs.fields(Request)
-    missing = [field.name for field in fields if field.required and field.name not in given]
-    if missing:
-        raise InvalidUsage("request-incomplete", ", ".join(map(_option_name, missing)))
-    try:
-        return msgspec.convert(given, Request)
-    except msgspec.ValidationError as error:
-        raise InvalidInput("event-body-invalid", str(error)) from None
-
-
-def _option_name(name: str) -> str:
-    return OPTION_NAMES.get(name, "--" + name.replace("_", "-"))
-
-
-def _read_subjects(path: Path) -> list[str]:
-    """Different identifiers, one a line."""
-    try:
-        text = _read_file(path).decode()
-    except UnicodeDecodeError:
-        raise InvalidInput("subjects-invalid", f"{path}: UTF-8") from None
-    names = [line.strip() for line in text.split("\n") if line.strip()]
-    if not 1 <= len(names) <= SUBJECT_LINES_MAX or len(set(names)) != len(names):
-        raise InvalidInput("subjects-invalid", str(path))
-    return names
-
-
-def _read_file(path: Path) -> bytes:
-    from tools.founding import read_file
-
-    return read_file(path, size_bytes_max=FILE_BYTES_MAX)
-
-
 for each in (
-    *later.COMMANDS,
-    *refer.COMMANDS,
-    *incidents.COMMANDS,
-    *subjects.COMMANDS,
-    *tasks.COMMANDS,
-):
+    *later.COMMANDS, refer.refer, *incidents.COMMANDS, *subjects.COMMANDS, *tasks.COMMANDS
+):  # fmt: skip
     command.add_command(each)

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from ledger.custody.keystore import Algorithm
 from ledger.keys import SecretKey, Signer
 from tools.custody.keyfiles import (
     check_free,
@@ -92,11 +93,15 @@ class KeyMaker:
 
     def write(self, path: Path, key: SecretKey) -> None:
         """Write the file of a new key, after `prepare`. Raises `InvalidInput` if there is one."""
+        self.write_secret(path, key.seed, "ed25519")
+
+    def write_secret(self, path: Path, secret: bytes, algorithm: Algorithm) -> None:
+        """The same for a key of any algorithm."""
         assert self._plain or self._phrase, "prepare comes first"
         data = (
-            format_plain(key.seed, "ed25519")
+            format_plain(secret, algorithm)
             if self._plain
-            else seal(key.seed, "ed25519", self._phrase)
+            else seal(secret, algorithm, self._phrase)
         )
         write_private(path, data)
 

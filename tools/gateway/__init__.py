@@ -5,4 +5,6 @@
 | `making`  | keys and configuration of a new gateway, and what the members vote on     |
 | `local`   | gateways of a network on this machine                                     |
 | `socket`  | the own gateway's socket                                                  |
+| `codes`   | status codes in words                                                     |
+| `story`   | the part of the demonstration in which data travels                       |
 """

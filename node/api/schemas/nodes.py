@@ -12,7 +12,7 @@ from node.api.schemas.base import Body, fields_of
 from node.hooks.delivery import HookState
 from node.oversight.expiry import Kind
 from node.oversight.overseer import Oversight
-from node.service import NodeStatus, Reason
+from node.service import NodeStatus
 
 
 class ValidatorBody(Body, frozen=True, kw_only=True):
@@ -184,12 +184,4 @@ def network_body(
         validators=tuple(validator_body(validator) for validator in validators),
         parameters=fields_of(parameters),
         deadlines=fields_of(deadlines),
-    )
-
-
-def reason_bodies(reasons: tuple[Reason, ...]) -> tuple[ReasonBody, ...]:
-    """JSON shapes of the reasons why a node is not ready."""
-    return tuple(
-        ReasonBody(code=reason.code, detail=reason.detail, advice=reason.advice)
-        for reason in reasons
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from node.gateway.jobs import Failed
 from node.gateway.work.prepare import BLIND_INFO, payload_context
 from node.gateway.work.question import choose_key
-from node.gateway.work.rules import read_rules
+from node.gateway.work.rules import permitted_fields, read_rules
 from node.gateway.work.tasks import About, Check, Checked, Setup
 from node.records.errors import InvalidSource
 from node.records.pipeline import Options, Pipeline
@@ -26,6 +26,7 @@ PIECE_BYTES = 1 << 20
 DOWNLOAD, DECRYPTION, SIGNATURE, SCHEMA, CUSTOM = 50001, 50002, 50004, 50007, 99999
 # Which status code says why a payload could not be opened.
 _PAYLOAD_CODES = {
+    "sealed-unknown": DOWNLOAD,
     "sealed-truncated": DOWNLOAD,
     "sealed-extended": DOWNLOAD,
     "sealed-chunk-damaged": DOWNLOAD,
@@ -34,6 +35,11 @@ _PAYLOAD_CODES = {
 }
 # Which status code says what is wrong with a record; all other rules are faults of the schema.
 _RULE_CODES = {"iban": 60000}
+
+
+def is_damage(error: InvalidPayload) -> bool:
+    """Whether a file is damaged, so that it may help to fetch it again."""
+    return _PAYLOAD_CODES.get(error.code) == DOWNLOAD
 
 
 class Payload:
@@ -74,6 +80,8 @@ def check(
         report = _read_records(payload, task, tell)
     except InvalidPayload as error:
         return Checked(codes=(_PAYLOAD_CODES.get(error.code, DECRYPTION),), text=str(error))
+    except FileNotFoundError:
+        return Checked(codes=(DOWNLOAD,), text="the file is gone")
     except InvalidSource as error:
         return Checked(codes=(SCHEMA,), text=str(error))
     codes, text = _judge(report, task)
@@ -94,7 +102,7 @@ def _make_pipeline(about: About, task: Check) -> Pipeline:
     unknown = sorted(frozenset(about.fields) - schema.properties.keys())
     if unknown:
         raise Failed("field-undefined", ", ".join(unknown), retry=False)
-    options = Options(fields=frozenset(about.fields), schema_version=task.rules.version)
+    options = Options(fields=permitted_fields(about), schema_version=task.rules.version)
     return Pipeline(about.dataset, schema, codes, options=options)
 
 

@@ -31,6 +31,7 @@ from node.gateway.work.tasks import (
     Fault,
     Hand,
     Prepare,
+    Probe,
     Progress,
     Reveal,
     SealQuestion,
@@ -110,6 +111,9 @@ def _perform(bench: Bench, task: Task) -> Answer:
         return check.check(bench.setup, bench.keys, task, bench.tell)
     if isinstance(task, Hand):
         hand.hand(bench.setup, bench.keys, bench.receiver(), task, bench.tell)
+        return Done()
+    if isinstance(task, Probe):
+        (bench.connector(task.dataset) if task.dataset else bench.receiver()).check()
         return Done()
     assert isinstance(task, Erase)
     bench.receiver().erase(task.exchange)

@@ -5,13 +5,31 @@ a byte of one that is not.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from node.connectors.interface import Delivery, Receiver
-from node.gateway.work.check import Payload
+from node.gateway.jobs import Failed
+from node.gateway.work.check import Payload, is_damage
 from node.gateway.work.prepare import payload_context
 from node.gateway.work.tasks import Hand, Setup
+from node.sealing.errors import InvalidPayload
 from node.sealing.keys import DecryptionKey
+
+# What was checked is not there any more, or not whole: after a power cut, say.
+DAMAGED = "payload-damaged"
+
+
+@contextmanager
+def _whole() -> Iterator[None]:
+    try:
+        yield
+    except InvalidPayload as error:
+        if not is_damage(error):
+            raise
+        raise Failed(DAMAGED, error.code) from None
+    except FileNotFoundError:
+        raise Failed(DAMAGED, "file") from None
 
 
 def hand(
@@ -23,12 +41,14 @@ def hand(
 ) -> None:
     """Give the records to the receiver, which has them durably when this returns."""
     about, path = task.about, Path(task.path)
-    payload = Payload(keys, payload_context(setup.network, about), path, task.commitment)
+    with _whole():
+        payload = Payload(keys, payload_context(setup.network, about), path, task.commitment)
 
     def pieces() -> Iterator[bytes]:
-        for piece in payload.pieces():
-            tell(payload.plain_bytes)
-            yield piece
+        with _whole():
+            for piece in payload.pieces():
+                tell(payload.plain_bytes)
+                yield piece
 
     receiver.receive(
         Delivery(

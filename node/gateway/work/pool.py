@@ -11,7 +11,7 @@ from asyncio.subprocess import DEVNULL, PIPE, Process
 from contextlib import suppress
 from typing import TypeVar
 
-from node.gateway.jobs import Failed
+from node.gateway.jobs import UNREADABLE, Failed
 from node.gateway.work.tasks import ANSWERS, FRAME_BYTES_MAX, Fault, Progress, Setup, Task, frame
 
 MODULE = "node.gateway.work.child"
@@ -31,7 +31,7 @@ class Pool:
     async def run(self, task: Task, result: type[R]) -> R:
         """The result of a task. Raises `Failed`."""
         async with self._room:
-            child = self._idle.pop() if self._idle else await self._start()
+            child = self._take_idle() or await self._start()
             try:
                 answer = await self._ask(child, task)
             except BaseException:
@@ -42,6 +42,15 @@ class Pool:
             raise Failed(answer.code, answer.detail, retry=answer.retry)
         assert isinstance(answer, result), "a child answers what was asked"
         return answer
+
+    def _take_idle(self) -> Process | None:
+        """A child that waits for a task; one that died meanwhile is forgotten."""
+        while self._idle:
+            child = self._idle.pop()
+            if child.returncode is None:
+                return child
+            self._all.discard(child)
+        return None
 
     async def _start(self) -> Process:
         child = await asyncio.create_subprocess_exec(
@@ -73,6 +82,9 @@ class Pool:
         except (asyncio.IncompleteReadError, ConnectionError):
             code = await child.wait()
             raise Failed("work-died", f"{type(task).__name__}: exit {code}") from None
+        except UNREADABLE:
+            # Somebody in the child wrote where only frames belong.
+            raise Failed("work-died", f"{type(task).__name__}: no frame") from None
 
     async def _end(self, child: Process) -> None:
         self._all.discard(child)

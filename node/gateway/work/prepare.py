@@ -11,7 +11,7 @@ from typing import BinaryIO
 from node.connectors.interface import Ask, Connector, Source, Subject
 from node.gateway.jobs import Failed
 from node.gateway.work.question import open_question, question_context
-from node.gateway.work.rules import read_rules
+from node.gateway.work.rules import permitted_fields, read_rules
 from node.gateway.work.tasks import About, Prepare, Prepared, Setup
 from node.records.pipeline import Options, Pipeline
 from node.records.report import Report, encode_report, hash_report
@@ -33,6 +33,11 @@ def payload_context(network: bytes, about: About) -> Context:
     )
 
 
+def partial_path(path: Path) -> Path:
+    """Where a sealed file is while it is written."""
+    return path.with_name(path.name + ".partial")
+
+
 def prepare(
     setup: Setup,
     keys: Sequence[DecryptionKey],
@@ -42,6 +47,7 @@ def prepare(
 ) -> Prepared:
     """Make the payload of an exchange. Raises what connector, pipeline and sealing raise."""
     about = task.about
+    fields = permitted_fields(about)
     subjects: tuple[tuple[str, bytes], ...] = ()
     if task.subjects:
         context = question_context(setup.network, about, setup.member)
@@ -67,50 +73,55 @@ def prepare(
             format=source.format,
             encoding=source.encoding,
             amounts=source.amounts,
-            fields=frozenset(about.fields),
+            fields=fields,
             schema_version=task.rules.version,
         ),
     )
     sealer = Sealer(task.recipient, payload_context(setup.network, about))
+    path = Path(task.path)
+    partial = partial_path(path)
     try:
-        report, size = _write_payload(Path(task.path), source, pipeline, sealer, tell)
+        with _create(partial) as out:
+            report = _write(out, sealer, source, pipeline, tell)
+        size_bytes = partial.stat().st_size
+        partial.replace(path)
+    except BaseException:
+        # What is unfinished only takes room.
+        partial.unlink(missing_ok=True)
+        raise
     finally:
         # A source that was not read to its end is let go of now, not when memory is short.
         connector.close()
+    sync_folder(path.parent)
     return Prepared(
         commitment=sealer.commitment,
         record_count=report.accepted,
-        size_bytes=size,
+        size_bytes=size_bytes,
         quality_digest=hash_report(report),
         report=encode_report(report),
         blind=seal_to(keys[0].public, sealer.blind, BLIND_INFO + about.exchange),
     )
 
 
-def _write_payload(
-    path: Path,
+def _write(
+    out: BinaryIO,
+    sealer: Sealer,
     source: Source,
     pipeline: Pipeline,
-    sealer: Sealer,
     tell: Callable[[int], None],
-) -> tuple[Report, int]:
-    """The sealed file under its name, durable; the quality report and the size of the file."""
-    partial = path.with_name(path.name + ".partial")
-    with _create(partial) as out:
-        out.write(sealer.header)
-        for piece in source.pieces:
-            _seal(sealer, pipeline.feed(piece), out)
-            tell(pipeline.rows)
-        tail, report = pipeline.finish()
-        _verify_report(report)
-        _seal(sealer, tail, out)
-        out.write(sealer.finish())
-        size = out.tell()
-        out.flush()
-        os.fsync(out.fileno())
-    partial.replace(path)
-    sync_folder(path.parent)
-    return report, size
+) -> Report:
+    """Everything through the pipeline, sealed and on disk."""
+    out.write(sealer.header)
+    for piece in source.pieces:
+        _seal(sealer, pipeline.feed(piece), out)
+        tell(pipeline.rows)
+    tail, report = pipeline.finish()
+    _verify_report(report)
+    _seal(sealer, tail, out)
+    out.write(sealer.finish())
+    out.flush()
+    os.fsync(out.fileno())
+    return report
 
 
 def _seal(sealer: Sealer, lines: bytes, out: BinaryIO) -> None:

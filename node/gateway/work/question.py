@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import msgspec
 
 from ledger.exchange.subjects import commit_subject
-from node.gateway.jobs import Failed
+from node.gateway.jobs import UNREADABLE, Failed
 from node.gateway.work.tasks import About, Asked, Reveal, Revealed, SealQuestion, Setup
 from node.sealing.format import HEADER_BYTES, Context, decode_header
 from node.sealing.keys import DecryptionKey
@@ -77,7 +77,7 @@ def open_question(
     plain = opener.finish(data[-_COMMITMENT_BYTES:])
     try:
         lines = _LINES.decode(plain)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         raise Failed("question-malformed", retry=False) from None
     found = [commit_subject(line.id, line.blind) for line in lines]
     if len(found) != len(subjects) or not all(map(hmac.compare_digest, found, subjects)):

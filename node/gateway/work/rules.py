@@ -1,10 +1,21 @@
 """The schema and code lists that records keep to: those voted for, or those shipped."""
 
 from contracts.registers.schema import Shape
-from node.gateway.work.tasks import Rules
+from node.gateway.jobs import Failed
+from node.gateway.work.tasks import About, Rules
 from node.records.schema import decode_schema
 from node.records.shipped import read_code_lists, read_codes, read_schema
 from node.records.validate import CodeLists
+
+
+def permitted_fields(about: About) -> frozenset[str]:
+    """Fields that may go on. Raises `Failed` where the contracts leave none.
+
+    The pipeline takes no fields for all fields.
+    """
+    if not about.fields:
+        raise Failed("fields-none", about.dataset, retry=False)
+    return frozenset(about.fields)
 
 
 def read_rules(dataset: str, rules: Rules) -> tuple[Shape, CodeLists]:

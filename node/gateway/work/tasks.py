@@ -106,6 +106,12 @@ class Reveal(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     sender: str
 
 
+class Probe(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Ask the connector of a dataset whether it can work now, or without one the receiver."""
+
+    dataset: str
+
+
 class Asked(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """A question, sealed twice."""
 
@@ -160,7 +166,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     retry: bool
 
 
-Task = SealQuestion | Prepare | Check | Hand | Erase | Reveal
+Task = SealQuestion | Prepare | Check | Hand | Erase | Reveal | Probe
 Result = Asked | Prepared | Checked | Revealed | Done
 Answer = Result | Progress | Fault
 

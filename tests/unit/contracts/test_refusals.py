@@ -14,6 +14,7 @@ from contracts.errors import RefusedEvent
 from contracts.exchange.matters import read_matters
 from contracts.lookup import find_exchange
 from contracts.words import LANGUAGES, catalogue, describe
+from ledger.access.anchors import NO_ANCHOR
 from ledger.events import Event
 from ledger.exchange.matters import HOLDERS_MAX, MATTERS
 from ledger.governance.actions import Action, RevokeOfficer, SuspendMember
@@ -26,6 +27,8 @@ from tests.builders import (
     NETWORK,
     OWNER,
     TIME_MS,
+    VALIDATORS,
+    anchor,
     approve,
     dataset,
     deliver,
@@ -40,6 +43,7 @@ from tests.exchanges import (
     CORRECTED,
     DISPUTED,
     HELD,
+    KEY_ID,
     OPEN,
     OTHER,
     PAYLOAD,
@@ -53,6 +57,8 @@ from tests.exchanges import (
     give_consent,
     offer,
     rate,
+    refer,
+    reference_keys,
     refuse_consent,
     remedy,
     report,
@@ -337,6 +343,24 @@ CASES: dict[str, tuple[Callable[[], Case], str]] = {
         lambda: on(*HELD, destroy(OPEN))(destroy(OPEN, label="again")),
         ASKER,
     ),
+    "access-unlinked": (
+        lambda: on()(anchor(previous=hash32("x"))),
+        f"the last anchor of {VALIDATORS[0]} is {NO_ANCHOR.hex()}",
+    ),
+    "access-period-invalid": (
+        lambda: on()(anchor(period_from_ms=TIME_MS + 2)),
+        f"from {TIME_MS + 2} to {TIME_MS + 1}, not before 0",
+    ),
+    "reference-key-unset: no list": (lambda: on(OPEN)(refer(OPEN)), "2024"),
+    "reference-key-unset: no year": (
+        lambda: on(OPEN, *reference_keys())(refer(OPEN, period="2025-12-31")),
+        "2025",
+    ),
+    "reference-key-differs": (
+        lambda: on(OPEN, *reference_keys())(refer(OPEN, key_id=bytes(32))),
+        f"2024: {KEY_ID.hex()}",
+    ),
+    "oecd-50012": (lambda: on(OPEN, *reference_keys())(refer(OPEN, receiving="DE")), "50012"),
     "list-not-sorted: partners": (
         lambda: on()(report(partners=(OWNER, OTHER))),
         "partners",

@@ -265,6 +265,39 @@ def test_the_node_speaks_with_the_validators_that_the_state_names(tmp_path: Path
     with_node(tmp_path, test)
 
 
+def test_a_node_is_not_ready_before_a_quorum_has_told_how_long_the_log_is(tmp_path: Path) -> None:
+    """It has a link to all, and an empty log: it may be the newest, or years behind."""
+
+    async def test(node: Node, mine: Bench) -> None:
+        links: Any = node._links
+        links.is_connected = lambda peer: True
+
+        def tip(height: int) -> bytes:
+            return encode_frame(FrameType.TIP, height.to_bytes(8, "big"))
+
+        (reason,) = node.not_ready()
+        assert (reason.code, reason.values) == (
+            "quorum-unheard", {"heard": 0, "others": 3, "needed": 2}
+        )  # fmt: skip
+        first, second, third = VALIDATORS[1:]
+        node.on_frame(first, Channel.CONSENSUS, tip(0))
+        (reason,) = node.not_ready()
+        assert reason.values["heard"] == 1
+        changed = asyncio.create_task(node.wait_change())
+        await asyncio.sleep(0)
+        node.on_frame(second, Channel.CONSENSUS, tip(0))
+        await changed
+        assert node.not_ready() == (), "with its own, these are a quorum"
+        # Fewer blocks than a node may lack while they flow; one peer alone may lie.
+        node.on_frame(third, Channel.CONSENSUS, tip(3))
+        assert node.not_ready() == ()
+        node.on_frame(second, Channel.CONSENSUS, tip(3))
+        (reason,) = node.not_ready()
+        assert (reason.code, reason.values) == ("catching-up", {"height": 0, "highest": 3})
+
+    with_node(tmp_path, test)
+
+
 def test_a_node_without_a_vote_that_hears_nobody_says_so(tmp_path: Path) -> None:
     async def test(node: Node, mine: Bench) -> None:
         links: Any = node._links
@@ -274,8 +307,10 @@ def test_a_node_without_a_vote_that_hears_nobody_says_so(tmp_path: Path) -> None
         epochs.me = None  # as after the seal of an epoch in which it has no vote
         (reason,) = node.not_ready()
         assert reason.code == "not-receiving"
-        assert f"height {node.status().height} " in reason.detail
+        assert reason.values["height"] == node.status().height
         links.is_connected = lambda peer: True
+        for peer in VALIDATORS[1:]:
+            mine.driver.sync.catchup.note_peer(peer, 0)
         assert node.not_ready() == (), "an observer that is spoken with is up to date"
 
     with_node(tmp_path, test)

@@ -16,7 +16,7 @@ from tools import exits
 from tools.casebook import read_cases
 from tools.cli import main
 from tools.commands import completion
-from tools.commands.officer import Request
+from tools.commands.exchange.asking import Request
 from tools.exits import ERROR, NOT_FOUND, USAGE
 from tools.words import LANGUAGES, catalogue
 

@@ -68,12 +68,12 @@ def provoked_in(source: str) -> set[str]:
     """Words of the tests of a module, and of its tables that they name."""
     tree = ast.parse(source)
     tables: dict[str, set[str]] = {}
-    for node in tree.body:
-        if isinstance(node, ast.Assign | ast.AnnAssign):
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    for made in tree.body:
+        if isinstance(made, ast.Assign | ast.AnnAssign):
+            targets = made.targets if isinstance(made, ast.Assign) else [made.target]
             for target in targets:
                 if isinstance(target, ast.Name):
-                    tables[target.id] = set(words_of(node))
+                    tables[target.id] = set(words_of(made))
     found: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (
@@ -112,7 +112,7 @@ def problems_in_source() -> set[str]:
     """Codes with which the interface of a node makes a problem."""
     trees = (ast.parse(path.read_text("utf-8")) for path in (ROOT / "node").rglob("*.py"))
     return {
-        node.args[0].value
+        str(node.args[0].value)
         for tree in trees
         for node in ast.walk(tree)
         if isinstance(node, ast.Call)
@@ -231,6 +231,13 @@ def test_subjects_that_stand_twice(tmp_path: Path) -> None:
     words = request(tmp_path, "--member", "cn-3301-tax", document=outline())
     (tmp_path / "subjects").write_text("one\none\n")
     assert code_of(*words) == "subjects-invalid"
+
+
+def test_blinds_that_are_none(tmp_path: Path) -> None:
+    path = tmp_path / "blinds"
+    path.write_text("no blinds")
+    words = ("officer", "subjects", "00" * 32, "--blinds", path, "--url", "http://127.0.0.1:1")
+    assert code_of(*words, "--genesis", tmp_path / "genesis.json") == "blinds-invalid"
 
 
 def test_python_without_its_checks() -> None:

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from ledger.custody.encryption import hash_encryption_key
 from ledger.genesis import encode_genesis_json
-from ledger.governance.actions import RevokeOfficer
+from ledger.governance.actions import Action, RevokeOfficer
 from ledger.governance.keys import SetEncryptionKey, SetTerm
 from ledger.keys import SecretKey, format_secret_key
 from tests import builders
@@ -57,7 +57,7 @@ def listed(folder: Path, *more: object) -> Result:
 
 def test_keys_are_shown_with_what_a_network_says_of_them(folder: Path, tmp_path: Path) -> None:
     old, new = (recipient(folder / f"{name}.key") for name in ("old", "new"))
-    votes = (
+    votes: tuple[tuple[Action, ...], ...] = (
         (SetTerm(member=FIRST, key=key_of(FIRST, "requester").public, not_after="2027-06-30"),),
         (RevokeOfficer(key=key_of(FIRST, "provider").public, grounds="x"),),
         (SetEncryptionKey(member=FIRST, key=old, not_after="2026-12-31"),),

@@ -41,6 +41,7 @@ from tools.commands.acting import Place, document_of, report, send
 from tools.commands.governance import proposing, registers
 from tools.commands.governance.proposing import Terms, prepare, proposal_options, propose
 from tools.exits import InvalidInput, InvalidUsage
+from tools.gateway.making import read_application
 from tools.governance.actions import read_contract, read_table, read_text, read_value
 from tools.governance.applications import (
     read_admission,
@@ -202,6 +203,15 @@ def set_gateway(
     certificates = tuple(each for file in files for each in read_certificates(file))
     action = SetGateway(member=place.member, address=address, certificates=certificates)
     propose(place, [action], terms, as_json)
+
+
+@gateway.command("add", help="help.propose_gateway_add")
+@_file
+@proposal_options()
+def add_gateway(place: Place, file: Path, terms: Terms, as_json: bool) -> None:
+    """A new gateway with its officer, its encryption key and its address."""
+    network = hash_genesis(read_genesis(place.genesis))
+    propose(place, read_application(file, network).actions, terms, as_json)
 
 
 @officer.command("roles", help="help.propose_officer_roles")

@@ -8,7 +8,7 @@ import pytest
 from contracts.admission import check_event
 from contracts.errors import RefusedEvent
 from contracts.lookup import find_code_list, find_record_schema, read_record_schema_version
-from ledger.events import EVENT_SIZE_BYTES_MAX
+from ledger.events import EVENT_SIZE_BYTES_MAX, Event
 from ledger.governance.registers import CODES_MAX
 from ledger.state import MapState
 from tests.builders import (
@@ -120,16 +120,19 @@ def test_a_code_list_that_ends_takes_the_versions_that_name_it_with_it() -> None
     state = after(ASKED, *passed(code_list(), record_schema(listed, dataset=NAME)))
     second = record_schema(shape(registered), dataset=NAME, version=2)
     after(*passed(second, label="2"), state=state, height=HEIGHT + 1)
-    when = {"network": NETWORK, "time_ms": TIME_MS}
-    check_event(state, deliver(ASKED), height=HEIGHT + 2, **when)
+
+    def check(event: Event, height: int) -> None:
+        check_event(state, event, network=NETWORK, height=height, time_ms=TIME_MS)
+
+    check(deliver(ASKED), HEIGHT + 2)
     after(*passed(sunset("code-list/iso-4217", PAST)), state=state, height=HEIGHT + 2)
     after(state=state, height=HEIGHT + 3)
     assert refusal(state, deliver(ASKED), HEIGHT + 4).code == "record-schema-ended"
-    check_event(state, deliver(ASKED, schema_version=2), height=HEIGHT + 4, **when)
+    check(deliver(ASKED, schema_version=2), HEIGHT + 4)
     # In force again, and so is what names it.
     later = sunset("code-list/iso-4217", None)
     after(*passed(later, label="later"), state=state, height=HEIGHT + 4)
-    check_event(state, deliver(ASKED), height=HEIGHT + 5, **when)
+    check(deliver(ASKED), HEIGHT + 5)
 
 
 def test_a_rejection_names_codes_of_a_set_that_is_in_force() -> None:

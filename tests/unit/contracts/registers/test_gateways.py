@@ -22,9 +22,9 @@ from tests.unit.contracts.governance.parts import (
     gateway,
     passed,
     second_admin,
-    states,
     with_second_admins,
 )
+from tests.unit.contracts.samples import states
 
 ACTIONS = Codec(SetGateway, size_bytes_max=16_384)
 HOSTS = ("gate", "gate.example.org", "a-1.b2", "192.0.2.1", "[2001:db8::1]", "[::ffff:192.0.2.1]")

@@ -14,6 +14,7 @@ from ledger.exchange.risk import (
     AskedMonth,
     AskedUse,
     Risk,
+    RiskReason,
     RiskRules,
     RiskWeight,
 )
@@ -26,9 +27,8 @@ RULES = msgspec.structs.replace(
 )  # fmt: skip
 
 
-def asked(**changed: object) -> Asked:
-    values = {"subjects": 1, "use": USE, "month": MONTH, "hour": 9, **changed}
-    return Asked(**values)  # type: ignore[arg-type]  # one table for values of several types
+def asked(*, subjects: int = 1, use: AskedUse = USE, month: int = MONTH, hour: int = 9) -> Asked:
+    return Asked(subjects, use, month, hour)
 
 
 def habit(*before: AskedMonth, now: tuple[int, int, int] = (0, 0, 0), uses: int = 1) -> Counts:
@@ -121,7 +121,8 @@ def test_points_are_those_of_the_rules_and_reasons_worth_nothing_are_left_out() 
     )
     rules = msgspec.structs.replace(RULES, weights=weights, version=3)
     risk = Assessor(rules).assess(asked(subjects=500, hour=3, use=OTHER), habit(), habit())
-    assert risk == Risk(score=95, reasons=(("new-purpose", 15), ("off-hours", 80)), rules_version=3)
+    reasons = (RiskReason("new-purpose", 15), RiskReason("off-hours", 80))
+    assert risk == Risk(score=95, reasons=reasons, rules_version=3)
     assert codes(asked(subjects=500), rules=rules) == []
 
 

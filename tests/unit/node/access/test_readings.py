@@ -45,6 +45,7 @@ def test_a_reading_is_noted_with_its_ids_and_status(tmp_path: Path) -> None:
         await node.get_json(f"/v1/requests/{UNKNOWN}", status=404)
         await node.get_json("/v1/requests?member=cn-3301-tax&limit=1")
         await node.get_json("/v1/history/dataset/account")
+        await node.get_json("/v1/reciprocity?requester=cn-3301-tax&year=2026")
 
     lines = play(tmp_path, story)
     assert [(line.route, line.ids, line.status) for line in lines] == [
@@ -52,6 +53,7 @@ def test_a_reading_is_noted_with_its_ids_and_status(tmp_path: Path) -> None:
         ("readRequest", {"exchange": UNKNOWN}, 404),
         ("listRequests", {"member": "cn-3301-tax"}, 200),
         ("readHistory", {"target": "dataset/account"}, 200),
+        ("listPairs", {"requester": "cn-3301-tax"}, 200),
     ]
     assert lines[0].address == "127.0.0.1"
     assert lines[0].agent.startswith("curl/8 ")

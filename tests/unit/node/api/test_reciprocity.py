@@ -82,12 +82,13 @@ def test_pairs_are_filtered(query: str, count: int, data_dir: Path) -> None:
 def test_pages_hold_every_pair_once(data_dir: Path) -> None:
     async def story(node: Served) -> None:
         await tell(node)
-        found, cursor = [], ""
-        for _ in range(3):
-            page = await node.get_json(f"/v1/reciprocity?limit=1{cursor}")
-            found += [(each["provider"], each["purpose"]) for each in page["items"]]
-            cursor = f"&cursor={page['next']}"
+        found, path = [], "/v1/reciprocity?limit=1"
+        page = await node.get_json(path)
+        for _ in range(2):
+            found += page["items"]
+            page = await node.get_json(f"{path}&cursor={page['next']}")
         assert page["next"] is None
+        found = [(each["provider"], each["purpose"]) for each in (*found, *page["items"])]
         assert found == [(OTHER, "assessment"), (OWNER, "assessment"), (OWNER, "audit")]
 
     run(data_dir, story)
@@ -119,7 +120,7 @@ def test_dependency_is_the_share_of_what_came_in(data_dir: Path) -> None:
     ("path", "status", "code"),
     [
         ("/v1/members/nobody/dependency", 404, "member-not-found"),
-        ("/v1/members/%00/dependency", 404, "member-not-found"),
+        ("/v1/members/%00/dependency", 400, "parameter-invalid"),
         (f"/v1/members/{ASKER}/dependency?year=x", 400, "parameter-invalid"),
         (f"/v1/members/{ASKER}/dependency?year=1969", 400, "parameter-invalid"),
         ("/v1/reciprocity?year=10000", 400, "parameter-invalid"),

@@ -1,7 +1,9 @@
 """Every error is a problem; limits hold; health, metrics and the document of the interface."""
 
+import ast
 import asyncio
 import json
+import re
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,10 +14,12 @@ from aiohttp import web
 from openapi_spec_validator import validate
 
 from ledger.errors import CorruptStore
+from node import node as node_module
 from node.api import server
 from node.api.openapi import Route
 from node.api.problems import Problem
 from node.api.routes import ROUTES
+from node.api.schemas.reasons import REASONS
 from node.service import Reason
 from tests import builders
 from tests.unit.node.api.harness import ENGLISH, MSGPACK, Served, run
@@ -195,14 +199,19 @@ def test_an_address_that_asks_too_often_is_slowed(data_dir: Path) -> None:
 
 
 def test_readiness_gives_reasons_and_waits(data_dir: Path) -> None:
-    reason = Reason(code="peers-missing", detail="1 of 3 peers", advice="start the others")
+    reason = Reason(code="quorum-unreachable", values={"members": "a, b"})
 
     async def story(node: Served) -> None:
         node.service.set_reasons(reason)
         body = await node.get_json("/readyz", status=503)
         assert body["code"] == "node-not-ready"
+        advice = "请检查这些节点是否运行、其节点间端口是否可达。"
+        assert body["reasons"] == [{"code": reason.code, "detail": "未连接 a, b", "advice": advice}]
+        assert body["detail"] == "未连接 a, b"
+        body = await node.get_json("/readyz", status=503, headers=ENGLISH)
+        advice = "Check that these nodes run and that their peer ports can be reached."
         assert body["reasons"] == [
-            {"code": reason.code, "detail": reason.detail, "advice": reason.advice}
+            {"code": reason.code, "detail": "no connection to a, b", "advice": advice}
         ]
         asked = asyncio.create_task(node.get_json("/readyz?wait=10"))
         await node.get_json("/healthz")
@@ -272,3 +281,22 @@ def test_the_table_has_words_in_both_languages_and_one_name_each(route: Route) -
     assert any("一" <= letter <= "鿿" for letter in route.zh)
     assert route.en.isascii()
     assert [other.name for other in ROUTES].count(route.name) == 1
+
+
+def test_every_reason_has_the_same_places_in_both_languages() -> None:
+    place = re.compile(r"\{[a-z_]+\}")
+    for code, texts in REASONS.items():
+        zh, en = (f"{each.detail} {each.advice}" for each in (texts["zh"], texts["en"]))
+        assert sorted(place.findall(zh)) == sorted(place.findall(en)), code
+
+
+def test_every_reason_that_a_node_gives_has_words() -> None:
+    tree = ast.parse(Path(node_module.__file__).read_text("utf-8"))
+    given = {
+        keyword.value.value
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "Reason"
+        for keyword in call.keywords
+        if keyword.arg == "code" and isinstance(keyword.value, ast.Constant)
+    }
+    assert given == REASONS.keys()

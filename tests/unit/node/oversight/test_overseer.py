@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from structlog.testing import capture_logs
 
+from ledger.custody.certificates import hash_certificate
 from ledger.genesis import Genesis
 from ledger.governance.actions import RevokeOfficer, SanctionMember, SetFreeze
 from ledger.governance.keys import SetTerm
@@ -29,8 +30,9 @@ from tests.builders import (
     propose,
     take_back,
 )
+from tests.certificates import certificate_of, der_of
 from tests.registers import sunset
-from tests.unit.contracts.governance.parts import recipient
+from tests.unit.contracts.governance.parts import gateway, recipient
 from tests.unit.node.world import GENESIS, Ledger, ledger
 
 DAY_MS = 86_400_000
@@ -181,3 +183,19 @@ def test_a_revoked_key_is_not_told(tmp_path: Path) -> None:
         revoke = RevokeOfficer(key=key, grounds="left")
         here.finalize(*carried(revoke, activate_height=0, label="revoke"))
         assert overseer.look(TIME_MS).expiring == ()
+
+
+def test_the_certificate_of_the_own_gateway_that_lasts_longest_is_told(tmp_path: Path) -> None:
+    own = gateway(VALIDATORS[0])  # up to the first day of the next year
+    with ledger(tmp_path) as here:
+        overseer = watch(here, days=1_000)
+        here.finalize(*carried(own, gateway(VALIDATORS[1]), activate_height=0))
+        assert overseer.look(TIME_MS + 300 * DAY_MS).expiring == ()
+        for days, left in ((310, 55), (360, 5), (400, -35)):
+            (found,) = overseer.look(TIME_MS + days * DAY_MS).expiring
+            assert (found.kind, found.days_left) == ("gateway-certificate", left)
+            assert found.id == hash_certificate(der_of("one")).hex()[:16]
+        longer = certificate_of("later", days=900).public_bytes(Encoding.DER)
+        both = msgspec.structs.replace(own, certificates=(*own.certificates, longer))
+        here.finalize(*carried(both, activate_height=0, label="next"))
+        assert overseer.look(TIME_MS + 400 * DAY_MS).expiring == ()

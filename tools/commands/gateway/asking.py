@@ -1,0 +1,64 @@
+"""`tally gateway request` and `offer`, signed by the service officer's key in the gateway."""
+
+from typing import Any
+
+import click
+
+from tools.commands.exchange.asking import Request, request_options
+from tools.commands.gateway.sockets import socket_options
+from tools.exits import Denied, RefusedEvent
+from tools.gateway.socket import GatewaySocket
+from tools.output import WordCommand, emit, option
+from tools.words import say
+
+
+@click.command("request", cls=WordCommand, help="help.gateway_request")
+@request_options
+@socket_options
+def request(gateway: GatewaySocket, wanted: Request, subjects: list[str], as_json: bool) -> None:
+    """Ask for records. Exit code 4 when the contracts deny."""
+    document = {"request": wanted.terms(), "subjects": subjects}
+    _tell(gateway.post("/v1/requests", document), as_json)
+
+
+@click.command("offer", cls=WordCommand, help="help.gateway_offer")
+@option("--to", "recipient", required=True, help="option.recipient")
+@option(
+    "--manner",
+    type=click.Choice(["spontaneous", "automatic"]),
+    default="spontaneous",
+    show_default=True,
+    help="option.manner",
+)
+@option("--dataset", required=True, help="option.dataset")
+@option("--purpose", required=True, help="option.purpose")
+@option("--legal-basis", required=True, help="option.legal_basis")
+@option("--field", "fields", multiple=True, required=True, help="option.field")
+@option("--from", "period_from", required=True, help="option.period_from")
+@option("--until", "period_to", required=True, help="option.period_to")
+@option(
+    "--urgency",
+    type=click.Choice(["normal", "urgent", "critical"]),
+    default="normal",
+    help="option.urgency",
+)
+@option("--retention-days", type=click.IntRange(1, 36_500), default=180, help="option.retention")
+@option("--case", default="", help="option.case")
+@socket_options
+def offer(gateway: GatewaySocket, as_json: bool, **values: Any) -> None:
+    """Offer records without being asked. Exit code 4 when the contracts deny."""
+    _tell(gateway.post("/v1/offers", values), as_json)
+
+
+def _tell(answer: dict[str, Any], as_json: bool) -> None:
+    code = answer["code"]
+    if answer["decision"] == "deny":
+        raise Denied(code or "contract-denied", answer["exchange"])
+    if code:
+        raise RefusedEvent(code, answer["exchange"])
+    decision = say(f"decision.{answer['decision']}")
+    text = say("gateway.asked", decision=decision, exchange=answer["exchange"])
+    emit(as_json, answer, text)
+
+
+COMMANDS = (request, offer)
