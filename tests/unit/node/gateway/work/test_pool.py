@@ -39,7 +39,7 @@ from tests.unit.node.gateway.work.bench import (
     with_pool,
 )
 
-SECRET = "91110000600037341L"  # noqa: S105  # a number of a taxpayer, which must not be told
+SECRET = "91110000600037341L"  # a number of a taxpayer, which must not be told
 
 
 @pytest.fixture
@@ -54,13 +54,23 @@ def outbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def names(folder: Path) -> list[str]:
+    """What is in a folder."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+def process_file(pid: int, name: str) -> bytes:
+    """What the system shows of a process."""
+    return Path(f"/proc/{pid}/{name}").read_bytes()
+
+
 def test_a_payload_appears_whole_under_its_name(outbox: Path) -> None:
     async def story(pool: Pool) -> None:
         prepared = await pool.run(make_prepare(outbox / "a.sealed"), Prepared)
         assert prepared.record_count == 3
         assert prepared.size_bytes == (outbox / "a.sealed").stat().st_size
         assert (outbox / "a.sealed").stat().st_mode & 0o777 == 0o600
-        assert [path.name for path in outbox.iterdir()] == ["a.sealed"]
+        assert names(outbox) == ["a.sealed"]
 
     with_pool(outbox, story)
 
@@ -92,7 +102,7 @@ def test_a_plug_in_that_fails_fails_its_task_only(
             SealQuestion(about=ABOUT, subjects=(("a", bytes(32)),), recipient=OWN.public), Asked
         )
         assert asked.own
-        left = [path.name for path in outbox.iterdir()]
+        left = names(outbox)
         # A child that dies cannot clean up; the gateway does.
         assert left == [] or (code == "work-died" and left == ["a.sealed.partial"])
 
@@ -139,6 +149,7 @@ def test_fields_that_are_not_permitted_stay_here(outbox: Path) -> None:
 @pytest.mark.parametrize("fields", [(), ("representative", "uscc")])
 def test_no_field_is_not_every_field(outbox: Path, fields: tuple[str, ...]) -> None:
     """Contracts may redact all that was asked for; then nothing goes out."""
+
     async def story(pool: Pool) -> None:
         about = replace(ABOUT, fields=fields)
         work = pool.run(make_prepare(outbox / "a.sealed", about=about), Prepared)
@@ -147,7 +158,7 @@ def test_no_field_is_not_every_field(outbox: Path, fields: tuple[str, ...]) -> N
             return
         failed = await refusal(work)
         assert (failed.code, failed.retry) == ("fields-none", False)
-        assert list(outbox.iterdir()) == []
+        assert names(outbox) == []
 
     with_pool(outbox, story, **odd(does="forbidden"))
 
@@ -157,7 +168,7 @@ def test_an_encoding_that_is_none_is_a_fault_with_a_code(outbox: Path, encoding:
     async def story(pool: Pool) -> None:
         failed = await refusal(pool.run(make_prepare(outbox / "a.sealed"), Prepared))
         assert failed.code
-        assert list(outbox.iterdir()) == []
+        assert names(outbox) == []
 
     with_pool(outbox, story, **odd(does="rows", rows=3, encoding=encoding))
 
@@ -165,11 +176,11 @@ def test_an_encoding_that_is_none_is_a_fault_with_a_code(outbox: Path, encoding:
 def test_a_source_without_a_usable_row_is_not_sent(outbox: Path) -> None:
     async def story(pool: Pool) -> None:
         task = make_prepare(outbox / "a.sealed")
-            # Rows of a registration are no rows of an account.
+        # Rows of a registration are no rows of an account.
         about = replace(ABOUT, dataset="account", fields=("account-number",))
         failed = await refusal(pool.run(replace(task, about=about), Prepared))
         assert (failed.code, failed.retry) == ("records-all-rejected", False)
-        assert list(outbox.iterdir()) == []
+        assert names(outbox) == []
 
     plug = Plug(name="odd", options={"does": "rows", "rows": 5})
     with_pool(outbox, story, connectors={"account": plug})
@@ -202,7 +213,7 @@ def test_a_disk_without_room_is_told_and_leaves_nothing(outbox: Path) -> None:
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
         assert (failed.code, failed.retry) == ("work-disk", True)
-        assert list(outbox.iterdir()) == []
+        assert names(outbox) == []
 
     with_pool(outbox, story, **odd(does="rows", rows=20_000))
 
@@ -217,8 +228,8 @@ def make_hand(path: Path, commitment: bytes, plaintext: bytes, **changed: Any) -
 
 
 EMPTY_REPORT = Report(
-    dataset="registration", schema_version=1, fields=("name", "uscc"), rows=0, accepted=0,
-    rejected=0, duplicates=0, fixed=0, rules=(),
+    version=1, dataset="registration", schema_version=1, fields=("name", "uscc"), rows=0,
+    accepted=0, rejected=0, duplicates=0, fixed=0, warned=0, rules=(),
 )  # fmt: skip
 ROWS = lines({"name": "a", "uscc": SECRET})
 
@@ -309,7 +320,7 @@ def test_keys_are_in_no_argument_and_no_environment(outbox: Path) -> None:
         await pool.run(SealQuestion(about=ABOUT, subjects=(), recipient=OWN.public), Asked)
         [child] = pool._all
         for name in ("cmdline", "environ"):
-            data = Path(f"/proc/{child.pid}/{name}").read_bytes()
+            data = process_file(child.pid, name)
             assert hash32("own seed") not in data
             assert hash32("own seed").hex().encode() not in data
 
@@ -319,7 +330,7 @@ def test_keys_are_in_no_argument_and_no_environment(outbox: Path) -> None:
 def test_subjects_come_back_to_who_asked(outbox: Path) -> None:
     async def story(pool: Pool) -> None:
         subjects = tuple((f"91110000{n:010d}", hash32(str(n))) for n in range(1_000))
-            about = replace(ABOUT, requester="cn-3302-tax", provider="cn-3301-tax")
+        about = replace(ABOUT, requester="cn-3302-tax", provider="cn-3301-tax")
         asked = await pool.run(
             SealQuestion(about=about, subjects=subjects, recipient=OWN.public), Asked
         )
@@ -331,9 +342,8 @@ def test_subjects_come_back_to_who_asked(outbox: Path) -> None:
 
 def peak_bytes(pid: int) -> int:
     """Most memory that a process ever had."""
-    [line] = [
-        line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if "VmHWM" in line
-    ]
+    text = process_file(pid, "status").decode()
+    [line] = [line for line in text.splitlines() if "VmHWM" in line]
     return int(line.split()[1]) * 1_024
 
 
