@@ -126,7 +126,7 @@ class LocalGateways:
             program, ask = self.program(member), partial(_ask, self.socket(member))
             waited = self._processes.wait_answer(program, ask, deadline_s)
             if waited.result == "late":
-                raise FailedNode("gateway-not-ready", f"{member}: {waited.reason}")
+                raise FailedNode("gateway-late", f"{member}: {waited.reason}")
             if waited.result == "ended":
                 self._processes.forget(program)
                 raise FailedNode("gateway-ended", f"{member}\n{program.log_tail()}")
