@@ -173,7 +173,7 @@ class Local:
     async def destroy(self, request: web.Request) -> web.Response:
         """Erase what was received before the end of retention, then attest that."""
         job = self._find(request, "acquire")
-        if job.stage != "kept":
+        if job.stage != "kept" and not (job.stage == "held" and job.held):
             raise Failed("job-not-destroyable", job.stage, retry=False)
         job = advance(job, "erase")
         await self._desk.put([job])
