@@ -34,8 +34,8 @@ from ledger.exchange.subjects import BLIND_BYTES, commit_subject
 from node.api.problems import choose_language
 from node.gateway.desk import Desk
 from node.gateway.jobs import UNREADABLE, Failed, Job, Side, advance, change
-from node.gateway.provide import Parts, about_of, find_recipient
 from node.gateway.signing import Signing
+from node.gateway.steps.provide import Parts, about_of, find_recipient
 from node.gateway.store import Store
 from node.gateway.words import describe
 from node.gateway.work.tasks import Asked, Reveal, Revealed, SealQuestion

@@ -13,17 +13,17 @@ from aiohttp import web
 from ledger.keys import Signer
 from node.config import Address
 from node.errors import StartRefused
-from node.gateway.acquire import Acquirer
 from node.gateway.chain import Block, Chain, History
 from node.gateway.desk import Desk
 from node.gateway.follow import observe, open_job
 from node.gateway.jobs import Job, Side, Stage, advance, change, hold
 from node.gateway.local import Local
 from node.gateway.partners import Directory
-from node.gateway.provide import Parts, Provider
 from node.gateway.schedule import Offering, Schedule
 from node.gateway.serving import Serving
 from node.gateway.signing import Signing
+from node.gateway.steps.acquire import Acquirer
+from node.gateway.steps.provide import Parts, Provider
 from node.gateway.store import Store
 from node.gateway.work.pool import Pool
 from node.gateway.work.prepare import partial_path
