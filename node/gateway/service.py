@@ -13,7 +13,6 @@ from aiohttp import web
 from ledger.keys import Signer
 from node.config import Address
 from node.errors import StartRefused
-from node.gateway.acquire import Acquirer
 from node.gateway.agency.asking import Asking
 from node.gateway.agency.drop import Drop
 from node.gateway.agency.local import Local
@@ -23,9 +22,10 @@ from node.gateway.desk import Desk
 from node.gateway.follow import observe, open_job
 from node.gateway.jobs import Job, Side, Stage, advance, change, hold
 from node.gateway.partners import Directory
-from node.gateway.provide import Parts, Provider
 from node.gateway.serving import Serving
 from node.gateway.signing import Signing
+from node.gateway.steps.acquire import Acquirer
+from node.gateway.steps.provide import Parts, Provider
 from node.gateway.store import Store
 from node.gateway.work.pool import Pool
 from node.gateway.work.prepare import partial_path

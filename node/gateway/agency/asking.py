@@ -18,7 +18,7 @@ from ledger.exchange.subjects import BLIND_BYTES, commit_subject
 from node.gateway.chain import Answer
 from node.gateway.desk import Desk
 from node.gateway.jobs import Failed, Job, change
-from node.gateway.provide import Parts, about_of, find_recipient
+from node.gateway.steps.provide import Parts, about_of, find_recipient
 from node.gateway.work.tasks import Asked, SealQuestion
 
 Pairs = tuple[tuple[str, bytes], ...]
