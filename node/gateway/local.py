@@ -27,7 +27,7 @@ from aiohttp import web
 from msgspec import Meta
 
 from contracts.words import Language
-from ledger.errors import InvalidEvent
+from ledger.errors import InvalidEvent, InvalidSubject
 from ledger.events import Event, ShareRequested, hash_event, parse_event
 from ledger.exchange.bodies import ShareOffered
 from ledger.exchange.subjects import BLIND_BYTES, commit_subject
@@ -262,12 +262,13 @@ def _read_signed(signed: _Signed, signing: Signing) -> tuple[Event, tuple[tuple[
     try:
         event = parse_event(signed.event)
         pairs = tuple((each.id, bytes.fromhex(each.blind)) for each in signed.subjects)
-    except (InvalidEvent, ValueError) as error:
+        subjects = tuple(commit_subject(*pair) for pair in pairs)
+    except (InvalidEvent, InvalidSubject, ValueError) as error:
         raise Failed("event-invalid", str(error), retry=False) from None
     body = event.body
     if not isinstance(body, ShareRequested) or event.member != signing.member:
         raise Failed("event-invalid", f"{event.member} {event.kind}", retry=False)
-    if tuple(commit_subject(*pair) for pair in pairs) != body.subjects:
+    if subjects != body.subjects:
         raise Failed("question-mismatch", event.digest.hex(), retry=False)
     return event, pairs
 
