@@ -61,7 +61,7 @@ class House:
     ) -> tuple[int, Any]:
         """Ask the gateway's socket."""
         options = {"json": document} if data is None else {"data": data}
-        async with self.socket.request(method, f"http://gateway{path}", **options) as response:  # type: ignore[arg-type]  # one of two
+        async with self.socket.request(method, f"http://gateway{path}", **options) as response:
             return response.status, await response.json(content_type=None)
 
 
@@ -98,6 +98,7 @@ async def house(
                 data_dir=folder / "data",
                 socket=folder / "gateway.sock",
                 base=folder,
+                drop=None,
                 outbox_days=30,
                 in_flight_max=8,
                 processes=1,
