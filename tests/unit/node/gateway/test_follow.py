@@ -285,7 +285,7 @@ PLACES: list[tuple[Side, Stage]] = [
     *sorted(ACTIVE),
     *(("provide", stage) for stage in ("review", "offered", "settled", "held", "closed")),
     *(("acquire", stage) for stage in ("open", "kept", "held", "closed")),
-]  # type: ignore[list-item]  # stages by name
+]
 
 
 @pytest.mark.parametrize("kind", sorted(STEPS))
