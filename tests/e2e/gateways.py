@@ -147,6 +147,11 @@ class Gate:
         path = self.directory / "received" / f"{exchange}.{correction}" / "records.jsonl"
         return [json.loads(line) for line in path.read_text().split("\n") if line]
 
+    def metrics(self) -> str:
+        """URL of the figures of the running gateway."""
+        started = [line for line in self.log().split("\n") if "gateway started" in line]
+        return f"http://{json.loads(started[-1])['metrics']}/metrics"
+
     def log(self) -> str:
         return (self.directory / "gateway.log").read_text()
 

@@ -77,6 +77,9 @@ def test_permitted_fields_of_the_subjects_travel_and_nothing_else(
     ]
     owner.wait("provide", exchange, "settled")
     assert kinds_of(net, exchange) == ["share.requested", "share.delivered", "share.received"]
+    # The figures tell the same.
+    figures = urllib.request.urlopen(owner.metrics()).read().decode()
+    assert 'tallystick_gateway_jobs{side="provide",stage="settled"} 1.0' in figures
     # No sealed copy is left on either side, and nothing decrypted outside of the receiver's folder.
     assert list((owner.directory / "gateway-data" / "outbox").iterdir()) == []
     assert list((asker.directory / "gateway-data" / "inbox").iterdir()) == []
