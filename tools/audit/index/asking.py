@@ -127,20 +127,7 @@ class _Filters:
         for name in _COLUMNS:
             if word := getattr(query, name):
                 self._add(f"{name} = ?", self._word(word))
-        exchanges: list[str] = []
-        about: list[object] = []
-        for clause, value in (
-            ("status = ?", self._word(query.status) if query.status else 0),
-            ("period_to >= ?", query.data_from),
-            ("period_from <= ?", query.data_until),
-        ):
-            if value:
-                exchanges.append(clause)
-                about.append(value)
-        if exchanges:
-            # Most rows are read anyway: the plus keeps the engine from going by exchange.
-            chosen = " AND ".join(["SELECT id FROM exchange WHERE true", *exchanges])
-            self._add(f"+exchange IN ({chosen})", *about)
+        self._add_exchanges(query)
         if query.is_decided:
             # A step that contracts allow has no word of decision, but the contracts.
             self._add("(decision <> ? OR idx IN (SELECT idx FROM policy))", self._word(""))
@@ -155,6 +142,23 @@ class _Filters:
         for sign, time_ms in ((">=", query.since_ms), ("<", query.until_ms)):
             if time_ms is not None:
                 self._add(f"idx {sign} ?", self._first_at(time_ms))
+
+    def _add_exchanges(self, query: Query) -> None:
+        """What changes with the state of an exchange, or is seldom asked."""
+        exchanges: list[str] = []
+        about: list[object] = []
+        for clause, value in (
+            ("status = ?", self._word(query.status) if query.status else 0),
+            ("period_to >= ?", query.data_from),
+            ("period_from <= ?", query.data_until),
+        ):
+            if value:
+                exchanges.append(clause)
+                about.append(value)
+        if exchanges:
+            # Most rows are read anyway: the plus keeps the engine from going by exchange.
+            chosen = " AND ".join(["SELECT id FROM exchange WHERE true", *exchanges])
+            self._add(f"+exchange IN ({chosen})", *about)
 
     def sql(self, columns: str) -> str:
         """The statement that selects `columns` of the records that fit."""

@@ -93,7 +93,11 @@ def compare(one: Side, other: Side) -> Difference:
     for side in (one, other):
         side.verify_head(head)
     if first is not None:
-        return _found(one, other, "different", first)
+        found = _found(one, other, "different", first)
+        if found.entries is not None and found.entries[0] == found.entries[1]:
+            detail = f"{one.name} / {other.name}: #{first}"
+            raise InvalidAnswer("copy-invalid", detail)  # hashes differ that should not
+        return found
     return _found(one, other, "equal" if one.size == other.size else "prefix", None)
 
 

@@ -27,7 +27,7 @@ MARGIN, TIME_WIDTH, LANE_WIDTH, GUTTER = 16, 150, 300, 24
 BOX_HEIGHT, ROW_HEIGHT, HEAD_HEIGHT = 52, 68, 112
 BOX_WIDTH = LANE_WIDTH - GUTTER
 # Cells of the small letters that fit into a box; a Chinese character takes two.
-CELLS = 44
+CELLS = 40
 _STYLE = (
     "text{font:13px system-ui,'Noto Sans CJK SC','Microsoft YaHei',sans-serif;fill:#1b2733}"
     ".title{font-size:16px;font-weight:600}.small{font-size:11px}.lane{font-weight:600}"
@@ -50,7 +50,7 @@ def draw_trace(story: Trace) -> str:
     height = 2 * MARGIN + HEAD_HEIGHT + ROW_HEIGHT * rows
     title = say("picture.title", digest=story.digest.hex()[:16], status=tell_status(story))
     asked = story.opening
-    about = " · ".join((asked.dataset, asked.purpose, asked.legal_basis))
+    about = f"{asked.dataset} · {asked.purpose} · {asked.legal_basis}"
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" role="img">',
         f"<title>{_safe(title)}</title><style>{_STYLE}</style>",
@@ -101,7 +101,9 @@ def _draw_moment(story: Trace, keys: list[str], moment: Moment, top: int) -> Ite
     yield _text(MARGIN, middle, who["time"], "small")
     yield _text(MARGIN, middle + 16, say("picture.entry", index=moment.index), "small")
     sentence = tell_body(event)
-    head = f"{kind_word(event.kind, language())} · {event.member} · {who['roles']}"
+    # Whose lane it is, its head says.
+    actor = event.member if keys[at] == "others" else who["roles"]
+    head = f"{kind_word(event.kind, language())} · {actor}"
     whole = "\n".join((say("trace.moment", **who), sentence, *tell_outcome(moment)))
     yield from _box(at, top, "box" if outcome.applied else "box refused", (head, sentence), whole)
     start, end = _left(at), _left(ledger) + BOX_WIDTH
@@ -123,7 +125,7 @@ def _draw_duty(story: Trace, keys: list[str], duty: Duty, top: int) -> Iterator[
     due = say("picture.overdue" if is_overdue else "picture.due", due=tell_time(duty.due_ms))
     style = "box overdue" if is_overdue else "box owed"
     at = keys.index(_lane_of(story, duty.member))
-    lines = (f"{gap_word(duty.gap)} · {duty.member}", due)
+    lines = (f"{duty.member} · {gap_word(duty.gap)}", due)
     yield from _box(at, top, style, lines, "\n".join(lines))
 
 

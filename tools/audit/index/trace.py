@@ -84,7 +84,8 @@ def trace(index: Index, digest: bytes) -> Trace:
         raise InvalidAnswer("replay-diverged", str(error)) from None
     requester, provider = parties_of(moments[0].event)
     exchange = find_exchange(index.state, digest)
-    matters, duties = EMPTY_MATTERS, ()
+    matters: Matters = EMPTY_MATTERS
+    duties: tuple[Duty, ...] = ()
     if exchange is not None:
         matters = read_matters(index.state, digest, exchange)
         duties = exchange_duties(exchange, matters, read_deadlines(index.state))

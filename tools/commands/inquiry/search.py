@@ -81,7 +81,7 @@ _DAYS = {
 }
 
 
-def read_query(given: dict[str, str], pair: tuple[str, ...], days: dict[str, str | None]) -> Query:
+def read_query(given: dict[str, Any], pair: tuple[str, ...], days: dict[str, str | None]) -> Query:
     """Filters as they are typed. Raises `InvalidInput` for one that nothing could ever fit."""
     officer = given.pop("officer")
     kind = given.get("kind")
