@@ -21,6 +21,7 @@ from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.receipt import Receipt, verify_receipt
 from ledger.verify import LogCopy, Progress, open_copy, read_blocks
 from tools.commands.governance.who import who
+from tools.commands.inquiry import compare, lists, search, trace
 from tools.commands.records.access import access
 from tools.exits import InvalidAnswer, InvalidInput
 from tools.founding import read_signatures, signatures_path
@@ -48,8 +49,8 @@ def command() -> None:
     """Group."""
 
 
-command.add_command(who)
-command.add_command(access)
+for added in (who, access, *compare.COMMANDS, *lists.COMMANDS, *search.COMMANDS, *trace.COMMANDS):
+    command.add_command(added)
 
 
 @command.command("mirror", help="help.audit_mirror")
