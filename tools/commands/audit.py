@@ -171,12 +171,12 @@ def verify(
     emit(as_json, {"valid": True, "index": proof.index}, say("audit.proven", index=proof.index))
 
 
-@command.command("evidence", help="help.audit_evidence")
+@command.command("equivocation", help="help.audit_equivocation")
 @click.argument("where")
 @genesis_option
 @option("--jobs", type=click.IntRange(1, 256), default=os.cpu_count() or 1, help="option.jobs")
 @common
-def evidence(where: str, genesis: Path | None, jobs: int, as_json: bool) -> None:
+def equivocation(where: str, genesis: Path | None, jobs: int, as_json: bool) -> None:
     """List the double votes on a log, each pair verified."""
     founding = read_genesis(genesis) if genesis else None
     if founding is None:
