@@ -1,0 +1,1 @@
+"""What auditors do with a copy of a log beyond replaying it."""
