@@ -431,6 +431,17 @@ def test_the_sample_of_a_gateway_names_every_key_and_its_default() -> None:
             assert row.parse(named[key]) == row.default, key
 
 
+@pytest.mark.parametrize("name", ["tallystick", "tallystick-gateway"])
+def test_a_unit_starts_a_command_that_exists(name: str) -> None:
+    unit = resources.files("config").joinpath(f"{name}.service").read_text("utf-8")
+    [line] = re.findall(r"^ExecStart=(.*)$", unit, re.MULTILINE)
+    program, *words = shlex.split(line)
+    commands = {path: command for path, command, _ in walk_commands()}
+    known = {each for param in commands["tally", *words[:2]].params for each in param.opts}
+    assert program.endswith("/tally")
+    assert words[2] in known
+
+
 def test_stages_in_the_table_are_those_of_the_gateway() -> None:
     stages = [stage for _, names in tables_of_gateway.STAGES for stage in names]
     assert sorted(stages) == sorted(get_args(jobs.Stage))

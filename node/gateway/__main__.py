@@ -52,6 +52,7 @@ def read_place(config: Config) -> Place:
         data_dir=data_dir,
         socket=data_dir / config["gateway", "socket"],
         base=config.file.parent,
+        drop=config.path("gateway", "drop") if config["gateway", "drop"] else None,
         outbox_days=config["gateway", "outbox_days"],
         in_flight_max=config["gateway", "in_flight_max"],
         processes=config["work", "processes"],

@@ -21,7 +21,7 @@ from node.config import (
     text,
 )
 from node.errors import InvalidConfig
-from node.gateway.schedule import Schedule
+from node.gateway.agency.schedule import Schedule
 from node.gateway.work.tasks import Plug
 
 _TABLES = ("receiver", "datasets", "schedules")
@@ -48,6 +48,11 @@ SETTINGS: tuple[Setting, ...] = (
     row(
         "gateway", "socket", text, "gateway.sock",
         "本单位系统使用的套接字", "socket for the agency's own systems",
+    ),
+    row(
+        "gateway", "drop", optional_text, "",
+        "投放请求与提供的文件夹；留空则不用",
+        "folder for files with requests and offers; empty: none",
     ),
     row(
         "gateway", "outbox_days", count(1, 365), 30,

@@ -13,17 +13,19 @@ from aiohttp import web
 from ledger.keys import Signer
 from node.config import Address
 from node.errors import StartRefused
-from node.gateway.acquire import Acquirer
+from node.gateway.agency.asking import Asking
+from node.gateway.agency.drop import Drop
+from node.gateway.agency.local import Local
+from node.gateway.agency.schedule import Offering, Schedule
 from node.gateway.chain import Block, Chain, History
 from node.gateway.desk import Desk
 from node.gateway.follow import observe, open_job
 from node.gateway.jobs import Job, Side, Stage, advance, change, hold
-from node.gateway.local import Local
 from node.gateway.partners import Directory
-from node.gateway.provide import Parts, Provider
-from node.gateway.schedule import Offering, Schedule
 from node.gateway.serving import Serving
 from node.gateway.signing import Signing
+from node.gateway.steps.acquire import Acquirer
+from node.gateway.steps.provide import Parts, Provider
 from node.gateway.store import Store
 from node.gateway.work.pool import Pool
 from node.gateway.work.prepare import partial_path
@@ -54,6 +56,7 @@ class Place:
     data_dir: Path
     socket: Path
     base: Path
+    drop: Path | None
     outbox_days: int
     in_flight_max: int
     processes: int
@@ -165,7 +168,8 @@ class Service:
         # Not that of the last block seen here: events signed now must outlive the way to there.
         self._signing.height = int(status["height"])
         await self._bootstrap(self._signing.height)
-        local = Local(self._parts, store=self._store, desk=self._desk)
+        asking = Asking(self._parts, self._desk)
+        local = Local(self._parts, asking, store=self._store, desk=self._desk)
         serving = Serving(self._store, self._desk, self._directory, self._place.outbox)
         offering = Offering(self._chain, self._signing, self._schedules)
         async with AsyncExitStack() as stack:
@@ -175,13 +179,16 @@ class Service:
             address = await self._listen(stack, serving.app())
             await self._listen_locally(stack, local.app())
             on_started(address)
-            await _all_of(
+            running = [
                 self._desk.run(),
                 self._chain.run(),
                 self._directory.keep_fresh(),
                 self._follow(),
                 offering.run(),
-            )
+            ]
+            if self._place.drop is not None:
+                running.append(Drop(self._place.drop, asking, self._desk).run())
+            await _all_of(*running)
 
     async def _listen(self, stack: AsyncExitStack, app: web.Application) -> str:
         listen = self._place.listen

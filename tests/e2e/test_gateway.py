@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asyncinotify import Inotify, Mask
 
 from tests.e2e.gateways import Gate, gates
 from tests.e2e.network import ASKER, OWNER, Net, running
@@ -19,6 +20,13 @@ from tools.sample.records import MAKERS, Dice
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 FIELDS = ("uscc", "name", "type", "industry", "status", "registered-on", "address")
+
+
+ASKED = {
+    "dataset": "registration", "purpose": "assessment", "legal_basis": "tcal-6",
+    "fields": ["uscc", "name"], "period_from": "2026-01-01", "period_to": "2026-03-31",
+    "urgency": "normal", "retention_days": 90, "case": "case",
+}  # fmt: skip
 
 
 def taxpayers(count: int) -> list[dict[str, Any]]:
@@ -229,3 +237,54 @@ def test_killed_at_any_durable_change_the_exchange_completes_once(
 def _exchanges(asker: Gate) -> set[str]:
     _, page = asker.call("GET", "/v1/jobs?limit=1000")
     return {row["exchange"] for row in page["items"]}
+
+
+def test_files_in_the_drop_become_requests_and_offers_once(net: Net, tmp_path: Path) -> None:
+    rows = taxpayers(4)
+    with gates(net, tmp_path, settings={"gateway": {"drop": "drop"}}) as (asker, owner):
+        write_records(owner, rows)
+        drop = asker.directory / "drop"
+        drop.mkdir()
+        request = {"request": {**ASKED, "provider": OWNER}, "subjects": [rows[0]["uscc"]]}
+        # One is there before the gateway starts, one comes later, one cannot be read.
+        put(drop, "first.json", request)
+        asker.start()
+        owner.start()
+        first = answer(drop, "done", "first.json")
+        put(drop, "second.json", {**request, "subjects": [rows[1]["uscc"]]})
+        (drop / "third.json").write_text("{")
+        second = answer(drop, "done", "second.json")
+        assert answer(drop, "failed", "third.json")["code"] == "body-malformed"
+        asker.wait("acquire", first["exchange"], "kept")
+        asker.wait("acquire", second["exchange"], "kept")
+        assert first["status"] == second["status"] == "permitted"
+        offer = {"manner": "spontaneous", "recipient": ASKER, **ASKED}
+        put(owner.directory / "drop", "offer.json", {"offer": offer})
+        offered = answer(owner.directory / "drop", "done", "offer.json")
+        asker.wait("acquire", offered["exchange"], "kept")
+        assert len(asker.received(offered["exchange"])) == 4
+        # A file that a crash left on its way, before its request was durable, goes back and counts.
+        asker.kill()
+        left = drop / "taken" / f"{'0' * 64}.left.json"
+        left.write_text(json.dumps({**request, "subjects": [rows[2]["uscc"]]}))
+        asker.start()
+        again = answer(drop, "done", "left.json")
+        asker.wait("acquire", again["exchange"], "kept")
+        assert list((drop / "taken").iterdir()) == []
+
+
+def put(folder: Path, name: str, document: object) -> None:
+    part = folder / f"{name}.part"
+    part.write_text(json.dumps(document))
+    part.rename(folder / name)
+
+
+def answer(drop: Path, outcome: str, name: str) -> dict[str, Any]:
+    """The result beside a file that was taken, as soon as the file is in its folder."""
+    (drop / outcome).mkdir(exist_ok=True)
+    with Inotify(sync_timeout=30) as watch:
+        watch.add_watch(drop / outcome, Mask.MOVED_TO)
+        while not (drop / outcome / name).exists():
+            assert watch.sync_get() is not None, f"{name} is not in {outcome}"
+    result = drop / outcome / name.replace(".json", ".result.json")
+    return dict(json.loads(result.read_text()))

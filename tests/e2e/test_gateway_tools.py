@@ -137,7 +137,7 @@ def test_a_gateway_denied_or_unknown_says_so(gates: LocalGateways, subjects: Pat
     denied = tally(*line, *REQUEST, "--purpose", "statistics", code=4)
     assert denied["error"]["code"] == "contract-denied"
     elsewhere = ["nobody" if word == OWNER else word for word in REQUEST]
-    unknown = tally(*line, *elsewhere, "--purpose", "assessment", code=1)
+    unknown = tally(*line, *elsewhere, "--purpose", "assessment", code=5)
     assert unknown["error"]["code"] == "partner-unknown"
     assert unknown["error"]["detail"] == "nobody"
 
@@ -174,5 +174,5 @@ def test_a_gateway_is_proposed_by_its_file(net: Net, tmp_path: Path) -> None:
         "--dir", net.local.directory, "--dry-run",
     )  # fmt: skip
     assert shown["own"] is True
-    kinds = {row["kind"] for row in shown["changes"]}
-    assert len(kinds) == 3, kinds
+    # The officer, the encryption key, the address: all three in one proposal.
+    assert len(shown["changes"]) == 3, shown["changes"]

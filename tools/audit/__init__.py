@@ -1,1 +1,1 @@
-"""What auditors do with a copy of a log beyond replaying it."""
+"""What auditors ask and make, offline, from a verified copy of a log."""

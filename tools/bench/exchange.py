@@ -46,9 +46,7 @@ async def measure_exchanges(
         ask = _Asking(gateways, members, subject)
         await ask.run(WARM_UP, in_flight, _ignore)
         started_s = time.monotonic()
-        latencies = sorted(
-            await ask.run(exchanges, in_flight, lambda done: bar(done, exchanges))
-        )
+        latencies = sorted(await ask.run(exchanges, in_flight, lambda done: bar(done, exchanges)))
         took_s = time.monotonic() - started_s
     finally:
         gateways.stop()

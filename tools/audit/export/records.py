@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from ledger.blocks import RECORDS, Outcome
 from ledger.events import Event, ShareOpening, parse_event
 from ledger.verify import LogCopy, MapEvents, read_blocks
+from tools.audit.index.build import parties_of
 from tools.audit.period import Period
-from tools.audit.report.stories import parties_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

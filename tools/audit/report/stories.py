@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from contracts.drafts.history import Happened
 from ledger.events import Event, ShareDelivered, ShareOpening, ShareRejected, ShareStep
 from ledger.exchange.bodies import ShareOffered, ShareRated
+from tools.audit.index.build import parties_of
 
 REQUESTED = "requested"
 
@@ -71,14 +72,6 @@ class Stories:
         if known is not None and each.outcome.applied:
             _go_on(known, event, each.time_ms)
         return known
-
-
-def parties_of(event: Event) -> tuple[str, str]:
-    """Requester and provider of an event that opens an exchange."""
-    if isinstance(event.body, ShareOffered):
-        return event.body.recipient, event.member
-    assert isinstance(event.body, ShareOpening), "only these two open an exchange"
-    return event.member, event.body.provider
 
 
 def _begin(each: Happened) -> Story:

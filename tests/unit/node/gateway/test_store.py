@@ -61,7 +61,7 @@ def test_a_later_change_takes_the_place_of_an_earlier_one(store: Store) -> None:
     assert store.mark("height") == 2
 
 
-def test_many_changes_at_once_are_durable_in_few_transactions(store: Store) -> None:
+def test_many_changes_at_once_share_few_waits_for_the_disk(store: Store) -> None:
     jobs = [make_job(f"job {number}") for number in range(300)]
     commits: list[str] = []
     store._thread.submit(store._writer.set_trace_callback, commits.append).result()
