@@ -14,7 +14,8 @@ from contracts.lookup import find_exchange
 from ledger.blocks import RECORDS, Outcome, is_header
 from ledger.events import Event, ShareOpening, parse_event
 from ledger.keys import format_public_key
-from tests.unit.tools.audit.quarter import OTHER, OWNER, rich, write
+from tests.builders import OWNER
+from tests.unit.tools.audit.quarter import OTHER, rich, write
 from tests.unit.tools.test_epochs import code_of, tally
 from tools.audit.export import tables
 from tools.cli import main
