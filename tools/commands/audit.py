@@ -22,6 +22,7 @@ from tools.commands.governance.who import who
 from tools.commands.inquiry import compare, lists, search, trace
 from tools.commands.records.access import access
 from tools.commands.records.evidence import evidence, verify_evidence
+from tools.commands.records.export import export
 from tools.exits import InvalidAnswer, InvalidInput
 from tools.mirror import (
     FILE_BYTES_MAX,
@@ -51,6 +52,7 @@ for added in (
     replay, segment, merge, who, access,
     *compare.COMMANDS, *lists.COMMANDS, *search.COMMANDS, *trace.COMMANDS,
     evidence, verify_evidence,
+    export,
 ):  # fmt: skip
     command.add_command(added)
 
