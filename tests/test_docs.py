@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import click
 import pytest
@@ -29,12 +29,16 @@ from node import daemon
 from node.api.problems import HTTP_CODES, STATUS, Problem, problem_body, status_of
 from node.api.routes import ROUTES
 from node.config import REQUIRED, SETTINGS
+from node.gateway import config as gateway_config
+from node.gateway import jobs
 from node.metrics import Metrics
 from tests import (
     tables_of_connectors,
     tables_of_credit,
     tables_of_crs,
+    tables_of_exports,
     tables_of_faults,
+    tables_of_gateway,
     tables_of_lifecycle,
     tables_of_records,
     tables_of_risk,
@@ -332,8 +336,13 @@ RENDERERS: dict[str, Callable[[Language], str]] = {
     "crs-refusals": lambda language: _table(*tables_of_crs.refusals(language)),
     "errors": render_errors,
     "exits": render_exits,
+    "export-exchanges": lambda language: _table(*tables_of_exports.columns(language, "exchanges")),
+    "export-records": lambda language: _table(*tables_of_exports.columns(language, "records")),
     "findings": lambda language: _table(*tables_of_faults.findings(language)),
     "gaps": lambda language: _table(*tables_of_lifecycle.gaps(language)),
+    "gateway-faults": lambda language: _table(*tables_of_gateway.faults(language)),
+    "gateway-settings": lambda language: _table(*tables_of_gateway.settings(language)),
+    "gateway-stages": lambda language: _table(*tables_of_gateway.stages(language)),
     "lifecycle": tables_of_lifecycle.render_lifecycle,
     "matters": lambda language: _table(*tables_of_lifecycle.matters(language)),
     "metrics": render_metrics,
@@ -405,6 +414,39 @@ def test_the_sample_configuration_names_every_key() -> None:
     sample = tomllib.loads(resources.files("config").joinpath("node.toml").read_text("utf-8"))
     named = {(section, key) for section, table in sample.items() for key in table}
     assert named == {(setting.section, setting.key) for setting in SETTINGS}
+
+
+def test_the_sample_of_a_gateway_names_every_key_and_its_default() -> None:
+    text = resources.files("config").joinpath("gateway.toml").read_text("utf-8")
+    sample = tomllib.loads(text)
+    plugs = {name: sample.pop(name) for name in ("receiver", "datasets")}
+    assert all(set(plug) <= {"name", "options"} for plug in plugs["datasets"].values())
+    named = {
+        (section, key): value for section, table in sample.items() for key, value in table.items()
+    }
+    settings = {(row.section, row.key): row for row in gateway_config.SETTINGS}
+    assert named.keys() == settings.keys()
+    for key, row in settings.items():
+        if row.default is not REQUIRED and key != ("gateway", "node"):
+            assert row.parse(named[key]) == row.default, key
+
+
+@pytest.mark.parametrize("name", ["tallystick", "tallystick-gateway"])
+def test_a_unit_starts_a_command_that_exists(name: str) -> None:
+    unit = resources.files("config").joinpath(f"{name}.service").read_text("utf-8")
+    [line] = re.findall(r"^ExecStart=(.*)$", unit, re.MULTILINE)
+    program, *words = shlex.split(line)
+    commands = {path: command for path, command, _ in walk_commands()}
+    known = {each for param in commands["tally", *words[:2]].params for each in param.opts}
+    assert program.endswith("/tally")
+    assert words[2] in known
+
+
+def test_stages_in_the_table_are_those_of_the_gateway() -> None:
+    stages = [stage for _, names in tables_of_gateway.STAGES for stage in names]
+    assert sorted(stages) == sorted(get_args(jobs.Stage))
+    for side, names in tables_of_gateway.STAGES:
+        assert {stage for own, stage in jobs.ACTIVE if own == side} <= set(names)
 
 
 def test_every_reason_why_a_node_is_not_ready_is_explained(readme: str) -> None:

@@ -16,7 +16,7 @@ import msgspec
 import structlog
 
 from ledger.events import hash_event
-from node.gateway.jobs import Failed
+from node.gateway.jobs import UNREADABLE, Failed
 
 LOG = structlog.get_logger("gateway")
 
@@ -193,7 +193,7 @@ class Chain:
             return msgspec.json.decode(data, type=shape)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Failed("node-unreachable", f"{self.url}: {describe(error)}") from None
-        except (msgspec.DecodeError, RecursionError) as error:
+        except UNREADABLE as error:
             raise Failed("node-answer-malformed", f"{path}: {error}") from None
 
     async def pages(self, path: str) -> list[dict[str, Any]]:
@@ -247,7 +247,7 @@ class Chain:
                     after_height, pause_s = block.height, RECONNECT_MIN_S
             # A line that is too long is a `ValueError` of the reader.
             except (
-                aiohttp.ClientError, OSError, TimeoutError, ValueError, msgspec.DecodeError
+                aiohttp.ClientError, OSError, TimeoutError, ValueError, *UNREADABLE
             ) as error:  # fmt: skip
                 LOG.warning("stream of the node broke", error=describe(error))
             # Nothing tells when a node is back.
@@ -321,7 +321,7 @@ class Chain:
                     return
                 for answer in _ANSWERS.decode(message.data):
                     self._resolve(answer)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             LOG.warning("the node answered what cannot be read", error=str(error))
         finally:
             writer.cancel()

@@ -13,6 +13,9 @@ from typing import Any, Literal
 
 import msgspec
 
+# What decoding what others sent may raise; text that is not UTF-8 has an error of its own.
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
 Side = Literal["provide", "acquire"]
 Stage = Literal[
     "review", "ask", "prepare", "deliver", "offered", "settled",

@@ -17,8 +17,9 @@ EXAMPLE = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 def example(readme: str) -> str:
-    (code,) = EXAMPLE.findall((ROOT / readme).read_text("utf-8"))
-    return str(code)
+    codes: list[str] = EXAMPLE.findall((ROOT / readme).read_text("utf-8"))
+    (code,) = (code for code in codes if "from tools.client import Client" in code)
+    return code
 
 
 def run(net: Net, readme: str, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -109,7 +109,8 @@ def _run(
     ]  # fmt: skip
     for name in routes:
         command += ["--include-operation-id", name]
-    return subprocess.run(command, capture_output=True, text=True)
+    with tempfile.TemporaryDirectory() as folder:  # for what Schemathesis keeps between runs
+        return subprocess.run(command, capture_output=True, text=True, cwd=folder)
 
 
 @click.command()

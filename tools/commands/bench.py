@@ -1,4 +1,4 @@
-"""`tally bench`: throughput and latency of a network of real processes, or speed of sealing."""
+"""`tally bench`: a network of real processes, whole exchanges with their data, or sealing."""
 
 import tempfile
 from pathlib import Path
@@ -10,9 +10,12 @@ from tools.exits import InvalidInput, ToolError
 from tools.output import Bar, WordCommand, common, emit, option, run
 from tools.words import say
 
+# More in one direction than the contract on reciprocity lets pass would wait for an approver.
+EXCHANGES_IN_FLIGHT_MAX = 48
+
 
 @click.command(cls=WordCommand, help="help.bench")
-@click.argument("what", type=click.Choice(["network", "sealing"]), default="network")
+@click.argument("what", type=click.Choice(["network", "sealing", "exchange"]), default="network")
 @option("--nodes", type=click.IntRange(4, 30), default=4, show_default=True, help="option.nodes")
 @option(
     "--size",
@@ -53,16 +56,48 @@ from tools.words import say
     show_default=True,
     help="option.megabytes",
 )
+@option(
+    "--exchanges",
+    type=click.IntRange(10, 1_000_000),
+    default=1_000,
+    show_default=True,
+    help="option.exchanges",
+)
+@option(
+    "--records",
+    type=click.IntRange(1, 100_000),
+    default=100,
+    show_default=True,
+    help="option.exchange_records",
+)
 @common
-def command(as_json: bool, what: str, megabytes: int, **values: Any) -> None:
+def command(
+    as_json: bool, what: str, megabytes: int, exchanges: int, records: int, **values: Any
+) -> None:
     """Measure and print."""
     if what == "network":
         _measure_network(as_json, **values)
+        return
+    if what == "exchange":
+        in_flight = min(values["in_flight"], EXCHANGES_IN_FLIGHT_MAX)
+        _measure_exchanges(as_json, exchanges=exchanges, records=records, in_flight=in_flight)
         return
     from tools.bench.sealing import measure_sealing
 
     figures = measure_sealing(megabytes)
     emit(as_json, figures, say("bench.sealing", **figures))
+
+
+def _measure_audit(as_json: bool, entries: int, cache: Path | None, jobs: int) -> None:
+    from tools.bench.audit import measure_audit
+
+    bar = Bar(say("bench.making"))
+    with tempfile.TemporaryDirectory(prefix="tally-") as directory:
+        try:
+            figures = measure_audit(cache or Path(directory), entries, jobs, bar)
+        finally:
+            bar.close()
+    emit(as_json, figures, say("bench.audit", **figures))
 
 
 def _measure_network(as_json: bool, *, wan: str, absent: bool, **values: Any) -> None:
@@ -86,6 +121,20 @@ def _measure_network(as_json: bool, *, wan: str, absent: bool, **values: Any) ->
         finally:
             bar.close()
     emit(as_json, figures, say("bench.absent" if absent else "bench.result", **_flat(figures)))
+
+
+def _measure_exchanges(as_json: bool, **values: int) -> None:
+    from tools.bench.exchange import measure_exchanges
+
+    bar = Bar(say("bench.running"))
+    with tempfile.TemporaryDirectory(prefix="tally-") as directory:
+        try:
+            figures = run(measure_exchanges(Path(directory) / "net", bar=bar, **values))
+        except ExceptionGroup as failures:
+            raise _first(failures) from None
+        finally:
+            bar.close()
+    emit(as_json, figures, say("bench.exchange", **figures))
 
 
 def _flat(figures: dict[str, Any]) -> dict[str, Any]:

@@ -394,6 +394,6 @@ def _show_line(record: VerifiedRecord, as_json: bool) -> None:
 
 
 for each in (
-    *later.COMMANDS, refer.refer, *incidents.COMMANDS, *subjects.COMMANDS, *tasks.COMMANDS
+    *later.COMMANDS, *refer.COMMANDS, *incidents.COMMANDS, *subjects.COMMANDS, *tasks.COMMANDS
 ):  # fmt: skip
     command.add_command(each)

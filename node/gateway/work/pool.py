@@ -11,9 +11,7 @@ from asyncio.subprocess import DEVNULL, PIPE, Process
 from contextlib import suppress
 from typing import TypeVar
 
-import msgspec
-
-from node.gateway.jobs import Failed
+from node.gateway.jobs import UNREADABLE, Failed
 from node.gateway.work.tasks import ANSWERS, FRAME_BYTES_MAX, Fault, Progress, Setup, Task, frame
 
 MODULE = "node.gateway.work.child"
@@ -84,7 +82,7 @@ class Pool:
         except (asyncio.IncompleteReadError, ConnectionError):
             code = await child.wait()
             raise Failed("work-died", f"{type(task).__name__}: exit {code}") from None
-        except (msgspec.DecodeError, RecursionError):
+        except UNREADABLE:
             # Somebody in the child wrote where only frames belong.
             raise Failed("work-died", f"{type(task).__name__}: no frame") from None
 

@@ -12,10 +12,11 @@ from cryptography.hazmat.primitives import serialization
 from ledger.exchange.references import REFERENCES_MAX
 from node.crs.codes import CODE_SETS as NODE_CODE_SETS
 from node.crs.references import read_key
+from tests.exchanges import OPEN, refer, reference
 from tests.unit.node.crs import messages as m
 from tests.unit.node.crs.test_package import certificate_of, key_of
 from tools.cli import main
-from tools.commands.exchange.refer import _read_bodies
+from tools.commands.exchange.refer import _read_bodies, compare
 from tools.commands.records.crs import CODE_SETS
 from tools.exits import ERROR, OK, InvalidInput
 
@@ -157,3 +158,16 @@ def test_a_package_is_made_and_opened(faulty: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "no").exists()
     closed = tally("unpackage", package, "--key", keys["CN"], "-o", tmp_path / "no")
     assert "crs-key-unreadable" in closed.output
+
+
+def test_what_is_on_record_is_compared_with_the_message() -> None:
+    a, b, c = (reference(name) for name in "abc")
+    recorded = [OPEN, refer(OPEN, a), refer(OPEN, b), refer(OPEN, c, message="other")]
+    whole, part = (refer(OPEN, *named).body for named in ((a, b), (a,)))
+    later = refer(OPEN, a, b, period="2023-12-31").body
+    assert compare(recorded, [whole]) == {"equal": 2, "missing": 0, "extra": 0}
+    assert compare(recorded, [part]) == {"equal": 1, "missing": 0, "extra": 1}
+    assert compare(recorded[:2], [whole]) == {"equal": 1, "missing": 1, "extra": 0}
+    assert compare(recorded, [later]) == {"equal": 0, "missing": 2, "extra": 2}
+    changed = refer(OPEN, a, reference("b", "corrected", "z")).body
+    assert compare(recorded, [changed]) == {"equal": 1, "missing": 1, "extra": 1}

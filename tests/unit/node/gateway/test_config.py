@@ -1,0 +1,163 @@
+"""`gateway.toml`: what is good is read, and every fault is named by its section and key."""
+
+from pathlib import Path
+
+import pytest
+
+from node.errors import InvalidConfig
+from node.gateway.__main__ import read_place
+from node.gateway.config import SETTINGS, read_gateway_config
+from node.gateway.work.tasks import Plug
+from tools.gateway.making import GatewayPlan, format_config
+
+GOOD = """
+[gateway]
+member = "cn-3302-tax"
+listen = "127.0.0.1:7301"
+
+[datasets.registration]
+name = "folder"
+options = { path = "records", files = "*.csv", format = "csv" }
+
+[receiver]
+name = "http"
+options = { url = "https://127.0.0.1/" }
+
+[schedules.monthly]
+recipient = "cn-3301-tax"
+dataset = "registration"
+purpose = "assessment"
+legal_basis = "all"
+fields = ["uscc"]
+every = "month"
+day = 15
+retention_days = 365
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "gateway.toml"
+    path.write_text(text, "utf-8")
+    return path
+
+
+def faults_of(folder: Path, text: str) -> str:
+    with pytest.raises(InvalidConfig) as caught:
+        read_gateway_config(write(folder, text))
+    return str(caught.value)
+
+
+def test_a_good_file_is_read_with_its_plugs_and_schedules(tmp_path: Path) -> None:
+    config = read_gateway_config(write(tmp_path, GOOD))
+    assert config.settings["gateway", "member"] == "cn-3302-tax"
+    assert config.connectors["registration"].options["format"] == "csv"
+    assert config.receiver == Plug(name="http", options={"url": "https://127.0.0.1/"})
+    assert config.schedules["monthly"].every == "month"
+    place = read_place(config.settings)
+    assert place.outbox == tmp_path / "gateway-data" / "outbox"
+    assert place.socket == tmp_path / "gateway-data" / "gateway.sock"
+    assert (place.outbox_days, place.in_flight_max, place.processes) == (30, 32, 2)
+    assert place.memory_bytes_max == 1_024_000_000
+
+
+def test_what_may_be_left_out_has_a_default(tmp_path: Path) -> None:
+    text = '[gateway]\nmember = "cn-3302-tax"\nlisten = "127.0.0.1:0"\n'
+    config = read_gateway_config(write(tmp_path, text))
+    assert not config.connectors
+    assert not config.schedules
+    assert config.receiver == Plug(name="folder")
+
+
+def test_what_the_tools_write_is_good(tmp_path: Path) -> None:
+    plan = GatewayPlan(
+        member="cn-3302-tax",
+        node="https://127.0.0.1:1",
+        listen="127.0.0.1:7301",
+        datasets={"registration": {"name": "folder", "options": {"path": "a \"b\" 'c' 税"}}},
+        receiver={"name": "folder"},
+        settings={"gateway": {"outbox_days": 3}, "work": {"processes": 4}},
+    )
+    config = read_gateway_config(write(tmp_path, format_config(plan)))
+    assert config.connectors["registration"].options == {"path": "a \"b\" 'c' 税"}
+    assert config.settings["gateway", "outbox_days"] == 3
+    assert config.settings["work", "processes"] == 4
+
+
+WRONG_VALUES = {
+    "count": ("0", '"many"', "1.5", "-1", "true", "99999999999999999999"),
+    "text": ("1", '""', "[]"),
+}
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        *(("gateway", "outbox_days", value) for value in WRONG_VALUES["count"]),
+        *(("gateway", "in_flight_max", value) for value in WRONG_VALUES["count"]),
+        *(("work", "processes", value) for value in WRONG_VALUES["count"]),
+        *(("work", "stall_seconds", value) for value in WRONG_VALUES["count"]),
+        *(("work", "memory_mb", value) for value in (*WRONG_VALUES["count"], "255")),
+        *(("gateway", "node", value) for value in WRONG_VALUES["text"]),
+        *(("gateway", "data_dir", value) for value in WRONG_VALUES["text"]),
+        *(("keys", "decryption_before", value) for value in ('"a.key"', "[1]", '[""]')),
+        ("keys", "officer", "1"),
+        ("logging", "level", '"loud"'),
+        ("gateway", "color", '"red"'),
+        ("keys", "password", '"secret"'),
+    ],
+)
+def test_every_wrong_value_is_named_by_section_and_key(
+    tmp_path: Path, section: str, key: str, value: str
+) -> None:
+    text = '[gateway]\nmember = "cn-3302-tax"\nlisten = "127.0.0.1:0"\n'
+    head = "" if section == "gateway" else f"[{section}]\n"
+    told = faults_of(tmp_path, f"{text}{head}{key} = {value}\n")
+    assert f"[{section}] {key}" in told
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ('member = "cn-3302-tax"', "", "[gateway] member"),
+        ('listen = "127.0.0.1:7301"', "", "[gateway] listen"),
+        ('listen = "127.0.0.1:7301"', 'listen = "7301"', "[gateway] listen"),
+        ('name = "folder"', "", "[datasets]"),
+        ('name = "folder"', 'name = "folder"\ncolor = "red"', "[datasets]"),
+        ('name = "http"', "name = 1", "[receiver]"),
+        ('every = "month"', 'every = "week"', "[schedules]"),
+        ("day = 15", "day = 29", "[schedules]"),
+        ("day = 15", "day = 0", "[schedules]"),
+        ('fields = ["uscc"]', "fields = []", "[schedules]"),
+        ('recipient = "cn-3301-tax"', 'recipient = "Not An Id"', "[schedules]"),
+        ("retention_days = 365", "", "[schedules]"),
+        ("[gateway]", "[gatevay]", "gatevay"),
+    ],
+)
+def test_every_fault_of_a_table_is_named(tmp_path: Path, old: str, new: str, named: str) -> None:
+    assert old in GOOD
+    assert named in faults_of(tmp_path, GOOD.replace(old, new))
+
+
+@pytest.mark.parametrize("name", ["receiver", "datasets", "schedules"])
+@pytest.mark.parametrize("value", ["1", '"text"', "[1]"])
+def test_a_table_that_is_none_is_a_fault_too(tmp_path: Path, name: str, value: str) -> None:
+    text = f'{name} = {value}\n[gateway]\nmember = "a"\nlisten = "127.0.0.1:0"\n'
+    assert f"[{name}]" in faults_of(tmp_path, text)
+
+
+def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+    text = "[gateway]\noutbox_days = 0\n[receiver]\nname = 1\n[schedules.a]\nday = 1\n"
+    told = faults_of(tmp_path, text)
+    for named in ("member", "listen", "outbox_days", "[receiver]", "[schedules]"):
+        assert named in told
+
+
+@pytest.mark.parametrize("text", ["not toml", "[gateway\n", "a = 1\na = 2\n"])
+def test_what_is_no_toml_is_a_fault_not_a_crash(tmp_path: Path, text: str) -> None:
+    assert faults_of(tmp_path, text)
+
+
+def test_every_setting_has_words_in_both_languages() -> None:
+    for setting in SETTINGS:
+        assert setting.zh
+        assert setting.en
