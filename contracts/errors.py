@@ -46,10 +46,11 @@ def refused(code: str, detail: str) -> RefusedEvent:
 
 
 class InvalidInclusion(ContractError):
-    """A block includes an event that no honest proposer includes."""
+    """A block includes an event that no honest proposer includes; `place` counts from 0."""
 
-    def __init__(self, digest: bytes, refused: RefusedEvent) -> None:
+    def __init__(self, digest: bytes, refused: RefusedEvent, place: int) -> None:
         super().__init__(f"event {digest.hex()}: {refused}")
+        self.place = place
         self.digest = digest
         self.code = refused.code
 

@@ -101,11 +101,11 @@ def execute(state: StateReader, block: BlockInput, contracts: Contracts) -> Exec
     Raises `InvalidTime` for a block time after the year 9999.
     """
     run = _Run(state, contracts, block.network, block.height, block.time_ms, block.first_index)
-    for event in block.events:
+    for place, event in enumerate(block.events):
         try:
             run.apply(event)
         except RefusedEvent as refused:
-            raise InvalidInclusion(event.digest, refused) from None
+            raise InvalidInclusion(event.digest, refused, place) from None
     return run.finish()
 
 
@@ -252,7 +252,7 @@ class _Run:
             requested_index=self._first_index + len(self._records),
             changed_ms=self._time_ms,
             changed_height=self._height,
-            decision=decision.verdict,
+            decision=decision.verdict.value,
             deadline_ms=self._time_ms + duties.deadline_hours * HOUR_MS if duties else 0,
             retention_days=duties.retention_days if duties else 0,
             redact=duties.redact if duties else (),

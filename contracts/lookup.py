@@ -92,7 +92,6 @@ _decode_member = lru_cache(_MEMO_ENTRIES_MAX)(MEMBERS.decode)
 _decode_officer = lru_cache(_MEMO_ENTRIES_MAX)(OFFICERS.decode)
 _decode_dataset = lru_cache(_MEMO_ENTRIES_MAX)(DATASETS.decode)
 _decode_basis = lru_cache(_MEMO_ENTRIES_MAX)(LEGAL_BASES.decode)
-_decode_counters = lru_cache(_MEMO_ENTRIES_MAX)(PAIR_COUNTERS.decode)
 _decode_freezes = lru_cache(16)(FREEZES.decode)
 _decode_parameters = lru_cache(16)(PARAMETERS.decode)
 _decode_validators = lru_cache(16)(VALIDATOR_LISTS.decode)
@@ -171,7 +170,7 @@ def read_counters(
 ) -> PairCounters:
     """Reciprocity figures; all zero where nothing happened."""
     data = state.get(counters_key(requester, provider, purpose, year))
-    return EMPTY_COUNTERS if data is None else _decode_counters(data)
+    return EMPTY_COUNTERS if data is None else PAIR_COUNTERS.decode(data)
 
 
 def read_freezes(state: StateReader) -> tuple[Freeze, ...]:

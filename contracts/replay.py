@@ -1,28 +1,38 @@
-"""Replay: verify a whole copy of a log and execute every block of it again.
+"""Replay: verify a copy of a log and execute its blocks again.
 
-Steps 1 to 8 are those of `ledger.verify`. Then, block by block from the genesis state:
+Steps 1 to 8 are those of `ledger.verify`. Then, block by block:
 
 9. outcomes    The contract engine is the one named in the header, the block keeps the limits in the
                parameters, and executing its events gives the record bytes that stand in the log,
-               every outcome included.
+               every outcome included. Executing checks each event against the state at its height:
+               members, officers and their roles, votes and what they enact, the decision by the
+               contract set then in force, the proofs in evidence, the chains of access logs.
 10. state      The state after the block has the digest in the header, and the epoch ends with the
-               block, and with which validators after it, exactly where the header says so.
+               block, and with which validators after it, exactly where the header says so. What
+               was late, and what it cost, stands in the state.
 
 The state is held in memory. The first fault ends the replay as `Divergence`.
+
+A replay may begin after any block with the state after that block, once that has the digest in its
+header (`begin_after`), and may end before the log does. So it can be shared out: the parts prove
+the whole when each ends at the `Point` where the next begins, the first begins at the genesis, and
+the last ends with the log.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from contracts.engine import ENGINE_VERSION, Contracts
-from contracts.errors import ContractError
+from contracts.errors import ContractError, InvalidInclusion
 from contracts.execute import BlockInput, Execution, execute
 from contracts.lookup import read_parameters
 from ledger.blocks import RECORDS, Outcome
-from ledger.events import parse_event
+from ledger.catchup.statefile import read_head, read_state
+from ledger.errors import InvalidProof
+from ledger.events import Event, parse_event
 from ledger.genesis import Genesis, genesis_state
 from ledger.quorum.lists import hash_validator_list
-from ledger.state import MapState, StateDigest, apply_changes
+from ledger.state import MapState, StateDigest, apply_changes, sum_pairs
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.verify import (
     BlockEntries,
@@ -30,33 +40,84 @@ from ledger.verify import (
     MapEvents,
     Progress,
     Read,
+    Start,
     Step,
     diverge,
     no_progress,
     open_copy,
     read_blocks,
+    read_start,
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReplayReport:
-    """What a replay without divergence has proven.
+class Point:
+    """The end of a block; height 0 is the genesis, whose hash is the network id.
 
-    `epoch` is that of the last block; `decisions` counts permit, review and deny, `refused` the
-    events that were not applied.
+    `entries` is the size of the log there.
+    """
+
+    height: int
+    block_hash: bytes
+    entries: int
+    state_digest: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beginning:
+    """Where a replay begins: the end of a proven block, and the state there."""
+
+    start: Start
+    state: MapState
+    accumulator: bytes
+
+    @property
+    def point(self) -> Point:
+        """Where it is."""
+        header = self.start.header
+        return Point(
+            height=header.height,
+            block_hash=self.start.block_hash,
+            entries=self.start.index,
+            state_digest=header.state_digest,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayReport:
+    """What a replay without divergence has proven, from `first` to `last`.
+
+    `epoch` is that of the checkpoint. `decisions` counts permit, review and deny, `refused` the
+    events that were not applied, `acts` all events by the first word of their kind.
     """
 
     network: bytes
     epoch: int
     checkpoint: Checkpoint
     cosigners: tuple[str, ...]
-    entries: int
+    first: Point
+    last: Point
     blocks: int
     events: int
     decisions: dict[str, int]
+    acts: dict[str, int]
     refused: int
     last_time_ms: int
-    state_digest: bytes
+
+    @property
+    def entries(self) -> int:
+        """Entries executed."""
+        return self.last.entries - self.first.entries
+
+    @property
+    def state_digest(self) -> bytes:
+        """Digest of the state reached."""
+        return self.last.state_digest
+
+
+def no_states(point: Point, index: int, state: MapState) -> None:
+    """Keep no state."""
+    del point, index, state
 
 
 def replay(
@@ -69,56 +130,112 @@ def replay(
 ) -> ReplayReport:
     """Steps 1 to 10 over a whole copy. Raises `Divergence`."""
     copy = open_copy(read, genesis=genesis, network=network)  # 1, 2, 3
-    machine = _Machine(copy)
+    return replay_part(copy, map_events=map_events, on_progress=on_progress)
+
+
+def genesis_point(copy: LogCopy) -> Point:
+    """Where a replay begins that has no `Beginning`."""
+    return _Machine(copy, None).point
+
+
+def begin_after(copy: LogCopy, read: Callable[[int], bytes]) -> Beginning:
+    """Begin with the state in a file (`ledger.catchup.statefile`), proven by the copy.
+
+    Raises `InvalidEncoding` or `InvalidProof` for a file that is not a state of this log, and
+    `Divergence` for a copy whose entries are not under its checkpoint.
+    """
+    head = read_head(read)
+    if head.network != copy.network:
+        raise InvalidProof(f"a state of network {head.network.hex()}")
+    start = read_start(copy, head.index)
+    if start.header.height != head.height:
+        raise InvalidProof(f"entry {head.index} begins block {start.header.height}")
+    state, accumulator = read_state(read, start.index, start.header.state_digest)
+    return Beginning(start=start, state=state, accumulator=accumulator)
+
+
+def replay_part(
+    copy: LogCopy,
+    *,
+    begin: Beginning | None = None,
+    height_max: int | None = None,
+    map_events: MapEvents = map,
+    on_progress: Callable[[Progress], None] = no_progress,
+    on_state: Callable[[Point, int, MapState], None] = no_states,
+) -> ReplayReport:
+    """Steps 4 to 10 from `begin`, or the genesis, to the block of `height_max`, or the end.
+
+    After each block `on_state` gets the point reached, the entry of the block's header and the
+    state, which it must not change. Raises `Divergence`.
+    """
+    machine = _Machine(copy, begin)
+    first = machine.point
     blocks = events = refused = 0
-    last_time_ms = copy.genesis.time_ms
+    last_time_ms = begin.start.header.time_ms if begin else copy.genesis.time_ms
     decisions = {"permit": 0, "review": 0, "deny": 0}
-    for block in read_blocks(copy, map_events):  # 4, 5, 6, 7, 8
-        execution = machine.execute(block)  # 9, 10
+    acts: dict[str, int] = {}
+    start = begin.start if begin else None
+    for block in read_blocks(copy, map_events, start=start, height_max=height_max):  # 4 to 8
+        parsed = machine.parse(block)
+        execution = machine.execute(block, parsed)  # 9, 10
         blocks += 1
         events += len(block.records)
         last_time_ms = block.header.time_ms
-        for outcome in execution.outcomes:
+        for event, outcome in zip(parsed, execution.outcomes, strict=True):
+            word = event.kind.partition(".")[0]
+            acts[word] = acts.get(word, 0) + 1
             refused += not outcome.applied
             if outcome.decision:
                 decisions[outcome.decision] += 1
-        done = block.index + 1 + len(block.records)
-        on_progress(Progress(done=done, total=copy.checkpoint.size))
+        on_state(machine.point, block.index, machine.state)
+        on_progress(Progress(done=block.end, total=copy.checkpoint.size))
     return ReplayReport(
         network=copy.network,
         epoch=copy.epochs.epoch_of(copy.checkpoint.size),
         checkpoint=copy.checkpoint,
         cosigners=copy.cosigners,
-        entries=copy.checkpoint.size,
+        first=first,
+        last=machine.point,
         blocks=blocks,
         events=events,
         decisions=decisions,
+        acts=acts,
         refused=refused,
         last_time_ms=last_time_ms,
-        state_digest=StateDigest(machine.accumulator).digest(),
     )
 
 
 class _Machine:
-    """The state that execution has reached."""
+    """The state that execution has reached, and where."""
 
-    def __init__(self, copy: LogCopy) -> None:
+    def __init__(self, copy: LogCopy, begin: Beginning | None) -> None:
         self._network = copy.network
         self._contracts = Contracts()
-        self._state = MapState(genesis_state(copy.genesis))
-        digest = StateDigest()
-        for key, value in self._state.pairs.items():
-            digest.add(key, value)
-        self.accumulator = digest.encode()
+        if begin is None:
+            self.state = MapState(genesis_state(copy.genesis))
+            self._accumulator = sum_pairs(list(self.state.pairs.items()))
+            digest = StateDigest(self._accumulator).digest()
+            self.point = Point(height=0, block_hash=copy.network, entries=0, state_digest=digest)
+        else:
+            self.state, self._accumulator = begin.state, begin.accumulator
+            self.point = begin.point
 
-    def execute(self, block: BlockEntries) -> Execution:
+    def parse(self, block: BlockEntries) -> tuple[Event, ...]:
+        """The events of a block."""
+        if block.events is not None:
+            return block.events
+        return tuple(parse_event(RECORDS.decode(data).event) for data in block.records)
+
+    def execute(self, block: BlockEntries, events: tuple[Event, ...]) -> Execution:
         """Steps 9 and 10 for one block; the state moves on only if both hold."""
-        execution = self._execute(block)
+        execution = self._execute(block, events)
         for at, (found, made) in enumerate(zip(block.records, execution.records, strict=True)):
             if found != made:  # 9
                 expected, stands = _describe(made), _describe(found)
-                diverge(Step.OUTCOMES, block.index + 1 + at, expected, stands)
-        digest = apply_changes(self.accumulator, execution.overlay)
+                diverge(
+                    Step.OUTCOMES, block.index + 1 + at, f"{events[at].kind} {expected}", stands
+                )
+        digest = apply_changes(self._accumulator, execution.overlay)
         if digest.digest() != block.header.state_digest:  # 10
             diverge(
                 Step.STATE,
@@ -135,16 +252,21 @@ class _Machine:
                 _describe_seal(following),
                 _describe_seal(block.header.next_validators),
             )
-        self._state.pairs.update(execution.overlay.changes)
-        self.accumulator = digest.encode()
+        self.state.pairs.update(execution.overlay.changes)
+        self._accumulator = digest.encode()
+        self.point = Point(
+            height=block.header.height,
+            block_hash=block.block_hash,
+            entries=block.end,
+            state_digest=block.header.state_digest,
+        )
         return execution
 
-    def _execute(self, block: BlockEntries) -> Execution:
+    def _execute(self, block: BlockEntries, events: tuple[Event, ...]) -> Execution:
         header = block.header
         if header.engine != ENGINE_VERSION:  # 9
             diverge(Step.OUTCOMES, block.index, f"engine {ENGINE_VERSION}", header.engine)
-        events = tuple(parse_event(RECORDS.decode(data).event) for data in block.records)
-        limits = read_parameters(self._state)
+        limits = read_parameters(self.state)
         size_bytes = sum(len(event.data) for event in events)
         if len(events) > limits.block_events_max or size_bytes > limits.block_bytes_max:  # 9
             diverge(
@@ -161,9 +283,12 @@ class _Machine:
             events=events,
         )
         try:
-            return execute(self._state, given, self._contracts)
+            return execute(self.state, given, self._contracts)
+        except InvalidInclusion as error:
+            index = block.index + 1 + error.place
+            diverge(Step.OUTCOMES, index, "an event that a block may include", str(error))
         except ContractError as error:
-            diverge(Step.OUTCOMES, block.index, "events that a block may include", str(error))
+            diverge(Step.OUTCOMES, block.index, "a block that can be executed", str(error))
 
 
 def _describe_seal(next_validators: bytes) -> str:

@@ -68,3 +68,38 @@ class Codec(Generic[T]):
         if canonical != data:
             raise InvalidEncoding(f"{self._name}: bytes are not in canonical form")
         return value
+
+
+class MemoCodec(Codec[T]):
+    """A codec for values that are read back soon after they were written, and often.
+
+    It keeps at least the last `kept` values by their bytes, and at most twice as many. Reading one
+    of them gives what decoding its bytes would: `decode(encode(value)) == value`.
+    """
+
+    def __init__(self, type_: type[T], *, size_bytes_max: int, kept: int) -> None:
+        super().__init__(type_, size_bytes_max=size_bytes_max)
+        self._kept = kept
+        self._young: dict[bytes, T] = {}
+        self._old: dict[bytes, T] = {}
+
+    def encode(self, value: T) -> bytes:
+        """The same as that of a codec."""
+        data = super().encode(value)
+        self._keep(data, value)
+        return data
+
+    def decode(self, data: bytes) -> T:
+        """The same as that of a codec."""
+        value = self._young.get(data)
+        if value is None:
+            value = self._old.get(data)
+            if value is None:
+                value = super().decode(data)
+            self._keep(data, value)
+        return value
+
+    def _keep(self, data: bytes, value: T) -> None:
+        if len(self._young) >= self._kept:
+            self._old, self._young = self._young, {}
+        self._young[data] = value

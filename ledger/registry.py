@@ -8,7 +8,7 @@ from typing import Annotated, Literal, NamedTuple, TypeAlias
 
 from msgspec import Meta
 
-from ledger.codec import Codec, Value
+from ledger.codec import Codec, MemoCodec, Value
 from ledger.scalars import Date, Hash32, Identifier, PeerAddress, PublicKeyBytes, Text, Uint
 
 MemberKind = Literal["tax", "department", "provider", "foreign", "supervisor", "auditor"]
@@ -22,7 +22,7 @@ Grade = Literal["A", "B", "C", "D"]
 ChangeReason = Literal["behaviour", "window", "rules"]
 
 
-class Member(Value, frozen=True, kw_only=True):
+class Member(Value, frozen=True, kw_only=True, cache_hash=True):
     """An agency. `region` is a GB/T 2260 code, or ISO 3166 alpha-2 for a foreign authority.
 
     `credit` is the score that it starts with; what became of it stands in its `Credit`.
@@ -37,7 +37,7 @@ class Member(Value, frozen=True, kw_only=True):
     credit: Score
 
 
-class Officer(Value, frozen=True, kw_only=True):
+class Officer(Value, frozen=True, kw_only=True, cache_hash=True):
     """A key of a member with roles; the ledger knows no person's name."""
 
     key: PublicKeyBytes
@@ -101,7 +101,7 @@ class DatasetField(Value, frozen=True, kw_only=True):
     sensitivity: Sensitivity
 
 
-class Dataset(Value, frozen=True, kw_only=True):
+class Dataset(Value, frozen=True, kw_only=True, cache_hash=True):
     """A kind of records. Every tax member provides every dataset unless a contract says no."""
 
     id: Identifier
@@ -331,8 +331,8 @@ PURPOSES = Codec(Purpose, size_bytes_max=2_048)
 FREEZES = Codec(tuple[Freeze, ...], size_bytes_max=65_536)
 POLICY_SETS = Codec(PolicySet, size_bytes_max=4_194_304)
 PARAMETERS = Codec(Parameters, size_bytes_max=2_048)
-EXCHANGES = Codec(Exchange, size_bytes_max=16_384)
-PAIR_COUNTERS = Codec(PairCounters, size_bytes_max=1_024)
+EXCHANGES = MemoCodec(Exchange, size_bytes_max=16_384, kept=4_096)
+PAIR_COUNTERS = MemoCodec(PairCounters, size_bytes_max=1_024, kept=1_024)
 CREDIT_RULES = Codec(CreditRules, size_bytes_max=16_384)
 CREDITS = Codec(Credit, size_bytes_max=262_144)
 CREDIT_CAUSES = Codec(tuple[CreditCause, ...], size_bytes_max=16_384)

@@ -19,35 +19,37 @@ carries:
 8. events      Each record is canonical and holds an event of this network, signed by its officer.
 
 Re-execution (steps 9 and 10) is `contracts.replay`. The copy is read once, in order, in bounded
-memory. The first fault ends the walk as `Divergence`. Step 8, which costs the most, is a pure
-function over a run of records: the caller may pass the `map` of a process pool for it. Steps 4 to 7
-are some windows of entries ahead of it, so their faults are found first.
+memory, from the genesis or from the end of a block whose header is proven (`read_start`): what
+stands before is left to whoever walks that part. The first fault ends the walk as `Divergence`.
+Step 8, which costs the most, is a pure function over a run of records: the caller may pass the
+`map` of a process pool for it. Steps 4 to 7 are a window of entries ahead of it, or some with a
+pool, so their faults are found first.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from enum import IntEnum
-from typing import NoReturn, Protocol
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 from ledger.blocks import HEADERS, RECORDS, Header, hash_header, is_header
-from ledger.errors import Divergence, InvalidEncoding, InvalidEvent, InvalidGenesis, LedgerError
-from ledger.events import parse_event, verify_event
+from ledger.copies.steps import Step, diverge
+from ledger.copies.tree import ProvenTree, Read, read_bundles
+from ledger.errors import (
+    InvalidEncoding,
+    InvalidEvent,
+    InvalidGenesis,
+    InvalidProof,
+    LedgerError,
+)
+from ledger.events import Event, parse_event, verify_event
 from ledger.genesis import Genesis, decode_genesis_json, hash_genesis
 from ledger.quorum.epochs import EPOCH_PROOFS, EpochChain, epoch_path
 from ledger.quorum.lists import hash_consensus_keys
 from ledger.tlog.checkpoint import Checkpoint, verify_cosignatures
-from ledger.tlog.merkle import CompactRange, Hash, hash_leaves, root_of
+from ledger.tlog.merkle import CompactRange, Hash, root_of
 from ledger.tlog.note import SignedNote
-from ledger.tlog.tiles import (
-    ENTRIES_LEVEL,
-    LEVEL_MAX,
-    TILE_HEIGHT,
-    TILE_WIDTH,
-    TilePath,
-    decode_entries,
-    split_hashes,
-)
+
+__all__ = ["Read", "Step", "diverge"]
 
 # One task of step 8, and how much of the log is held until its events are verified.
 TASK_RECORDS = 128
@@ -55,23 +57,7 @@ WINDOW_ENTRIES = 1_024
 WINDOW_BYTES = 4 * 1024 * 1024
 WINDOWS_MAX = 4
 
-# Bytes of the file at a path inside the copy, or None where there is none.
-Read = Callable[[str], bytes | None]
-
-
-class Step(IntEnum):
-    """The numbered steps; 9 and 10 are those of `contracts.replay`."""
-
-    GENESIS = 1
-    EPOCHS = 2
-    CHECKPOINT = 3
-    TILES = 4
-    ENTRIES = 5
-    HEADERS = 6
-    RECORDS = 7
-    EVENTS = 8
-    OUTCOMES = 9
-    STATE = 10
+EMPTY_HEAD = CompactRange()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +115,26 @@ class BlockEntries:
     header: Header
     block_hash: bytes
     records: tuple[bytes, ...]
+    events: tuple[Event, ...] | None = None
+    """Those of the records, where they were verified in this process."""
+
+    @property
+    def end(self) -> int:
+        """Index of the entry after the block."""
+        return self.index + 1 + len(self.records)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """The end of a block whose header is proven to be entry `header.tree_size`."""
+
+    header: Header
+    block_hash: bytes
+
+    @property
+    def index(self) -> int:
+        """Index of the entry after the block."""
+        return self.header.tree_size + 1 + self.header.record_count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,11 +148,6 @@ class Verified:
     blocks: int
     events: int
     last_time_ms: int
-
-
-def diverge(step: Step, index: int, expected: str, found: str) -> NoReturn:
-    """Raise the `Divergence` of `step` at entry `index` (-1: none)."""
-    raise Divergence(int(step), step.name.lower(), index, expected=expected, found=found)
 
 
 def no_progress(progress: Progress) -> None:
@@ -170,8 +171,7 @@ def verify_log(
         blocks += 1
         events += len(block.records)
         last_time_ms = block.header.time_ms
-        done = block.index + 1 + len(block.records)
-        on_progress(Progress(done=done, total=copy.checkpoint.size))
+        on_progress(Progress(done=block.end, total=copy.checkpoint.size))
     return Verified(
         network=copy.network,
         epoch=copy.epochs.epoch_of(copy.checkpoint.size),
@@ -201,10 +201,43 @@ def open_copy(
     )
 
 
-def read_blocks(copy: LogCopy, map_events: MapEvents = map) -> Iterator[BlockEntries]:
-    """Steps 4 to 8: the blocks of the log, each yielded when it and its events are verified."""
+def read_start(copy: LogCopy, index: int) -> Start:
+    """The end of the block whose header is entry `index`, proven by steps 4 and 5.
+
+    Raises `InvalidProof` where no block begins, or one does that the copy does not hold whole, and
+    `Divergence`.
+    """
+    size = copy.checkpoint.size
+    if not 0 <= index < size:
+        raise InvalidProof(f"no entry {index} in a log of {size} entries")
+    tree = ProvenTree(copy.read, copy.checkpoint)  # 4
+    _, (entry, *_), _ = next(read_bundles(tree, index))  # 5
+    try:
+        start = Start(header=HEADERS.decode(entry), block_hash=hash_header(entry))
+    except InvalidEncoding as error:
+        raise InvalidProof(f"entry {index} is no block header: {error}") from None
+    if start.header.tree_size != index or start.index > size:
+        raise InvalidProof(f"the block of entry {index} does not stand there")
+    return start
+
+
+def read_blocks(
+    copy: LogCopy,
+    map_events: MapEvents = map,
+    *,
+    start: Start | None = None,
+    height_max: int | None = None,
+) -> Iterator[BlockEntries]:
+    """Steps 4 to 8: the blocks of the log, each yielded when it and its events are verified.
+
+    From `start`, or the genesis, up to the block of `height_max`, or the end.
+    """
     ahead: deque[tuple[list[BlockEntries], Iterable[EventFault | None]]] = deque()
-    for window in _read_windows(copy):  # 4, 5, 6, 7
+    for window in _read_windows(copy, start, height_max):  # 4, 5, 6, 7
+        if map_events is map:
+            # Nobody works ahead, so the events need not be parsed once more by the caller.
+            yield from [_verify_here(copy, block) for block in window]  # 8
+            continue
         # A pool works on these events while the caller is busy with the blocks before.
         ahead.append((window, map_events(find_event_fault, _event_tasks(copy, window))))
         if len(ahead) == WINDOWS_MAX:
@@ -213,11 +246,13 @@ def read_blocks(copy: LogCopy, map_events: MapEvents = map) -> Iterator[BlockEnt
         yield from _verified(*ahead.popleft())  # 8
 
 
-def _read_windows(copy: LogCopy) -> Iterator[list[BlockEntries]]:
+def _read_windows(
+    copy: LogCopy, start: Start | None, height_max: int | None
+) -> Iterator[list[BlockEntries]]:
     """Steps 4 to 7: the blocks of the log, in runs of bounded size."""
     window: list[BlockEntries] = []
     entries = size_bytes = 0
-    for block in _read_chain(copy):
+    for block in _read_chain(copy, start, height_max):
         window.append(block)
         entries += 1 + len(block.records)
         size_bytes += sum(map(len, block.records))
@@ -229,6 +264,12 @@ def _read_windows(copy: LogCopy) -> Iterator[list[BlockEntries]]:
 
 def find_event_fault(task: EventTask) -> EventFault | None:
     """Step 8 over a run of records: the first fault, or None. Pure, for process pools."""
+    return _read_events(task)[1]
+
+
+def _read_events(task: EventTask) -> tuple[list[Event], EventFault | None]:
+    """Step 8 over a run of records: the events before the first fault, and the fault, if any."""
+    events: list[Event] = []
     for index, data in task.records:
         expected = "a canonical record"
         try:
@@ -237,14 +278,15 @@ def find_event_fault(task: EventTask) -> EventFault | None:
             event = parse_event(record.event)
             verify_event(event)
         except (InvalidEncoding, InvalidEvent) as error:
-            return EventFault(index=index, expected=expected, found=str(error))
+            return events, EventFault(index=index, expected=expected, found=str(error))
         if event.network != task.network:
-            return EventFault(
+            return events, EventFault(
                 index=index,
                 expected=f"an event for network {task.network.hex()}",
                 found=f"one for {event.network.hex()}",
             )
-    return None
+        events.append(event)
+    return events, None
 
 
 def _verify_genesis(data: bytes | None, genesis: Genesis | None, network: bytes | None) -> Genesis:
@@ -289,117 +331,48 @@ def _verify_checkpoint(data: bytes | None, epochs: EpochChain) -> tuple[SignedNo
         diverge(Step.CHECKPOINT, -1, expected, str(error))
 
 
-class _Tree:
-    """Step 4: hash tiles, each proven by the tile above it, down from the checkpoint's root.
-
-    One tile of each level is kept, so walking the leaves in order reads every tile once.
-    """
-
-    def __init__(self, read: Read, checkpoint: Checkpoint) -> None:
-        self._read = read
-        self._size = checkpoint.size
-        self._kept: dict[int, tuple[int, list[Hash]]] = {}
-        self._edges: dict[int, list[Hash]] = {}
-        subtrees: list[Hash] = []
-        for level in range(LEVEL_MAX + 1):
-            width = (self._size >> (TILE_HEIGHT * level)) % TILE_WIDTH
-            if width:
-                tile = (self._size >> (TILE_HEIGHT * level)) // TILE_WIDTH
-                self._edges[level] = self._load(level, tile, width)
-                subtrees[:0] = CompactRange().extend(self._edges[level]).hashes
-        root = CompactRange(size=self._size, hashes=tuple(subtrees)).root()
-        if root != checkpoint.root:
-            diverge(
-                Step.TILES,
-                -1,
-                f"root {checkpoint.root.hex()} of {self._size} entries",
-                f"root {root.hex()}",
-            )
-
-    def hashes(self, level: int, tile: int) -> list[Hash]:
-        """Proven hashes of a tile."""
-        if tile == (self._size >> (TILE_HEIGHT * level)) // TILE_WIDTH:
-            return self._edges[level]
-        kept = self._kept.get(level)
-        if kept is not None and kept[0] == tile:
-            return kept[1]
-        expected = self.hashes(level + 1, tile // TILE_WIDTH)[tile % TILE_WIDTH]
-        hashes = self._load(level, tile, TILE_WIDTH)
-        if root_of(hashes) != expected:
-            path = TilePath(level=level, index=tile).format()
-            diverge(
-                Step.TILES,
-                tile * TILE_WIDTH << (TILE_HEIGHT * level),
-                f"{path} under hash {expected.hex()}",
-                f"hash {root_of(hashes).hex()}",
-            )
-        self._kept[level] = (tile, hashes)
-        return hashes
-
-    def _load(self, level: int, tile: int, width: int) -> list[Hash]:
-        path = TilePath(level=level, index=tile, width=width).format()
-        index = tile * TILE_WIDTH << (TILE_HEIGHT * level)
-        data = self._read(path)
-        if data is None:
-            diverge(Step.TILES, index, path, "no such file")
-        try:
-            return split_hashes(data, width)
-        except InvalidEncoding:
-            diverge(Step.TILES, index, f"{path} of {width} hashes", f"{len(data)} bytes")
-
-
-def _read_bundles(copy: LogCopy) -> Iterator[tuple[int, list[bytes], list[Hash]]]:
-    """Steps 4 and 5: first index, entries and leaf hashes of each tile of entries."""
-    size = copy.checkpoint.size
-    tree = _Tree(copy.read, copy.checkpoint)  # 4
-    for first in range(0, size, TILE_WIDTH):
-        tile = TilePath(
-            level=ENTRIES_LEVEL, index=first // TILE_WIDTH, width=min(TILE_WIDTH, size - first)
-        )
-        data = copy.read(tile.format())
-        if data is None:
-            diverge(Step.ENTRIES, first, tile.format(), "no such file")
-        try:
-            entries = decode_entries(data, tile.width)
-        except InvalidEncoding as error:
-            diverge(Step.ENTRIES, first, f"{tile.width} entries in {tile.format()}", str(error))
-        expected = tree.hashes(0, tile.index)  # 4
-        leaves = hash_leaves(entries)
-        if leaves != expected:  # 5
-            at = next(at for at, leaf in enumerate(leaves) if leaf != expected[at])
-            diverge(
-                Step.ENTRIES, first + at, f"leaf {expected[at].hex()}", f"leaf {leaves[at].hex()}"
-            )
-        yield first, entries, leaves
-
-
-def _read_chain(copy: LogCopy) -> Iterator[BlockEntries]:
+def _read_chain(
+    copy: LogCopy, start: Start | None, height_max: int | None
+) -> Iterator[BlockEntries]:
     """Steps 4 to 7: the blocks of the log."""
-    chain = _Chain(copy)
-    for first, entries, leaves in _read_bundles(copy):  # 4, 5
+    tree = ProvenTree(copy.read, copy.checkpoint)  # 4
+    chain = _Chain(copy) if start is None else _Chain(copy, start, tree.head(start.index))
+    for first, entries, leaves in read_bundles(tree, chain.size):  # 4, 5
         rows = zip(entries, leaves, strict=True)
         for index, (entry, leaf) in enumerate(rows, start=first):
             block = chain.add(index, entry, leaf)  # 6, 7
             if block is not None:
                 yield block
+                if block.header.height == height_max:
+                    return
     chain.finish()  # 7
 
 
 class _Chain:
-    """Steps 6 and 7: fed with entries in order, gives back whole blocks."""
+    """Steps 6 and 7: fed with entries in order, gives back whole blocks.
 
-    def __init__(self, copy: LogCopy) -> None:
+    From `start` on, where the log had the head `head`; else from the genesis.
+    """
+
+    def __init__(
+        self, copy: LogCopy, start: Start | None = None, head: CompactRange = EMPTY_HEAD
+    ) -> None:
         self._network = copy.network
         self._size = copy.checkpoint.size
         self._epochs = copy.epochs
-        self._epoch = 0
-        self._parent: Header | None = None
-        self._parent_hash = copy.network
-        self._parent_time_ms = copy.genesis.time_ms
-        self._range = CompactRange()
-        self._start = 0
+        self._epoch = 0 if start is None else start.header.epoch
+        self._parent = None if start is None else start.header
+        self._parent_hash = copy.network if start is None else start.block_hash
+        self._parent_time_ms = copy.genesis.time_ms if start is None else start.header.time_ms
+        self._range = head
+        self._start = head.size if start is None else start.header.tree_size
         self._entries: list[bytes] = []
         self._leaves: list[Hash] = []
+
+    @property
+    def size(self) -> int:
+        """Index of the entry after the last whole block."""
+        return self._range.size
 
     def add(self, index: int, entry: bytes, leaf: Hash) -> BlockEntries | None:
         """The block that this entry completes, or None."""
@@ -518,6 +491,15 @@ def _event_tasks(copy: LogCopy, window: Sequence[BlockEntries]) -> list[EventTas
         EventTask(network=copy.network, records=tuple(records[start : start + TASK_RECORDS]))
         for start in range(0, len(records), TASK_RECORDS)
     ]
+
+
+def _verify_here(copy: LogCopy, block: BlockEntries) -> BlockEntries:
+    """The block with its events, verified."""
+    records = tuple(enumerate(block.records, start=block.index + 1))
+    events, fault = _read_events(EventTask(network=copy.network, records=records))
+    if fault is not None:
+        diverge(Step.EVENTS, fault.index, fault.expected, fault.found)
+    return replace(block, events=tuple(events))
 
 
 def _verified(

@@ -19,7 +19,7 @@ from ledger.genesis import Genesis
 from ledger.keys import Signer
 from tools.casebook import Case, read_cases
 from tools.client import Claim, Client, Moment
-from tools.commands.audit import replay_folder
+from tools.commands.audits.replay import replay_folder
 from tools.custody.blinds import blind_subject
 from tools.custody.signer import open_signer
 from tools.exits import InvalidAnswer, RefusedEvent
@@ -88,7 +88,10 @@ def make_story(directory: Path, tell: Tell) -> Story:
             contracts=len(genesis.policy_set.contracts),
         )
     )
-    return Story(network=network, genesis=genesis, tell=tell)
+    story = Story(network=network, genesis=genesis, tell=tell)
+    # Now, not after the first half of the story.
+    story.gateways.verify_room(network.members)
+    return story
 
 
 def start_nodes(story: Story) -> None:

@@ -88,6 +88,18 @@ def command(
     emit(as_json, figures, say("bench.sealing", **figures))
 
 
+def _measure_audit(as_json: bool, entries: int, cache: Path | None, jobs: int) -> None:
+    from tools.bench.audit import measure_audit
+
+    bar = Bar(say("bench.making"))
+    with tempfile.TemporaryDirectory(prefix="tally-") as directory:
+        try:
+            figures = measure_audit(cache or Path(directory), entries, jobs, bar)
+        finally:
+            bar.close()
+    emit(as_json, figures, say("bench.audit", **figures))
+
+
 def _measure_network(as_json: bool, *, wan: str, absent: bool, **values: Any) -> None:
     from tools.bench.absent import measure_absence
     from tools.bench.load import Plan, measure

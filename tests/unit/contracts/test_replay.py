@@ -129,7 +129,7 @@ def test_other_engine_is_named(chain: ChainBuilder) -> None:
 def test_event_that_no_block_may_include(chain: ChainBuilder) -> None:
     """The first event of the log once more: its nonce is used."""
     add_executed(chain, (), records=(chain.entries[1],))
-    assert refused_at(chain) == (9, "outcomes", 6)
+    assert refused_at(chain) == (9, "outcomes", 7)
 
 
 def test_limits_of_the_parameters_hold() -> None:

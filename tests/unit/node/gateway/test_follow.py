@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.lifecycle import STEPS
-from ledger.events import Event
+from ledger.events import Event, ShareRequested
 from ledger.registry import EXCHANGES
 from ledger.state import exchange_key
 from node.gateway.follow import observe, open_job
@@ -74,7 +74,8 @@ def test_a_permitted_request_is_asked_about_and_awaited() -> None:
         assert (job.status, job.requester, job.provider) == ("permitted", ASKER, OWNER)
         # The contracts allow a year, the request asks for a thousand days.
         assert job.retention_days == 365
-    assert story.jobs["provide"].subjects == OPEN.body.subjects  # type: ignore[union-attr]
+    assert isinstance(OPEN.body, ShareRequested)
+    assert story.jobs["provide"].subjects == OPEN.body.subjects
 
 
 def test_an_offer_is_prepared_by_who_offers() -> None:
@@ -284,7 +285,7 @@ PLACES: list[tuple[Side, Stage]] = [
     *sorted(ACTIVE),
     *(("provide", stage) for stage in ("review", "offered", "settled", "held", "closed")),
     *(("acquire", stage) for stage in ("open", "kept", "held", "closed")),
-]  # type: ignore[list-item]  # stages by name
+]
 
 
 @pytest.mark.parametrize("kind", sorted(STEPS))
