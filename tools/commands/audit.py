@@ -23,6 +23,7 @@ from ledger.verify import LogCopy, Progress, open_copy, read_blocks
 from tools.commands.governance.who import who
 from tools.commands.records.access import access
 from tools.commands.records.export import export
+from tools.commands.records.report import report
 from tools.exits import InvalidAnswer, InvalidInput
 from tools.founding import read_signatures, signatures_path
 from tools.mirror import (
@@ -52,6 +53,7 @@ def command() -> None:
 command.add_command(who)
 command.add_command(access)
 command.add_command(export)
+command.add_command(report)
 
 
 @command.command("mirror", help="help.audit_mirror")
