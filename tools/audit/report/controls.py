@@ -11,12 +11,13 @@ from typing import Literal
 
 from contracts.drafts.history import Happened
 from contracts.facts import block_date
-from ledger.events import ShareOpening
-from ledger.exchange.bodies import ShareUsed
+from ledger.events import ShareDelivered, ShareOpening
+from ledger.exchange.bodies import ShareCorrected, ShareDestroyed, ShareUsed
 from ledger.exchange.incidents import DrillRun
 from ledger.governance.proposals import GovernanceProposed
 from ledger.quorum.governance import EvidenceEquivocation
-from ledger.registry import LegalBasis
+from ledger.registry import Exchange, LegalBasis
+from tools.audit.period import DAY_MS
 from tools.audit.stories import Story
 from tools.governance.actions import tag_of
 
@@ -58,7 +59,6 @@ _EVIDENCE = {
     "share.consent_requested": "onward",
     "share.consent_given": "onward",
     "share.consent_refused": "onward",
-    "share.destroyed": "retention",
     "share.corrected": "corrections",
     "share.correction_acknowledged": "corrections",
     "share.disputed": "disputes",
@@ -113,15 +113,15 @@ class Controls:
     def __init__(self) -> None:
         self.of = {id_: Control(id_, requirement) for id_, requirement, _ in CONTROLS}
 
-    def add(self, each: Happened, story: Story | None, deadline_ms: int) -> None:
-        """Weigh a record; `story` as it is after it."""
+    def add(self, each: Happened, story: Story | None, exchange: Exchange | None) -> None:
+        """Weigh a record; `story` as it is after it, `exchange` as it is after its block."""
         self.of["signatures"].evidence.add(each.index)
         if not each.outcome.applied:
             return
         control = _EVIDENCE.get(each.event.kind)
         if control is not None:
             self.of[control].evidence.add(each.index)
-        for id_, is_fault in _judge(each, story, deadline_ms):
+        for id_, is_fault in _judge(each, story, exchange):
             found = self.of[id_]
             (found.exceptions if is_fault else found.evidence).add(each.index)
 
@@ -130,33 +130,49 @@ class Controls:
         self.of[control].exceptions.add(index)
 
 
-def _judge(each: Happened, story: Story | None, deadline_ms: int) -> Iterator[tuple[str, bool]]:
+def _judge(
+    each: Happened, story: Story | None, exchange: Exchange | None
+) -> Iterator[tuple[str, bool]]:
     """Controls that a record is evidence for (False) or an exception from (True)."""
-    event, body, outcome = each.event, each.event.body, each.outcome
-    if isinstance(body, ShareOpening):
-        is_allowed = outcome.decision in ("permit", "review")
-        is_founded = covers(each.basis, block_date(each.time_ms))
-        yield "legality", not outcome.policy_set or (is_allowed and not is_founded)
-        if is_allowed:
-            duties = outcome.obligations
-            is_bound = duties is not None and duties.retention_days > 0
-            yield "necessity", not is_bound
-    elif event.kind in ("share.delivered", "share.corrected"):
-        yield "commitments", False
-        if story is not None and event.kind == "share.delivered" and story.deliveries == 1:
-            yield "timeliness", each.time_ms > deadline_ms
-    elif event.kind == "share.approved" and story is not None:
-        if event.officer == story.officer:
-            yield "four-eyes", True
-    elif isinstance(body, ShareUsed) and body.consent:
-        yield "onward", False
-    elif isinstance(body, DrillRun):
+    body = each.event.body
+    if isinstance(body, DrillRun):
         yield "drills", body.result != "passed"
     elif isinstance(body, EvidenceEquivocation):
         yield "integrity", True
     elif isinstance(body, GovernanceProposed):
         if any(tag_of(action).startswith(_KEY_ACTIONS) for action in body.actions):
             yield "keys", False
+    elif isinstance(body, ShareOpening):
+        yield from _judge_opening(each)
+    elif story is not None and exchange is not None:
+        yield from _judge_step(each, story, exchange)
+
+
+def _judge_opening(each: Happened) -> Iterator[tuple[str, bool]]:
+    outcome = each.outcome
+    is_allowed = outcome.decision in ("permit", "review")
+    is_founded = covers(each.basis, block_date(each.time_ms))
+    yield "legality", not outcome.policy_set or (is_allowed and not is_founded)
+    if is_allowed:
+        duties = outcome.obligations
+        yield "necessity", duties is None or not duties.retention_days
+
+
+def _judge_step(each: Happened, story: Story, exchange: Exchange) -> Iterator[tuple[str, bool]]:
+    event, body = each.event, each.event.body
+    if isinstance(body, ShareDelivered | ShareCorrected):
+        yield "commitments", False
+        if isinstance(body, ShareDelivered) and story.deliveries == 1:
+            yield "timeliness", each.time_ms > exchange.deadline_ms
+    elif event.kind == "share.approved":
+        if event.officer == story.officer:
+            yield "four-eyes", True
+    elif isinstance(body, ShareUsed):
+        if body.consent:
+            yield "onward", False
+    elif isinstance(body, ShareDestroyed) and event.member == story.requester:
+        until_ms = story.received_ms + exchange.retention_days * DAY_MS
+        yield "retention", each.time_ms > until_ms
 
 
 def covers(basis: LegalBasis | None, day: date) -> bool:

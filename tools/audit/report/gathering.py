@@ -101,7 +101,7 @@ class _Gathering:
             return
         exchange = None if story is None else find_exchange(state, event.exchange)
         deadline_ms = 0 if exchange is None else exchange.deadline_ms
-        self.controls.add(each, story, deadline_ms)
+        self.controls.add(each, story, exchange)
         if not each.outcome.applied:
             self.not_applied[each.outcome.code] += 1
         elif story is None:

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from contracts.drafts.history import Happened
 from ledger.events import ShareDelivered, ShareReceived, ShareRejected
 from ledger.exchange.bodies import ShareRated
+from tools.audit.period import DAY_MS
 from tools.audit.stories import Story
 
 HOUR_MS = 3_600_000
-DAY_MS = 24 * HOUR_MS
 # Spans of time from one act to the next, in the order of an exchange.
 SPANS = ("answer", "delivery", "receipt", "whole")
 # Upper ends of the classes of a distribution; what is longer is in one more class.

@@ -79,15 +79,15 @@ def _incidents(found: Findings, say: Speech) -> Iterator[Block]:
     else:
         yield Remark(say("no_incidents"))
     if found.drills:
-        head = (say("drill"), say("member"), say("result"), say("time"), say("record"))
-        rows = [
+        columns = (say("drill"), say("member"), say("result"), say("time"), say("record"))
+        drills = [
             (
                 each.category, say.short(each.member), say(f"drill_{each.result}"),
                 format_moment(each.time_ms), f"#{each.index}",
             )
             for each in found.drills[:ROWS_MAX]
         ]  # fmt: skip
-        yield Sheet(head, rows, numbers=5)
+        yield Sheet(columns, drills, numbers=5)
     else:
         yield Remark(say("no_drills"))
 

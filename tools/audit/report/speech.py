@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from contracts.exchange.duties import GAPS
 from contracts.words import decision_word, describe
 from ledger.registry import Member
-from tools.audit.report.measures import DAY_MS, HOUR_MS
+from tools.audit.period import DAY_MS
+from tools.audit.report.measures import HOUR_MS
 from tools.words import Language, catalogue
 
 NOTHING = "–"
