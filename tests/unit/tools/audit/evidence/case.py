@@ -39,7 +39,6 @@ from tests.unit.ledger.builders import (
     ChainBuilder,
     consensus_secret,
     make_event,
-    make_genesis,
     make_request,
     make_validator,
     officer_secret,
