@@ -36,6 +36,7 @@ from tests import (
     tables_of_connectors,
     tables_of_credit,
     tables_of_crs,
+    tables_of_exports,
     tables_of_faults,
     tables_of_gateway,
     tables_of_lifecycle,
@@ -335,6 +336,8 @@ RENDERERS: dict[str, Callable[[Language], str]] = {
     "crs-refusals": lambda language: _table(*tables_of_crs.refusals(language)),
     "errors": render_errors,
     "exits": render_exits,
+    "export-exchanges": lambda language: _table(*tables_of_exports.columns(language, "exchanges")),
+    "export-records": lambda language: _table(*tables_of_exports.columns(language, "records")),
     "findings": lambda language: _table(*tables_of_faults.findings(language)),
     "gaps": lambda language: _table(*tables_of_lifecycle.gaps(language)),
     "gateway-faults": lambda language: _table(*tables_of_gateway.faults(language)),
@@ -426,6 +429,17 @@ def test_the_sample_of_a_gateway_names_every_key_and_its_default() -> None:
     for key, row in settings.items():
         if row.default is not REQUIRED and key != ("gateway", "node"):
             assert row.parse(named[key]) == row.default, key
+
+
+@pytest.mark.parametrize("name", ["tallystick", "tallystick-gateway"])
+def test_a_unit_starts_a_command_that_exists(name: str) -> None:
+    unit = resources.files("config").joinpath(f"{name}.service").read_text("utf-8")
+    [line] = re.findall(r"^ExecStart=(.*)$", unit, re.MULTILINE)
+    program, *words = shlex.split(line)
+    commands = {path: command for path, command, _ in walk_commands()}
+    known = {each for param in commands["tally", *words[:2]].params for each in param.opts}
+    assert program.endswith("/tally")
+    assert words[2] in known
 
 
 def test_stages_in_the_table_are_those_of_the_gateway() -> None:

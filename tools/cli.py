@@ -25,7 +25,6 @@ COMMANDS = {
     "demo": "demo",
     "doctor": "doctor",
     "gateway": "gateway.command",
-    "export": "records.export",
     "keys": "keys",
     "localnet": "localnet",
     "member": "governance.member",

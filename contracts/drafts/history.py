@@ -46,10 +46,14 @@ class Happened:
 
 
 class History:
-    """The state that a log has reached, block by block from its genesis."""
+    """The state that a log has reached, block by block from its genesis, or from `pairs` on.
 
-    def __init__(self, genesis: Genesis) -> None:
-        self.state = MapState(genesis_state(genesis))
+    `replaced` holds, for each key that the last block has set, its value before that block.
+    """
+
+    def __init__(self, genesis: Genesis, pairs: Mapping[bytes, bytes] | None = None) -> None:
+        self.state = MapState(genesis_state(genesis) if pairs is None else pairs)
+        self.replaced: dict[bytes, bytes | None] = {}
         self._network = hash_genesis(genesis)
         self._witness = _Witness()
 
@@ -79,7 +83,9 @@ class History:
                 found = str(records[at].outcome)
                 made_outcome = str(RECORDS.decode(made).outcome)
                 diverge(Step.OUTCOMES, block.index + 1 + at, made_outcome, found)
-        self.state.pairs.update(execution.overlay.changes)
+        pairs, changes = self.state.pairs, execution.overlay.changes
+        self.replaced = {key: pairs.get(key) for key in changes}
+        pairs.update(changes)
         return tuple(self._happened(block, events, [record.outcome for record in records]))
 
     def verify_state(self, block: BlockEntries, map_pairs: MapPairs = map) -> None:

@@ -89,8 +89,8 @@ class _Guard:
     def _doctype(
         self, name: str, system_id: str | None, public_id: str | None, has_subset: int
     ) -> None:
-        del name, has_subset
-        if system_id or public_id:
+        del name, public_id, has_subset  # a public identifier never stands alone
+        if system_id is not None:
             raise self._fault("crs-xml-external-dtd")
 
     def _entity(

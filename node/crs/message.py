@@ -1,7 +1,8 @@
 """A message as records: its header, and every element with a `DocSpec`, one after the other.
 
 Elements are known by their local names, so editions of a schema with other namespaces read alike.
-A record is handed out when its element ends and is emptied afterwards: memory holds one record.
+A record is handed out when its element ends and is dropped afterwards: memory holds what the
+parser reads ahead.
 """
 
 from collections.abc import Iterator

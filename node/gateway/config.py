@@ -9,6 +9,7 @@ import msgspec
 
 from node.config import (
     REQUIRED,
+    Address,
     Config,
     Setting,
     address,
@@ -21,7 +22,7 @@ from node.config import (
     text,
 )
 from node.errors import InvalidConfig
-from node.gateway.schedule import Schedule
+from node.gateway.agency.schedule import Schedule
 from node.gateway.work.tasks import Plug
 
 _TABLES = ("receiver", "datasets", "schedules")
@@ -48,6 +49,11 @@ SETTINGS: tuple[Setting, ...] = (
     row(
         "gateway", "socket", text, "gateway.sock",
         "本单位系统使用的套接字", "socket for the agency's own systems",
+    ),
+    row(
+        "gateway", "drop", optional_text, "",
+        "投放请求与提供的文件夹；留空则不用",
+        "folder for files with requests and offers; empty: none",
     ),
     row(
         "gateway", "outbox_days", count(1, 365), 30,
@@ -95,6 +101,10 @@ SETTINGS: tuple[Setting, ...] = (
     row(
         "keys", "pin_credential", optional_text, "",
         "存放令牌 PIN 的 systemd 凭据名称", "systemd credential with the PIN of a token",
+    ),
+    row(
+        "metrics", "listen", address, Address("127.0.0.1", 0),
+        "指标监听地址", "address of the metrics",
     ),
     row(
         "logging", "level", choice("debug", "info", "warning", "error"), "info",

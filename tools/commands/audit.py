@@ -19,7 +19,11 @@ from ledger.tlog.receipt import Receipt, verify_receipt
 from ledger.verify import LogCopy, open_copy, read_blocks
 from tools.commands.audits.replay import merge, replay, segment
 from tools.commands.governance.who import who
+from tools.commands.inquiry import compare, lists, search, trace
 from tools.commands.records.access import access
+from tools.commands.records.evidence import evidence, verify_evidence
+from tools.commands.records.export import export
+from tools.commands.records.report import report
 from tools.exits import InvalidAnswer, InvalidInput
 from tools.mirror import (
     FILE_BYTES_MAX,
@@ -45,11 +49,14 @@ def command() -> None:
     """Group."""
 
 
-command.add_command(replay)
-command.add_command(segment)
-command.add_command(merge)
-command.add_command(who)
-command.add_command(access)
+for added in (
+    replay, segment, merge, who, access,
+    *compare.COMMANDS, *lists.COMMANDS, *search.COMMANDS, *trace.COMMANDS,
+    evidence, verify_evidence,
+    export,
+    report,
+):  # fmt: skip
+    command.add_command(added)
 
 
 @command.command("mirror", help="help.audit_mirror")
@@ -129,12 +136,12 @@ def verify(
     emit(as_json, {"valid": True, "index": proof.index}, say("audit.proven", index=proof.index))
 
 
-@command.command("evidence", help="help.audit_evidence")
+@command.command("equivocation", help="help.audit_equivocation")
 @click.argument("where")
 @genesis_option
 @option("--jobs", type=click.IntRange(1, 256), default=os.cpu_count() or 1, help="option.jobs")
 @common
-def evidence(where: str, genesis: Path | None, jobs: int, as_json: bool) -> None:
+def equivocation(where: str, genesis: Path | None, jobs: int, as_json: bool) -> None:
     """List the double votes on a log, each pair verified."""
     founding = read_genesis(genesis) if genesis else None
     if founding is None:

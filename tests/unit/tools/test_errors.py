@@ -4,6 +4,8 @@ import ast
 import json
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -170,9 +172,16 @@ main(["demo", "--once", "--json", "--dir", sys.argv[1]])
 """
 
 
-def test_an_interrupted_demonstration_ends_with_one_error_document(tmp_path: Path) -> None:
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder in which paths of sockets are not too long."""
+    with tempfile.TemporaryDirectory(prefix="tally-") as made:
+        yield Path(made)
+
+
+def test_an_interrupted_demonstration_ends_with_one_error_document(short_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED_AT_THE_FOURTH_NODE, str(tmp_path / "net")],
+        [sys.executable, "-c", INTERRUPTED_AT_THE_FOURTH_NODE, str(short_path / "net")],
         capture_output=True,
         text=True,
         timeout=60,
@@ -181,8 +190,8 @@ def test_an_interrupted_demonstration_ends_with_one_error_document(tmp_path: Pat
     assert json.loads(done.stdout)["error"]["code"] == "interrupted"
     assert "Traceback" not in done.stderr
     # Three had started; none is left.
-    assert len(list((tmp_path / "net").rglob("node.log"))) == 3
-    assert not list((tmp_path / "net").rglob("node.pid"))
+    assert len(list((short_path / "net").rglob("node.log"))) == 3
+    assert not list((short_path / "net").rglob("node.pid"))
 
 
 @pytest.mark.parametrize("given", [None, "net"])

@@ -6,11 +6,19 @@ that it names. Codes are read from the source, so a new one fails here until the
 
 import ast
 import asyncio
+import http.server
 import importlib
+import json
+import socketserver
 import subprocess
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -24,14 +32,17 @@ from tests.unit.node.api.harness import Served, run
 from tests.unit.tools.governance.test_stories import client_of
 from tests.unit.tools.test_errors import codes_in, outline, request
 from tools import client as clients
-from tools import localnet
-from tools.bench import load
+from tools import processes
+from tools.bench import exchange, load
 from tools.cli import main
 from tools.client import fetch_genesis
 from tools.commands.records import dataset
 from tools.doctor.visit import examine
 from tools.exits import ToolError
 from tools.founding import read_source
+from tools.gateway import local, story
+from tools.gateway.local import LocalGateways
+from tools.gateway.socket import GatewaySocket
 from tools.localnet import FREE_PORTS, Localnet, free_ports
 from tools.mirror import mirror_log
 
@@ -86,6 +97,7 @@ def provoked_in(source: str) -> set[str]:
     return found
 
 
+@cache
 def provoked() -> set[str]:
     files = (path for path in TESTS.rglob("test_*.py") if path.name not in CATALOGUES)
     return set().union(*(provoked_in(path.read_text("utf-8")) for path in files))
@@ -141,7 +153,7 @@ def code_of(*words: object) -> str:
     """The code with which a command ends."""
     result = CliRunner().invoke(main, [*map(str, words), "--json", "--lang", "en"])
     assert result.exit_code != 0, result.output
-    return str(importlib.import_module("json").loads(result.stdout)["error"]["code"])
+    return str(json.loads(result.stdout)["error"]["code"])
 
 
 def refused(call: Callable[[], object]) -> str:
@@ -200,7 +212,7 @@ def test_nodes_that_are_not_there(net: Localnet) -> None:
 
 
 def test_a_node_that_does_not_end(net: Localnet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(localnet, "STOP_S_MAX", 0.3)
+    monkeypatch.setattr(processes, "STOP_S_MAX", 0.3)
     folder = net.node_directory(net.members[0]).resolve()
     command = [sys.executable, "-c", IGNORES_SIGTERM, str(folder / "node.toml")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as stubborn:
@@ -212,6 +224,92 @@ def test_a_node_that_does_not_end(net: Localnet, monkeypatch: pytest.MonkeyPatch
         )
         assert stubborn.wait(10) is not None
     assert "[node-killed]" in result.stderr
+
+
+def test_gateways_that_end_or_do_not_answer(net: Localnet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "READY_S_MAX", 1.0)
+    gateways, member = LocalGateways(net), net.members[0]
+    gateways.make([member])
+    config = gateways.program(member).config
+    command = [sys.executable, "-c", IGNORES_SIGTERM, str(config)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as silent:
+        gateways.program(member).pid_file.write_text(f"{silent.pid}\n")
+        assert silent.stdout is not None
+        assert silent.stdout.readline() == "ready\n"
+        assert refused(lambda: gateways.wait_ready([member])) == "gateway-not-ready"
+        silent.kill()
+    monkeypatch.undo()
+    config.write_text(config.read_text() + "\n[membr]\nx = 1\n")
+    gateways.start([member])
+    assert refused(lambda: gateways.wait_ready([member])) == "gateway-ended"
+
+
+class Job(http.server.BaseHTTPRequestHandler):
+    """Answers questions to a gateway: what is asked is decided so, and every job has failed."""
+
+    decision = "permit"
+
+    def do_GET(self) -> None:
+        self._answer({"stage": "failed", "fault": "x", "detail": ""})
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self._answer({"decision": self.decision, "exchange": "00" * 32})
+
+    def _answer(self, document: dict[str, str]) -> None:
+        data = json.dumps(document).encode()
+        self.send_response(http.HTTPStatus.OK)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *arguments: object) -> None:
+        del arguments
+
+
+@contextmanager
+def gateway_at(path: Path, decision: str = "permit") -> Iterator[Any]:
+    """A gateway's socket that answers so, as gateways are found by their members."""
+    handler = type("J", (Job,), {"decision": decision})
+    with socketserver.ThreadingUnixStreamServer(str(path), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield SimpleNamespace(socket=lambda _member: GatewaySocket(path))
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_demonstration_whose_job_fails(tmp_path: Path) -> None:
+    with gateway_at(tmp_path / "s") as gateways:
+        travel: Any = SimpleNamespace(gateways=gateways)
+        found = refused(lambda: story._wait(travel, "a", "acquire", "00" * 32, "closed"))
+    assert found == "demo-failed"
+
+
+@pytest.mark.parametrize(
+    ("decision", "code"), [("deny", "exchange-not-permitted"), ("permit", "exchange-not-received")]
+)
+def test_a_measured_exchange_that_does_not_come_to_its_end(
+    decision: str, code: str, tmp_path: Path
+) -> None:
+    async def ask(gateways: Any) -> None:
+        asking = exchange._Asking(gateways, ("a", "b"), "subject")
+        async with asking._session("a") as session:
+            await asking._time(session, 0)
+
+    with gateway_at(tmp_path / "s", decision) as gateways:
+        assert refused(lambda: asyncio.run(ask(gateways))) == code
+
+
+def test_references_that_are_none(tmp_path: Path) -> None:
+    path = tmp_path / "references"
+    path.write_text("no references\n")
+    words = ("officer", "refer", "00" * 32, path, "--url", "http://127.0.0.1:1")
+    more = ("--member", "cn-3302-tax", "--genesis", tmp_path / "none", "--key", tmp_path / "none")
+    assert code_of(*words, *more) == "references-invalid"
 
 
 def test_more_ports_than_there_are() -> None:

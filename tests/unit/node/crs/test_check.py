@@ -7,6 +7,7 @@ import pytest
 from contracts.words import catalogue
 from node.crs.check import FAULTS_MAX, check_file
 from node.crs.codes import CODE_SETS, read_code_set, who_decides
+from node.crs.message import Reader, Record
 from node.crs.rules import Setting
 from tests.tables_of_crs import ALSO_BY_LEDGER
 from tests.unit.node.crs import messages as m
@@ -129,6 +130,10 @@ GOOD = {
     "everything deleted": corrections(
         m.account(indicator="OECD3", corrected="DE2023A1"), fi=GONE
     ),
+    "an institution sent again in two bodies": m.message(
+        m.body(m.institution(indicator="OECD0"), m.group(m.account())),
+        m.body(m.institution(indicator="OECD0"), m.group(NEXT)),
+    ),
     "nothing to report": m.message(m.body(m.institution()), kind="CRS703"),
     "nothing to report, without a body": m.message("", kind="CRS703"),
 }  # fmt: skip
@@ -188,6 +193,18 @@ def test_findings_are_bounded(tmp_path: Path) -> None:
     accounts = [m.account(f"DE2024A{number}", balance="-1") for number in range(FAULTS_MAX + 5)]
     report = check(tmp_path / "m.xml", m.message(m.body(m.institution(), m.group(*accounts))))
     assert (len(report.findings), report.more, report.records) == (FAULTS_MAX, 5, FAULTS_MAX + 6)
+
+
+def test_memory_holds_what_is_read_ahead(tmp_path: Path) -> None:
+    accounts = [m.account(f"DE2024A{number}") for number in range(1_000)]
+    (tmp_path / "m.xml").write_text(m.message(m.body(m.institution(), m.group(*accounts))))
+    kept = [
+        len(part.element.getparent())
+        for part in Reader(tmp_path / "m.xml").parts()
+        if isinstance(part, Record) and part.name == "AccountReport"
+    ]
+    assert len(kept) == 1_000
+    assert max(kept) < 200, "the parser reads some tens of records at once"
 
 
 def test_lines_beyond_sixteen_bits_are_told(tmp_path: Path) -> None:

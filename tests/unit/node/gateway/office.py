@@ -9,12 +9,13 @@ from typing import Any
 
 from aiohttp import web
 
-from node.gateway.acquire import Acquirer
+from node.gateway.agency.asking import Asking
+from node.gateway.agency.local import Local
 from node.gateway.desk import Change, Desk, now_ms
 from node.gateway.jobs import Job, Payload
-from node.gateway.local import Local
-from node.gateway.provide import Parts
 from node.gateway.signing import Signing
+from node.gateway.steps.acquire import Acquirer
+from node.gateway.steps.provide import Parts
 from node.gateway.store import Store
 from node.gateway.work.pool import Pool
 from node.gateway.work.tasks import Plug, Setup
@@ -104,7 +105,9 @@ async def _open(stack: AsyncExitStack, folder: Path, jobs: tuple[Job, ...]) -> P
     )
     running = asyncio.create_task(desk.run())
     stack.push_async_callback(_cancel, running)
-    runner = web.AppRunner(Local(parts, store=store, desk=desk).app(), access_log=None)
+    runner = web.AppRunner(
+        Local(parts, Asking(parts, desk), store=store, desk=desk).app(), access_log=None
+    )
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     path = folder / "gateway.sock"

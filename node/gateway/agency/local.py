@@ -18,7 +18,6 @@ and blinds are durable, sealed, before the event is submitted. Words of faults a
 of `Accept-Language`.
 """
 
-import secrets
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
@@ -27,18 +26,15 @@ from aiohttp import web
 from msgspec import Meta
 
 from contracts.words import Language
-from ledger.errors import InvalidEvent
-from ledger.events import Event, ShareRequested, hash_event, parse_event
-from ledger.exchange.bodies import ShareOffered
-from ledger.exchange.subjects import BLIND_BYTES, commit_subject
+from ledger.events import hash_event
 from node.api.problems import choose_language
+from node.gateway.agency.asking import Asking, Pairs
 from node.gateway.desk import Desk
 from node.gateway.jobs import UNREADABLE, Failed, Job, Side, advance, change
-from node.gateway.provide import Parts, about_of, find_recipient
-from node.gateway.signing import Signing
+from node.gateway.steps.provide import Parts, about_of
 from node.gateway.store import Store
 from node.gateway.words import describe
-from node.gateway.work.tasks import Asked, Reveal, Revealed, SealQuestion
+from node.gateway.work.tasks import Reveal, Revealed
 
 BODY_BYTES_MAX = 2 * 1024 * 1024
 SUBJECTS_MAX = 1_000
@@ -77,7 +73,8 @@ class _Correction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class Local:
     """The handlers."""
 
-    def __init__(self, parts: Parts, *, store: Store, desk: Desk) -> None:
+    def __init__(self, parts: Parts, asking: Asking, *, store: Store, desk: Desk) -> None:
+        self._asking = asking
         self._chain = parts.chain
         self._pool = parts.pool
         self._signing = parts.signing
@@ -176,7 +173,7 @@ class Local:
     async def destroy(self, request: web.Request) -> web.Response:
         """Erase what was received before the end of retention, then attest that."""
         job = self._find(request, "acquire")
-        if job.stage != "kept":
+        if job.stage != "kept" and not (job.stage == "held" and job.held):
             raise Failed("job-not-destroyable", job.stage, retry=False)
         job = advance(job, "erase")
         await self._desk.put([job])
@@ -187,57 +184,21 @@ class Local:
         data = await request.read()
         if b'"event"' in data:
             signed = _decode(data, _Signed)
-            event, pairs = _read_signed(signed, self._signing)
+            pairs = _read_pairs(signed)
+            event = self._asking.read_signed(signed.event, pairs)
         else:
             wanted = _decode(data, _Wanted)
-            pairs = tuple((id_, secrets.token_bytes(BLIND_BYTES)) for id_ in wanted.subjects)
-            subjects = tuple(commit_subject(*pair) for pair in pairs)
-            body = _convert({**wanted.request, "subjects": subjects}, ShareRequested)
-            event = parse_event(self._signing.sign(body))
-        assert isinstance(event.body, ShareRequested)
-        await self._keep_question(event, event.body, pairs)
+            event, pairs = self._asking.sign_request(wanted.request, wanted.subjects)
+        await self._asking.keep(event, pairs)
         return await self._submit(event.data)
-
-    async def _keep_question(
-        self, event: Event, body: ShareRequested, pairs: tuple[tuple[str, bytes], ...]
-    ) -> None:
-        job = Job(
-            exchange=event.digest,
-            side="acquire",
-            stage="request",
-            event=event.data,
-            requester=event.member,
-            provider=body.provider,
-            dataset=body.dataset,
-            purpose=body.purpose,
-            fields=body.fields,
-            period_from=body.period_from,
-            period_to=body.period_to,
-            subjects=body.subjects,
-            retention_days=body.retention_days,
-        )
-        recipient = await self._recipient(job.provider)
-        task = SealQuestion(about=about_of(job), subjects=pairs, recipient=recipient)
-        asked = await self._pool.run(task, Asked)
-        if self._desk.find(job.exchange, "acquire") is None:
-            await self._desk.put([change(job, question=asked.own, asked=asked.partner)])
-
-    async def _recipient(self, provider: str) -> bytes:
-        try:
-            return await find_recipient(self._chain, provider)
-        except Failed as error:
-            if error.code != "node-not-found":
-                raise
-            raise Failed("partner-unknown", provider, retry=False) from None
 
     async def offer(self, request: web.Request) -> web.Response:
         """Offer records."""
         document = _decode(await request.read(), dict[str, Any])
-        body = _convert({"subjects": (), **document}, ShareOffered)
-        return await self._submit(self._signing.sign(body))
+        return await self._submit(self._asking.sign_offer(document))
 
     async def _submit(self, event: bytes) -> web.Response:
-        answer = await self._chain.submit(event)
+        answer = await self._asking.submit(event)
         document = {
             "exchange": hash_event(event).hex(),
             "state": answer.state,
@@ -258,18 +219,11 @@ class Local:
         return job
 
 
-def _read_signed(signed: _Signed, signing: Signing) -> tuple[Event, tuple[tuple[str, bytes], ...]]:
+def _read_pairs(signed: _Signed) -> Pairs:
     try:
-        event = parse_event(signed.event)
-        pairs = tuple((each.id, bytes.fromhex(each.blind)) for each in signed.subjects)
-    except (InvalidEvent, ValueError) as error:
+        return tuple((each.id, bytes.fromhex(each.blind)) for each in signed.subjects)
+    except ValueError as error:
         raise Failed("event-invalid", str(error), retry=False) from None
-    body = event.body
-    if not isinstance(body, ShareRequested) or event.member != signing.member:
-        raise Failed("event-invalid", f"{event.member} {event.kind}", retry=False)
-    if tuple(commit_subject(*pair) for pair in pairs) != body.subjects:
-        raise Failed("question-mismatch", event.digest.hex(), retry=False)
-    return event, pairs
 
 
 def _describe(job: Job, language: Language) -> dict[str, Any]:
@@ -328,13 +282,6 @@ def _decode(data: bytes, shape: Any) -> Any:
     try:
         return msgspec.json.decode(data, type=shape)
     except UNREADABLE as error:
-        raise Failed("body-malformed", str(error), retry=False) from None
-
-
-def _convert(document: dict[str, Any], shape: Any) -> Any:
-    try:
-        return msgspec.convert(document, shape)
-    except msgspec.ValidationError as error:
         raise Failed("body-malformed", str(error), retry=False) from None
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from node.gateway.jobs import change
 from tests.unit.node.gateway.office import job, kept, office
 
 
@@ -56,6 +57,17 @@ def test_what_is_kept_is_destroyed_before_its_time(tmp_path: Path) -> None:
         assert not folder.exists()
         code, told = call(path, "GET", f"/v1/jobs/acquire/{exchange_of(1)}/subjects")
         assert (code, told["code"]) == (404, "question-unknown")
+
+
+def test_what_was_received_is_destroyed_also_where_a_correction_is_held(tmp_path: Path) -> None:
+    jammed = change(
+        kept(1), stage="held", resume="fetch", fault="payload-expired", held=bytes(range(32))
+    )
+    route = f"/v1/jobs/acquire/{exchange_of(1)}"
+    with office(tmp_path, [jammed]) as path:
+        code, row = call(path, "POST", f"{route}/destroy")
+        assert (code, row["stage"], row["fault"]) == (200, "erase", "")
+        assert call(path, "GET", f"{route}?stage=attest&wait=30")[1]["stage"] == "attest"
 
 
 @pytest.mark.parametrize("stage", ["open", "fetch", "held", "erase", "closed"])

@@ -13,9 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.gateway import schedule as schedules
-from node.gateway.chain import Chain
-from node.gateway.schedule import (
+from node.gateway.agency import schedule as schedules
+from node.gateway.agency.schedule import (
     Every,
     Offering,
     Schedule,
@@ -24,6 +23,7 @@ from node.gateway.schedule import (
     next_due,
     offer_nonce,
 )
+from node.gateway.chain import Chain
 from node.gateway.signing import Signing
 from tests.builders import ASKER, NETWORK, OWNER, key_of
 from tests.unit.node.api.harness import Served, run

@@ -1,0 +1,206 @@
+"""The folder into which the agency's systems put requests and offers as files.
+
+    DROP/NAME.json          {"request": {…}, "subjects": ["id", …]} or {"offer": {…}}
+    DROP/taken/             on its way to the ledger
+    DROP/done/NAME.json     the file as it was, and NAME.result.json: exchange, status, code
+    DROP/failed/NAME.json   the same where it was refused
+
+A file counts when its name ends with `.json`; write it under another name and rename it. The folder
+is watched, not polled. A file leaves the drop under the number of its exchange before anything is
+done with it, so that a crash neither loses a request nor makes two of it: what is found in `taken`
+without a job goes back.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import structlog
+from asyncinotify import Inotify, Mask
+from msgspec import Meta
+
+from node.gateway.agency.asking import Asking
+from node.gateway.desk import Desk
+from node.gateway.jobs import Failed
+from node.gateway.work.prepare import sync_folder
+
+LOG = structlog.get_logger("gateway")
+
+FILE_BYTES_MAX = 2 * 1024 * 1024
+AT_ONCE_MAX = 32
+ANSWER_S_MAX = 3_600.0
+RETRY_S = 5.0
+NAMES_MAX = 1_000_000
+_NONCE_DOMAIN = b"tallystick/drop/v1\0"
+_SETTLED = ("open", "fetch", "check", "hand", "answer", "kept", "closed", "held")
+
+
+class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    request: dict[str, Any] | None = None
+    offer: dict[str, Any] | None = None
+    subjects: Annotated[tuple[str, ...], Meta(max_length=1_000)] = ()
+
+
+class Drop:
+    """One folder. `run` takes what is there, then what comes."""
+
+    def __init__(self, folder: Path, asking: Asking, desk: Desk) -> None:
+        self._folder = folder
+        self._taken, self._done, self._failed = (
+            folder / name for name in ("taken", "done", "failed")
+        )
+        self._asking = asking
+        self._desk = desk
+        self._changed = asyncio.Event()
+
+    def _make_folders(self) -> None:
+        for path in (self._folder, self._taken, self._done, self._failed):
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    async def run(self) -> None:
+        """Serve the folder for ever. Raises `OSError` where it cannot be used."""
+        self._make_folders()
+        with Inotify() as watch:
+            watch.add_watch(self._folder, Mask.MOVED_TO | Mask.CLOSE_WRITE)
+            watching = asyncio.create_task(self._watch(watch))
+            try:
+                await self._resume()
+                while not watching.done():
+                    self._changed.clear()
+                    await self._take_all()
+                    await self._changed.wait()
+                watching.result()
+            finally:
+                watching.cancel()
+                await asyncio.gather(watching, return_exceptions=True)
+
+    async def _watch(self, watch: Inotify) -> None:
+        try:
+            async for _ in watch:
+                self._changed.set()
+        finally:
+            self._changed.set()
+
+    async def _resume(self) -> None:
+        """What a crash left on its way: goes on with its job, or goes back."""
+        for path in _paths_in(self._taken):
+            digits, _, name = path.name.partition(".")
+            exchange = _exchange_of(digits)
+            if self._desk.find(exchange, "acquire") is None:
+                _move(path, self._folder / name)
+            else:
+                self._finish(path, name, await self._outcome(exchange))
+
+    async def _take_all(self) -> None:
+        names = _names_in(self._folder)
+        for at in range(0, len(names), AT_ONCE_MAX):
+            await asyncio.gather(*map(self._take, names[at : at + AT_ONCE_MAX]))
+
+    async def _take(self, name: str) -> None:
+        path = self._folder / name
+        try:
+            file = _read(path)
+            if file.offer is not None:
+                self._finish(path, name, await self._offer(name, file.offer))
+            else:
+                await self._request(name, file, path)
+        except FileNotFoundError:
+            return  # whoever put it there took it back
+        except Failed as error:
+            if error.retry:
+                LOG.warning("file in the drop waits", file=name, code=error.code)
+                asyncio.get_running_loop().call_later(RETRY_S, self._changed.set)
+            else:
+                self._finish(path, name, {"code": error.code, "detail": error.detail})
+
+    async def _request(self, name: str, file: _File, path: Path) -> None:
+        assert file.request is not None, "a file is a request or an offer"
+        event, pairs = self._asking.sign_request(file.request, file.subjects)
+        taken = self._taken / f"{event.digest.hex()}.{name}"
+        _move(path, taken)
+        try:
+            await self._asking.keep(event, pairs)
+        except Failed:
+            _move(taken, path)
+            raise
+        self._finish(taken, name, await self._outcome(event.digest))
+
+    async def _outcome(self, exchange: bytes) -> dict[str, Any]:
+        await self._desk.wait(exchange, "acquire", _SETTLED, ANSWER_S_MAX)
+        job = self._desk.find(exchange, "acquire")
+        assert job is not None, "a kept request has a job"
+        return {"exchange": exchange.hex(), "status": job.status, "code": job.fault}
+
+    async def _offer(self, name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+        # A file that asks for the same again has another name, or says something else.
+        nonce = self._asking.derive_nonce(_NONCE_DOMAIN, name, msgspec.json.encode(fields).decode())
+        known = await self._asking.find_by_nonce(nonce)
+        if known is None:
+            event = self._asking.sign_offer(fields, nonce)
+            await self._asking.submit(event)
+            known = await self._asking.find_by_nonce(nonce)
+        if known is None or known["outcome"] is None:
+            raise Failed("offer-refused", name, retry=False)
+        outcome = known["outcome"]
+        return {
+            "exchange": known["digest"],
+            "status": outcome["decision"] or known["state"],
+            "code": outcome["code"],
+        }
+
+    def _finish(self, path: Path, name: str, result: Mapping[str, Any]) -> None:
+        """The file and what became of it, in their folder; the result first."""
+        is_done = not result["code"] and result.get("status") not in ("denied", "deny")
+        folder = self._done if is_done else self._failed
+        name = _free_name(folder, name)
+        answer = folder / f"{name.removesuffix('.json')}.result.json"
+        part = answer.with_suffix(".part")
+        part.write_bytes(msgspec.json.encode(result) + b"\n")
+        _move(part, answer)
+        _move(path, folder / name)
+        LOG.info("file of the drop taken", file=name, **result)
+
+
+def _move(path: Path, target: Path) -> None:
+    """Rename, durably."""
+    path.rename(target)
+    sync_folder(target.parent)
+
+
+def _free_name(folder: Path, name: str) -> str:
+    """The name, with a number where an earlier file had it."""
+    stem = name.removesuffix(".json")
+    names = (name, *(f"{stem}.{number}.json" for number in range(2, NAMES_MAX)))
+    return next(each for each in names if not (folder / each).exists())
+
+
+def _read(path: Path) -> _File:
+    with path.open("rb") as source:
+        data = source.read(FILE_BYTES_MAX + 1)
+    if len(data) > FILE_BYTES_MAX:
+        raise Failed("file-too-large", path.name, retry=False)
+    try:
+        file = msgspec.json.decode(data, type=_File)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Failed("body-malformed", str(error), retry=False) from None
+    if (file.request is None) == (file.offer is None):
+        raise Failed("body-malformed", "request / offer", retry=False)
+    return file
+
+
+def _paths_in(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir())
+
+
+def _names_in(folder: Path) -> list[str]:
+    paths = (path for path in _paths_in(folder) if path.suffix == ".json" and path.is_file())
+    return [path.name for path in paths if not path.name.startswith(".")]
+
+
+def _exchange_of(digits: str) -> bytes:
+    try:
+        return bytes.fromhex(digits)
+    except ValueError:
+        return b""

@@ -1,0 +1,1 @@
+"""Questions to a copy of a log: an index beside it, and what is asked of the index."""

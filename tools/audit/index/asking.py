@@ -1,0 +1,232 @@
+"""Search: the records of a log that fit all of some filters, in pages.
+
+A page begins behind an index of the log, so it stays the same page when the log grows.
+"""
+
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import msgspec
+
+from tools.audit.index.tables import Index
+
+# Filters with a column of the same name.
+_COLUMNS = (
+    "kind", "decision", "requester", "provider", "dataset", "purpose", "legal_basis"
+)  # fmt: skip
+_LISTS = {
+    "contract": "idx IN (SELECT idx FROM policy WHERE id = ?)",
+    "code": "idx IN (SELECT idx FROM code WHERE id = ?)",
+}
+_OFFICERS = {
+    bytes: "officer IN (SELECT id FROM officer WHERE key = ?)",
+    str: "officer IN (SELECT id FROM officer WHERE fingerprint = ?)",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """What is looked for; an empty filter fits everything.
+
+    `party` acted itself or is one of the two of the exchange. `officer` is a public key as in the
+    ledger, or the fingerprint of one. `since_ms` and `until_ms` bound the block time (the latter
+    is outside), `data_from` and `data_until` the period that the exchange asks for: it overlaps.
+    `is_decided`: contracts were asked.
+    """
+
+    party: str = ""
+    requester: str = ""
+    provider: str = ""
+    dataset: str = ""
+    purpose: str = ""
+    legal_basis: str = ""
+    status: str = ""
+    kind: str = ""
+    decision: str = ""
+    contract: str = ""
+    code: str = ""
+    officer: bytes | str = ""
+    since_ms: int | None = None
+    until_ms: int | None = None
+    data_from: str = ""
+    data_until: str = ""
+    is_decided: bool = False
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """One record. What the exchange is about is empty where there is none."""
+
+    index: int
+    height: int
+    time_ms: int
+    kind: str
+    member: str
+    officer: str
+    roles: str
+    applied: bool
+    code: str
+    decision: str
+    contracts: tuple[str, ...]
+    event: str
+    exchange: str
+    requester: str
+    provider: str
+    dataset: str
+    purpose: str
+    legal_basis: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Some of the `total` records that fit; `following` is the index behind which more stand."""
+
+    rows: tuple[Found, ...]
+    total: int
+    following: int | None
+
+
+def search(index: Index, query: Query, *, after: int = -1, limit: int) -> Page:
+    """The records behind entry `after` that fit, in the order of the log."""
+    filters = _Filters(index.db, query)
+    if filters.is_nothing:
+        return Page(rows=(), total=0, following=None)
+    (total,) = index.db.execute(filters.sql("count(*)"), filters.values).fetchone()
+    asked = f"{filters.sql('idx')} AND idx > ? ORDER BY idx LIMIT ?"
+    found = [idx for (idx,) in index.db.execute(asked, (*filters.values, after, limit + 1))]
+    following = found[limit - 1] if len(found) > limit else None
+    return Page(
+        rows=tuple(describe_records(index.db, found[:limit])), total=total, following=following
+    )
+
+
+def count_decisions(index: Index, query: Query) -> list[tuple[str, str, int]]:
+    """How often each contract determined which decision; the empty contract: none did."""
+    filters = _Filters(index.db, query)
+    if filters.is_nothing:
+        return []
+    chosen = filters.sql("idx")
+    counted = f"""
+        SELECT w.text, d.text, count(*) FROM ({chosen}) e JOIN event v ON v.idx = e.idx
+        LEFT JOIN policy p ON p.idx = e.idx LEFT JOIN word w ON w.id = p.id
+        JOIN word d ON d.id = v.decision GROUP BY 1, 2 ORDER BY 1, 2
+    """  # noqa: S608 - see the class
+    rows = index.db.execute(counted, filters.values)
+    return [(contract or "", decision, count) for contract, decision, count in rows]
+
+
+class _Filters:
+    """A query as SQL. Values are bound; names of columns are our own."""
+
+    def __init__(self, db: sqlite3.Connection, query: Query) -> None:
+        self._db = db
+        self._clauses: list[str] = []
+        self.values: list[object] = []
+        self.is_nothing = False
+        for name in _COLUMNS:
+            if word := getattr(query, name):
+                self._add(f"{name} = ?", self._word(word))
+        self._add_exchanges(query)
+        if query.is_decided:
+            # A step that contracts allow has no word of decision, but the contracts.
+            self._add("(decision <> ? OR idx IN (SELECT idx FROM policy))", self._word(""))
+        for name, clause in _LISTS.items():
+            if word := getattr(query, name):
+                self._add(clause, self._word(word))
+        if query.party:
+            party = self._word(query.party)
+            self._add("(member = ? OR requester = ? OR provider = ?)", party, party, party)
+        if query.officer:
+            self._add(_OFFICERS[type(query.officer)], query.officer)
+        for sign, time_ms in ((">=", query.since_ms), ("<", query.until_ms)):
+            if time_ms is not None:
+                self._add(f"idx {sign} ?", self._first_at(time_ms))
+
+    def _add_exchanges(self, query: Query) -> None:
+        """What changes with the state of an exchange, or is seldom asked."""
+        exchanges: list[str] = []
+        about: list[object] = []
+        for clause, value in (
+            ("status = ?", self._word(query.status) if query.status else 0),
+            ("period_to >= ?", query.data_from),
+            ("period_from <= ?", query.data_until),
+        ):
+            if value:
+                exchanges.append(clause)
+                about.append(value)
+        if exchanges:
+            # Most rows are read anyway: the plus keeps the engine from going by exchange.
+            chosen = " AND ".join(["SELECT id FROM exchange WHERE true", *exchanges])
+            self._add(f"+exchange IN ({chosen})", *about)
+
+    def sql(self, columns: str) -> str:
+        """The statement that selects `columns` of the records that fit."""
+        return f"SELECT {columns} FROM event WHERE {' AND '.join(self._clauses) or '1'}"  # noqa: S608 - see the class
+
+    def _add(self, clause: str, *values: object) -> None:
+        self._clauses.append(clause)
+        self.values += values
+
+    def _word(self, text: str) -> int:
+        row = self._db.execute("SELECT id FROM word WHERE text = ?", (text,)).fetchone()
+        if row is None:
+            self.is_nothing = True  # a word that the log does not have
+            return 0
+        number: int = row[0]
+        return number
+
+    def _first_at(self, time_ms: int) -> int:
+        """Index of the first entry with a block time of at least `time_ms`, or the end."""
+        asked = "SELECT min(idx) FROM block WHERE time_ms >= ?"
+        (found,) = self._db.execute(asked, (time_ms,)).fetchone()
+        return 2**62 if found is None else int(found)
+
+
+_RECORD = """
+SELECT r.height, b.time_ms, k.text, m.text, o.fingerprint, i.text, r.applied, c.text, d.text,
+    r.digest, x.digest, q.text, p.text, s.text, u.text, l.text, t.text
+FROM event e JOIN record r ON r.idx = e.idx JOIN block b ON b.height = r.height
+    JOIN word k ON k.id = e.kind JOIN word m ON m.id = e.member JOIN officer o ON o.id = e.officer
+    JOIN word i ON i.id = r.roles JOIN word c ON c.id = r.code JOIN word d ON d.id = e.decision
+    JOIN word q ON q.id = e.requester JOIN word p ON p.id = e.provider
+    JOIN word s ON s.id = e.dataset JOIN word u ON u.id = e.purpose
+    JOIN word l ON l.id = e.legal_basis LEFT JOIN exchange x ON x.id = e.exchange
+    LEFT JOIN word t ON t.id = x.status
+WHERE e.idx = ?
+"""
+_POLICIES = """
+SELECT w.text FROM policy JOIN word w ON w.id = policy.id WHERE policy.idx = ? ORDER BY w.text
+"""
+
+
+def describe_records(db: sqlite3.Connection, indexes: Iterable[int]) -> list[Found]:
+    """What the index knows of records."""
+    return [_describe(db, idx) for idx in indexes]
+
+
+def _describe(db: sqlite3.Connection, idx: int) -> Found:
+    row = db.execute(_RECORD, (idx,)).fetchone()
+    (height, time_ms, kind, member, officer, roles, applied, code, decision, digest, exchange,
+     requester, provider, dataset, purpose, legal_basis, status) = row  # fmt: skip
+    return Found(
+        index=idx,
+        height=height,
+        time_ms=time_ms,
+        kind=kind,
+        member=member,
+        officer=officer,
+        roles=roles,
+        applied=bool(applied),
+        code=code,
+        decision=decision,
+        contracts=tuple(name for (name,) in db.execute(_POLICIES, (idx,))),
+        event=digest.hex(),
+        exchange="" if exchange is None else exchange.hex(),
+        requester=requester,
+        provider=provider,
+        dataset=dataset,
+        purpose=purpose,
+        legal_basis=legal_basis,
+        status=status or "",
+    )

@@ -1,0 +1,396 @@
+"""Making the index of a copy: from verified tiles, in one pass, and on from where it ended.
+
+1. The copy: steps 1 to 8 of `ledger.verify`. What an index covers already was verified when it was
+   made: of that part signatures are not checked again, hashes and headers are, and the log must
+   have, where the index ends, the root that it had then.
+2. Each block is executed by its recorded decisions (`contracts.drafts.history`), so the roles and
+   states that stand in the index are those of the log, from no node's word.
+3. The state after the last block has the digest in its header.
+
+The file is written aside and takes its place when it is whole. An index that is damaged, or was
+made by another version or of another network, is made anew. One that was made of another history
+of the same network is not: two histories are a finding.
+"""
+
+import fcntl
+import shutil
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from contracts.drafts.history import Happened, History
+from ledger.errors import Divergence
+from ledger.events import Event, ShareOpening, ShareRequested
+from ledger.exchange.bodies import ShareOffered
+from ledger.exchange.incidents import IncidentReported
+from ledger.genesis import Genesis
+from ledger.keys import fingerprint
+from ledger.registry import EXCHANGES, OFFICERS
+from ledger.state import StateDigest, exchange_key, officer_key
+from ledger.verify import (
+    BlockEntries,
+    EventTask,
+    LogCopy,
+    MapEvents,
+    Step,
+    diverge,
+    open_copy,
+    read_blocks,
+)
+from tools.audit.index.tables import (
+    INDEX_NAME,
+    SCHEMA,
+    SEARCH_SCHEMA,
+    STATE_NAME,
+    STATE_SCHEMA,
+    Covered,
+    DamagedIndex,
+    Index,
+    IndexState,
+    connect,
+    is_sealed,
+    read_covered,
+    write_covered,
+    write_seal,
+)
+from tools.exits import InvalidAnswer
+from tools.mirror import event_map, folder_reader
+from tools.output import Bar
+from tools.words import say
+
+_EXCHANGES = exchange_key(b"")
+# An exchange whose opening event was refused is in no state.
+NOT_OPENED = "not_opened"
+
+
+@contextmanager
+def open_index(
+    directory: Path,
+    *,
+    genesis: Genesis | None,
+    jobs: int,
+    with_state: bool = True,
+    anew: bool = False,
+) -> Iterator[Index]:
+    """The index of the copy in a folder, made or extended where it must be.
+
+    Who does not read the state need not wait until it is seen to be whole.
+
+    Raises `InvalidAnswer` for a copy that is not what its checkpoint says, and where the index was
+    made of another history.
+    """
+    try:
+        copy = open_copy(folder_reader(directory), genesis=genesis)
+        with _locked(directory):
+            held = None if anew else _find_held(directory, copy, with_state)
+            how = _bring_up(directory, copy, held, jobs)
+            db, states = (connect(directory / name) for name in (INDEX_NAME, STATE_NAME))
+    except Divergence as error:
+        raise InvalidAnswer("replay-diverged", str(error)) from None
+    with closing(db), closing(states):
+        yield Index(db=db, state=IndexState(states), covered=read_covered(db), copy=copy, how=how)
+
+
+def _bring_up(directory: Path, copy: LogCopy, held: Covered | None, jobs: int) -> str:
+    if held is not None and held.size == copy.checkpoint.size:
+        return "kept"
+    if held is not None:
+        try:
+            _write(directory, copy, held, jobs)
+            return "extended"
+        except (Divergence, sqlite3.Error):
+            pass  # made anew below: a copy that is not valid fails there too
+    had_one = (directory / INDEX_NAME).exists()
+    _write(directory, copy, None, jobs)
+    return "rebuilt" if had_one else "built"
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """One process at a time looks after the index of a folder."""
+    with (directory / f".{INDEX_NAME}.lock").open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _find_held(directory: Path, copy: LogCopy, with_state: bool) -> Covered | None:
+    """What a whole index of this network covers that is no longer than the copy, or None."""
+    if not is_sealed(directory, INDEX_NAME):
+        return None
+    try:
+        with closing(connect(directory / INDEX_NAME)) as db:
+            held = read_covered(db)
+    except (DamagedIndex, sqlite3.Error):
+        return None
+    is_whole = held.size == copy.checkpoint.size
+    if held.network != copy.network or held.size > copy.checkpoint.size:
+        return None
+    if (with_state or not is_whole) and not is_sealed(directory, STATE_NAME):
+        return None
+    if is_whole:
+        _compare_root(held, copy.checkpoint.root)
+    return held
+
+
+def _compare_root(held: Covered, root: bytes) -> None:
+    """Check that the log has this root where the index ends; empty: no block ends there."""
+    if root != held.root:
+        detail = f"{held.size}: {held.root.hex()} != {root.hex() or '-'}"
+        raise InvalidAnswer("index-other-history", detail)
+
+
+def _write(directory: Path, copy: LogCopy, held: Covered | None, jobs: int) -> None:
+    """Write the index aside, from what is held on, and put it in its place."""
+    names = (INDEX_NAME, STATE_NAME)
+    parts = [directory / f".{name}.part" for name in names]
+    bar = Bar(say("index.building"))
+    try:
+        for part, name in zip(parts, names, strict=True):
+            part.unlink(missing_ok=True)
+            if held is not None:
+                shutil.copyfile(directory / name, part)
+        with (
+            closing(connect(parts[0], write=True)) as db,
+            closing(connect(parts[1], write=True)) as states,
+            event_map(jobs) as map_events,
+        ):
+            writer = _Writer(db, states, copy, held)
+            for block in _read_on(copy, held, map_events):
+                writer.add(block)
+                bar(block.index + 1 + len(block.records), copy.checkpoint.size)
+            writer.finish()
+            db.commit()
+            states.commit()
+        for part, name in zip(parts, names, strict=True):
+            part.replace(directory / name)
+        write_seal(directory)
+    finally:
+        bar.close()
+        for part in parts:
+            part.unlink(missing_ok=True)
+
+
+def _read_on(copy: LogCopy, held: Covered | None, map_events: MapEvents) -> Iterator[BlockEntries]:
+    """The blocks behind those that an index covers."""
+    start = 0 if held is None else held.size
+
+    def map_new(function: Any, tasks: Iterable[EventTask], /) -> Iterable[Any]:
+        new = (tuple(row for row in task.records if row[0] >= start) for task in tasks)
+        return map_events(
+            function, [EventTask(network=copy.network, records=rows) for rows in new if rows]
+        )
+
+    is_next = held is None
+    for block in read_blocks(copy, map_new):
+        if block.index < start:
+            continue
+        if held is not None and not is_next:
+            _compare_root(held, block.header.tree_root if block.index == start else b"")
+        is_next = True
+        yield block
+    if held is not None and not is_next:
+        _compare_root(held, b"")
+
+
+class _Known(NamedTuple):
+    """Numbers of an exchange and of the words for what it is about."""
+
+    id: int
+    requester: int
+    provider: int
+    dataset: int
+    purpose: int
+    legal_basis: int
+
+
+_KNOWN = """
+SELECT x.digest, x.id, e.requester, e.provider, e.dataset, e.purpose, e.legal_basis
+FROM exchange x JOIN event e ON e.idx = x.idx
+"""
+
+
+class _Words:
+    """Numbers of words; one that is new gets the next."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._known: dict[str, int] = {
+            text: id_ for id_, text in db.execute("SELECT id, text FROM word")
+        }
+        self._new: list[tuple[int, str]] = []
+
+    def number(self, text: str) -> int:
+        """Number of a word."""
+        found = self._known.get(text)
+        if found is None:
+            found = self._known[text] = len(self._known) + 1
+            self._new.append((found, text))
+        return found
+
+    def write(self, db: sqlite3.Connection) -> None:
+        """Write what is new."""
+        db.executemany("INSERT INTO word VALUES (?, ?)", self._new)
+        self._new = []
+
+
+class _Writer:
+    """Follows the state block by block and writes what happened."""
+
+    def __init__(
+        self,
+        db: sqlite3.Connection,
+        states: sqlite3.Connection,
+        copy: LogCopy,
+        held: Covered | None,
+    ) -> None:
+        self._db, self._states, self._copy = db, states, copy
+        self._last: BlockEntries | None = None
+        # Values before this run, of the keys that it has set.
+        self._before: dict[bytes, bytes | None] = {}
+        if held is None:
+            db.executescript(SCHEMA)
+            states.executescript(STATE_SCHEMA)
+            self._history = History(copy.genesis)
+            pairs = list(self._history.state.pairs.items())
+            states.executemany("INSERT INTO state VALUES (?, ?)", pairs)
+            self._digest = StateDigest()
+            self._digest.add_all(pairs)
+        else:
+            known = dict(states.execute("SELECT key, value FROM state"))
+            self._history = History(copy.genesis, known)
+            self._digest = StateDigest(held.accumulator)
+        self._words = _Words(db)
+        self._officers: dict[bytes, int] = dict(db.execute("SELECT key, id FROM officer"))
+        self._exchanges: dict[bytes, _Known] = {
+            digest: _Known(*numbers) for digest, *numbers in db.execute(_KNOWN)
+        }
+
+    def add(self, block: BlockEntries) -> None:
+        """Execute a block and write its rows."""
+        header = block.header
+        happened = self._history.add(block)
+        for key, value in self._history.replaced.items():
+            self._before.setdefault(key, value)
+        self._db.execute(
+            "INSERT INTO block VALUES (?, ?, ?)", (header.height, block.index, header.time_ms)
+        )
+        for each in happened:
+            self._add_opening(each.index, each.event)
+        for table, columns, row in (("event", 11, self._event), ("record", 7, self._record)):
+            places = ", ".join("?" * columns)
+            rows = [row(each) for each in happened]
+            self._db.executemany(f"INSERT INTO {table} VALUES ({places})", rows)  # noqa: S608 - our own names
+        self._insert("policy", _policies(happened))
+        self._insert("code", ((code, each.index) for each in happened for code in codes_of(each)))
+        self._words.write(self._db)
+        self._last = block
+
+    def _insert(self, table: str, rows: Iterable[tuple[str, int]]) -> None:
+        numbered = [(self._words.number(text), index) for text, index in rows]
+        self._db.executemany(f"INSERT OR IGNORE INTO {table} VALUES (?, ?)", numbered)  # noqa: S608 - our own names
+
+    def _add_opening(self, index: int, event: Event) -> None:
+        body = event.body
+        if isinstance(body, IncidentReported):
+            rows = [(exchange, index) for exchange in body.exchanges]
+            self._db.executemany("INSERT INTO incident VALUES (?, ?)", rows)
+        if not isinstance(body, ShareOpening):
+            return
+        number = self._words.number
+        about = (*parties_of(event), body.dataset, body.purpose, body.legal_basis)
+        id_ = len(self._exchanges) + 1
+        self._exchanges[event.digest] = _Known(id_, *map(number, about))
+        row = (
+            id_, event.digest, index, body.period_from, body.period_to, number(NOT_OPENED)
+        )  # fmt: skip
+        self._db.execute("INSERT INTO exchange VALUES (?, ?, ?, ?, ?, ?)", row)
+        rows = [(commitment, id_) for commitment in body.subjects]
+        self._db.executemany("INSERT OR IGNORE INTO subject VALUES (?, ?)", rows)
+
+    def _event(self, each: Happened) -> tuple[Any, ...]:
+        event, number = each.event, self._words.number
+        known = self._exchanges.get(event.exchange) if event.exchange else None
+        about = (None, *[number("")] * 5) if known is None else known
+        return (
+            each.index, number(event.kind), number(event.member), self._officer(event.officer),
+            number(each.outcome.decision), *about,
+        )  # fmt: skip
+
+    def _record(self, each: Happened) -> tuple[Any, ...]:
+        event, outcome, number = each.event, each.outcome, self._words.number
+        return (
+            each.index, each.height, number(self._roles(event.officer)), outcome.applied,
+            number(outcome.code), number(outcome.policy_set.hex()), event.digest,
+        )  # fmt: skip
+
+    def _officer(self, key: bytes) -> int:
+        known = self._officers.get(key)
+        if known is None:
+            known = self._officers[key] = len(self._officers) + 1
+            row = (known, key, fingerprint(key))
+            self._db.execute("INSERT INTO officer VALUES (?, ?, ?)", row)
+        return known
+
+    def _roles(self, officer: bytes) -> str:
+        """Roles of an officer before the block; changes of a block count after it."""
+        key, history = officer_key(officer), self._history
+        replaced = key in history.replaced
+        data = history.replaced[key] if replaced else history.state.pairs.get(key)
+        return "" if data is None else ",".join(OFFICERS.decode(data).roles)
+
+    def finish(self) -> None:
+        """Check the state and write it, and how far the index reaches now."""
+        pairs = self._history.state.pairs
+        changed = [(key, pairs[key]) for key in self._before]
+        for key, value in self._before.items():
+            if value is not None:
+                self._digest.remove(key, value)
+        self._digest.add_all(changed)
+        self._states.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", changed)
+        statuses = [
+            (self._words.number(EXCHANGES.decode(value).status), key[len(_EXCHANGES) :])
+            for key, value in changed
+            if key.startswith(_EXCHANGES)
+        ]
+        self._db.executemany("UPDATE exchange SET status = ? WHERE digest = ?", statuses)
+        self._words.write(self._db)
+        self._db.executescript(SEARCH_SCHEMA)
+        write_covered(self._db, self._cover())
+
+    def _cover(self) -> Covered:
+        """How far the index reaches. The state there has the digest in the header."""
+        last, checkpoint = self._last, self._copy.checkpoint
+        if last is not None and self._digest.digest() != last.header.state_digest:
+            expected = f"state_digest {self._digest.digest().hex()}"
+            diverge(Step.STATE, last.index, expected, last.header.state_digest.hex())
+        return Covered(
+            network=self._copy.network,
+            size=checkpoint.size,
+            root=checkpoint.root,
+            height=0 if last is None else last.header.height,
+            time_ms=self._copy.genesis.time_ms if last is None else last.header.time_ms,
+            accumulator=self._digest.encode(),
+        )
+
+
+def parties_of(event: Event) -> tuple[str, str]:
+    """Requester and provider of an event that opens an exchange."""
+    body = event.body
+    if isinstance(body, ShareOffered):
+        return body.recipient, event.member
+    assert isinstance(body, ShareRequested), "only these two open an exchange"
+    return event.member, body.provider
+
+
+def codes_of(happened: Happened) -> tuple[str, ...]:
+    """Codes by which a record is found: of its refusal, its status codes, the reason it names."""
+    body = happened.event.body
+    reason: str = getattr(body, "reason", "")
+    codes = map(str, getattr(body, "codes", ()))
+    return tuple(filter(None, (happened.outcome.code, reason, *codes)))
+
+
+def _policies(happened: Iterable[Happened]) -> Iterator[tuple[str, int]]:
+    for each in happened:
+        yield from ((policy, each.index) for policy in each.outcome.policies)
