@@ -111,7 +111,7 @@ async def house(
             schedules={},
         )
         started = asyncio.Event()
-        running = asyncio.create_task(service.run(lambda _: started.set()))
+        running = asyncio.create_task(service.run(lambda *_: started.set()))
         waiting = asyncio.create_task(started.wait())
         await asyncio.wait((running, waiting), return_when=asyncio.FIRST_COMPLETED)
         if running.done():
