@@ -26,7 +26,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -62,7 +62,7 @@ _UNIX = 3
 class Contents(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`data/evidence.json`; hashes in hex. `agent` made the bundle."""
 
-    format: Literal[1]
+    format: int
     agent: str
     exchange: str
     network: str

@@ -59,10 +59,6 @@ _MANIFEST, _TAG_MANIFEST = "manifest-sha256.txt", "tagmanifest-sha256.txt"
 _CONTENTS = msgspec.json.Decoder(Contents)
 
 
-class _Version(msgspec.Struct):
-    format: int
-
-
 def verify_bundle(data: bytes, network: bytes) -> Evidence:
     """Steps 1 to 9."""
     content = _read_bag(data)  # 1
@@ -111,14 +107,13 @@ def _read_bag(data: bytes) -> dict[str, bytes]:
 
 
 def _read_contents(content: Mapping[str, bytes]) -> Contents:
-    data = content.get(DATA + "evidence.json", b"")
     try:
-        version = msgspec.json.decode(data, type=_Version).format
-        if version != FORMAT_VERSION:
-            raise InvalidInput("bundle-version", str(version))
-        return _CONTENTS.decode(data)
+        contents = _CONTENTS.decode(_file(content, "evidence.json"))
     except (msgspec.DecodeError, ValueError) as error:
         raise InvalidAnswer(INVALID, f"evidence.json: {error}") from None
+    if contents.format != FORMAT_VERSION:
+        raise InvalidInput("bundle-version", str(contents.format))
+    return contents
 
 
 def _read_evidence(content: Mapping[str, bytes], contents: Contents) -> Evidence:

@@ -97,10 +97,8 @@ def _section(view: View, language: Language) -> Iterator[str]:
     rows = [_event_row(view.standings[told.index], language) for told in view.story.events]
     yield _table([_say(language, f"column_{name}") for name in columns], rows)
     yield _heading(language, "signers")
-    columns = ("officer", "member", "roles", "since")
-    yield _table(
-        [_say(language, f"column_{name}") for name in columns], _signer_rows(view, language)
-    )
+    names = ("officer", "member", "roles", "since")
+    yield _table([_say(language, f"column_{name}") for name in names], _signer_rows(view, language))
     yield _heading(language, "checkpoint")
     yield _table((), _checkpoint_rows(view, language))
     yield _heading(language, "limits")

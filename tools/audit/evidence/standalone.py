@@ -24,7 +24,7 @@ STEPS = (
     "checkpoint: signed by the log, cosigned by a quorum | 检查点由日志签名、法定多数联署",
     "receipts: every entry is in the log (RFC 6962) | 每个条目均在日志中",
     "events: of this exchange or a vote, signed, in their block | 事件属于本次共享或表决，签名有效",
-    "keys: of genesis, or added by a proposal that is here | 密钥来自创世文件或此处的提案",
+    "keys: of genesis, or added by a vote that is here | 密钥来自创世文件或此处的表决",
     "contracts: those that the decisions name | 合约即各裁定所列者",
 )
 SPKI = bytes.fromhex("302a300506032b6570032100")  # RFC 8410: an Ed25519 public key follows
@@ -217,11 +217,15 @@ def read_events(entries: dict[int, bytes], exchange: bytes, network: bytes) -> l
 def check_keys(events: list[Any], genesis: Any) -> None:
     """Step 7."""
     known = {each["key"]: each["member"] for each in genesis["officers"]}
+    proposed: dict[bytes, list[Any]] = {}
     for record, envelope in events:
+        kind, body = envelope["kind"], envelope["body"]
         if known.get(envelope["officer"]) != envelope["member"]:
             fail(f"the key {envelope['officer'][1:].hex()} of {envelope['member']}")
-        if envelope["kind"] == "governance.proposed" and record["outcome"]["applied"]:
-            for action in envelope["body"]["actions"]:
+        if kind == "governance.proposed" and record["outcome"]["applied"]:
+            proposed[sha256(record["event"])] = body["actions"]
+        if kind == "governance.balloted" and record["outcome"]["applied"] and body["approve"]:
+            for action in proposed.get(body["proposal"], []):
                 known.update(added_keys(action))
 
 

@@ -98,6 +98,8 @@ def find_carried(governance: Sequence[Told]) -> tuple[Carried, ...]:
         if not isinstance(body, GovernanceProposed):
             continue
         approvals = tuple(each for each in governance if _approves(each, told.event.digest))
+        if not approvals:
+            continue  # no rule lets one member decide alone
         carried_at = max(each.height for each in (told, *approvals))
         height = max(body.activate_height, carried_at + 1)
         found.append(Carried(height=height, proposal=told, approvals=approvals))
@@ -127,7 +129,7 @@ def select_governance(
     wanted |= {target for told in events for target in _targets_of_signer(told)}
     waiting = carried
     while True:
-        taken = [each for each in waiting if not wanted.isdisjoint(_touched(each.actions))]
+        taken = [each for each in waiting if not wanted.isdisjoint(_changed(each.actions))]
         if not taken:
             return tuple(chosen[index] for index in sorted(chosen))
         waiting = [each for each in waiting if each not in taken]
@@ -154,9 +156,14 @@ def _targets_of_signer(told: Told) -> frozenset[str]:
     return frozenset((f"member/{told.event.member}", f"officer/{key}", f"term/{key}"))
 
 
+def _changed(actions: Sequence[Action]) -> frozenset[str]:
+    """Members, keys and terms that actions change."""
+    return frozenset(target_of(action) for action in actions if _is_standing(action))
+
+
 def _touched(actions: Sequence[Action]) -> frozenset[str]:
-    """What actions change, and what that depends on."""
-    found = {target_of(action) for action in actions if _is_standing(action)}
+    """What actions change, and what whether they may depends on."""
+    found = set(_changed(actions))
     for action in actions:
         if isinstance(action, AddOfficer | SetTerm):
             found.add(f"member/{action.member}")
