@@ -95,6 +95,7 @@ async def house(
             ),
             place=Place(
                 listen=Address("127.0.0.1", 0),
+                metrics=Address("127.0.0.1", 0),
                 data_dir=folder / "data",
                 socket=folder / "gateway.sock",
                 base=folder,
