@@ -23,6 +23,7 @@ from tools.commands.inquiry import compare, lists, search, trace
 from tools.commands.records.access import access
 from tools.commands.records.evidence import evidence, verify_evidence
 from tools.commands.records.export import export
+from tools.commands.records.report import report
 from tools.exits import InvalidAnswer, InvalidInput
 from tools.mirror import (
     FILE_BYTES_MAX,
@@ -53,6 +54,7 @@ for added in (
     *compare.COMMANDS, *lists.COMMANDS, *search.COMMANDS, *trace.COMMANDS,
     evidence, verify_evidence,
     export,
+    report,
 ):  # fmt: skip
     command.add_command(added)
 

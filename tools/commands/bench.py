@@ -1,4 +1,4 @@
-"""`tally bench`: a network of real processes, whole exchanges with their data, or sealing."""
+"""`tally bench`: a network of real processes, whole exchanges with their data, sealing, replay."""
 
 import tempfile
 from pathlib import Path
@@ -15,7 +15,9 @@ EXCHANGES_IN_FLIGHT_MAX = 48
 
 
 @click.command(cls=WordCommand, help="help.bench")
-@click.argument("what", type=click.Choice(["network", "sealing", "exchange"]), default="network")
+@click.argument(
+    "what", type=click.Choice(["network", "sealing", "exchange", "audit"]), default="network"
+)
 @option("--nodes", type=click.IntRange(4, 30), default=4, show_default=True, help="option.nodes")
 @option(
     "--size",
@@ -70,13 +72,33 @@ EXCHANGES_IN_FLIGHT_MAX = 48
     show_default=True,
     help="option.exchange_records",
 )
+@option(
+    "--entries",
+    type=click.IntRange(1_000, 10_000_000),
+    default=200_000,
+    show_default=True,
+    help="option.bench_entries",
+)
+@option("--cache", type=click.Path(path_type=Path, file_okay=False), help="option.bench_cache")
+@option("--jobs", type=click.IntRange(2, 256), default=2, show_default=True, help="option.jobs")
 @common
 def command(
-    as_json: bool, what: str, megabytes: int, exchanges: int, records: int, **values: Any
+    as_json: bool,
+    what: str,
+    megabytes: int,
+    exchanges: int,
+    records: int,
+    entries: int,
+    cache: Path | None,
+    jobs: int,
+    **values: Any,
 ) -> None:
     """Measure and print."""
     if what == "network":
         _measure_network(as_json, **values)
+        return
+    if what == "audit":
+        _measure_audit(as_json, entries, cache, jobs)
         return
     if what == "exchange":
         in_flight = min(values["in_flight"], EXCHANGES_IN_FLIGHT_MAX)

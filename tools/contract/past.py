@@ -25,6 +25,7 @@ class Past:
         self._copy = open_copy(folder_reader(directory), genesis=genesis)
         self.history = History(self._copy.genesis)
         self.network = self._copy.network
+        self.name = self._copy.genesis.name
         self.checkpoint = self._copy.checkpoint
         self.cosigners = self._copy.cosigners
         self.size = self._copy.checkpoint.size

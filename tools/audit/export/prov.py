@@ -13,7 +13,7 @@ document grows with the log; each of its sections waits in a file of its own unt
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from typing import IO, Any
 
@@ -71,7 +71,7 @@ def write_prov(rows: Iterator[Row], network: bytes, file: IO[bytes]) -> int:
 class _Graph:
     """What was told so far, and the sections it goes to."""
 
-    def __init__(self, spool: dict[str, IO[bytes]]) -> None:
+    def __init__(self, spool: Mapping[str, IO[bytes]]) -> None:
         self._spool = spool
         self._told: set[str] = set()  # agents and contracts, which come again and again
         self._relations = 0

@@ -23,7 +23,7 @@ from ledger.keys import format_public_key
 from ledger.state import StateReader
 from tools.audit.export.records import Row
 from tools.audit.index.build import parties_of
-from tools.audit.report.stories import Story
+from tools.audit.stories import Story
 
 Type = Literal["integer", "text", "yes-no", "time", "texts"]
 _ENCODER = msgspec.json.Encoder()

@@ -2,7 +2,8 @@
 
 Nothing of what a side says of itself is believed: its checkpoint is cosigned by a quorum, and that
 both have the same first entries, and which entry is the first that differs, is proven by
-consistency and inclusion under both checkpoints (RFC 6962). So few tiles are read, at any size.
+consistency and inclusion under both checkpoints (RFC 6962). So few tiles are read, at any size;
+whether all files of a copy are whole, a replay tells.
 """
 
 from collections.abc import Callable

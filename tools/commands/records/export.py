@@ -20,7 +20,7 @@ from tools.audit.export.records import Filters, Row, read_rows
 from tools.audit.export.sheets import write_csv, write_parquet
 from tools.audit.export.tables import EXCHANGES, RECORDS, TABLES, RecordRows, Table, exchange_row
 from tools.audit.period import make_period, period_options
-from tools.audit.report.stories import Stories
+from tools.audit.stories import Stories
 from tools.contract.past import Past, progress
 from tools.exits import InvalidAnswer, InvalidUsage
 from tools.mirror import copy_at, event_map, folder_reader, read_genesis

@@ -119,6 +119,6 @@ class Story:
 
     def wait(self, days: int) -> "Story":
         """An empty block, days later."""
-        later = self.chain.time_ms + days * DAY_MS
+        later = self.chain.time_ms + days * DAY_MS + 1_000
         add_executed(self.chain, [], time_ms=later)
         return self
