@@ -23,7 +23,8 @@ the ledger once, since its signed bytes are durable before they are submitted.
 | `chain`     | the own node's API: reading, following, submitting                         |
 | `partners`  | other agencies' gateways: mutual TLS, fetching with resume                 |
 | `serving`   | what other gateways may fetch here                                         |
-| `local`     | the socket for the agency's own systems and for `tally gateway`            |
+| `metrics`   | figures for Prometheus                                                     |
+| `agency`    | what the agency itself hands in: socket, drop folder, schedule             |
 | `words`     | words of its faults                                                        |
 | `work`      | child processes that run connectors, pipeline, sealing and receivers       |
 """

@@ -135,8 +135,9 @@ def _find_held(directory: Path, copy: LogCopy, with_state: bool) -> Covered | No
 
 
 def _compare_root(held: Covered, root: bytes) -> None:
+    """Check that the log has this root where the index ends; empty: no block ends there."""
     if root != held.root:
-        detail = f"{held.size}: {held.root.hex()} != {root.hex()}"
+        detail = f"{held.size}: {held.root.hex()} != {root.hex() or '-'}"
         raise InvalidAnswer("index-other-history", detail)
 
 
@@ -176,14 +177,21 @@ def _read_on(copy: LogCopy, held: Covered | None, map_events: MapEvents) -> Iter
     start = 0 if held is None else held.size
 
     def map_new(function: Any, tasks: Iterable[EventTask], /) -> Iterable[Any]:
-        new = [task for task in tasks if task.records[-1][0] >= start]
-        return map_events(function, new) if new else ()
+        new = (tuple(row for row in task.records if row[0] >= start) for task in tasks)
+        return map_events(
+            function, [EventTask(network=copy.network, records=rows) for rows in new if rows]
+        )
 
+    is_next = held is None
     for block in read_blocks(copy, map_new):
-        if block.index == start and held is not None:
-            _compare_root(held, block.header.tree_root)
-        if block.index >= start:
-            yield block
+        if block.index < start:
+            continue
+        if held is not None and not is_next:
+            _compare_root(held, block.header.tree_root if block.index == start else b"")
+        is_next = True
+        yield block
+    if held is not None and not is_next:
+        _compare_root(held, b"")
 
 
 class _Known(NamedTuple):

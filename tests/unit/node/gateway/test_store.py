@@ -115,7 +115,7 @@ def test_what_is_let_go_is_in_no_byte_of_the_files(store: Store, path: Path) -> 
     others = [make_job(f"other {number}") for number in range(50)]
     save(store, job, *others)
     for stage in ("hand", "answer", "kept", "erase"):
-        job = advance(job, stage)  # type: ignore[arg-type]  # names of stages
+        job = advance(job, stage)
         save(store, job)
     assert contains(path, blind)
     assert contains(path, question)
