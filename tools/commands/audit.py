@@ -20,17 +20,16 @@ from ledger.quorum.votes import decode_vote
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.receipt import Receipt, verify_receipt
 from ledger.verify import LogCopy, Progress, open_copy, read_blocks
+from tools.commands.copies.mirror import mirror
 from tools.commands.governance.who import who
 from tools.commands.records.access import access
 from tools.exits import InvalidAnswer, InvalidInput
 from tools.founding import read_signatures, signatures_path
 from tools.mirror import (
     FILE_BYTES_MAX,
-    Mirror,
     copy_at,
     event_map,
     folder_reader,
-    mirror_shown,
     read_epochs,
     read_genesis,
     write_epochs,
@@ -50,25 +49,7 @@ def command() -> None:
 
 command.add_command(who)
 command.add_command(access)
-
-
-@command.command("mirror", help="help.audit_mirror")
-@click.argument("url")
-@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
-@genesis_option
-@common
-def mirror(url: str, directory: Path, genesis: Path | None, as_json: bool) -> None:
-    """Download and verify a log."""
-    copy = mirror_shown(url, directory, read_genesis(genesis) if genesis else None)
-    document = {
-        "directory": str(directory),
-        "network": copy.network.hex(),
-        "entries": copy.checkpoint.size,
-        "root": copy.checkpoint.root.hex(),
-        "downloaded": copy.downloaded,
-        "kept": copy.kept,
-    }
-    emit(as_json, document, say("audit.mirrored", directory=directory, **_counts(copy)))
+command.add_command(mirror)
 
 
 @command.command("replay", help="help.audit_replay")
@@ -292,10 +273,6 @@ def replay_folder(directory: Path, *, genesis: Genesis | None, jobs: int) -> dic
         "seconds": round(took_s, 3),
         "entries_per_s": round(report.entries / max(took_s, 1e-9)),
     }
-
-
-def _counts(copy: Mirror) -> dict[str, int]:
-    return {"entries": copy.checkpoint.size, "downloaded": copy.downloaded, "kept": copy.kept}
 
 
 def _parse(data: bytes) -> Genesis:
