@@ -30,7 +30,7 @@ from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.merkle import prove_consistency, verify_consistency
 from ledger.tlog.note import SignedNote
 from ledger.tlog.receipt import PROOF_HASHES_MAX
-from tools.exits import InvalidAnswer, InvalidInput
+from tools.exits import InvalidInput
 from tools.mirror.tree import RemoteTree, head_root
 
 ALARM_BYTES_MAX = 33_554_432
@@ -61,14 +61,6 @@ class Alarm(Value, frozen=True, kw_only=True):
     epochs: Annotated[tuple[str, ...], Meta(max_length=EPOCHS_MAX)]
 
 
-class Forked(InvalidAnswer):
-    """Two histories; `alarm` proves it."""
-
-    def __init__(self, alarm: Alarm, detail: str) -> None:
-        super().__init__("log-forked", detail)
-        self.alarm = alarm
-
-
 async def find_fork(
     tree: RemoteTree,
     epochs: EpochChain,
@@ -77,18 +69,18 @@ async def find_fork(
     first: Sighting,
     second: Sighting,
     time_ms: int,
-) -> None:
+) -> Alarm | None:
     """Compare a checkpoint seen before with `tree`, which is that of `second` and not smaller.
 
-    Both notes are verified already. Raises `Forked`, and what fetching tiles does.
+    Both notes are verified already. Raises what fetching tiles does.
     """
     old = Checkpoint.parse(SignedNote.parse(first.note.encode()).text)
     root = await tree.compute(lambda reader: head_root(reader, old.size))
     if root == old.root:
-        return
+        return None
     size = tree.checkpoint.size
     proof = await tree.compute(lambda reader: prove_consistency(reader, old.size, size))
-    alarm = Alarm(
+    return Alarm(
         version=1,
         kind=kind,
         network=hash_genesis(epochs.genesis).hex(),
@@ -99,7 +91,6 @@ async def find_fork(
         proof=tuple(each.hex() for each in proof),
         epochs=tuple(base64.b64encode(EPOCH_PROOFS.encode(p)).decode() for p in epochs.proofs),
     )
-    raise Forked(alarm, f"{first.source} ({old.size}), {second.source} ({size})")
 
 
 def verify_alarm(alarm: Alarm, genesis: Genesis) -> tuple[Checkpoint, Checkpoint]:

@@ -23,7 +23,8 @@ from ledger.tlog.tiles import (
     TilePath,
     decode_entries,
 )
-from tools.audit.alarms import Forked, Sighting, find_fork, write_alarm
+from tools.audit.alarms import Sighting, find_fork, write_alarm
+from tools.exits import InvalidAnswer
 from tools.mirror.folder import (
     Mirror,
     OnProgress,
@@ -60,7 +61,7 @@ class Filling:
         1. The right edge of the tree. 2. No checkpoint seen before, or elsewhere, is of another
         history; nothing is written before. 3. Tiles. 4. What judges them, and the checkpoint.
 
-        Raises `Forked`, `InvalidAnswer`, `NotFound`, `Unreachable`.
+        Raises `InvalidAnswer`, `NotFound`, `Unreachable`.
         """
         checkpoint = Checkpoint.parse(SignedNote.parse(found.note.encode()).text)
         self._downloaded = self._kept = 0
@@ -98,18 +99,18 @@ class Filling:
     ) -> None:
         for other in others:
             is_own = str(self._directory) in (other.source, found.source)
-            try:
-                await find_fork(
-                    tree,
-                    self._epochs,
-                    kind="rewrite" if is_own else "split-view",
-                    first=other,
-                    second=found,
-                    time_ms=time.time_ns() // 1_000_000,
-                )
-            except Forked as fork:
-                path, _ = write_alarm(self._directory, fork.alarm)
-                raise Forked(fork.alarm, f"{fork.detail}: {path}") from None
+            alarm = await find_fork(
+                tree,
+                self._epochs,
+                kind="rewrite" if is_own else "split-view",
+                first=other,
+                second=found,
+                time_ms=time.time_ns() // 1_000_000,
+            )
+            if alarm is not None:
+                path, _ = write_alarm(self._directory, alarm)
+                text = f"{other.source}, {found.source}: {path}"
+                raise InvalidAnswer("log-forked", text)
 
     async def _fill(self, tree: RemoteTree, on_progress: OnProgress) -> None:
         size = tree.checkpoint.size

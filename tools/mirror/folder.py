@@ -48,6 +48,11 @@ class Mirror:
     kept: int
 
 
+def no_progress(done: int, total: int) -> None:
+    """Tell nobody."""
+    del done, total
+
+
 def read_genesis(path: Path) -> Genesis:
     """Genesis of a file. Raises `InvalidInput`."""
     try:
@@ -107,8 +112,11 @@ def read_pruned(directory: Path) -> Pruned:
 
 
 def write_pruned(directory: Path, pruned: Pruned) -> None:
-    """Say what was pruned."""
-    write_file(directory / PRUNED, msgspec.json.encode(pruned) + b"\n")
+    """Say what was pruned; no file says nothing."""
+    if pruned == Pruned():
+        (directory / PRUNED).unlink(missing_ok=True)
+    else:
+        write_file(directory / PRUNED, msgspec.json.encode(pruned) + b"\n")
 
 
 def folder_reader(directory: Path) -> Callable[[str], bytes | None]:

@@ -10,12 +10,19 @@ from ledger.genesis import Genesis, decode_genesis_json, encode_genesis_json, ha
 from ledger.quorum.founding import decode_signatures, encode_signatures, verify_founders
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.note import SignedNote
-from tools.audit.alarms import Forked, Sighting
+from tools.audit.alarms import Sighting
 from tools.client import fetch_genesis
-from tools.exits import InvalidAnswer, InvalidInput, InvalidUsage, NotFound, ToolError, Unreachable
+from tools.exits import InvalidAnswer, InvalidInput, NotFound, ToolError, Unreachable
 from tools.founding import signatures_path
 from tools.mirror.download import Filling
-from tools.mirror.folder import Mirror, OnProgress, read_epochs, read_genesis, write_file
+from tools.mirror.folder import (
+    Mirror,
+    OnProgress,
+    no_progress,
+    read_epochs,
+    read_genesis,
+    write_file,
+)
 from tools.mirror.live import Live
 from tools.mirror.sources import Source, Sources, extend_epochs, verify_checkpoint_of
 from tools.output import note, printable
@@ -42,7 +49,7 @@ class Mirroring:
         1. The proofs of ended epochs, each by the epoch before, and the checkpoint of each source
         by its own epoch. 2. The signatures of the founders. 3. Everything under the newest.
 
-        Raises `Forked`, `InvalidAnswer`, `NotFound`, `Unreachable`.
+        Raises `InvalidAnswer`, `NotFound`, `Unreachable`.
         """
         for attempt in range(1, ATTEMPTS_MAX + 1):
             seen = await self._ask()  # 1
@@ -63,15 +70,14 @@ class Mirroring:
                     seen = await self._sight(source, data)
                     if size_of(seen) <= size:
                         continue
-                    mirrored = await self._fill([seen], lambda done, total: None)
+                    mirrored = await self._fill([seen], no_progress)
                 except (Unreachable, NotFound) as error:
                     note(printable(say("audit.source_fails", url=source.url, fault=error.detail)))
                     continue
-                except Forked:
-                    raise
                 except InvalidAnswer as error:
-                    self._sources.drop(source, error)
-                    if not self._sources.usable:
+                    if error.code != "log-forked":
+                        self._sources.drop(source, error)
+                    if error.code == "log-forked" or not self._sources.usable:
                         raise
                     continue
                 size = mirrored.checkpoint.size
@@ -162,9 +168,7 @@ async def mirror_from(
         return await mirroring.update(on_progress)
 
 
-async def choose_genesis(
-    urls: Sequence[str], directory: Path, genesis: Genesis | None
-) -> Genesis:
+async def choose_genesis(urls: Sequence[str], directory: Path, genesis: Genesis | None) -> Genesis:
     """See `open_mirroring`."""
     path = directory / "genesis.json"
     held = read_genesis(path) if path.exists() else None
@@ -178,8 +182,6 @@ async def choose_genesis(
 
 async def fetch_any_genesis(urls: Sequence[str]) -> Genesis:
     """Genesis of the first source that answers; believed by whoever calls this."""
-    if not urls:
-        raise InvalidUsage("url-missing", "URL")
     fault: ToolError | None = None
     for url in urls:
         try:

@@ -17,9 +17,7 @@ from tools.words import say
 @click.argument("urls", metavar="URL...", nargs=-1, required=True)
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
 @option("--follow", is_flag=True, help="option.follow")
-@option(
-    "--genesis", type=click.Path(path_type=Path, dir_okay=False), help="option.genesis"
-)
+@option("--genesis", type=click.Path(path_type=Path, dir_okay=False), help="option.genesis")
 @common
 def mirror(
     urls: tuple[str, ...], directory: Path, follow: bool, genesis: Path | None, as_json: bool
@@ -38,10 +36,11 @@ def mirror(
 async def _follow(
     urls: tuple[str, ...], directory: Path, genesis: Genesis | None, as_json: bool
 ) -> None:
+    from tools.mirror.folder import no_progress
     from tools.mirror.update import open_mirroring
 
     async with open_mirroring(urls, directory, genesis) as (mirroring, live):
-        copy = await mirroring.update(lambda done, total: None)
+        copy = await mirroring.update(no_progress)
         _show_line(copy, as_json)
         async with aclosing(mirroring.follow(copy, live)) as copies:
             async for copy in copies:
