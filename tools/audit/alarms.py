@@ -27,7 +27,7 @@ from ledger.errors import InvalidProof, LedgerError
 from ledger.genesis import Genesis, hash_genesis
 from ledger.quorum.epochs import EPOCH_PROOFS, EpochChain
 from ledger.tlog.checkpoint import Checkpoint
-from ledger.tlog.merkle import prove_consistency, verify_consistency
+from ledger.tlog.merkle import Hash, prove_consistency, verify_consistency
 from ledger.tlog.note import SignedNote
 from ledger.tlog.receipt import PROOF_HASHES_MAX
 from tools.exits import InvalidInput
@@ -72,14 +72,18 @@ async def find_fork(
 ) -> Alarm | None:
     """Compare a checkpoint seen before with `tree`, which is that of `second` and not smaller.
 
-    Both notes are verified already. Raises what fetching tiles does.
+    Both notes are verified already. Two of one size need no hash of the tree, so it may be that
+    nobody gives any. Raises what fetching tiles does.
     """
     old = Checkpoint.parse(SignedNote.parse(first.note.encode()).text)
-    root = await tree.compute(lambda reader: head_root(reader, old.size))
+    size, root, proof = tree.checkpoint.size, tree.checkpoint.root, tuple[Hash, ...]()
+    if old.size != size:
+        await tree.open()
+        root = await tree.compute(lambda reader: head_root(reader, old.size))
     if root == old.root:
         return None
-    size = tree.checkpoint.size
-    proof = await tree.compute(lambda reader: prove_consistency(reader, old.size, size))
+    if old.size != size:
+        proof = await tree.compute(lambda reader: prove_consistency(reader, old.size, size))
     return Alarm(
         version=1,
         kind=kind,

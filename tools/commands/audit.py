@@ -20,7 +20,10 @@ from ledger.quorum.votes import decode_vote
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.receipt import Receipt, verify_receipt
 from ledger.verify import LogCopy, Progress, open_copy, read_blocks
+from tools.commands.copies.archive import archive, restore
 from tools.commands.copies.mirror import mirror
+from tools.commands.copies.watch import alarm, watch
+from tools.commands.copies.witness import witness
 from tools.commands.governance.who import who
 from tools.commands.records.access import access
 from tools.exits import InvalidAnswer, InvalidInput
@@ -47,9 +50,8 @@ def command() -> None:
     """Group."""
 
 
-command.add_command(who)
-command.add_command(access)
-command.add_command(mirror)
+for each in (who, access, mirror, archive, restore, watch, alarm, witness):
+    command.add_command(each)
 
 
 @command.command("replay", help="help.audit_replay")

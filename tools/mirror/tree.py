@@ -47,7 +47,9 @@ class RemoteTree:
         self._kept: OrderedDict[tuple[int, int], list[Hash]] = OrderedDict()
 
     async def open(self) -> None:
-        """Read the right edge. Raises what `fetch` does."""
+        """Read the right edge, once. Raises what `fetch` does."""
+        if self._edges:
+            return
         wanted = [
             TilePath(level=level, index=count // TILE_WIDTH, width=count % TILE_WIDTH)
             for level, count in enumerate(self._counts())

@@ -9,11 +9,11 @@ import msgspec
 
 from ledger.genesis import Genesis
 from tools.mirror import Mirror, mirror_shown, read_genesis
-from tools.output import common, emit, option, run
+from tools.output import WordCommand, common, emit, option, run_until_stopped
 from tools.words import say
 
 
-@click.command("mirror", help="help.audit_mirror")
+@click.command("mirror", cls=WordCommand, help="help.audit_mirror")
 @click.argument("urls", metavar="URL...", nargs=-1, required=True)
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
 @option("--follow", is_flag=True, help="option.follow")
@@ -27,10 +27,7 @@ def mirror(
     if not follow:
         _show(mirror_shown(urls[0], directory, founding, urls[1:]), as_json)
         return
-    try:
-        run(_follow(urls, directory, founding, as_json))
-    except KeyboardInterrupt:
-        return
+    run_until_stopped(_follow(urls, directory, founding, as_json))
 
 
 async def _follow(
