@@ -71,6 +71,17 @@ class Beginning:
     state: MapState
     accumulator: bytes
 
+    @property
+    def point(self) -> Point:
+        """Where it is."""
+        header = self.start.header
+        return Point(
+            height=header.height,
+            block_hash=self.start.block_hash,
+            entries=self.start.index,
+            state_digest=header.state_digest,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayReport:
@@ -120,6 +131,11 @@ def replay(
     """Steps 1 to 10 over a whole copy. Raises `Divergence`."""
     copy = open_copy(read, genesis=genesis, network=network)  # 1, 2, 3
     return replay_part(copy, map_events=map_events, on_progress=on_progress)
+
+
+def genesis_point(copy: LogCopy) -> Point:
+    """Where a replay begins that has no `Beginning`."""
+    return _Machine(copy, None).point
 
 
 def begin_after(copy: LogCopy, read: Callable[[int], bytes]) -> Beginning:
@@ -198,17 +214,11 @@ class _Machine:
         if begin is None:
             self.state = MapState(genesis_state(copy.genesis))
             self._accumulator = sum_pairs(list(self.state.pairs.items()))
-            height, block_hash, entries = 0, copy.network, 0
+            digest = StateDigest(self._accumulator).digest()
+            self.point = Point(height=0, block_hash=copy.network, entries=0, state_digest=digest)
         else:
             self.state, self._accumulator = begin.state, begin.accumulator
-            height, entries = begin.start.header.height, begin.start.index
-            block_hash = begin.start.block_hash
-        self.point = Point(
-            height=height,
-            block_hash=block_hash,
-            entries=entries,
-            state_digest=StateDigest(self._accumulator).digest(),
-        )
+            self.point = begin.point
 
     def parse(self, block: BlockEntries) -> tuple[Event, ...]:
         """The events of a block."""

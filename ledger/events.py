@@ -253,7 +253,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
         body_type = type(self.body)
         if body_type in SHARE_OPENINGS:
             return self.digest
-        return self.body.exchange if body_type in SHARE_STEPS else b""  # type: ignore[union-attr]
+        return self.body.exchange if body_type in SHARE_STEPS else b""  # type: ignore[union-attr]  # by its type
 
     @property
     def subject(self) -> bytes:

@@ -87,13 +87,13 @@ class Genesis(Value, frozen=True, kw_only=True):
     policy_set: PolicySet
 
 
-_CODEC = Codec(Genesis, size_bytes_max=GENESIS_SIZE_BYTES_MAX)
+GENESES = Codec(Genesis, size_bytes_max=GENESIS_SIZE_BYTES_MAX)
 _JSON = msgspec.json.Decoder(Genesis)
 
 
 def hash_genesis(genesis: Genesis) -> bytes:
     """Network id (32 bytes)."""
-    return hashlib.sha256(GENESIS_DOMAIN + _CODEC.encode(genesis)).digest()
+    return hashlib.sha256(GENESIS_DOMAIN + GENESES.encode(genesis)).digest()
 
 
 def encode_genesis_json(genesis: Genesis) -> bytes:
@@ -107,7 +107,7 @@ def decode_genesis_json(data: bytes) -> Genesis:
         raise InvalidGenesis((f"file has more than {GENESIS_SIZE_BYTES_MAX} bytes",))
     try:
         genesis = _JSON.decode(data)
-        _CODEC.encode(genesis)
+        GENESES.encode(genesis)
     except (msgspec.DecodeError, InvalidEncoding, RecursionError, ValueError) as error:
         raise InvalidGenesis((str(error),)) from None
     verify_genesis(genesis)

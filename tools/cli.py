@@ -25,7 +25,6 @@ COMMANDS = {
     "demo": "demo",
     "doctor": "doctor",
     "gateway": "gateway.command",
-    "export": "records.export",
     "keys": "keys",
     "localnet": "localnet",
     "member": "governance.member",
@@ -103,6 +102,7 @@ def _fail(error: ToolError, as_json: bool) -> NoReturn:
             "detail": error.detail,
             "advice": advice,
             "exit_code": error.exit_code,
+            **error.facts,
         }
         click.echo(json.dumps({"error": document}, ensure_ascii=False))
     first, *more = printable(error.detail).split("\n")

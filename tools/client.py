@@ -499,17 +499,18 @@ class SubmitStream:
         return _decode(_ANSWERS.decode, message.data)
 
 
-async def fetch_genesis(url: str, path: str = "/v1/genesis") -> bytes:
+async def fetch_genesis(url: str) -> bytes:
     """The genesis file that a node hands out; whom to believe is the caller's decision."""
-    return await _fetch_file(url, path)
+    return await fetch_file(url, "/v1/genesis")
 
 
 async def fetch_signatures(url: str) -> bytes:
     """The signatures of founders that a node hands out, not verified yet."""
-    return await _fetch_file(url, "/v1/genesis/signatures")
+    return await fetch_file(url, "/v1/genesis/signatures")
 
 
-async def _fetch_file(url: str, path: str) -> bytes:
+async def fetch_file(url: str, path: str) -> bytes:
+    """One file of a node, not verified. Raises `NotFound`, `Unreachable`."""
     try:
         timeout = aiohttp.ClientTimeout(total=CALL_MARGIN_S)
         async with (

@@ -4,6 +4,9 @@ One root class, `ToolError`. `code` is stable and for programs; what it is calle
 about it stands in the catalogues of `tools.words`. The text of an error is only what was found.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 OK = 0
 ERROR = 1
 USAGE = 2
@@ -13,18 +16,30 @@ NOT_FOUND = 5
 UNREACHABLE = 6
 WARNING = 7
 
+NO_FACTS: Mapping[str, object] = MappingProxyType({})
+
 
 class ToolError(Exception):
     """Root of every error raised by `tools`; `exit_code` is what the process returns.
 
     `detail` names the path, value or entry in question. `title` and `advice` are a node's own
-    words, shown where the catalogues have none for its code.
+    words, shown where the catalogues have none for its code. `facts` is the same as `detail`, for
+    programs.
     """
 
     exit_code = ERROR
 
-    def __init__(self, code: str, detail: str, *, title: str = "", advice: str = "") -> None:
+    def __init__(
+        self,
+        code: str,
+        detail: str,
+        *,
+        title: str = "",
+        advice: str = "",
+        facts: Mapping[str, object] = NO_FACTS,
+    ) -> None:
         super().__init__(detail)
+        self.facts = facts
         self.code = code
         self.detail = detail
         self.title = title

@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import datetime as dt
 import signal
 import sys
 import time
@@ -151,6 +152,11 @@ def printable(text: str) -> str:
     if text.replace("\n", "").replace("\t", "").isprintable():
         return text
     return "".join(char if char.isprintable() or char in "\n\t" else "?" for char in text)
+
+
+def tell_time(time_ms: int) -> str:
+    """A time in UTC, to the second."""
+    return f"{dt.datetime.fromtimestamp(time_ms // 1_000, dt.UTC):%Y-%m-%d %H:%M:%SZ}"
 
 
 def note(text: str) -> None:

@@ -19,12 +19,12 @@ the ledger once, since its signed bytes are durable before they are submitted.
 | `store`     | the jobs on disk                                                           |
 | `desk`      | drives jobs from stage to stage; retries, holds, wakes                     |
 | `follow`    | what a final record means for a job                                        |
-| `provide`   | the provider's steps                                                       |
-| `acquire`   | the requester's steps                                                      |
+| `steps`     | what is done in each stage, by the provider and by the requester           |
 | `chain`     | the own node's API: reading, following, submitting                         |
 | `partners`  | other agencies' gateways: mutual TLS, fetching with resume                 |
 | `serving`   | what other gateways may fetch here                                         |
-| `local`     | the socket for the agency's own systems and for `tally gateway`            |
+| `metrics`   | figures for Prometheus                                                     |
+| `agency`    | what the agency itself hands in: socket, drop folder, schedule             |
 | `words`     | words of its faults                                                        |
 | `work`      | child processes that run connectors, pipeline, sealing and receivers       |
 """

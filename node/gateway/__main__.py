@@ -49,6 +49,7 @@ def read_place(config: Config) -> Place:
     data_dir = config.path("gateway", "data_dir")
     return Place(
         listen=config["gateway", "listen"],
+        metrics=config["metrics", "listen"],
         data_dir=data_dir,
         socket=data_dir / config["gateway", "socket"],
         base=config.file.parent,
@@ -61,7 +62,7 @@ def read_place(config: Config) -> Place:
     )
 
 
-async def serve(config: GatewayConfig, keys: Keys, on_started: Callable[[str], None]) -> None:
+async def serve(config: GatewayConfig, keys: Keys, on_started: Callable[[str, str], None]) -> None:
     """Run until SIGTERM or SIGINT; raises what made a part fail."""
     settings = config.settings
     ca = settings.path("gateway", "node_ca") if settings["gateway", "node_ca"] else None
@@ -97,8 +98,10 @@ def run(path: Path) -> int:
     settings = config.settings
     configure_logging(settings)
 
-    def on_started(address: str) -> None:
-        LOG.info("gateway started", member=settings["gateway", "member"], listen=address)
+    def on_started(address: str, figures: str) -> None:
+        LOG.info(
+            "gateway started", member=settings["gateway", "member"], listen=address, metrics=figures
+        )
 
     try:
         lock_data_dir(settings.path("gateway", "data_dir"))

@@ -9,6 +9,7 @@ import msgspec
 
 from node.config import (
     REQUIRED,
+    Address,
     Config,
     Setting,
     address,
@@ -100,6 +101,10 @@ SETTINGS: tuple[Setting, ...] = (
     row(
         "keys", "pin_credential", optional_text, "",
         "存放令牌 PIN 的 systemd 凭据名称", "systemd credential with the PIN of a token",
+    ),
+    row(
+        "metrics", "listen", address, Address("127.0.0.1", 0),
+        "指标监听地址", "address of the metrics",
     ),
     row(
         "logging", "level", choice("debug", "info", "warning", "error"), "info",

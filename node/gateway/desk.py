@@ -41,11 +41,13 @@ class Desk:
         wakes: Mapping[tuple[Side, Stage], Change],
         enter: Callable[[Job], None],
         in_flight_max: int,
+        on_failure: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._store = store
         self._steps = steps
         self._wakes = wakes
         self._enter = enter
+        self._on_failure = on_failure
         self._room = asyncio.Semaphore(in_flight_max)
         self._jobs: dict[Key, Job] = {}
         self._saving: dict[Key, int] = {}
@@ -145,6 +147,7 @@ class Desk:
         try:
             result = await self._steps[job.side, job.stage](job)
         except Failed as error:
+            self._on_failure(error.code)
             result = _failure(error)
         current = self.find(job.exchange, job.side)
         assert current is not None, "jobs are not deleted"

@@ -1,6 +1,7 @@
 """The gateway put together: its parts, the files of its folders, and following the chain."""
 
 import asyncio
+import ssl
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -13,7 +14,6 @@ from aiohttp import web
 from ledger.keys import Signer
 from node.config import Address
 from node.errors import StartRefused
-from node.gateway.acquire import Acquirer
 from node.gateway.agency.asking import Asking
 from node.gateway.agency.drop import Drop
 from node.gateway.agency.local import Local
@@ -22,10 +22,12 @@ from node.gateway.chain import Block, Chain, History
 from node.gateway.desk import Desk
 from node.gateway.follow import observe, open_job
 from node.gateway.jobs import Job, Side, Stage, advance, change, hold
+from node.gateway.metrics import Metrics
 from node.gateway.partners import Directory
-from node.gateway.provide import Parts, Provider
 from node.gateway.serving import Serving
 from node.gateway.signing import Signing
+from node.gateway.steps.acquire import Acquirer
+from node.gateway.steps.provide import Parts, Provider
 from node.gateway.store import Store
 from node.gateway.work.pool import Pool
 from node.gateway.work.prepare import partial_path
@@ -53,6 +55,7 @@ class Place:
     """Where the gateway listens and keeps its files, and what it is allowed to use."""
 
     listen: Address
+    metrics: Address
     data_dir: Path
     socket: Path
     base: Path
@@ -109,6 +112,7 @@ class Service:
         self._parts = Parts(
             chain=chain, directory=self._directory, pool=self._pool, signing=signing
         )
+        self._metrics = Metrics(self._store, signing)
         self._desk = self._make_desk()
 
     def _make_desk(self) -> Desk:
@@ -137,6 +141,7 @@ class Service:
                 ("acquire", "held"): _end_retention,
             },
             enter=self._tidy,
+            on_failure=lambda code: self._metrics.failures.update((code,)),
             in_flight_max=place.in_flight_max,
         )
 
@@ -160,7 +165,7 @@ class Service:
                 if job is None or job.file_name != path.name or not _needs_file(job):
                     path.unlink()
 
-    async def run(self, on_started: Callable[[str], None]) -> None:
+    async def run(self, on_started: Callable[[str, str], None]) -> None:
         """Serve until cancelled; raises what made a part fail."""
         self._sweep()
         await self._directory.refresh()
@@ -176,9 +181,11 @@ class Service:
             stack.callback(self._store.close)
             stack.push_async_callback(self._pool.close)
             stack.push_async_callback(self._directory.close)
-            address = await self._listen(stack, serving.app())
+            tls = self._directory.server_tls
+            address = await _listen(stack, serving.app(), self._place.listen, tls)
+            figures = await _listen(stack, self._metrics.app(), self._place.metrics, None)
             await self._listen_locally(stack, local.app())
-            on_started(address)
+            on_started(address, figures)
             running = [
                 self._desk.run(),
                 self._chain.run(),
@@ -189,22 +196,6 @@ class Service:
             if self._place.drop is not None:
                 running.append(Drop(self._place.drop, asking, self._desk).run())
             await _all_of(*running)
-
-    async def _listen(self, stack: AsyncExitStack, app: web.Application) -> str:
-        listen = self._place.listen
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-        tls = self._directory.server_tls
-        try:
-            await web.TCPSite(runner, listen.host, listen.port, ssl_context=tls).start()
-        except OSError as error:
-            raise StartRefused(
-                f"the address {listen} cannot be used: {error}",
-                "Stop the program that holds the port, or set another [gateway] listen",
-            ) from None
-        host, port = runner.addresses[0][:2]
-        return str(Address(host, port))
 
     async def _listen_locally(self, stack: AsyncExitStack, app: web.Application) -> None:
         path = self._place.socket
@@ -273,6 +264,23 @@ class Service:
                 if job is not None:
                     changed[key] = observe(job, record, block.time_ms)
         return list(changed.values())
+
+
+async def _listen(
+    stack: AsyncExitStack, app: web.Application, listen: Address, tls: ssl.SSLContext | None
+) -> str:
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    try:
+        await web.TCPSite(runner, listen.host, listen.port, ssl_context=tls).start()
+    except OSError as error:
+        raise StartRefused(
+            f"the address {listen} cannot be used: {error}",
+            "Stop the program that holds the port, or set another listen in gateway.toml",
+        ) from None
+    host, port = runner.addresses[0][:2]
+    return str(Address(host, port))
 
 
 def _forget(job: Job) -> Job:

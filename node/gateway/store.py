@@ -8,6 +8,7 @@ import asyncio
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -154,7 +155,7 @@ class Store:
             connection.execute("COMMIT")
         except sqlite3.Error:
             # Where the disk is full, SQLite may have rolled back by itself.
-            if connection.in_transaction:
+            with suppress(sqlite3.OperationalError):
                 connection.execute("ROLLBACK")
             raise
         if any(job.stage in _FORGOTTEN for jobs, _, _ in changes for job in jobs):

@@ -1,28 +1,32 @@
-"""A gateway that ends as by kill -9 at its n-th durable change: just before it, or just after.
+"""A gateway that ends as by kill -9 at a durable change: just before it, or just after.
 
-`python -m tests.e2e.crashing_gateway --config FILE` with `CRASH_AT` (number) and `CRASH_WHEN`
-(`before` or `after`). Changes of the height alone do not count.
+`python -m tests.e2e.crashing_gateway --config FILE` with `CRASH_AT` and `CRASH_WHEN` (`before` or
+`after`). A change is named by the stage that a job is in with it, and `+event` while the job has a
+signed event on its way: `prepare`, `deliver`, `deliver+event`.
 """
 
-import itertools
 import os
 import sys
 from collections.abc import Sequence
 
 from node.gateway import store
 from node.gateway.__main__ import main
+from node.gateway.jobs import Job
 
-AT, WHEN = int(os.environ["CRASH_AT"]), os.environ["CRASH_WHEN"]
+AT, WHEN = os.environ["CRASH_AT"], os.environ["CRASH_WHEN"]
 _commit = store.Store._commit
-_numbers = itertools.count(1)
+
+
+def _name(job: Job) -> str:
+    return f"{job.stage}+event" if job.event else job.stage
 
 
 def _dying_commit(self: store.Store, changes: Sequence[store.Change]) -> None:
-    number = next(_numbers) if any(jobs for jobs, _, _ in changes) else 0
-    if number == AT and WHEN == "before":
+    is_here = any(_name(job) == AT for jobs, _, _ in changes for job in jobs)
+    if is_here and WHEN == "before":
         os._exit(9)
     _commit(self, changes)
-    if number == AT:
+    if is_here:
         os._exit(9)
 
 

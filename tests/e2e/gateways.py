@@ -75,6 +75,9 @@ class Gate:
                     return
                 if poller.poll(50):
                     break
+            # It may have ended right after it said so.
+            if words in log.read_bytes()[before:]:
+                return
         finally:
             os.close(descriptor)
         raise AssertionError(log.read_text()[before:])
@@ -143,6 +146,11 @@ class Gate:
     def received(self, exchange: str, correction: int = 0) -> list[dict[str, Any]]:
         path = self.directory / "received" / f"{exchange}.{correction}" / "records.jsonl"
         return [json.loads(line) for line in path.read_text().split("\n") if line]
+
+    def metrics(self) -> str:
+        """URL of the figures of the running gateway."""
+        started = [line for line in self.log().split("\n") if "gateway started" in line]
+        return f"http://{json.loads(started[-1])['metrics']}/metrics"
 
     def log(self) -> str:
         return (self.directory / "gateway.log").read_text()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from contracts.engine import ENGINE_VERSION, Contracts
 from contracts.execute import BlockInput, Execution, execute
+from contracts.replay import Point
 from ledger.blocks import HEADERS, Header, hash_header
 from ledger.events import Event, parse_event
 from ledger.genesis import cosigner_keys, genesis_state
@@ -21,6 +22,7 @@ from ledger.tlog.checkpoint import Checkpoint, cosign, sign_checkpoint
 from ledger.tlog.merkle import CompactRange, Hash, hash_leaves, root_of
 from ledger.tlog.note import COSIGNATURE_ED25519, ED25519, SignedNote, SigningKey
 from ledger.tlog.tiles import ENTRIES_LEVEL, TILE_HEIGHT, TILE_WIDTH, TilePath, encode_entries
+from tools.audit.segments import keep_state
 from tools.bench.load import STEPS, Chain, Plan, sign_chains
 from tools.founding import read_source
 from tools.localnet import Localnet, create_network, shipped_policy_set
@@ -30,6 +32,8 @@ NODES = 4
 UNDER_WAY = 250
 BLOCK_MS = 100
 EVENT_BYTES = 1_024
+# State files divide the ledger into so many parts.
+PARTS = 4
 
 
 def make_ledger(directory: Path, entries: int, on_progress: Callable[[int, int], None]) -> Path:
@@ -53,8 +57,12 @@ def make_ledger(directory: Path, entries: int, on_progress: Callable[[int, int],
     )
     shutil.copy(network.genesis_path, copy / "genesis.json")
     writer = LedgerWriter(copy, network)
+    kept = 1
     for block in _blocks(sign_chains(network, read_genesis(network.genesis_path), plan)):
         writer.add(block)
+        if kept < PARTS and writer.size * PARTS >= entries * kept:
+            writer.keep_state()
+            kept += 1
         on_progress(min(writer.size, entries), entries)
     writer.finish()
     return copy
@@ -120,6 +128,18 @@ class LedgerWriter:
         self._parent, data = header, HEADERS.encode(header)
         self._parent_hash = hash_header(data)
         self._append([data, *execution.records])
+
+    def keep_state(self) -> None:
+        """Write the state file of the block that was added last."""
+        assert self._parent is not None, "there is a block"
+        point = Point(
+            height=self._parent.height,
+            block_hash=self._parent_hash,
+            entries=self.size,
+            state_digest=self._parent.state_digest,
+        )
+        index = self._parent.tree_size
+        keep_state(self._directory, self._network, point, index, self._state)
 
     def finish(self) -> None:
         """Write what is left, the checkpoint last."""

@@ -1,11 +1,9 @@
 """`tally audit`: copy, replay and prove, without trusting any node."""
 
 import os
-import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
 import click
 
@@ -14,20 +12,23 @@ from ledger.errors import Divergence, LedgerError
 from ledger.events import Event, parse_event
 from ledger.genesis import Genesis
 from ledger.quorum.evidence import verify_equivocation
-from ledger.quorum.founding import verify_founders
 from ledger.quorum.governance import EvidenceEquivocation
 from ledger.quorum.votes import decode_vote
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.receipt import Receipt, verify_receipt
-from ledger.verify import LogCopy, Progress, open_copy, read_blocks
+from ledger.verify import LogCopy, open_copy, read_blocks
+from tools.commands.audits.replay import merge, replay, segment
 from tools.commands.copies.archive import archive, restore
 from tools.commands.copies.mirror import mirror
 from tools.commands.copies.watch import alarm, watch
 from tools.commands.copies.witness import witness
 from tools.commands.governance.who import who
+from tools.commands.inquiry import compare, lists, search, trace
 from tools.commands.records.access import access
+from tools.commands.records.evidence import evidence, verify_evidence
+from tools.commands.records.export import export
+from tools.commands.records.report import report
 from tools.exits import InvalidAnswer, InvalidInput
-from tools.founding import read_signatures, signatures_path
 from tools.mirror import (
     FILE_BYTES_MAX,
     copy_at,
@@ -37,7 +38,7 @@ from tools.mirror import (
     read_genesis,
     write_epochs,
 )
-from tools.output import Bar, WordGroup, common, emit, format_table, note, option, printable, run
+from tools.output import WordGroup, common, emit, format_table, note, option, run
 from tools.words import say
 
 genesis_option = option(
@@ -50,50 +51,15 @@ def command() -> None:
     """Group."""
 
 
-for each in (who, access, mirror, archive, restore, watch, alarm, witness):
-    command.add_command(each)
-
-
-@command.command("replay", help="help.audit_replay")
-@click.argument("where")
-@genesis_option
-@option("--jobs", type=click.IntRange(1, 256), default=os.cpu_count() or 1, help="option.jobs")
-@common
-def replay(where: str, genesis: Path | None, jobs: int, as_json: bool) -> None:
-    """Execute a whole log again."""
-    founding = read_genesis(genesis) if genesis else None
-    if founding is None:
-        note(say("audit.unpinned"))
-    with copy_at(where, founding) as directory:
-        document = replay_folder(directory, genesis=founding, jobs=jobs)
-        found = judge_founders(genesis or directory / "genesis.json")
-    document |= {"founders": found.state}
-    counts = _decisions(document)
-    text = say("audit.valid", **{**document, "decisions": counts})
-    emit(as_json, document, "\n".join(filter(None, (text, found.text))))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Founders:
-    """What the file of signatures beside a genesis shows, and a sentence about it."""
-
-    state: Literal["signed", "invalid", "absent"]
-    text: str
-
-
-def judge_founders(genesis_path: Path) -> Founders:
-    """Whether all founders signed this genesis. The replay of a copy does not depend on it."""
-    genesis = read_genesis(genesis_path)
-    path = signatures_path(genesis_path)
-    if not path.exists():
-        return Founders(state="absent", text="")
-    try:
-        verify_founders(genesis, read_signatures(path))
-    except (InvalidInput, LedgerError) as error:
-        text = say("audit.founders_invalid", path=path, fault=error)
-        return Founders(state="invalid", text=printable(text))
-    text = say("audit.founders_signed", path=path, count=len(genesis.validators))
-    return Founders(state="signed", text=text)
+for added in (
+    replay, segment, merge, who, access,
+    *compare.COMMANDS, *lists.COMMANDS, *search.COMMANDS, *trace.COMMANDS,
+    evidence, verify_evidence,
+    export,
+    report,
+    mirror, archive, restore, watch, alarm, witness,
+):  # fmt: skip
+    command.add_command(added)
 
 
 @command.command("receipt", help="help.audit_receipt")
@@ -154,12 +120,12 @@ def verify(
     emit(as_json, {"valid": True, "index": proof.index}, say("audit.proven", index=proof.index))
 
 
-@command.command("evidence", help="help.audit_evidence")
+@command.command("equivocation", help="help.audit_equivocation")
 @click.argument("where")
 @genesis_option
 @option("--jobs", type=click.IntRange(1, 256), default=os.cpu_count() or 1, help="option.jobs")
 @common
-def evidence(where: str, genesis: Path | None, jobs: int, as_json: bool) -> None:
+def equivocation(where: str, genesis: Path | None, jobs: int, as_json: bool) -> None:
     """List the double votes on a log, each pair verified."""
     founding = read_genesis(genesis) if genesis else None
     if founding is None:
@@ -229,52 +195,6 @@ def _accuse(
         second=body.second.hex(),
         submitted_by=event.member,
     )
-
-
-def _decisions(document: dict[str, object]) -> str:
-    """Numbers of each decision in words."""
-    counts = document["decisions"]
-    assert isinstance(counts, dict)
-    return " · ".join(f"{say(f'decision.{name}')} {count}" for name, count in counts.items())
-
-
-def replay_folder(directory: Path, *, genesis: Genesis | None, jobs: int) -> dict[str, object]:
-    """Replay a copy; raises `InvalidAnswer` that names the first divergence."""
-    from contracts.replay import replay as replay_copy
-
-    bar = Bar(say("audit.replaying"))
-
-    def on_progress(progress: Progress) -> None:
-        bar(progress.done, progress.total)
-
-    started_s = time.monotonic()
-    try:
-        with event_map(jobs) as map_events:
-            report = replay_copy(
-                folder_reader(directory),
-                genesis=genesis,
-                map_events=map_events,
-                on_progress=on_progress,
-            )
-    except Divergence as error:
-        raise InvalidAnswer("replay-diverged", str(error)) from None
-    finally:
-        bar.close()
-    took_s = time.monotonic() - started_s
-    return {
-        "replay": "valid",
-        "network": report.network.hex(),
-        "entries": report.entries,
-        "blocks": report.blocks,
-        "events": report.events,
-        "decisions": report.decisions,
-        "refused": report.refused,
-        "cosigners": list(report.cosigners),
-        "root": report.checkpoint.root.hex(),
-        "state_digest": report.state_digest.hex(),
-        "seconds": round(took_s, 3),
-        "entries_per_s": round(report.entries / max(took_s, 1e-9)),
-    }
 
 
 def _parse(data: bytes) -> Genesis:

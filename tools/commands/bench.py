@@ -1,4 +1,4 @@
-"""`tally bench`: a network of real processes, whole exchanges with their data, or sealing."""
+"""`tally bench`: a network of real processes, whole exchanges with their data, sealing, replay."""
 
 import tempfile
 from pathlib import Path
@@ -12,10 +12,13 @@ from tools.words import say
 
 # More in one direction than the contract on reciprocity lets pass would wait for an approver.
 EXCHANGES_IN_FLIGHT_MAX = 48
+WHATS = ("network", "sealing", "exchange", "audit")
 
 
 @click.command(cls=WordCommand, help="help.bench")
-@click.argument("what", type=click.Choice(["network", "sealing", "exchange"]), default="network")
+@click.argument(
+    "what", type=click.Choice(["network", "sealing", "exchange", "audit"]), default="network"
+)
 @option("--nodes", type=click.IntRange(4, 30), default=4, show_default=True, help="option.nodes")
 @option(
     "--size",
@@ -70,13 +73,33 @@ EXCHANGES_IN_FLIGHT_MAX = 48
     show_default=True,
     help="option.exchange_records",
 )
+@option(
+    "--entries",
+    type=click.IntRange(1_000, 10_000_000),
+    default=200_000,
+    show_default=True,
+    help="option.bench_entries",
+)
+@option("--cache", type=click.Path(path_type=Path, file_okay=False), help="option.bench_cache")
+@option("--jobs", type=click.IntRange(2, 256), default=2, show_default=True, help="option.jobs")
 @common
 def command(
-    as_json: bool, what: str, megabytes: int, exchanges: int, records: int, **values: Any
+    as_json: bool,
+    what: str,
+    megabytes: int,
+    exchanges: int,
+    records: int,
+    entries: int,
+    cache: Path | None,
+    jobs: int,
+    **values: Any,
 ) -> None:
     """Measure and print."""
     if what == "network":
         _measure_network(as_json, **values)
+        return
+    if what == "audit":
+        _measure_audit(as_json, entries, cache, jobs)
         return
     if what == "exchange":
         in_flight = min(values["in_flight"], EXCHANGES_IN_FLIGHT_MAX)
@@ -86,6 +109,18 @@ def command(
 
     figures = measure_sealing(megabytes)
     emit(as_json, figures, say("bench.sealing", **figures))
+
+
+def _measure_audit(as_json: bool, entries: int, cache: Path | None, jobs: int) -> None:
+    from tools.bench.audit import measure_audit
+
+    bar = Bar(say("bench.making"))
+    with tempfile.TemporaryDirectory(prefix="tally-") as directory:
+        try:
+            figures = measure_audit(cache or Path(directory), entries, jobs, bar)
+        finally:
+            bar.close()
+    emit(as_json, figures, say("bench.audit", **figures))
 
 
 def _measure_network(as_json: bool, *, wan: str, absent: bool, **values: Any) -> None:

@@ -39,11 +39,12 @@ def find_explanation(
         for each in happened:
             if each.event.digest == digest:
                 past.history.verify_state(block, map_all)
-                return _explain(each, past.policy_set)
+                return explain_happened(each, past.policy_set)
     raise NotFound("event-not-found", digest.hex())
 
 
-def _explain(happened: Happened, policy_set: PolicySet) -> Explanation:
+def explain_happened(happened: Happened, policy_set: PolicySet) -> Explanation:
+    """The decision on a record, made again. Raises `Divergence` if it was decided otherwise."""
     act, facts = happened.act, happened.facts
     if act is None or facts is None:
         return Explanation(happened=happened, policy_set=policy_set, decision=None, effects={})

@@ -25,19 +25,30 @@ class Past:
         self._copy = open_copy(folder_reader(directory), genesis=genesis)
         self.history = History(self._copy.genesis)
         self.network = self._copy.network
+        self.name = self._copy.genesis.name
+        self.checkpoint = self._copy.checkpoint
+        self.cosigners = self._copy.cosigners
         self.size = self._copy.checkpoint.size
         self.policy_set: PolicySet = self.history.policy_set
 
     def walk(
-        self, map_all: MapAll, on_progress: Callable[[int, int], None], *, trust: bool = False
+        self,
+        map_all: MapAll,
+        on_progress: Callable[[int, int], None],
+        *,
+        trust: bool = False,
+        until_ms: int | None = None,
     ) -> Iterator[tuple[BlockEntries, tuple[Happened, ...]]]:
         """Every block with what happened in it; `policy_set` is the one it was decided by.
 
-        The state is checked against the last block's header at the end. A copy that is trusted is
-        not checked for signatures and state. `map_all` is `map` or that of a pool.
+        The walk ends before the first block of `until_ms` or later. The state is checked against
+        the header of the block that it has reached. A copy that is trusted is not checked for
+        signatures and state. `map_all` is `map` or that of a pool.
         """
         last: BlockEntries | None = None
         for block in read_blocks(self._copy, _believe if trust else map_all):
+            if until_ms is not None and block.header.time_ms >= until_ms:
+                break
             self.policy_set = self.history.policy_set
             happened = self.history.add(block)
             last = block

@@ -20,6 +20,15 @@ class _Line(Value, frozen=True, kw_only=True):
     blind: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
+class _Pair(msgspec.Struct, frozen=True, kw_only=True):
+    id: Annotated[str, Meta(min_length=1)]
+    blind: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+
+
+class _Kept(msgspec.Struct, frozen=True, kw_only=True):
+    subjects: tuple[_Pair, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Blinded:
     """A subject, its blind, and the commitment that the ledger sees."""
@@ -61,4 +70,14 @@ def decode_blinds(data: bytes) -> tuple[Blinded, ...]:
     """The subjects in a file of blinds. Raises `msgspec.DecodeError`."""
     found = (msgspec.json.decode(line, type=_Line) for line in data.split(b"\n") if line.strip())
     pairs = [(each.subject, bytes.fromhex(each.blind)) for each in found]
+    return tuple(Blinded(name, blind, commit_subject(name, blind)) for name, blind in pairs)
+
+
+def decode_kept(data: bytes) -> tuple[Blinded, ...]:
+    """The same, or what a gateway keeps: `{"subjects": [{"id", "blind"}, ...]}`."""
+    try:
+        kept = msgspec.json.decode(data, type=_Kept)
+    except msgspec.DecodeError:
+        return decode_blinds(data)
+    pairs = [(each.id, bytes.fromhex(each.blind)) for each in kept.subjects]
     return tuple(Blinded(name, blind, commit_subject(name, blind)) for name, blind in pairs)

@@ -11,7 +11,7 @@ from ledger.quorum.founding import decode_signatures, encode_signatures, verify_
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.note import SignedNote
 from tools.audit.alarms import Sighting
-from tools.client import fetch_genesis
+from tools.client import fetch_file, fetch_genesis
 from tools.exits import InvalidAnswer, InvalidInput, NotFound, ToolError, Unreachable
 from tools.founding import signatures_path
 from tools.mirror.download import Filling
@@ -188,7 +188,7 @@ async def fetch_any_genesis(urls: Sequence[str]) -> Genesis:
             try:
                 data = await fetch_genesis(url)
             except NotFound:
-                data = await fetch_genesis(url, "/genesis.json")
+                data = await fetch_file(url, "/genesis.json")
             return decode_genesis_json(data)
         except InvalidGenesis as error:
             fault = fault or InvalidAnswer("genesis-invalid", str(error))

@@ -11,14 +11,14 @@ from typing import Any
 
 import msgspec
 
-from ledger.errors import InvalidEvent
+from ledger.errors import InvalidEvent, InvalidSubject
 from ledger.events import Event, ShareRequested, parse_event
 from ledger.exchange.bodies import ShareOffered
 from ledger.exchange.subjects import BLIND_BYTES, commit_subject
 from node.gateway.chain import Answer
 from node.gateway.desk import Desk
 from node.gateway.jobs import Failed, Job, change
-from node.gateway.provide import Parts, about_of, find_recipient
+from node.gateway.steps.provide import Parts, about_of, find_recipient
 from node.gateway.work.tasks import Asked, SealQuestion
 
 Pairs = tuple[tuple[str, bytes], ...]
@@ -49,12 +49,13 @@ class Asking:
         """
         try:
             event = parse_event(data)
-        except InvalidEvent as error:
+            commitments = tuple(commit_subject(*pair) for pair in pairs)
+        except (InvalidEvent, InvalidSubject) as error:
             raise Failed("event-invalid", str(error), retry=False) from None
         body = event.body
         if not isinstance(body, ShareRequested) or event.member != self._parts.signing.member:
             raise Failed("event-invalid", f"{event.member} {event.kind}", retry=False)
-        if tuple(commit_subject(*pair) for pair in pairs) != body.subjects:
+        if commitments != body.subjects:
             raise Failed("question-mismatch", event.digest.hex(), retry=False)
         return event
 

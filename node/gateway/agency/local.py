@@ -31,7 +31,7 @@ from node.api.problems import choose_language
 from node.gateway.agency.asking import Asking, Pairs
 from node.gateway.desk import Desk
 from node.gateway.jobs import UNREADABLE, Failed, Job, Side, advance, change
-from node.gateway.provide import Parts, about_of
+from node.gateway.steps.provide import Parts, about_of
 from node.gateway.store import Store
 from node.gateway.words import describe
 from node.gateway.work.tasks import Reveal, Revealed

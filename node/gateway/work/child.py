@@ -94,7 +94,7 @@ def perform(bench: Bench, task: Task) -> Answer:
     except OSError as error:
         # The name of the error only: a path may hold what must not be told.
         return Fault(code="work-disk", detail=error.strerror or type(error).__name__, retry=True)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         # A plug-in may raise anything, and its text may quote records: the type only.
         return Fault(code="work-crashed", detail=type(error).__name__[:_NAME_MAX], retry=True)
 

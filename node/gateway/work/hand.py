@@ -16,20 +16,22 @@ from node.gateway.work.tasks import Hand, Setup
 from node.sealing.errors import InvalidPayload
 from node.sealing.keys import DecryptionKey
 
-# What was checked is not there any more, or not whole: after a power cut, say.
-DAMAGED = "payload-damaged"
-
 
 @contextmanager
 def _whole() -> Iterator[None]:
+    """What was checked may be there no more, or not whole: after a power cut, say."""
     try:
         yield
     except InvalidPayload as error:
         if not is_damage(error):
             raise
-        raise Failed(DAMAGED, error.code) from None
+        raise _damaged(error.code) from None
     except FileNotFoundError:
-        raise Failed(DAMAGED, "file") from None
+        raise _damaged("the file is gone") from None
+
+
+def _damaged(why: str) -> Failed:
+    return Failed("payload-damaged", why)
 
 
 def hand(

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from ledger.errors import InvalidSubject
 from ledger.exchange.subjects import commit_subject
 from node.gateway.jobs import UNREADABLE, Failed
 from node.gateway.work.tasks import About, Asked, Reveal, Revealed, SealQuestion, Setup
@@ -77,9 +78,9 @@ def open_question(
     plain = opener.finish(data[-_COMMITMENT_BYTES:])
     try:
         lines = _LINES.decode(plain)
-    except UNREADABLE:
+        found = [commit_subject(line.id, line.blind) for line in lines]
+    except (*UNREADABLE, InvalidSubject):
         raise Failed("question-malformed", retry=False) from None
-    found = [commit_subject(line.id, line.blind) for line in lines]
     if len(found) != len(subjects) or not all(map(hmac.compare_digest, found, subjects)):
         raise Failed("question-mismatch", f"{len(found)} / {len(subjects)}", retry=False)
     return tuple((line.id, line.blind) for line in lines)

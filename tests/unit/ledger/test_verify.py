@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ledger.blocks import HEADERS, RECORDS, Record
-from ledger.errors import Divergence, InvalidGenesis
+from ledger.errors import Divergence, InvalidGenesis, InvalidProof
 from ledger.genesis import decode_genesis_json, encode_genesis_json, hash_genesis
 from ledger.log import Log
 from ledger.storage import open_store
@@ -26,6 +26,7 @@ from ledger.verify import (
     find_event_fault,
     open_copy,
     read_blocks,
+    read_start,
     verify_log,
 )
 from tests.unit.ledger.builders import (
@@ -435,3 +436,66 @@ def test_fault_of_a_task_is_the_first() -> None:
     assert fault.index == 9
     task = EventTask(network=event.network, records=((8, record),))
     assert find_event_fault(task) is None
+
+
+def test_a_walk_from_any_block_to_any_other_gives_these_blocks(
+    chain: ChainBuilder, files: dict[str, bytes]
+) -> None:
+    copy = open_copy(files.get)
+    whole = list(read_blocks(copy))
+    for first in range(len(whole)):
+        start = read_start(copy, whole[first].index)
+        assert (start.header, start.index) == (whole[first].header, whole[first].end)
+        assert start.block_hash == whole[first].block_hash
+        for last in range(first + 1, len(whole) + 1):
+            found = list(read_blocks(copy, start=start, height_max=last))
+            assert found == whole[first + 1 : last] or last == first + 1
+    assert [block.index for block in read_blocks(copy, height_max=3)] == [0, 3, 4]
+
+
+def test_a_walk_reads_no_entries_before_its_start(files: dict[str, bytes]) -> None:
+    asked: list[str] = []
+
+    def read(path: str) -> bytes | None:
+        asked.append(path)
+        return files.get(path)
+
+    copy = open_copy(read)
+    start = read_start(copy, 260)
+    asked.clear()
+    assert [block.index for block in read_blocks(copy, start=start)] == [561, 562]
+    assert "tile/entries/000" not in asked
+    assert "tile/entries/001" not in asked
+
+
+@pytest.mark.parametrize("index", [-1, 564, 1, 5, 2**63])
+def test_a_walk_does_not_start_where_no_block_begins(files: dict[str, bytes], index: int) -> None:
+    with pytest.raises(InvalidProof):
+        read_start(open_copy(files.get), index)
+
+
+def test_a_walk_does_not_start_in_a_block_that_is_not_whole(chain: ChainBuilder) -> None:
+    copy = open_copy(make_copy(chain.entries[:300]).get)
+    with pytest.raises(InvalidProof, match="does not stand there"):
+        read_start(copy, 260)
+
+
+def test_a_header_that_stands_elsewhere_is_no_start(chain: ChainBuilder) -> None:
+    copy = open_copy(make_copy([chain.entries[3], *chain.entries]).get)
+    with pytest.raises(InvalidProof, match="does not stand there"):
+        read_start(copy, 0)
+
+
+def test_a_tampered_entry_before_the_start_is_named(
+    chain: ChainBuilder, files: dict[str, bytes]
+) -> None:
+    files["tile/entries/001"] = flip(files["tile/entries/001"], 2_000)
+    assert refused_start(files, 260) == "entries"
+    files["tile/0/001"] = flip(files["tile/0/001"], 0)
+    assert refused_start(files, 260) == "tiles"
+
+
+def refused_start(files: dict[str, bytes], index: int) -> str:
+    with pytest.raises(Divergence) as caught:
+        read_start(open_copy(files.get), index)
+    return caught.value.step_name

@@ -1,4 +1,4 @@
-"""`tally audit access` and `tally export cloudevents` on a verified copy."""
+"""`tally audit access` and `tally audit export` on a verified copy."""
 
 import json
 from collections.abc import Callable
@@ -109,7 +109,7 @@ def test_lines_are_listed(tmp_path: Path, copy: Path) -> None:
 
 
 def exported(copy: Path, *options: str) -> list[dict[str, object]]:
-    arguments = ["export", "cloudevents", str(copy), "--jobs", "1", *options]
+    arguments = ["audit", "export", str(copy), "--format", "cloudevents", "--jobs", "1", *options]
     shown = CliRunner().invoke(main, arguments)
     assert shown.exit_code == OK, shown.output
     return [json.loads(line) for line in shown.stdout.split("\n")[:-1]]
@@ -121,8 +121,8 @@ def test_every_record_is_exported_as_a_cloud_event(tmp_path: Path, copy: Path) -
     assert sequences == sorted(sequences)
     assert len({event["id"] for event in events}) == len(events)
     out = tmp_path / "out.jsonl"
-    arguments = ("export", "cloudevents", copy, "--jobs", 1, "--out", out)
-    assert tally(*arguments)["events"] == len(events)
+    arguments = ("audit", "export", copy, "--format", "cloudevents", "--jobs", 1, "--out", out)
+    assert tally(*arguments)["rows"] == len(events)
     assert [json.loads(line) for line in out.read_bytes().split(b"\n")[:-1]] == events
 
 

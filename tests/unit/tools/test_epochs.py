@@ -224,7 +224,7 @@ def test_each_double_vote_is_listed_with_its_epoch_and_place(
 ) -> None:
     chain = accused()
     folder = written(chain, tmp_path / "copy")
-    arguments = ("audit", "evidence", folder, "--genesis", genesis_file, "--jobs", 1)
+    arguments = ("audit", "equivocation", folder, "--genesis", genesis_file, "--jobs", 1)
     found = tally(*arguments)["evidence"]
     rows = [(row["epoch"], row["member"], row["votes"]) for row in found]
     assert rows == [
@@ -242,13 +242,13 @@ def test_each_double_vote_is_listed_with_its_epoch_and_place(
 
 def test_evidence_of_a_node_is_mirrored_and_verified(genesis_file: Path) -> None:
     with node_of(accused()) as url:
-        found = tally("audit", "evidence", url, "--genesis", genesis_file, "--jobs", 1)
+        found = tally("audit", "equivocation", url, "--genesis", genesis_file, "--jobs", 1)
     assert len(found["evidence"]) == 4
 
 
 def test_a_log_without_double_votes(tmp_path: Path, genesis_file: Path) -> None:
     folder = written(spanning(), tmp_path / "copy")
-    arguments = ("audit", "evidence", folder, "--genesis", genesis_file, "--jobs", 1)
+    arguments = ("audit", "equivocation", folder, "--genesis", genesis_file, "--jobs", 1)
     assert tally(*arguments) == {"evidence": []}
 
 
@@ -276,7 +276,7 @@ def test_recorded_evidence_that_proves_nothing_is_named(
     chain = spanning()
     accuse(chain, 90, *make(chain))
     folder = written(chain, tmp_path / "copy")
-    arguments = ("audit", "evidence", folder, "--genesis", genesis_file, "--jobs", 1)
+    arguments = ("audit", "equivocation", folder, "--genesis", genesis_file, "--jobs", 1)
     answer = tally(*arguments, exit_code=UNVERIFIED)
     assert code_of(answer) == "evidence-invalid"
     assert "#13" in answer["error"]["detail"]

@@ -5,7 +5,7 @@ A page begins behind an index of the log, so it stays the same page when the log
 
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import msgspec
 
@@ -15,7 +15,14 @@ from tools.audit.index.tables import Index
 _COLUMNS = (
     "kind", "decision", "requester", "provider", "dataset", "purpose", "legal_basis"
 )  # fmt: skip
-_OF_LISTS = {"contract": "policy", "code": "code"}
+_LISTS = {
+    "contract": "idx IN (SELECT idx FROM policy WHERE id = ?)",
+    "code": "idx IN (SELECT idx FROM code WHERE id = ?)",
+}
+_OFFICERS = {
+    bytes: "officer IN (SELECT id FROM officer WHERE key = ?)",
+    str: "officer IN (SELECT id FROM officer WHERE fingerprint = ?)",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +32,7 @@ class Query:
     `party` acted itself or is one of the two of the exchange. `officer` is a public key as in the
     ledger, or the fingerprint of one. `since_ms` and `until_ms` bound the block time (the latter
     is outside), `data_from` and `data_until` the period that the exchange asks for: it overlaps.
+    `is_decided`: contracts were asked.
     """
 
     party: str = ""
@@ -43,11 +51,7 @@ class Query:
     until_ms: int | None = None
     data_from: str = ""
     data_until: str = ""
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether everything fits."""
-        return all(getattr(self, each.name) in ("", None) for each in fields(self))
+    is_decided: bool = False
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,6 +101,21 @@ def search(index: Index, query: Query, *, after: int = -1, limit: int) -> Page:
     )
 
 
+def count_decisions(index: Index, query: Query) -> list[tuple[str, str, int]]:
+    """How often each contract determined which decision; the empty contract: none did."""
+    filters = _Filters(index.db, query)
+    if filters.is_nothing:
+        return []
+    chosen = filters.sql("idx")
+    counted = f"""
+        SELECT w.text, d.text, count(*) FROM ({chosen}) e JOIN event v ON v.idx = e.idx
+        LEFT JOIN policy p ON p.idx = e.idx LEFT JOIN word w ON w.id = p.id
+        JOIN word d ON d.id = v.decision GROUP BY 1, 2 ORDER BY 1, 2
+    """  # noqa: S608 - see the class
+    rows = index.db.execute(counted, filters.values)
+    return [(contract or "", decision, count) for contract, decision, count in rows]
+
+
 class _Filters:
     """A query as SQL. Values are bound; names of columns are our own."""
 
@@ -108,6 +127,24 @@ class _Filters:
         for name in _COLUMNS:
             if word := getattr(query, name):
                 self._add(f"{name} = ?", self._word(word))
+        self._add_exchanges(query)
+        if query.is_decided:
+            # A step that contracts allow has no word of decision, but the contracts.
+            self._add("(decision <> ? OR idx IN (SELECT idx FROM policy))", self._word(""))
+        for name, clause in _LISTS.items():
+            if word := getattr(query, name):
+                self._add(clause, self._word(word))
+        if query.party:
+            party = self._word(query.party)
+            self._add("(member = ? OR requester = ? OR provider = ?)", party, party, party)
+        if query.officer:
+            self._add(_OFFICERS[type(query.officer)], query.officer)
+        for sign, time_ms in ((">=", query.since_ms), ("<", query.until_ms)):
+            if time_ms is not None:
+                self._add(f"idx {sign} ?", self._first_at(time_ms))
+
+    def _add_exchanges(self, query: Query) -> None:
+        """What changes with the state of an exchange, or is seldom asked."""
         exchanges: list[str] = []
         about: list[object] = []
         for clause, value in (
@@ -120,20 +157,8 @@ class _Filters:
                 about.append(value)
         if exchanges:
             # Most rows are read anyway: the plus keeps the engine from going by exchange.
-            chosen = " AND ".join(exchanges)
-            self._add(f"+exchange IN (SELECT id FROM exchange WHERE {chosen})", *about)
-        for name, table in _OF_LISTS.items():
-            if word := getattr(query, name):
-                self._add(f"idx IN (SELECT idx FROM {table} WHERE id = ?)", self._word(word))
-        if query.party:
-            party = self._word(query.party)
-            self._add("(member = ? OR requester = ? OR provider = ?)", party, party, party)
-        if query.officer:
-            column = "key" if isinstance(query.officer, bytes) else "fingerprint"
-            self._add(f"officer IN (SELECT id FROM officer WHERE {column} = ?)", query.officer)
-        for sign, time_ms in ((">=", query.since_ms), ("<", query.until_ms)):
-            if time_ms is not None:
-                self._add(f"idx {sign} ?", self._first_at(time_ms))
+            chosen = " AND ".join(["SELECT id FROM exchange WHERE true", *exchanges])
+            self._add(f"+exchange IN ({chosen})", *about)
 
     def sql(self, columns: str) -> str:
         """The statement that selects `columns` of the records that fit."""

@@ -1,8 +1,7 @@
 """Making the index of a copy: from verified tiles, in one pass, and on from where it ended.
 
 1. The copy: steps 1 to 8 of `ledger.verify`. What an index covers already was verified when it was
-   made: of that part signatures are not checked again, hashes and headers are, and the log must
-   have, where the index ends, the root that it had then.
+   made: the copy must have, where the index ends, the root that it had then.
 2. Each block is executed by its recorded decisions (`contracts.drafts.history`), so the roles and
    states that stand in the index are those of the log, from no node's word.
 3. The state after the last block has the digest in its header.
@@ -21,7 +20,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from contracts.drafts.history import Happened, History
-from ledger.errors import Divergence
+from ledger.copies.tree import ProvenTree
+from ledger.errors import Divergence, InvalidProof
 from ledger.events import Event, ShareOpening, ShareRequested
 from ledger.exchange.bodies import ShareOffered
 from ledger.exchange.incidents import IncidentReported
@@ -31,13 +31,13 @@ from ledger.registry import EXCHANGES, OFFICERS
 from ledger.state import StateDigest, exchange_key, officer_key
 from ledger.verify import (
     BlockEntries,
-    EventTask,
     LogCopy,
-    MapEvents,
+    Start,
     Step,
     diverge,
     open_copy,
     read_blocks,
+    read_start,
 )
 from tools.audit.index.tables import (
     INDEX_NAME,
@@ -127,6 +127,8 @@ def _find_held(directory: Path, copy: LogCopy, with_state: bool) -> Covered | No
     is_whole = held.size == copy.checkpoint.size
     if held.network != copy.network or held.size > copy.checkpoint.size:
         return None
+    if not held.size and not is_whole:
+        return None
     if (with_state or not is_whole) and not is_sealed(directory, STATE_NAME):
         return None
     if is_whole:
@@ -135,6 +137,7 @@ def _find_held(directory: Path, copy: LogCopy, with_state: bool) -> Covered | No
 
 
 def _compare_root(held: Covered, root: bytes) -> None:
+    """Check that the log has this root where the index ends."""
     if root != held.root:
         detail = f"{held.size}: {held.root.hex()} != {root.hex()}"
         raise InvalidAnswer("index-other-history", detail)
@@ -156,9 +159,10 @@ def _write(directory: Path, copy: LogCopy, held: Covered | None, jobs: int) -> N
             event_map(jobs) as map_events,
         ):
             writer = _Writer(db, states, copy, held)
-            for block in _read_on(copy, held, map_events):
+            start = None if held is None else _find_end(db, copy, held)
+            for block in read_blocks(copy, map_events, start=start):
                 writer.add(block)
-                bar(block.index + 1 + len(block.records), copy.checkpoint.size)
+                bar(block.end, copy.checkpoint.size)
             writer.finish()
             db.commit()
             states.commit()
@@ -171,19 +175,18 @@ def _write(directory: Path, copy: LogCopy, held: Covered | None, jobs: int) -> N
             part.unlink(missing_ok=True)
 
 
-def _read_on(copy: LogCopy, held: Covered | None, map_events: MapEvents) -> Iterator[BlockEntries]:
-    """The blocks behind those that an index covers."""
-    start = 0 if held is None else held.size
+def _find_end(db: sqlite3.Connection, copy: LogCopy, held: Covered) -> Start:
+    """The end of the last block that an index covers, in a copy that is longer.
 
-    def map_new(function: Any, tasks: Iterable[EventTask], /) -> Iterable[Any]:
-        new = [task for task in tasks if task.records[-1][0] >= start]
-        return map_events(function, new) if new else ()
-
-    for block in read_blocks(copy, map_new):
-        if block.index == start and held is not None:
-            _compare_root(held, block.header.tree_root)
-        if block.index >= start:
-            yield block
+    Raises `InvalidAnswer` if the copy does not have it, with the same entries before it.
+    """
+    (index,) = db.execute("SELECT max(idx) FROM block").fetchone()
+    try:
+        start = read_start(copy, index)
+    except InvalidProof as error:
+        raise InvalidAnswer("index-other-history", f"{held.size}: {error}") from None
+    _compare_root(held, ProvenTree(copy.read, copy.checkpoint).head(start.index).root())
+    return start
 
 
 class _Known(NamedTuple):
@@ -252,6 +255,8 @@ class _Writer:
             known = dict(states.execute("SELECT key, value FROM state"))
             self._history = History(copy.genesis, known)
             self._digest = StateDigest(held.accumulator)
+        # Commitments come in no order: they are put in their places when all are there.
+        db.execute("CREATE TEMP TABLE named (commitment BLOB, exchange INTEGER)")
         self._words = _Words(db)
         self._officers: dict[bytes, int] = dict(db.execute("SELECT key, id FROM officer"))
         self._exchanges: dict[bytes, _Known] = {
@@ -298,7 +303,7 @@ class _Writer:
         )  # fmt: skip
         self._db.execute("INSERT INTO exchange VALUES (?, ?, ?, ?, ?, ?)", row)
         rows = [(commitment, id_) for commitment in body.subjects]
-        self._db.executemany("INSERT OR IGNORE INTO subject VALUES (?, ?)", rows)
+        self._db.executemany("INSERT INTO temp.named VALUES (?, ?)", rows)
 
     def _event(self, each: Happened) -> tuple[Any, ...]:
         event, number = each.event, self._words.number
@@ -347,6 +352,9 @@ class _Writer:
         ]
         self._db.executemany("UPDATE exchange SET status = ? WHERE digest = ?", statuses)
         self._words.write(self._db)
+        self._db.execute(
+            "INSERT OR IGNORE INTO subject SELECT * FROM temp.named ORDER BY commitment, exchange"
+        )
         self._db.executescript(SEARCH_SCHEMA)
         write_covered(self._db, self._cover())
 

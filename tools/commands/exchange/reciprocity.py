@@ -1,8 +1,9 @@
 """`tally reciprocity`: who gives and who takes, as a table, a document and a picture."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import click
 import msgspec
@@ -32,7 +33,7 @@ Year = Annotated[int, Meta(ge=1_970, le=9_999)]
 
 
 class Pair(msgspec.Struct, frozen=True, kw_only=True):
-    """What a node counts of an ordered pair; unproven, a replay counts it afresh."""
+    """What is counted of an ordered pair, as a node says; an auditor counts it afresh."""
 
     requester: Identifier
     provider: Identifier
@@ -78,25 +79,40 @@ def command(place: Place, year: int | None, purpose: str, svg: Path | None, as_j
             query = {} if year is None else {"year": str(year)}
             return await fetch_pages(client, "/v1/reciprocity", Pair, query)
 
-    found = run(fetch())
-    year = year or max((each.year for each in found), default=None)
+    scope = Scope(year=year, purpose=purpose, member=place.member)
+    document, text = tell_pairs(run(fetch()), scope, svg)
+    emit(as_json, {"verified": False, **document}, text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """Which counters are meant: of a year (None: the newest), a purpose, a member (empty: all)."""
+
+    year: int | None
+    purpose: str
+    member: str
+
+
+def tell_pairs(found: list[Pair], scope: Scope, svg: Path | None) -> tuple[dict[str, Any], str]:
+    """Counters as a document and as text, and as a picture in the file `svg`."""
+    purpose = scope.purpose
+    year = scope.year or max((each.year for each in found), default=None)
     found = [each for each in found if each.year == year]
     sums = sum_pairs(each for each in found if purpose in ("", each.purpose))
-    shown = [each for each in sums if place.member in ("", each.requester, each.provider)]
-    sources = list_sources(sum_pairs(found), place.member)
+    shown = [each for each in sums if scope.member in ("", each.requester, each.provider)]
+    sources = list_sources(sum_pairs(found), scope.member)
     title = say(
         "reciprocity.title", year=year or "-", purpose=purpose or say("reciprocity.all_purposes")
     )
     if svg is not None:
         svg.write_text(draw_pairs(title, shown), encoding="utf-8")
     document = {
-        "verified": False,
         "year": year,
         "purpose": purpose,
         "pairs": [{**msgspec.structs.asdict(each), "purpose": purpose} for each in shown],
         "dependency": sources,
     }
-    emit(as_json, document, _format(title, shown, sources))
+    return document, _format(title, shown, sources)
 
 
 def sum_pairs(pairs: Iterable[Pair]) -> list[Pair]:

@@ -1,5 +1,6 @@
 """`tally officer tasks`: who owes what by when."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -18,7 +19,7 @@ from tools.words import language, say
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
-    """What a node says that a member owes; unproven, a replay computes it afresh."""
+    """What a member owes, as a node says; an auditor computes it afresh."""
 
     subject: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
     about: Literal["exchange", "incident"]
@@ -43,6 +44,11 @@ def tasks(place: Place, is_overdue: bool, as_json: bool) -> None:
             return await fetch_pages(client, "/v1/tasks", Task, query)
 
     found = run(fetch())
+    emit(as_json, {"verified": False, "tasks": found}, tell_tasks(found))
+
+
+def tell_tasks(found: Sequence[Task]) -> str:
+    """Tasks as a table."""
     columns = ("due", "task", "member", "about", "subject")
     rows = [
         [
@@ -55,8 +61,7 @@ def tasks(place: Place, is_overdue: bool, as_json: bool) -> None:
         for each in found
     ]
     head = [say(f"column.{name}") for name in columns]
-    text = format_table(head, rows) if rows else say("tasks.none")
-    emit(as_json, {"verified": False, "tasks": found}, text)
+    return format_table(head, rows) if rows else say("tasks.none")
 
 
 def _day(due_ms: int) -> str:

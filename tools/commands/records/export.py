@@ -1,114 +1,195 @@
-"""`tally export`: records of a verified copy in forms that other programs read."""
+"""`tally audit export`: a verified copy in forms that other programs read."""
 
 import os
-from collections.abc import Collection, Iterator
-from contextlib import nullcontext
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
 import click
 
-from ledger.blocks import RECORDS
 from ledger.errors import Divergence
-from ledger.events import BODY_TYPES, Event, ShareOpening, parse_event
+from ledger.events import BODY_TYPES
 from ledger.export.cloudevents import cloud_event, encode_cloud_event
 from ledger.genesis import Genesis
-from ledger.verify import open_copy, read_blocks
-from tools.exits import InvalidAnswer
+from ledger.verify import LogCopy, MapEvents, open_copy
+from tools.audit.export import prov
+from tools.audit.export.records import Filters, Row, read_rows
+from tools.audit.export.sheets import write_csv, write_parquet
+from tools.audit.export.tables import EXCHANGES, RECORDS, TABLES, RecordRows, Table, exchange_row
+from tools.audit.period import make_period, period_options
+from tools.audit.stories import Stories
+from tools.contract.past import Past, progress
+from tools.exits import InvalidAnswer, InvalidUsage
 from tools.mirror import copy_at, event_map, folder_reader, read_genesis
-from tools.output import WordGroup, common, emit, note, option
+from tools.output import WordCommand, common, emit, note, option
 from tools.words import say
 
 KINDS = sorted({kind for kind, _ in BODY_TYPES})
+FORMATS = ("csv", "parquet", "prov", "cloudevents")
+CLOUDEVENTS_SCHEMA = "cloudevents/1.0"
+SHOWN_ROWS = 1_024  # so many between two pictures of the bar
 
 
-@click.group(cls=WordGroup, help="help.export")
-def command() -> None:
-    """Group."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What is exported of which copy, and how."""
+
+    directory: Path
+    genesis: Genesis | None
+    format: str
+    table: Table
+    filters: Filters
+
+    @property
+    def schema(self) -> str:
+        """Name and version of what is written."""
+        named = {"cloudevents": CLOUDEVENTS_SCHEMA, "prov": prov.SCHEMA}
+        return named.get(self.format, self.table.schema)
 
 
-@command.command("cloudevents", help="help.export_cloudevents")
+@click.command("export", cls=WordCommand, help="help.audit_export")
 @click.argument("where")
+@option("--format", "format_", type=click.Choice(FORMATS), required=True, help="option.export_as")
+@option("--table", type=click.Choice(list(TABLES)), help="option.export_table")
 @option("--kind", "kinds", multiple=True, type=click.Choice(KINDS), help="option.export_kind")
 @option("--member", default="", help="option.export_member")
+@period_options
 @option("--from-height", type=click.IntRange(1), default=1, help="option.export_from")
-@option("--out", type=click.Path(path_type=Path, dir_okay=False), help="option.export_out")
+@option("--out", "-o", type=click.Path(path_type=Path, dir_okay=False), help="option.export_out")
 @option("--genesis", type=click.Path(path_type=Path, dir_okay=False), help="option.genesis")
 @option("--jobs", type=click.IntRange(1, 256), default=os.cpu_count() or 1, help="option.jobs")
 @common
-def cloudevents(
+def export(
     where: str,
+    format_: str,
+    table: str | None,
     kinds: tuple[str, ...],
     member: str,
+    first: str | None,
+    last: str | None,
     from_height: int,
     out: Path | None,
     genesis: Path | None,
     jobs: int,
     as_json: bool,
 ) -> None:
-    """JSON Lines of CloudEvents."""
+    """Write records or exchanges."""
+    _check(format_, table, kinds, out)
     founding = read_genesis(genesis) if genesis else None
     if founding is None:
         note(say("audit.unpinned"))
-    count = 0
-    with (
-        copy_at(where, founding) as directory,
-        nullcontext() if out is None else out.open("wb") as file,
-    ):
-        for line in read_cloud_events(
-            directory, founding, kinds=kinds, member=member, from_height=from_height, jobs=jobs
-        ):
-            click.echo(line, file=file)
-            count += 1
-    if out is not None:
-        emit(
-            as_json,
-            {"events": count, "file": str(out)},
-            say("export.written", count=count, path=out),
+    filters = Filters(
+        kinds=kinds, member=member, from_height=from_height, period=make_period(first, last)
+    )
+    with copy_at(where, founding) as directory, event_map(jobs) as map_events:
+        wanted = Wanted(
+            directory=directory,
+            genesis=founding,
+            format=format_,
+            table=TABLES[table or RECORDS.name],
+            filters=filters,
         )
+        with _opened(out) as file:
+            try:
+                count = write(wanted, file, map_events)
+            except Divergence as error:
+                raise InvalidAnswer("replay-diverged", str(error)) from None
+    if out is not None:
+        document = {"schema": wanted.schema, "rows": count, "file": str(out)}
+        emit(as_json, document, say("export.written", **document))
 
 
-def read_cloud_events(
-    directory: Path,
-    genesis: Genesis | None,
-    *,
-    kinds: Collection[str],
-    member: str,
-    from_height: int,
-    jobs: int,
-) -> Iterator[bytes]:
-    """Encoded CloudEvents of a copy, which is verified on the way. Raises `InvalidAnswer`."""
-    parties: dict[bytes, frozenset[str]] = {}  # of exchanges
+def _check(format_: str, table: str | None, kinds: tuple[str, ...], out: Path | None) -> None:
+    if table is not None and format_ not in ("csv", "parquet"):
+        raise InvalidUsage("export-no-table", f"--format {format_} --table {table}")
+    if table == EXCHANGES.name and kinds:
+        raise InvalidUsage("export-no-kinds", f"--table {table} --kind {kinds[0]}")
+    if format_ == "parquet" and out is None:
+        raise InvalidUsage("export-needs-file", f"--format {format_}")
+
+
+def write(wanted: Wanted, file: IO[bytes], map_events: MapEvents) -> int:
+    """Write what is wanted. Returns how many rows. Raises `Divergence`."""
+    if wanted.table is EXCHANGES:
+        past = Past(wanted.directory, wanted.genesis)
+        rows = exchange_rows(past, wanted.filters, map_events)
+        return _write_table(wanted, rows, past.network, file)
+    copy = open_copy(folder_reader(wanted.directory), genesis=wanted.genesis)
+    found = _shown(read_rows(copy, wanted.filters, map_events), copy.checkpoint.size)
+    if wanted.format == "prov":
+        return prov.write_prov(found, copy.network, file)
+    if wanted.format == "cloudevents":
+        return _write_cloud_events(copy, found, file)
+    records = RecordRows()
+    # A row is made of every record, since later ones name an exchange by its first.
+    made = ((row.is_wanted, records.row(row)) for row in found)
+    return _write_table(wanted, (row for is_wanted, row in made if is_wanted), copy.network, file)
+
+
+def _shown(rows: Iterator[Row], size: int) -> Iterator[Row]:
+    """The rows, with a progress bar."""
+    with progress("export.reading") as bar:
+        for count, row in enumerate(rows):
+            if count % SHOWN_ROWS == 0:
+                bar(row.index, size)
+            yield row
+
+
+def _write_table(
+    wanted: Wanted, rows: Iterator[tuple[Any, ...]], network: bytes, file: IO[bytes]
+) -> int:
+    if wanted.format == "csv":
+        return write_csv(wanted.table, rows, file)
+    return write_parquet(wanted.table, rows, file, {"tallystick.network": network.hex()})
+
+
+def _write_cloud_events(copy: LogCopy, rows: Iterator[Row], file: IO[bytes]) -> int:
+    count = 0
+    for row in rows:
+        if row.is_wanted:
+            event = cloud_event(
+                network=copy.network,
+                index=row.index,
+                height=row.height,
+                time_ms=row.time_ms,
+                event=row.event,
+                outcome=row.outcome,
+            )
+            file.write(encode_cloud_event(event) + b"\n")
+            count += 1
+    return count
+
+
+def exchange_rows(past: Past, filters: Filters, map_events: MapEvents) -> Iterator[tuple[Any, ...]]:
+    """Exchanges that were opened in the period, as the state is at its end."""
+    stories, time_ms = Stories(), 0
+    with progress("export.reading") as bar:
+        for block, happened in past.walk(map_events, bar, until_ms=filters.period.end_ms):
+            time_ms = block.header.time_ms
+            for each in happened:
+                stories.add(each)
+    for id_, story in stories.of.items():
+        if (
+            filters.period.covers(story.opened_ms)
+            and story.height >= filters.from_height
+            and filters.member in ("", story.requester, story.provider)
+        ):
+            yield exchange_row(past.history.state, id_, story, time_ms)
+
+
+@contextmanager
+def _opened(out: Path | None) -> Iterator[IO[bytes]]:
+    """The file to write, which is there only when it is whole; or what goes to the terminal."""
+    if out is None:
+        yield sys.stdout.buffer
+        return
+    temporary = out.with_name(f".{out.name}.{os.getpid()}")
     try:
-        with event_map(jobs) as map_events:
-            copy = open_copy(folder_reader(directory), genesis=genesis)
-            for block in read_blocks(copy, map_events):
-                for index, data in enumerate(block.records, start=block.index + 1):
-                    record = RECORDS.decode(data)
-                    event = parse_event(record.event)
-                    concerned = _concerned(event, parties)
-                    if (
-                        block.header.height < from_height
-                        or (kinds and event.kind not in kinds)
-                        or (member and member not in concerned)
-                    ):
-                        continue
-                    yield encode_cloud_event(
-                        cloud_event(
-                            network=copy.network,
-                            index=index,
-                            height=block.header.height,
-                            time_ms=block.header.time_ms,
-                            event=event,
-                            outcome=record.outcome,
-                        )
-                    )
-    except Divergence as error:
-        raise InvalidAnswer("replay-diverged", str(error)) from None
-
-
-def _concerned(event: Event, parties: dict[bytes, frozenset[str]]) -> frozenset[str]:
-    """Members that an event concerns: who signed it, and both parties of its exchange."""
-    if isinstance(event.body, ShareOpening):
-        other = getattr(event.body, "provider", "") or getattr(event.body, "recipient", "")
-        parties[event.digest] = frozenset((event.member, other))
-    return parties.get(event.exchange, frozenset()) | {event.member}
+        with temporary.open("wb") as file:
+            yield file
+        temporary.replace(out)
+    finally:
+        temporary.unlink(missing_ok=True)

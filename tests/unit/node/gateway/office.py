@@ -9,13 +9,13 @@ from typing import Any
 
 from aiohttp import web
 
-from node.gateway.acquire import Acquirer
 from node.gateway.agency.asking import Asking
 from node.gateway.agency.local import Local
 from node.gateway.desk import Change, Desk, now_ms
 from node.gateway.jobs import Job, Payload
-from node.gateway.provide import Parts
 from node.gateway.signing import Signing
+from node.gateway.steps.acquire import Acquirer
+from node.gateway.steps.provide import Parts
 from node.gateway.store import Store
 from node.gateway.work.pool import Pool
 from node.gateway.work.tasks import Plug, Setup

@@ -22,7 +22,7 @@ _RECORDS = msgspec.json.Decoder(StreamRecord)
 
 async def until(is_there: Callable[[], bool]) -> None:
     """Wait for what no event tells of."""
-    while not is_there():  # noqa: ASYNC110
+    while not is_there():  # noqa: ASYNC110 - there is no event to wait on
         await asyncio.sleep(0.001)
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.lifecycle import STEPS
-from ledger.events import Event
+from ledger.events import Event, ShareRequested
 from ledger.registry import EXCHANGES
 from ledger.state import exchange_key
 from node.gateway.follow import observe, open_job
@@ -74,7 +74,8 @@ def test_a_permitted_request_is_asked_about_and_awaited() -> None:
         assert (job.status, job.requester, job.provider) == ("permitted", ASKER, OWNER)
         # The contracts allow a year, the request asks for a thousand days.
         assert job.retention_days == 365
-    assert story.jobs["provide"].subjects == OPEN.body.subjects  # type: ignore[union-attr]
+    assert isinstance(OPEN.body, ShareRequested)
+    assert story.jobs["provide"].subjects == OPEN.body.subjects
 
 
 def test_an_offer_is_prepared_by_who_offers() -> None:
@@ -135,6 +136,31 @@ def test_an_event_that_was_refused_changes_nothing() -> None:
     assert story.records[-1][0].outcome.code
     for side, job in story.jobs.items():
         assert job == msgspec.structs.replace(before[side], seen_index=job.seen_index)
+
+
+@pytest.mark.parametrize("side", ["provide", "acquire"])
+def test_fields_that_the_contracts_redact_go_on_no_side(side: str) -> None:
+    record, time_ms = Story(OPEN).records[0]
+    for redact, kept in ((["name"], ("uscc",)), (["uscc", "name"], ())):
+        duties = {"redact": redact, "deadline_hours": 72, "retention_days": 30}
+        outcome = msgspec.structs.replace(record.outcome, obligations=duties)
+        limited = msgspec.structs.replace(record, outcome=outcome)
+        job = open_job(limited, OWNER if side == "provide" else ASKER)
+        assert job is not None
+        job = observe(job, limited, time_ms)
+        assert (job.fields, job.retention_days) == (kept, 30)
+
+
+def test_an_approval_may_shorten_retention_and_never_lengthens_it() -> None:
+    story = Story(REVIEWED).tell(approve(REVIEWED))
+    record, time_ms = story.records[1]
+    days = story.jobs["acquire"].retention_days
+    for allowed, kept in ((days + 1, days), (days - 1, days - 1), (0, days)):
+        duties = {"redact": [], "deadline_hours": 72, "retention_days": allowed}
+        outcome = msgspec.structs.replace(record.outcome, obligations=duties)
+        job = msgspec.structs.replace(story.jobs["acquire"], seen_index=-1)
+        job = observe(job, msgspec.structs.replace(record, outcome=outcome), time_ms)
+        assert job.retention_days == kept
 
 
 def test_a_delivery_is_offered_here_and_fetched_there() -> None:
@@ -284,7 +310,7 @@ PLACES: list[tuple[Side, Stage]] = [
     *sorted(ACTIVE),
     *(("provide", stage) for stage in ("review", "offered", "settled", "held", "closed")),
     *(("acquire", stage) for stage in ("open", "kept", "held", "closed")),
-]  # type: ignore[list-item]  # stages by name
+]
 
 
 @pytest.mark.parametrize("kind", sorted(STEPS))

@@ -61,7 +61,7 @@ def test_a_later_change_takes_the_place_of_an_earlier_one(store: Store) -> None:
     assert store.mark("height") == 2
 
 
-def test_many_changes_at_once_are_durable_in_few_transactions(store: Store) -> None:
+def test_many_changes_at_once_share_few_waits_for_the_disk(store: Store) -> None:
     jobs = [make_job(f"job {number}") for number in range(300)]
     commits: list[str] = []
     store._thread.submit(store._writer.set_trace_callback, commits.append).result()
@@ -115,7 +115,7 @@ def test_what_is_let_go_is_in_no_byte_of_the_files(store: Store, path: Path) -> 
     others = [make_job(f"other {number}") for number in range(50)]
     save(store, job, *others)
     for stage in ("hand", "answer", "kept", "erase"):
-        job = advance(job, stage)  # type: ignore[arg-type]  # names of stages
+        job = advance(job, stage)
         save(store, job)
     assert contains(path, blind)
     assert contains(path, question)

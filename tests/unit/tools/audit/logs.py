@@ -12,14 +12,11 @@ from tests.unit.contracts.drafts.pasts import (
     add_executed,
     make_past,
     make_request,
-    records_of,
     signed,
 )
-from tests.unit.ledger.builders import ChainBuilder
 
 # Whom the story is about, by name and blind, as an agency keeps them.
 PERSON, BLIND = "91330200MA2TEST01X", hash32("blind")
-STRANGER, OTHER_BLIND = "91330200MA2TEST99X", hash32("other blind")
 ASKER, OWNER, THIRD = "north", "south", "east"
 FIRST, SECOND, THIRD_PAYLOAD = hash32("first"), hash32("second"), hash32("third")
 DAY_MS = 86_400_000
@@ -122,10 +119,6 @@ class Story:
 
     def wait(self, days: int) -> "Story":
         """An empty block, days later."""
-        later = self.chain.time_ms + days * DAY_MS
+        later = self.chain.time_ms + days * DAY_MS + 1_000
         add_executed(self.chain, [], time_ms=later)
         return self
-
-
-def records(chain: ChainBuilder) -> list[Any]:
-    return records_of(chain)

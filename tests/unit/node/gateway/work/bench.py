@@ -41,6 +41,7 @@ from node.connectors.errors import ConnectorFailed
 from node.connectors.interface import Source
 
 SECRET = "91110000600037341L"
+KNOWN = SECRET.encode()
 
 class Odd:
     def __init__(self, options, base):
@@ -68,7 +69,7 @@ class Odd:
                 time.sleep(0.5)
                 yield b""
         if self.does == "forbidden":
-            yield b'{"uscc": "91110000600037341L", "name": "a", "representative": "b", "x": "c"}\\n'
+            yield b'{"uscc": "%b", "name": "abc", "representative": "bcd", "x": 1}\\n' % KNOWN
         if self.does == "bytes": yield "not bytes"
         for start in range(0, self.rows, 1_000):
             yield b"".join(

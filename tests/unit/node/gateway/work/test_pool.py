@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from node.gateway.work.hand import DAMAGED
 from node.gateway.work.pool import Pool
 from node.gateway.work.tasks import (
     Asked,
@@ -80,7 +79,7 @@ def test_a_payload_appears_whole_under_its_name(outbox: Path) -> None:
     [
         ("exit", "work-died", "Prepare: exit 7", True),
         ("exit-late", "work-died", "Prepare: exit 7", True),
-        ("leave", "work-died", "Prepare: exit 3", True),
+        ("leave", "work-crashed", "SystemExit", True),
         ("eat", "work-memory", "Prepare", False),
         ("raise", "work-crashed", "KeyError", True),
         ("raise-late", "work-crashed", "ValueError", True),
@@ -256,10 +255,10 @@ def test_what_the_disk_lost_after_the_check_is_told_as_damage(outbox: Path) -> N
         for data in (whole[:-1], whole[:10], b"", bytes(len(whole)), whole + b"x"):
             path.write_bytes(data)
             failed = await refusal(pool.run(make_hand(path, commitment, ROWS), Done))
-            assert (failed.code, failed.retry) == (DAMAGED, True), data[:8]
+            assert (failed.code, failed.retry) == ("payload-damaged", True), data[:8]
         path.unlink()
         failed = await refusal(pool.run(make_hand(path, commitment, ROWS), Done))
-        assert failed.code == DAMAGED
+        assert failed.code == "payload-damaged"
         received = outbox / "received"
         assert list(received.iterdir()) == [] if received.exists() else True
 

@@ -9,14 +9,13 @@ from ledger.events import Body, ShareReceived, ShareRejected
 from ledger.exchange.bodies import ShareCorrectionAcknowledged, ShareDestroyed
 from node.gateway.desk import Change
 from node.gateway.jobs import Failed, Job, Payload, advance
-from node.gateway.provide import Parts, about_of, read_rules
+from node.gateway.steps.provide import Parts, about_of, read_rules
 from node.gateway.work.check import CODE_SET, CUSTOM, DOWNLOAD
-from node.gateway.work.hand import DAMAGED
 from node.gateway.work.tasks import Check, Checked, Done, Erase, Hand
 from node.records.report import REPORT_DOMAIN
 
 DOWNLOADS_MAX = 3
-_GONE = "payload-expired"
+_GONE, _DAMAGED = "payload-expired", "payload-damaged"
 
 
 class Acquirer:
@@ -91,7 +90,7 @@ class Acquirer:
             await self._parts.pool.run(task, Done)
         except Failed as error:
             # It was whole when it was checked: the disk has lost it since.
-            if error.code != DAMAGED or job.downloads + 1 >= DOWNLOADS_MAX:
+            if error.code != _DAMAGED or job.downloads + 1 >= DOWNLOADS_MAX:
                 raise
             return self._fetch_again(job)
         return lambda now: advance(now, "answer")

@@ -1,0 +1,304 @@
+"""What a report says of a log in which everything happens, and of logs where little does."""
+
+import datetime as dt
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from contracts.drafts.history import Happened, History
+from contracts.lookup import find_exchange
+from ledger.blocks import RECORDS
+from ledger.events import Event, parse_event
+from ledger.registry import LegalBasis
+from ledger.verify import BlockEntries
+from tests import builders as make
+from tests import exchanges as later
+from tests.builders import ASKER, OWNER
+from tests.unit.contracts.drafts.pasts import write_copy
+from tests.unit.tools.audit.quarter import HOUR_MS, OTHER, Log, rich, write
+from tests.unit.tools.test_epochs import code_of, tally
+from tools.audit.period import DAY_MS, Period, make_period
+from tools.audit.report.controls import CONTROLS, Controls, covers
+from tools.audit.report.findings import Findings
+from tools.audit.report.gathering import gather
+from tools.audit.stories import Stories
+from tools.contract.past import Past
+from tools.exits import ERROR, UNVERIFIED, USAGE, InvalidInput
+
+EVER = Period()
+
+
+def silent(done: int, total: int) -> None:
+    assert done <= total
+
+
+def gathered(copy: Path, period: Period = EVER, *pair: str) -> Findings:
+    return gather(Past(copy, None), period, frozenset(pair), map, silent)
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("copy"))
+
+
+@pytest.fixture(scope="module")
+def whole(copy: Path) -> Findings:
+    return gathered(copy)
+
+
+def of_log(log: Log, folder: Path, period: Period = EVER) -> Findings:
+    return gathered(write_copy(log, folder), period)
+
+
+def control(found: Findings, id_: str) -> tuple[int, int, str]:
+    (one,) = (each for each in found.controls if each.id == id_)
+    return one.evidence.count, one.exceptions.count, one.verdict
+
+
+# --- measures -------------------------------------------------------------------------------------
+
+
+def test_what_happened_is_counted(whole: Findings) -> None:
+    counts = whole.total.counts
+    assert (counts["requested"], counts["offered"]) == (8, 1)
+    assert (counts["permit"], counts["review"], counts["deny"]) == (5, 3, 1)
+    assert (counts["in_time"], counts["late"], counts["delivered"]) == (3, 1, 5)
+    assert (counts["received"], counts["rejected"]) == (4, 1)
+    assert whole.total.codes == {"tallystick-1 50007": 1}
+    assert whole.total.quality == {4: 1, 1: 1}
+    assert whole.not_applied == {"exchange-state": 1}
+    assert whole.flows == {("330200", "320500"): 1, ("330200", "330100"): 3}
+    assert whole.actions == {"code-list.set": 1}
+
+
+def test_spans_are_block_time_between_the_acts(whole: Findings) -> None:
+    hours = {name: [span // HOUR_MS for span in spans] for name, spans in whole.total.spans.items()}
+    assert hours == {
+        "answer": [5, 5],  # a grant and a refusal
+        "delivery": [3, 5, 19, 18 * 24],  # a review counts from its grant
+        "receipt": [1, 1, 6, 24],  # of the delivery that was received, not of the rejected one
+        "whole": [6, 9, 4 * 24, 18 * 24 + 1],
+    }
+
+
+def test_pairs_and_months_add_up_to_everything(whole: Findings) -> None:
+    for parts in (whole.pairs, whole.months):
+        for name, count in whole.total.counts.items():
+            assert sum(each.counts[name] for each in parts.values()) == count, name
+        for name, spans in whole.total.spans.items():
+            together = [span for each in parts.values() for span in each.spans[name]]
+            assert sorted(together) == spans
+
+
+def test_months_add_up_when_each_is_a_period_of_its_own(copy: Path, whole: Findings) -> None:
+    """An act counts in the period in which it became final, whenever the exchange was opened."""
+    ends = {"2026-01": "31", "2026-02": "28", "2026-03": "31"}
+    for month, day in ends.items():
+        found = gathered(copy, make_period(f"{month}-01", f"{month}-{day}"))
+        assert found.total == whole.months[month]
+        assert list(found.months) == [month]
+
+
+def test_a_pair_has_what_is_between_the_two_only(copy: Path, whole: Findings) -> None:
+    found = gathered(copy, EVER, OWNER, OTHER)
+    assert found.total == whole.pairs[OTHER, OWNER]
+    assert {each.member for each in found.grades} == {OWNER, OTHER}
+    # The exchange that nobody answered is of another pair, and so is who reported the incident.
+    assert found.gaps == found.incidents == found.drills == ()
+    assert [each.member for each in found.access] == [OTHER, OWNER]
+    assert found.pair == (OTHER, OWNER)
+
+
+# --- standing at the end --------------------------------------------------------------------------
+
+
+def test_gaps_are_those_at_the_end_of_the_period(copy: Path, whole: Findings) -> None:
+    assert [(gap.gap, gap.member) for gap in whole.gaps] == [
+        ("permit-without-delivery", OWNER),
+        ("incident-without-notice", OTHER),
+    ]
+    # Late and never, until the late one comes on day 50; the incident from its third day on.
+    for days, gaps in ((32, 0), (36, 2), (64, 1), (69, 2)):
+        end_ms = make.TIME_MS + (days + 1) * DAY_MS
+        found = gathered(copy, Period(end_ms=end_ms))
+        assert found.ground.until_ms < end_ms
+        assert len(found.gaps) == gaps, (days, found.gaps)
+
+
+def test_incidents_are_those_that_were_open_in_the_period(copy: Path, whole: Findings) -> None:
+    assert [(each.category, each.status) for each in whole.incidents] == [
+        ("data-leak", "closed"), ("key-loss", "open"),
+    ]  # fmt: skip
+    assert whole.incidents[0].notified == whole.incidents[0].partners == 1
+    after = gathered(copy, make_period("2026-03-11", None))
+    assert [each.category for each in after.incidents] == ["key-loss"]
+    assert gathered(copy, make_period(None, "2026-02-28")).incidents == ()
+    assert [(each.category, each.result) for each in whole.drills] == [
+        ("restore", "passed"), ("failover", "failed"),
+    ]  # fmt: skip
+
+
+def test_credit_is_that_of_the_end_and_changes_those_of_the_period(tmp_path: Path) -> None:
+    log = Log()
+    for number in range(12):
+        asked = make.request(label=f"late {number}")
+        log.at(1 + 24 * 30 * number, asked)
+        log.at(24 * 30 * number + 24 * 25, make.deliver(asked))
+    found = of_log(log, tmp_path / "a")
+    (change,) = (each for each in found.grade_changes if each.after == "B")
+    assert (change.member, change.before, change.reason) == (OWNER, "A", "behaviour")
+    (grade,) = (each for each in found.grades if each.member == OWNER)
+    assert grade.grade != "A"
+    day = make.TIME_MS // DAY_MS + 40
+    early = of_log(log, tmp_path / "b", Period(end_ms=day * DAY_MS))
+    assert early.grade_changes == ()
+
+
+def test_access_has_a_row_for_every_node(whole: Findings) -> None:
+    rows = {each.member: (each.anchors, each.lines) for each in whole.access}
+    assert rows == {
+        make.VALIDATORS[0]: (1, 3), **dict.fromkeys(make.VALIDATORS[1:], (0, 0)),
+    }  # fmt: skip
+    assert control(whole, "access") == (1, 3, "exceptions")
+
+
+# --- controls -------------------------------------------------------------------------------------
+
+
+def test_controls_count_evidence_and_exceptions(whole: Findings) -> None:
+    assert {each.id: each.verdict for each in whole.controls} == {
+        **{id_: "shown" for id_, _, _ in CONTROLS},
+        "keys": "nothing",
+        **dict.fromkeys(("timeliness", "access", "integrity", "incidents", "drills"), "exceptions"),
+    }
+    assert control(whole, "timeliness") == (3, 2, "exceptions")  # one late, one never
+    assert control(whole, "integrity") == (0, 1, "exceptions")
+    assert control(whole, "signatures")[0] == sum(len(block.records) for block in rich().blocks)
+
+
+def test_samples_are_indexes_of_such_records(whole: Findings) -> None:
+    (shown,) = (each for each in whole.controls if each.id == "retention")
+    assert [_event_at(index).kind for index in shown.evidence.samples] == ["share.destroyed"]
+    (late,) = (each for each in whole.controls if each.id == "timeliness")
+    assert _event_at(late.exceptions.samples[0]).kind == "share.delivered"
+    assert _event_at(late.exceptions.samples[1]).kind == "share.requested"
+
+
+def _event_at(index: int) -> Event:
+    return parse_event(RECORDS.decode(rich().entries[index]).event)
+
+
+def test_destruction_after_the_end_of_retention_is_an_exception(tmp_path: Path) -> None:
+    log = Log()
+    asked = make.request(retention_days=10)
+    log.at(1, asked)
+    log.at(2, make.deliver(asked))
+    log.at(3, make.receive(asked))
+    log.at(3 + 24 * 10, later.destroy(asked))
+    assert control(of_log(log, tmp_path / "a"), "retention") == (1, 0, "shown")
+    late = Log()
+    late.at(1, asked)
+    late.at(2, make.deliver(asked))
+    late.at(3, make.receive(asked))
+    late.at(4 + 24 * 10, later.destroy(asked))
+    assert control(of_log(late, tmp_path / "b"), "retention") == (0, 1, "exceptions")
+
+
+def happened(*events: Event) -> tuple[list[Happened], History]:
+    """Records of executed events, each in a block of its own, and the history after them."""
+    log = Log()
+    for event in events:
+        log.at(1 + len(log.blocks), event)
+    history, found, index = History(log.genesis), [], 0
+    for block in log.blocks:
+        entries = BlockEntries(
+            index=index, header_bytes=block.header_bytes, header=block.header,
+            block_hash=block.block_hash, records=block.records,
+        )  # fmt: skip
+        found += history.add(entries)
+        index += 1 + len(block.records)
+    return found, history
+
+
+def exceptions(each: Happened, **lies: Any) -> dict[str, int]:
+    """Controls from which an opening record is an exception."""
+    controls, stories = Controls(), Stories()
+    told = replace(each, **lies)
+    controls.add(told, stories.add(told), None)
+    return {id_: one.exceptions.count for id_, one in controls.of.items() if one.exceptions.count}
+
+
+def test_a_permit_without_ground_or_bound_is_an_exception() -> None:
+    """No log that executes has it: only a quorum that changed the rules could write one."""
+    (asked,), _ = happened(make.request())
+    assert exceptions(asked) == {}
+    assert exceptions(asked, basis=None) == {"legality": 1}
+    ended = msgspec.structs.replace(asked.basis, in_force_to="2025-12-31")
+    assert exceptions(asked, basis=ended) == {"legality": 1}
+    undecided = msgspec.structs.replace(asked.outcome, policy_set=b"")
+    assert exceptions(asked, outcome=undecided) == {"legality": 1}
+    unbound = msgspec.structs.replace(asked.outcome, obligations=None)
+    assert exceptions(asked, outcome=unbound) == {"necessity": 1}
+
+
+def test_an_approval_by_who_asked_is_an_exception() -> None:
+    review = make.reviewed_request()
+    (asked, approved), history = happened(review, make.approve(review))
+    exchange = find_exchange(history.state, review.digest)
+    controls, stories = Controls(), Stories()
+    for each in (asked, approved):
+        controls.add(each, stories.add(each), exchange)
+    assert controls.of["four-eyes"].verdict == "shown"
+    same = msgspec.structs.replace(approved.event, officer=asked.event.officer)
+    forged = replace(approved, event=same)
+    controls.add(forged, stories.add(forged), exchange)
+    assert controls.of["four-eyes"].exceptions.count == 1
+
+
+@pytest.mark.parametrize(
+    ("day", "is_covered"),
+    [("2001-04-30", False), ("2001-05-01", True), ("2099-12-31", True), ("2100-01-01", False)],
+)
+def test_a_basis_covers_its_first_and_last_day(day: str, is_covered: bool) -> None:
+    basis: LegalBasis = make.legal_basis("a")
+    assert covers(basis, dt.date.fromisoformat(day)) == is_covered
+
+
+# --- refusals -------------------------------------------------------------------------------------
+
+
+def test_a_period_without_a_block_is_refused(copy: Path) -> None:
+    for first, last in (("2026-05-01", None), (None, "2025-12-31"), ("2026-01-03", "2026-01-04")):
+        with pytest.raises(InvalidInput) as caught:
+            gathered(copy, make_period(first, last))
+        assert caught.value.code == "period-empty"
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "exit_code"),
+    [
+        (("--pair", ASKER, "cn-9999-tax"), "report-member-unknown", ERROR),
+        (("--pair", ASKER, ASKER), "report-pair-same", USAGE),
+        (("--from", "2027-01-01"), "period-empty", ERROR),
+        (("--from", "2026-01-02", "--to", "2026-01-01"), "period-reversed", USAGE),
+        (("-o", "a.docx"), "report-ending-unknown", USAGE),
+    ],
+)
+def test_what_cannot_be_reported_is_refused(
+    copy: Path, tmp_path: Path, options: tuple[str, ...], code: str, exit_code: int
+) -> None:
+    out = () if "-o" in options else ("-o", tmp_path / "a.html")
+    found = tally("audit", "report", copy, "--jobs", 1, *options, *out, exit_code=exit_code)
+    assert code_of(found) == code
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_copy_that_diverges_is_not_reported(tmp_path: Path) -> None:
+    forged = write(tmp_path / "copy")
+    (forged / "checkpoint").write_bytes(rich().checkpoint(make.VALIDATORS[:2]))
+    arguments = ("audit", "report", forged, "--jobs", 1, "-o", tmp_path / "a.html")
+    assert code_of(tally(*arguments, exit_code=UNVERIFIED)) == "replay-diverged"
+    assert not (tmp_path / "a.html").exists()

@@ -1,0 +1,223 @@
+"""The log as provenance in the sense of W3C PROV-DM, written as PROV-JSON.
+
+    activity   event-INDEX               every record: when, what kind, with which outcome
+    agent      member-ID                 an agency; officer-KEY acted on behalf of it
+    entity     exchange-ID               what was asked for or offered
+               delivery-INDEX            what a delivery or a correction put behind a commitment
+               copy-ID-MEMBER            what a holder has got of it
+               proposal-ID, incident-ID
+               contracts-HASH            the contracts in force, the plan of what they decided
+
+A record that was not applied made nothing: it is an activity that generated and used nothing. The
+document grows with the log; each of its sections waits in a file of its own until the end.
+"""
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from typing import IO, Any
+
+import msgspec
+
+from ledger.events import (
+    ShareDelivered,
+    ShareOpening,
+    ShareReceived,
+    ShareRejected,
+    ShareStep,
+)
+from ledger.exchange.bodies import (
+    ShareConsentRequested,
+    ShareCorrected,
+    ShareCorrectionAcknowledged,
+    ShareDestroyed,
+    ShareUsed,
+)
+from ledger.exchange.incidents import IncidentReported
+from ledger.export.cloudevents import format_time
+from ledger.governance.proposals import GovernanceProposed
+from tools.audit.export.records import Row
+
+SCHEMA = "prov/1"
+VOCABULARY = "urn:tallystick:prov:1:"
+SECTIONS = (
+    "entity", "activity", "agent", "wasGeneratedBy", "used", "wasInvalidatedBy",
+    "wasAssociatedWith", "wasAttributedTo", "actedOnBehalfOf", "wasDerivedFrom",
+)  # fmt: skip
+_ENCODER = msgspec.json.Encoder()
+
+
+def write_prov(rows: Iterator[Row], network: bytes, file: IO[bytes]) -> int:
+    """Write one document about the rows that are wanted. Returns how many these are."""
+    with ExitStack() as stack:
+        spool = {
+            name: stack.enter_context(tempfile.TemporaryFile(prefix="tally-")) for name in SECTIONS
+        }
+        graph = _Graph(spool)
+        count = sum(graph.add(row) for row in rows)
+        prefix = {"log": f"urn:tallystick:{network.hex()}:", "tally": VOCABULARY}
+        file.write(b'{"prefix":' + _ENCODER.encode(prefix))
+        for name, part in spool.items():
+            if part.tell():
+                file.write(f',"{name}":{{'.encode())
+                part.seek(0)
+                while chunk := part.read(1 << 20):
+                    file.write(chunk)
+                file.write(b"}")
+        file.write(b"}\n")
+    return count
+
+
+class _Graph:
+    """What was told so far, and the sections it goes to."""
+
+    def __init__(self, spool: Mapping[str, IO[bytes]]) -> None:
+        self._spool = spool
+        self._told: set[str] = set()  # agents and contracts, which come again and again
+        self._relations = 0
+        self._delivery: dict[bytes, str] = {}  # of an exchange: its newest delivery
+        self._recipient: dict[bytes, str] = {}  # of a consent
+        self._copies: set[str] = set()
+
+    def add(self, row: Row) -> bool:
+        """Tell of a record, if it is wanted."""
+        event, outcome = row.event, row.outcome
+        activity = f"log:event-{row.index}"
+        if row.is_wanted:
+            about: dict[str, Any] = {
+                "prov:startTime": format_time(row.time_ms),
+                "prov:endTime": format_time(row.time_ms),
+                "prov:type": _name(f"tally:{event.kind}"),
+                "tally:height": row.height,
+                "tally:digest": event.digest.hex(),
+                "tally:applied": outcome.applied,
+            }
+            about |= {
+                f"tally:{name}": value
+                for name, value in (("code", outcome.code), ("decision", outcome.decision))
+                if value
+            }
+            if outcome.policies:
+                about["tally:contracts"] = " ".join(outcome.policies)
+            self._tell("activity", activity, about)
+            self._associate(row, activity)
+        if outcome.applied:
+            self._follow(row, activity)
+        return row.is_wanted
+
+    def _associate(self, row: Row, activity: str) -> None:
+        event, plan = row.event, row.outcome.policy_set.hex()
+        officer, member = f"log:officer-{event.officer.hex()}", f"log:member-{event.member}"
+        organization = {"prov:type": _name("prov:Organization"), "tally:id": event.member}
+        self._tell_once("agent", member, organization)
+        self._tell_once("agent", officer, {"prov:type": _name("tally:OfficerKey")})
+        key = f"{officer} {member}"
+        if key not in self._told:
+            self._told.add(key)
+            self._relate("actedOnBehalfOf", delegate=officer, responsible=member)
+        association = {"activity": activity, "agent": officer}
+        if plan:
+            association["plan"] = f"log:contracts-{plan}"
+            self._tell_once("entity", association["plan"], {"prov:type": _name("prov:Plan")})
+        self._relate("wasAssociatedWith", **association)
+
+    def _follow(self, row: Row, activity: str) -> None:
+        """What the record made, used and ended."""
+        event, body = row.event, row.event.body
+        if isinstance(body, ShareOpening):
+            about = {
+                "tally:dataset": body.dataset,
+                "tally:purpose": body.purpose,
+                "tally:legalBasis": body.legal_basis,
+            }
+            self._make(row, activity, f"log:exchange-{event.digest.hex()}", "Exchange", **about)
+        elif isinstance(body, GovernanceProposed):
+            self._make(row, activity, f"log:proposal-{event.digest.hex()}", "Proposal")
+        elif isinstance(body, IncidentReported):
+            self._make(row, activity, f"log:incident-{event.digest.hex()}", "Incident")
+        elif isinstance(body, ShareStep):
+            self._use(row, activity, f"log:exchange-{body.exchange.hex()}")
+            self._step(row, activity, body)
+        elif event.subject:
+            kind = "proposal" if event.kind.startswith("governance.") else "incident"
+            self._use(row, activity, f"log:{kind}-{event.subject.hex()}")
+
+    def _step(self, row: Row, activity: str, body: ShareStep) -> None:
+        exchange, member = body.exchange, row.event.member
+        held = _copy(exchange, member)
+        if isinstance(body, ShareDelivered | ShareCorrected):
+            before = self._delivery.get(exchange)
+            made = self._delivery[exchange] = f"log:delivery-{row.index}"
+            about: dict[str, Any] = {
+                "tally:commitment": body.commitment.hex(),
+                "tally:records": body.record_count,
+            }
+            self._make(row, activity, made, "Delivery", **about)
+            if isinstance(body, ShareCorrected) and before is not None:
+                self._derive(row, made, before, revision=True)
+        elif isinstance(body, ShareReceived):
+            self._use(row, activity, self._delivery[exchange])
+            self._hold(row, activity, held, self._delivery[exchange])
+        elif isinstance(body, ShareRejected):
+            self._use(row, activity, self._delivery[exchange])
+        elif isinstance(body, ShareCorrectionAcknowledged):
+            self._use(row, activity, self._delivery[exchange])
+            self._use(row, activity, held)
+        elif isinstance(body, ShareConsentRequested):
+            self._recipient[row.event.digest] = body.recipient
+        elif isinstance(body, ShareUsed):
+            self._use(row, activity, held)
+            recipient = self._recipient.get(body.consent, member)
+            if recipient != member:
+                self._hold(row, activity, _copy(exchange, recipient), held)
+        elif isinstance(body, ShareDestroyed) and row.is_wanted:
+            time = format_time(row.time_ms)
+            self._relate("wasInvalidatedBy", **{"prov:time": time}, entity=held, activity=activity)
+
+    def _hold(self, row: Row, activity: str, copy: str, source: str) -> None:
+        """A holder gets a copy, once: a consent that is used again makes no second one."""
+        if copy not in self._copies:
+            self._copies.add(copy)
+            self._make(row, activity, copy, "Copy")
+            self._derive(row, copy, source)
+
+    def _make(self, row: Row, activity: str, entity: str, type_: str, **about: Any) -> None:
+        if row.is_wanted:
+            self._tell("entity", entity, {"prov:type": _name(f"tally:{type_}"), **about})
+            time = format_time(row.time_ms)
+            self._relate("wasGeneratedBy", **{"prov:time": time}, entity=entity, activity=activity)
+            agent = f"log:member-{row.event.member}"
+            self._relate("wasAttributedTo", entity=entity, agent=agent)
+
+    def _use(self, row: Row, activity: str, entity: str) -> None:
+        if row.is_wanted:
+            self._relate("used", activity=activity, entity=entity)
+
+    def _derive(self, row: Row, made: str, source: str, *, revision: bool = False) -> None:
+        if row.is_wanted:
+            type_ = {"prov:type": _name("prov:Revision")} if revision else {}
+            self._relate("wasDerivedFrom", **type_, generatedEntity=made, usedEntity=source)
+
+    def _relate(self, section: str, **parts: Any) -> None:
+        self._relations += 1
+        named = {name if ":" in name else f"prov:{name}": value for name, value in parts.items()}
+        self._tell(section, f"_:r{self._relations}", named)
+
+    def _tell_once(self, section: str, name: str, about: dict[str, Any]) -> None:
+        if name not in self._told:
+            self._told.add(name)
+            self._tell(section, name, about)
+
+    def _tell(self, section: str, name: str, about: dict[str, Any]) -> None:
+        part = self._spool[section]
+        comma = b"," if part.tell() else b""
+        part.write(comma + _ENCODER.encode(name) + b":" + _ENCODER.encode(about))
+
+
+def _name(name: str) -> dict[str, str]:
+    """A qualified name as a value."""
+    return {"$": name, "type": "prov:QUALIFIED_NAME"}
+
+
+def _copy(exchange: bytes, member: str) -> str:
+    return f"log:copy-{exchange.hex()}-{member}"

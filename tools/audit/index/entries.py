@@ -1,0 +1,36 @@
+"""Single entries of a copy, each proven to be under the checkpoint."""
+
+from ledger.errors import InvalidEncoding, InvalidProof
+from ledger.tlog.merkle import hash_leaf, prove_inclusion, verify_inclusion
+from ledger.tlog.tiles import ENTRIES_LEVEL, TILE_WIDTH, TilePath, TileReader, decode_entries
+from ledger.verify import LogCopy, Step, diverge
+
+
+class Entries:
+    """Reads entries of a copy whose checkpoint is verified. Tiles of hashes are kept."""
+
+    def __init__(self, copy: LogCopy) -> None:
+        self._copy = copy
+        self._size = copy.checkpoint.size
+        self.hashes = TileReader(self._get_tile, self._size)
+
+    def read(self, index: int) -> bytes:
+        """Entry `index`. Raises `Divergence` if it is not what the checkpoint covers."""
+        first = index - index % TILE_WIDTH
+        width = min(TILE_WIDTH, self._size - first)
+        data = self._get_tile(ENTRIES_LEVEL, index // TILE_WIDTH, width)
+        try:
+            entry = decode_entries(data, width)[index - first]
+            proof = prove_inclusion(self.hashes, index, self._size)
+            root = self._copy.checkpoint.root
+            verify_inclusion(hash_leaf(entry), index, self._size, proof, root)
+        except (InvalidEncoding, InvalidProof) as error:
+            diverge(Step.ENTRIES, index, "an entry under the checkpoint", str(error))
+        return entry
+
+    def _get_tile(self, level: int, index: int, width: int) -> bytes:
+        path = TilePath(level=level, index=index, width=width).format()
+        data = self._copy.read(path)
+        if data is None:
+            diverge(Step.TILES, -1, path, "no such file")
+        return data

@@ -1,0 +1,126 @@
+"""What a report says, as values."""
+
+from dataclasses import dataclass
+
+from ledger.registry import Member
+from tools.audit.period import Period
+from tools.audit.report.controls import Control
+from tools.audit.report.measures import Measures
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GapFound:
+    """An overdue duty. `index` is that of the record that opened the exchange or incident `of`."""
+
+    gap: str
+    member: str
+    due_ms: int
+    index: int
+    of: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentFound:
+    """An incident that was reported in the period, or was open in it. Times 0: not yet."""
+
+    id: str
+    member: str
+    category: str
+    severity: str
+    status: str
+    partners: int
+    notified: int
+    reported_ms: int
+    remedied_ms: int
+    closed_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrillFound:
+    """A drill in the period."""
+
+    index: int
+    member: str
+    category: str
+    result: str
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GradeFound:
+    """A member's credit at the end of the period."""
+
+    member: str
+    score: int
+    grade: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GradeChanged:
+    """A change of grade in the period."""
+
+    member: str
+    before: str
+    after: str
+    score: int
+    reason: str
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessFound:
+    """What a node vouched for of its access log in the period; without an anchor all are zero."""
+
+    member: str
+    anchors: int
+    lines: int
+    until_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What the report stands on: the log's checkpoint, and the last block that it looks at.
+
+    `entries` is how many entries of the log this block ends with; times are those of the first
+    block that was looked at and of the last one.
+    """
+
+    network: str
+    name: str
+    size: int
+    root: str
+    cosigners: tuple[str, ...]
+    entries: int
+    height: int
+    state_digest: str
+    since_ms: int
+    until_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """All of it. Pairs are (requester, provider); `flows` count receipts between two regions."""
+
+    ground: Ground
+    period: Period
+    pair: tuple[str, ...]
+    members: dict[str, Member]
+    total: Measures
+    pairs: dict[tuple[str, str], Measures]
+    months: dict[str, Measures]
+    flows: dict[tuple[str, str], int]
+    contracts: dict[str, int]
+    not_applied: dict[str, int]
+    actions: dict[str, int]
+    gaps: tuple[GapFound, ...]
+    incidents: tuple[IncidentFound, ...]
+    drills: tuple[DrillFound, ...]
+    grades: tuple[GradeFound, ...]
+    grade_changes: tuple[GradeChanged, ...]
+    access: tuple[AccessFound, ...]
+    controls: tuple[Control, ...]
+
+
+def ranked(counts: dict[str, int]) -> dict[str, int]:
+    """The most frequent first."""
+    return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))

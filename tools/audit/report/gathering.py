@@ -1,0 +1,194 @@
+"""One way through a verified copy, on which everything that a report says is gathered.
+
+Every number comes from records that are executed again with their recorded decisions, and from the
+state that this leads to, whose digest is that of the last block's header.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from contracts.drafts.history import Happened
+from contracts.lookup import find_exchange, read_validators
+from ledger.access.anchors import AccessLogged
+from ledger.exchange.incidents import DrillRun, IncidentReported
+from ledger.governance.proposals import GovernanceProposed
+from ledger.state import MapState
+from ledger.verify import BlockEntries
+from tools.audit.period import Period, format_month
+from tools.audit.report.controls import CONTROL_OF_GAP, Controls
+from tools.audit.report.findings import AccessFound, DrillFound, Findings, Ground, ranked
+from tools.audit.report.measures import Measures, count
+from tools.audit.report.standing import (
+    find_gaps,
+    find_grades,
+    find_incidents,
+    find_keyless,
+    find_members,
+)
+from tools.audit.stories import Stories
+from tools.contract.past import MapAll, Past
+from tools.exits import InvalidInput
+from tools.governance.actions import tag_of
+
+
+def gather(
+    past: Past,
+    period: Period,
+    pair: frozenset[str],
+    map_all: MapAll,
+    on_progress: Callable[[int, int], None],
+) -> Findings:
+    """Findings about a period, of everybody or of two members. Raises `Divergence`.
+
+    Raises `InvalidInput` where the period has no block, or a member of the pair is unknown.
+    """
+    gathering = _Gathering(period=period, pair=pair)
+    first: BlockEntries | None = None
+    last: BlockEntries | None = None
+    for block, happened in past.walk(map_all, on_progress, until_ms=period.end_ms):
+        last = block
+        if first is None and period.has_begun(block.header.time_ms):
+            first = block
+        for each in happened:
+            gathering.add(each, past.history.state)
+    if first is None or last is None:
+        raise InvalidInput("period-empty", "")
+    ground = Ground(
+        network=past.network.hex(),
+        name=past.name,
+        size=past.checkpoint.size,
+        root=past.checkpoint.root.hex(),
+        cosigners=past.cosigners,
+        entries=last.index + 1 + len(last.records),
+        height=last.header.height,
+        state_digest=last.header.state_digest.hex(),
+        since_ms=first.header.time_ms,
+        until_ms=last.header.time_ms,
+    )
+    return gathering.finish(past.history.state, ground)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Gathering:
+    """Fed record by record; `finish` adds what the state says at the end."""
+
+    period: Period
+    pair: frozenset[str]
+    stories: Stories = field(default_factory=Stories)
+    controls: Controls = field(default_factory=Controls)
+    total: Measures = field(default_factory=Measures)
+    pairs: dict[tuple[str, str], Measures] = field(default_factory=dict)
+    months: dict[str, Measures] = field(default_factory=dict)
+    contracts: Counter[str] = field(default_factory=Counter)
+    not_applied: Counter[str] = field(default_factory=Counter)
+    actions: Counter[str] = field(default_factory=Counter)
+    drills: list[DrillFound] = field(default_factory=list)
+    anchors: dict[str, list[AccessLogged]] = field(default_factory=dict)
+    incidents: dict[bytes, int] = field(default_factory=dict)
+
+    def add(self, each: Happened, state: MapState) -> None:
+        """Take the next record; `state` is that after its block."""
+        story = self.stories.add(each)
+        event = each.event
+        is_between = story is not None and story.is_between(self.pair)
+        is_ours = is_between if story is not None else self._is_of(event.member)
+        if not is_ours:
+            return
+        if isinstance(event.body, IncidentReported) and each.outcome.applied:
+            self.incidents[event.digest] = each.index
+        if not self.period.covers(each.time_ms):
+            return
+        exchange = None if story is None else find_exchange(state, event.exchange)
+        deadline_ms = 0 if exchange is None else exchange.deadline_ms
+        self.controls.add(each, story, exchange)
+        if not each.outcome.applied:
+            self.not_applied[each.outcome.code] += 1
+        elif story is None:
+            self._add_other(each)
+        else:
+            self.contracts.update(each.outcome.policies)
+            pair = self.pairs.setdefault((story.requester, story.provider), Measures())
+            month = self.months.setdefault(format_month(each.time_ms), Measures())
+            count(each, story, deadline_ms, (self.total, pair, month))
+
+    def _is_of(self, member: str) -> bool:
+        return not self.pair or member in self.pair
+
+    def _add_other(self, each: Happened) -> None:
+        """What belongs to no exchange."""
+        body = each.event.body
+        if isinstance(body, DrillRun):
+            self.drills.append(
+                DrillFound(
+                    index=each.index,
+                    member=each.event.member,
+                    category=body.category,
+                    result=body.result,
+                    time_ms=each.time_ms,
+                )
+            )
+        elif isinstance(body, AccessLogged):
+            self.anchors.setdefault(each.event.member, []).append(body)
+        elif isinstance(body, GovernanceProposed):
+            self.actions.update(map(tag_of, body.actions))
+
+    def finish(self, state: MapState, ground: Ground) -> Findings:
+        """Everything. Raises `InvalidInput` for a member that there is not."""
+        everybody, time_ms = find_members(state), ground.until_ms
+        for name in sorted(self.pair - everybody.keys()):
+            raise InvalidInput("report-member-unknown", name)
+        members = {id_: member for id_, member in everybody.items() if self._is_of(id_)}
+        stories = {id_: each for id_, each in self.stories.of.items() if each.is_between(self.pair)}
+        gaps = find_gaps(state, stories, self.incidents, time_ms)
+        for gap in gaps:
+            self.controls.miss(CONTROL_OF_GAP[gap.gap], gap.index)
+        access = self._access(state)
+        for each in access:
+            if not each.anchors:
+                self.controls.miss("access")
+        for _ in find_keyless(state, members.values(), time_ms):
+            self.controls.miss("keys")
+        grades, changes = find_grades(state, members.values(), self.period, time_ms)
+        flows: Counter[tuple[str, str]] = Counter()
+        for (requester, provider), measures in self.pairs.items():
+            regions = everybody[provider].region, everybody[requester].region
+            flows[regions] += measures.counts["received"]
+        for measures in (self.total, *self.pairs.values(), *self.months.values()):
+            measures.finish()
+        return Findings(
+            ground=ground,
+            period=self.period,
+            pair=tuple(sorted(self.pair)),
+            members=members,
+            total=self.total,
+            pairs=dict(sorted(self.pairs.items())),
+            months=dict(sorted(self.months.items())),
+            flows={regions: count for regions, count in sorted(flows.items()) if count},
+            contracts=ranked(self.contracts),
+            not_applied=ranked(self.not_applied),
+            actions=ranked(self.actions),
+            gaps=gaps,
+            incidents=find_incidents(state, self.incidents, self.period),
+            drills=tuple(self.drills),
+            grades=grades,
+            grade_changes=changes,
+            access=access,
+            controls=tuple(self.controls.of.values()),
+        )
+
+    def _access(self, state: MapState) -> tuple[AccessFound, ...]:
+        """A row for each node that could anchor its log, and for each that did."""
+        nodes = {validator.member for validator in read_validators(state)}
+        found = []
+        for member in sorted(filter(self._is_of, {*nodes, *self.anchors})):
+            anchors = self.anchors.get(member, [])
+            found.append(
+                AccessFound(
+                    member=member,
+                    anchors=len(anchors),
+                    lines=sum(anchor.entries for anchor in anchors),
+                    until_ms=anchors[-1].period_to_ms if anchors else 0,
+                )
+            )
+        return tuple(found)

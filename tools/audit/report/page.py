@@ -1,0 +1,103 @@
+"""A report as one HTML page, or as a PDF of it.
+
+The page needs no other file, script or font. In several languages it holds the whole report in
+each; two buttons that are plain HTML choose which one is seen and printed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup, escape
+
+from tools.audit.period import DAY_MS, format_day, format_moment
+from tools.audit.report.findings import Findings
+from tools.audit.report.oversight import oversight_sections
+from tools.audit.report.sections import Section, exchange_sections
+from tools.audit.report.speech import Speech
+from tools.exits import ToolError
+from tools.output import printable
+from tools.words import Language
+
+TONGUES = {"zh": ("zh-CN", "中文"), "en": ("en", "English")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Version:
+    """The report in one language."""
+
+    id: str
+    lang: str
+    button: str
+    title: str
+    facts: Sequence[str]
+    contents: str
+    sections: Sequence[Section]
+
+
+def render_page(found: Findings, languages: Sequence[Language]) -> str:
+    """The page; the first language is the one that is seen first."""
+    versions = [_make(found, language) for language in languages]
+    template = _environment().from_string(_resource("page.html"))
+    return template.render(versions=versions, style=Markup(_resource("page.css")))  # noqa: S704 - our own file
+
+
+def render_pdf(page: str) -> bytes:
+    """A page in one language as PDF. Raises `ToolError` where the library does not work."""
+    try:
+        from weasyprint import HTML
+    except (ImportError, OSError) as error:
+        # The Python part may be there, and the system's libraries not.
+        raise ToolError("extra-pdf-missing", str(error)) from None
+    data: bytes = HTML(string=page).write_pdf()
+    return data
+
+
+def _make(found: Findings, language: Language) -> _Version:
+    say = Speech(language, found.members)
+    ground, period = found.ground, found.period
+    start_ms = ground.since_ms if period.start_ms is None else period.start_ms
+    end_ms = ground.until_ms if period.end_ms is None else period.end_ms - DAY_MS
+    facts = [
+        say("about_network", name=printable(ground.name)),
+        say("about_period", first=format_day(start_ms), last=format_day(end_ms)),
+        say("about_ground", height=ground.height, at=format_moment(ground.until_ms)),
+    ]
+    if found.pair:
+        facts.append(say("about_pair", pair=" ↔ ".join(map(say.name, found.pair))))
+    lang, button = TONGUES[language]
+    return _Version(
+        id=language,
+        lang=lang,
+        button=button,
+        title=say("title"),
+        facts=facts,
+        contents=say("contents"),
+        sections=(*exchange_sections(found, say), *oversight_sections(found, say)),
+    )
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["svg"] = Markup
+    environment.filters["coded"] = _mark_code
+    environment.tests["picture"] = lambda block: hasattr(block, "svg")
+    environment.tests["sheet"] = lambda block: hasattr(block, "rows")
+    return environment
+
+
+def _mark_code(text: str) -> Markup:
+    """A sentence in which what stands between back quotes is code."""
+    parts = [escape(part) for part in text.split("`")]
+    return Markup().join(
+        Markup("<code>{}</code>").format(part) if at % 2 else part for at, part in enumerate(parts)
+    )
+
+
+def _resource(name: str) -> str:
+    return (files(__package__) / name).read_text("utf-8")

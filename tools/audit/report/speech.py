@@ -1,0 +1,77 @@
+"""How a report says numbers, times and ids in one language."""
+
+from collections.abc import Mapping
+
+from contracts.exchange.duties import GAPS
+from contracts.words import decision_word, describe
+from ledger.registry import Member
+from tools.audit.period import DAY_MS
+from tools.audit.report.measures import HOUR_MS
+from tools.output import printable
+from tools.words import Language, catalogue
+
+NOTHING = "–"
+
+
+class Speech:
+    """Words of a report, with the names of the network's members."""
+
+    def __init__(self, language: Language, members: Mapping[str, Member]) -> None:
+        self.language = language
+        self._members = members
+        self._words = catalogue(language)
+
+    def __call__(self, key: str, **values: object) -> str:
+        """A text of the catalogue's part `report`."""
+        return self._words[f"report.{key}"].format(**values)
+
+    def name(self, member: str) -> str:
+        """What a member is called, with its id."""
+        name = self.short(member)
+        return member if name == member else f"{name} ({member})"
+
+    def short(self, member: str) -> str:
+        """What a member is called."""
+        known = self._members.get(member)
+        if known is None:
+            return member
+        return printable(known.name_zh if self.language == "zh" else known.name_en)
+
+    def decision(self, verdict: str) -> str:
+        """Permit, review or deny."""
+        return decision_word(verdict, self.language)
+
+    def gap(self, gap: str) -> str:
+        """What an overdue duty leaves open."""
+        return GAPS[gap].zh if self.language == "zh" else GAPS[gap].en
+
+    def refusal(self, code: str) -> str:
+        """What a code of a refusal means."""
+        return f"{describe(code, self.language).title} ({code})"
+
+    def action(self, tag: str) -> str:
+        """What an action of governance is called."""
+        return self._words[f"action.{tag.replace('.', '_')}"]
+
+    def duration(self, span_ms: int, count: int = 1) -> str:
+        """A span of time in its best unit; nothing where none was measured."""
+        if not count:
+            return NOTHING
+        if span_ms < HOUR_MS:
+            return self("minutes", count=span_ms // 60_000)
+        if span_ms < 2 * DAY_MS:
+            return self("hours", count=_tenths(span_ms, HOUR_MS))
+        return self("days", count=_tenths(span_ms, DAY_MS))
+
+    def per_cent(self, per_mille: int | None) -> str:
+        """A share of thousandths in per cent."""
+        return NOTHING if per_mille is None else f"{per_mille // 10}.{per_mille % 10}%"
+
+    def stars(self, hundredths: int) -> str:
+        """A mean of ratings."""
+        return f"{hundredths // 100}.{hundredths % 100:02}" if hundredths else NOTHING
+
+
+def _tenths(span_ms: int, unit_ms: int) -> str:
+    tenths = span_ms * 10 // unit_ms
+    return str(tenths // 10) if tenths % 10 == 0 else f"{tenths // 10}.{tenths % 10}"

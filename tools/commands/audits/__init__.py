@@ -1,0 +1,1 @@
+"""Commands of `tally audit` that need more than one page."""

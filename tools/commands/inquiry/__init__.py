@@ -1,0 +1,1 @@
+"""`tally audit` commands that ask a copy of a log something."""

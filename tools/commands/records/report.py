@@ -1,0 +1,67 @@
+"""`tally audit report`: the evaluation and supervision report of a period, from a verified copy."""
+
+import os
+from pathlib import Path
+
+import click
+
+from tools.audit.period import make_period, period_options
+from tools.audit.report.document import make_document
+from tools.audit.report.gathering import gather
+from tools.audit.report.page import render_page, render_pdf
+from tools.contract.past import open_past, progress
+from tools.exits import InvalidUsage
+from tools.mirror import event_map
+from tools.output import WordCommand, common, emit, option
+from tools.words import LANGUAGES, Language, language, say
+
+HTML, PDF = ".html", ".pdf"
+
+
+@click.command("report", cls=WordCommand, help="help.audit_report")
+@click.argument("where")
+@period_options
+@option("--pair", nargs=2, metavar="MEMBER MEMBER", help="option.report_pair")
+@option(
+    "--out",
+    "-o",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="option.report_out",
+)
+@option("--genesis", type=click.Path(path_type=Path, dir_okay=False), help="option.genesis")
+@option("--jobs", type=click.IntRange(1, 256), default=os.cpu_count() or 1, help="option.jobs")
+@common
+def report(
+    where: str,
+    first: str | None,
+    last: str | None,
+    pair: tuple[str, str] | None,
+    out: Path,
+    genesis: Path | None,
+    jobs: int,
+    as_json: bool,
+) -> None:
+    """Write the report."""
+    period = make_period(first, last)
+    if pair is not None and pair[0] == pair[1]:
+        raise InvalidUsage("report-pair-same", pair[0])
+    if out.suffix not in (HTML, PDF):
+        raise InvalidUsage("report-ending-unknown", out.name)
+    # The pool starts before the copy is open: it has no connection to inherit.
+    with (
+        event_map(jobs) as map_events,
+        open_past(where, genesis) as past,
+        progress("report.gathering") as bar,
+    ):
+        found = gather(past, period, frozenset(pair or ()), map_events, bar)
+    chosen = language()
+    others: list[Language] = [each for each in LANGUAGES if each != chosen]
+    if out.suffix == PDF:
+        data = render_pdf(render_page(found, (chosen,)))
+    else:
+        data = render_page(found, (chosen, *others)).encode()
+    out.write_bytes(data)
+    exceptions = sum(control.verdict == "exceptions" for control in found.controls)
+    text = say("report.written", file=out, exceptions=exceptions, overdue=len(found.gaps))
+    emit(as_json, {"file": str(out), **make_document(found)}, text)
