@@ -122,6 +122,7 @@ class Service:
         return Desk(
             self._store,
             steps={
+                ("provide", "request"): provider.request,
                 ("provide", "ask"): provider.ask,
                 ("provide", "prepare"): provider.prepare,
                 ("provide", "deliver"): provider.deliver,
