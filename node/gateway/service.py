@@ -314,7 +314,10 @@ def _exchange_of(path: Path) -> bytes:
 
 
 async def _all_of(*parts: Coroutine[Any, Any, None]) -> None:
-    """Run parts that never end by themselves; the first failure ends all."""
-    async with asyncio.TaskGroup() as group:
-        for part in parts:
-            group.create_task(part)
+    """Run parts that never end by themselves; the first failure ends all, and is raised."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for part in parts:
+                group.create_task(part)
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
