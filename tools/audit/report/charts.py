@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape, quoteattr
 
+from tools.output import printable
+
 WIDTH = 680
 ROW, GAP, LABEL = 24, 8, 190
 INK, PALE, LINE, BLUE = "#1b2733", "#e8ebee", "#c9d1d8", "#144e7a"
@@ -163,7 +165,7 @@ def draw_flows(
         curve = f"M{LABEL},{start} C{WIDTH // 2},{start} {WIDTH // 2},{end} {WIDTH - LABEL},{end}"
         parts.append(
             f'<path d="{curve}" fill="none" stroke="{SERIES[1]}" stroke-opacity="0.55" '
-            f'stroke-width="{band}"><title>{escape(words)}</title></path>'
+            f'stroke-width="{band}"><title>{_escape(words)}</title></path>'
         )
     for side, x in ((0, LABEL - 8), (1, WIDTH - LABEL)):
         for name, size in sides[side].items():
@@ -233,8 +235,8 @@ def _legend(words: Sequence[str], fills: Sequence[str]) -> Iterator[str]:
 def _picture(title: str, height: int, parts: Sequence[str]) -> str:
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {max(height, 1)}" '
-        f'width="{WIDTH}" height="{max(height, 1)}" role="img" aria-label={quoteattr(title)} '
-        f'font-family="{FONTS}" font-size="13">'
+        f'width="{WIDTH}" height="{max(height, 1)}" role="img" '
+        f'aria-label={quoteattr(printable(title))} font-family="{FONTS}" font-size="13">'
     )
     return "\n".join([head, *parts, "</svg>"])
 
@@ -262,7 +264,12 @@ def _text(
     more = "" if size == 13 else f' font-size="{size}"'
     more += ' font-weight="bold"' if bold else ""
     more += ' text-anchor="middle"' if middle else ' text-anchor="end"' if end else ""
-    return f'<text x="{x}" y="{y}" fill="{fill}"{more}>{escape(words)}</text>'
+    return f'<text x="{x}" y="{y}" fill="{fill}"{more}>{_escape(words)}</text>'
+
+
+def _escape(words: str) -> str:
+    """Text for XML, which knows no control characters; the names of members may have some."""
+    return escape(printable(words))
 
 
 def _shade(share: int) -> str:

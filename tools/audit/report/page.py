@@ -18,6 +18,7 @@ from tools.audit.report.oversight import oversight_sections
 from tools.audit.report.sections import Section, exchange_sections
 from tools.audit.report.speech import Speech
 from tools.exits import ToolError
+from tools.output import printable
 from tools.words import Language
 
 TONGUES = {"zh": ("zh-CN", "中文"), "en": ("en", "English")}
@@ -60,7 +61,7 @@ def _make(found: Findings, language: Language) -> _Version:
     start_ms = ground.since_ms if period.start_ms is None else period.start_ms
     end_ms = ground.until_ms if period.end_ms is None else period.end_ms - DAY_MS
     facts = [
-        say("about_network", name=ground.name),
+        say("about_network", name=printable(ground.name)),
         say("about_period", first=format_day(start_ms), last=format_day(end_ms)),
         say("about_ground", height=ground.height, at=format_moment(ground.until_ms)),
     ]

@@ -7,6 +7,7 @@ from contracts.words import decision_word, describe
 from ledger.registry import Member
 from tools.audit.period import DAY_MS
 from tools.audit.report.measures import HOUR_MS
+from tools.output import printable
 from tools.words import Language, catalogue
 
 NOTHING = "–"
@@ -26,18 +27,15 @@ class Speech:
 
     def name(self, member: str) -> str:
         """What a member is called, with its id."""
-        known = self._members.get(member)
-        if known is None:
-            return member
-        name = known.name_zh if self.language == "zh" else known.name_en
+        name = self.short(member)
         return member if name == member else f"{name} ({member})"
 
     def short(self, member: str) -> str:
-        """What a member is called, for a picture."""
+        """What a member is called."""
         known = self._members.get(member)
         if known is None:
             return member
-        return known.name_zh if self.language == "zh" else known.name_en
+        return printable(known.name_zh if self.language == "zh" else known.name_en)
 
     def decision(self, verdict: str) -> str:
         """Permit, review or deny."""

@@ -1,0 +1,275 @@
+"""The page: both languages whole, nothing from outside, the same bytes; and a real browser."""
+
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from tests.unit.contracts.drafts.pasts import write_copy
+from tests.unit.tools.audit.quarter import Log, rich, write
+from tests.unit.tools.audit.report.test_gathering import gathered
+from tests.unit.tools.test_epochs import node_of, tally
+from tools.audit.report import page as page_module
+from tools.audit.report.document import make_document
+from tools.audit.report.findings import Findings
+from tools.audit.report.page import render_page
+from tools.cli import main
+from tools.exits import ERROR, OK
+from tools.words import LANGUAGES, catalogue
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+A4_PIXELS = (794, 1123)
+VOID = {"meta", "link", "input", "br", "rect", "line"}
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("copy"))
+
+
+def written(copy: Path, out: Path, *options: object, lang: str = "zh") -> str:
+    arguments = ["audit", "report", copy, "--jobs", 1, "-o", out, "--lang", lang, *options]
+    shown = CliRunner().invoke(main, [*map(str, arguments)])
+    assert shown.exit_code == OK, shown.output
+    return shown.stdout
+
+
+class Outline(HTMLParser):
+    """Tags that open and close as they should, ids, and words per language."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.targets: list[str] = []
+        self.headings: dict[str, list[str]] = {}
+        self.pictures: dict[str, int] = {}
+        self.rows: dict[str, int] = {}
+        self._version = ""
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if tag == "main":
+            self._version = given["lang"] or ""
+        for counted, name in ((self.pictures, "svg"), (self.rows, "tr")):
+            if tag == name:
+                counted[self._version] = counted.get(self._version, 0) + 1
+        if given.get("id"):
+            self.ids.append(given["id"] or "")
+        if tag == "a":
+            self.targets.append((given["href"] or "").removeprefix("#"))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert tag in VOID, tag
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] == "h2":
+            self.headings.setdefault(self._version, []).append(data)
+
+
+def test_both_languages_hold_the_whole_report(copy: Path, tmp_path: Path) -> None:
+    written(copy, tmp_path / "a.html")
+    outline = Outline((tmp_path / "a.html").read_text("utf-8"))
+    chinese, english = (outline.headings[name] for name in ("zh-CN", "en"))
+    assert len(chinese) == len(english) == 16
+    assert outline.pictures["zh-CN"] == outline.pictures["en"] >= 10
+    assert outline.rows["zh-CN"] == outline.rows["en"] > 60
+    assert len(outline.ids) == len(set(outline.ids))
+    assert set(outline.targets) <= set(outline.ids)
+    assert len(outline.targets) == 32
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_language_that_was_asked_for_is_seen_first(
+    copy: Path, tmp_path: Path, language: str
+) -> None:
+    written(copy, tmp_path / "a.html", lang=language)
+    text = (tmp_path / "a.html").read_text("utf-8")
+    (checked,) = re.findall(r'id="show-(\w+)" checked', text)
+    assert checked == language
+    assert catalogue(language)["report.title"] in text.split("</title>", maxsplit=1)[0]
+
+
+def test_the_page_needs_nothing_from_outside(copy: Path, tmp_path: Path) -> None:
+    written(copy, tmp_path / "a.html")
+    text = (tmp_path / "a.html").read_text("utf-8")
+    assert "<script" not in text
+    assert not re.search(r"\bon[a-z]+=|javascript:", text)
+    links = set(re.findall(r'(?:href|src)="([^"#]*)', text)) - {"", "data:,"}
+    assert not links
+    assert set(re.findall(r"https?://[^\"']+", text)) == {"http://www.w3.org/2000/svg"}
+    assert "default-src 'none'" in text
+
+
+def test_the_same_copy_and_period_give_the_same_bytes(copy: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        written(copy, tmp_path / f"{name}.html", "--from", "2026-02-01")
+    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+    other = tmp_path / "c.html"
+    written(copy, other, "--from", "2026-01-01")
+    assert other.read_bytes() != (tmp_path / "a.html").read_bytes()
+
+
+def test_a_node_is_reported_as_its_mirror_is(copy: Path, tmp_path: Path) -> None:
+    with node_of(rich()) as url:
+        from_node = tally("audit", "report", url, "--jobs", 1, "-o", tmp_path / "a.html")
+    from_copy = tally("audit", "report", copy, "--jobs", 1, "-o", tmp_path / "b.html")
+    assert {**from_node, "file": ""} == {**from_copy, "file": ""}
+    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+
+
+def test_the_document_says_what_the_findings_say(copy: Path, tmp_path: Path) -> None:
+    found = tally("audit", "report", copy, "--jobs", 1, "-o", tmp_path / "a.html")
+    assert found["schema"] == "report/1"
+    assert found["total"]["counts"]["requested"] == 8
+    assert found["total"]["spans"]["answer"]["median_ms"] == 5 * 3_600_000
+    assert found["total"]["in_time_per_mille"] == 750
+    assert [each["verdict"] for each in found["controls"]].count("exceptions") == 5
+    whole = msgspec.json.decode(msgspec.json.encode(make_document(gathered(copy))))
+    assert found == {"file": str(tmp_path / "a.html"), **whole}
+
+
+def test_a_log_in_which_nothing_happened_has_a_page_too(tmp_path: Path) -> None:
+    log = Log()
+    log.at(1)
+    write_copy(log, tmp_path / "copy")
+    written(tmp_path / "copy", tmp_path / "a.html")
+    outline = Outline((tmp_path / "a.html").read_text("utf-8"))
+    assert len(outline.headings["en"]) == 16
+    assert outline.pictures == {"zh-CN": 2, "en": 2}  # times and grades
+
+
+def test_every_text_of_the_report_is_used() -> None:
+    """A key that nobody asks for would stay in both catalogues for ever."""
+    folder = Path(page_module.__file__).parent
+    code = "\n".join(path.read_text("utf-8") for path in folder.glob("*.py"))
+    made = ("span_", "severity_", "incident_", "drill_", "because_", "control_", "verdict_")
+    of_command = {"written", "gathering"}
+    for key in catalogue("en"):
+        name = key.removeprefix("report.")
+        if key.startswith("report.") and name not in of_command and not name.startswith(made):
+            assert f'"{name}"' in code, key
+
+
+# --- hostile and long names -----------------------------------------------------------------------
+
+HOSTILE = "<script>alert(1)</script>&amp;\u202e\x07"
+LONG = "国家税务总局某某省某某市高新技术产业开发区税务局第二税务所（涉外税收管理分局）"
+
+
+def renamed(name: str, folder: Path) -> Findings:
+    """Findings of a network whose members all have that name."""
+    found = gathered(write(folder))
+    members = {
+        id_: msgspec.structs.replace(member, name_zh=name, name_en=name)
+        for id_, member in found.members.items()
+    }
+    return replace(found, members=members)
+
+
+def test_names_of_members_stay_words(tmp_path: Path) -> None:
+    text = render_page(renamed(HOSTILE, tmp_path), LANGUAGES)
+    assert "<script" not in text
+    assert "&lt;script&gt;alert(1)" in text
+    assert not {"\u202e", "\x07"} & set(text)
+    Outline(text)
+
+
+# --- PDF ------------------------------------------------------------------------------------------
+
+
+def test_a_pdf_is_made_in_one_language(copy: Path, tmp_path: Path) -> None:
+    pytest.importorskip("weasyprint", exc_type=OSError, reason="Pango is not installed")
+    for name in ("a", "b"):
+        assert "5" in written(copy, tmp_path / f"{name}.pdf")
+    data = (tmp_path / "a.pdf").read_bytes()
+    assert data.startswith(b"%PDF-")
+    assert data == (tmp_path / "b.pdf").read_bytes()
+
+
+def test_a_missing_library_is_said(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "weasyprint", None)
+    arguments = ("audit", "report", copy, "--jobs", 1, "-o", tmp_path / "a.pdf")
+    found = tally(*arguments, exit_code=ERROR)
+    assert found["error"]["code"] == "extra-pdf-missing"
+    assert not (tmp_path / "a.pdf").exists()
+
+
+# --- a real browser -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api")
+    if CHROMIUM is None:
+        pytest.skip("no browser: apt-get install chromium")
+    with sync_api.sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+def test_a_browser_shows_both_languages_without_a_fault(browser: Any, tmp_path: Path) -> None:
+    path = tmp_path / "a.html"
+    path.write_text(render_page(renamed(LONG, tmp_path / "copy"), ("zh", "en")), "utf-8")
+    width, height = A4_PIXELS
+    view = browser.new_page(viewport={"width": width, "height": height})
+    faults: list[str] = []
+    view.on("console", lambda message: faults.append(message.text))
+    view.on("pageerror", lambda error: faults.append(str(error)))
+    view.on("requestfailed", lambda request: faults.append(request.url))
+    view.goto(path.as_uri())
+    for shown, hidden in (("zh", "en"), ("en", "zh"), ("zh", "en")):
+        view.click(f"label[for=show-{shown}]")
+        assert view.is_visible(f"main.{shown} h1")
+        assert not view.is_visible(f"main.{hidden} h1")
+        assert view.evaluate("document.documentElement.scrollWidth") <= width
+        wide = "e => e.scrollWidth > e.clientWidth && e.clientWidth > 0"
+        assert view.evaluate(f"[...document.querySelectorAll('.sheet')].filter({wide}).length") == 0
+        assert view.evaluate(_TEXTS_OUTSIDE) == []
+    view.emulate_media(media="print")
+    assert not view.is_visible("label[for=show-zh]")
+    assert not view.is_visible("main.en h1")
+    pdf = view.pdf(format="A4")
+    assert pdf.startswith(b"%PDF-")
+    view.close()
+    assert faults == []
+
+
+# Words of a picture that reach over its edge.
+_TEXTS_OUTSIDE = """[...document.querySelectorAll('svg')].flatMap(svg => {
+  const frame = svg.getBoundingClientRect();
+  return [...svg.querySelectorAll('text')].filter(text => {
+    const box = text.getBoundingClientRect();
+    return box.width && (box.left < frame.left - 1 || box.right > frame.right + 1);
+  }).map(text => text.textContent);
+})"""
+
+
+def test_the_buttons_work_with_the_keyboard(browser: Any, copy: Path, tmp_path: Path) -> None:
+    written(copy, tmp_path / "a.html")
+    view = browser.new_page()
+    view.goto((tmp_path / "a.html").as_uri())
+    view.focus("#show-zh")
+    view.keyboard.press("ArrowRight")
+    assert view.is_visible("main.en h1")
+    assert not view.is_visible("main.zh h1")
+    view.close()
