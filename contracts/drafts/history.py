@@ -65,7 +65,9 @@ class History:
     def add(self, block: BlockEntries) -> tuple[Happened, ...]:
         """Move on by one verified block. Raises `Divergence`."""
         records = [RECORDS.decode(data) for data in block.records]
-        events = tuple(parse_event(record.event) for record in records)
+        events = block.events
+        if events is None:
+            events = tuple(parse_event(record.event) for record in records)
         self._witness.start(record.outcome for record in records)
         given = BlockInput(
             network=self._network,

@@ -31,7 +31,7 @@ def replay_on_cluster(parts: Sequence[Part], address: str, on_entries: OnEntries
         # Not pure: the same part is replayed again when it is asked for again.
         futures = [client.submit(run_part, part, pure=False) for part in parts]
         done = 0
-        for _, answer in as_completed(futures, with_results=True):
+        for _, answer in as_completed(futures, loop=client.loop, with_results=True):
             if isinstance(answer, Result) and answer.last is not None:
                 done += answer.last.entries - answer.first.entries
             on_entries(done)

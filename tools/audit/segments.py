@@ -159,6 +159,11 @@ def _path(directory: Path, height: int) -> Path:
 _shared: "list[Synchronized[int]]" = []
 
 
+def _share(counters: "list[Synchronized[int]]") -> None:
+    """Make the counters known in this process, which is a worker."""
+    _shared[:] = counters
+
+
 def run_part(part: Part, place: int = -1) -> Result | Untold:
     """Replay a part in a process of its own, with progress in the shared counter of that place."""
 
@@ -180,7 +185,7 @@ def replay_parts(parts: Sequence[Part], jobs: int, on_entries: OnEntries) -> lis
     context = worker_context()
     counters = [context.Value("Q", 0) for _ in parts]
     with ProcessPoolExecutor(
-        jobs, mp_context=context, initializer=_shared.extend, initargs=(counters,)
+        jobs, mp_context=context, initializer=_share, initargs=(counters,)
     ) as pool:
         futures = [pool.submit(run_part, part, place) for place, part in enumerate(parts)]
         for _ in _looks(futures):

@@ -12,6 +12,7 @@ from tools.words import say
 
 # More in one direction than the contract on reciprocity lets pass would wait for an approver.
 EXCHANGES_IN_FLIGHT_MAX = 48
+WHATS = ("network", "sealing", "exchange", "audit")
 
 
 @click.command(cls=WordCommand, help="help.bench")

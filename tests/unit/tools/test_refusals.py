@@ -427,21 +427,3 @@ def test_a_folder_with_the_copy_of_another_network(tmp_path: Path) -> None:
     other = builders.genesis(delta_ms=300)
     (folder / "genesis.json").write_bytes(encode_genesis_json(other))
     assert refused_by(tmp_path / "node", lambda node: copy(node, folder)) == "genesis-mismatch"
-
-
-def test_a_copy_with_a_byte_that_is_not_of_the_log(tmp_path: Path) -> None:
-    folder = tmp_path / "copy"
-
-    async def ask(node: Served) -> object:
-        for label in map(str, range(130)):
-            event = builders.request(label=label, expires_height=1_000)
-            await node.submit(event.data)
-        node.service.sign_checkpoint()
-        await copy(node, folder)
-        (path,) = folder.glob("tile/entries/000")
-        data = bytearray(path.read_bytes())
-        data[-1] ^= 1
-        path.write_bytes(data)
-        return await copy(node, folder)
-
-    assert refused_by(tmp_path / "node", ask) == "tiles-invalid"

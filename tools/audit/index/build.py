@@ -1,8 +1,7 @@
 """Making the index of a copy: from verified tiles, in one pass, and on from where it ended.
 
 1. The copy: steps 1 to 8 of `ledger.verify`. What an index covers already was verified when it was
-   made: of that part signatures are not checked again, hashes and headers are, and the log must
-   have, where the index ends, the root that it had then.
+   made: the copy must have, where the index ends, the root that it had then.
 2. Each block is executed by its recorded decisions (`contracts.drafts.history`), so the roles and
    states that stand in the index are those of the log, from no node's word.
 3. The state after the last block has the digest in its header.
@@ -21,7 +20,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from contracts.drafts.history import Happened, History
-from ledger.errors import Divergence
+from ledger.copies.tree import ProvenTree
+from ledger.errors import Divergence, InvalidProof
 from ledger.events import Event, ShareOpening, ShareRequested
 from ledger.exchange.bodies import ShareOffered
 from ledger.exchange.incidents import IncidentReported
@@ -31,13 +31,13 @@ from ledger.registry import EXCHANGES, OFFICERS
 from ledger.state import StateDigest, exchange_key, officer_key
 from ledger.verify import (
     BlockEntries,
-    EventTask,
     LogCopy,
-    MapEvents,
+    Start,
     Step,
     diverge,
     open_copy,
     read_blocks,
+    read_start,
 )
 from tools.audit.index.tables import (
     INDEX_NAME,
@@ -51,6 +51,7 @@ from tools.audit.index.tables import (
     IndexState,
     connect,
     is_sealed,
+    number_of_day,
     read_covered,
     write_covered,
     write_seal,
@@ -127,6 +128,8 @@ def _find_held(directory: Path, copy: LogCopy, with_state: bool) -> Covered | No
     is_whole = held.size == copy.checkpoint.size
     if held.network != copy.network or held.size > copy.checkpoint.size:
         return None
+    if not held.size and not is_whole:
+        return None
     if (with_state or not is_whole) and not is_sealed(directory, STATE_NAME):
         return None
     if is_whole:
@@ -135,9 +138,9 @@ def _find_held(directory: Path, copy: LogCopy, with_state: bool) -> Covered | No
 
 
 def _compare_root(held: Covered, root: bytes) -> None:
-    """Check that the log has this root where the index ends; empty: no block ends there."""
+    """Check that the log has this root where the index ends."""
     if root != held.root:
-        detail = f"{held.size}: {held.root.hex()} != {root.hex() or '-'}"
+        detail = f"{held.size}: {held.root.hex()} != {root.hex()}"
         raise InvalidAnswer("index-other-history", detail)
 
 
@@ -157,9 +160,10 @@ def _write(directory: Path, copy: LogCopy, held: Covered | None, jobs: int) -> N
             event_map(jobs) as map_events,
         ):
             writer = _Writer(db, states, copy, held)
-            for block in _read_on(copy, held, map_events):
+            start = None if held is None else _find_end(db, copy, held)
+            for block in read_blocks(copy, map_events, start=start):
                 writer.add(block)
-                bar(block.index + 1 + len(block.records), copy.checkpoint.size)
+                bar(block.end, copy.checkpoint.size)
             writer.finish()
             db.commit()
             states.commit()
@@ -172,26 +176,18 @@ def _write(directory: Path, copy: LogCopy, held: Covered | None, jobs: int) -> N
             part.unlink(missing_ok=True)
 
 
-def _read_on(copy: LogCopy, held: Covered | None, map_events: MapEvents) -> Iterator[BlockEntries]:
-    """The blocks behind those that an index covers."""
-    start = 0 if held is None else held.size
+def _find_end(db: sqlite3.Connection, copy: LogCopy, held: Covered) -> Start:
+    """The end of the last block that an index covers, in a copy that is longer.
 
-    def map_new(function: Any, tasks: Iterable[EventTask], /) -> Iterable[Any]:
-        new = (tuple(row for row in task.records if row[0] >= start) for task in tasks)
-        return map_events(
-            function, [EventTask(network=copy.network, records=rows) for rows in new if rows]
-        )
-
-    is_next = held is None
-    for block in read_blocks(copy, map_new):
-        if block.index < start:
-            continue
-        if held is not None and not is_next:
-            _compare_root(held, block.header.tree_root if block.index == start else b"")
-        is_next = True
-        yield block
-    if held is not None and not is_next:
-        _compare_root(held, b"")
+    Raises `InvalidAnswer` if the copy does not have it, with the same entries before it.
+    """
+    (index,) = db.execute("SELECT max(idx) FROM block").fetchone()
+    try:
+        start = read_start(copy, index)
+    except InvalidProof as error:
+        raise InvalidAnswer("index-other-history", f"{held.size}: {error}") from None
+    _compare_root(held, ProvenTree(copy.read, copy.checkpoint).head(start.index).root())
+    return start
 
 
 class _Known(NamedTuple):
@@ -203,10 +199,13 @@ class _Known(NamedTuple):
     dataset: int
     purpose: int
     legal_basis: int
+    period_from: int
+    period_to: int
 
 
 _KNOWN = """
-SELECT x.digest, x.id, e.requester, e.provider, e.dataset, e.purpose, e.legal_basis
+SELECT x.digest, x.id, e.requester, e.provider, e.dataset, e.purpose, e.legal_basis,
+    e.period_from, e.period_to
 FROM exchange x JOIN event e ON e.idx = x.idx
 """
 
@@ -260,6 +259,9 @@ class _Writer:
             known = dict(states.execute("SELECT key, value FROM state"))
             self._history = History(copy.genesis, known)
             self._digest = StateDigest(held.accumulator)
+        self._touched: set[bytes] = set()
+        # Commitments come in no order: they are put in their places when all are there.
+        db.execute("CREATE TEMP TABLE named (commitment BLOB, exchange INTEGER)")
         self._words = _Words(db)
         self._officers: dict[bytes, int] = dict(db.execute("SELECT key, id FROM officer"))
         self._exchanges: dict[bytes, _Known] = {
@@ -277,7 +279,7 @@ class _Writer:
         )
         for each in happened:
             self._add_opening(each.index, each.event)
-        for table, columns, row in (("event", 11, self._event), ("record", 7, self._record)):
+        for table, columns, row in (("event", 14, self._event), ("record", 7, self._record)):
             places = ", ".join("?" * columns)
             rows = [row(each) for each in happened]
             self._db.executemany(f"INSERT INTO {table} VALUES ({places})", rows)  # noqa: S608 - our own names
@@ -300,18 +302,19 @@ class _Writer:
         number = self._words.number
         about = (*parties_of(event), body.dataset, body.purpose, body.legal_basis)
         id_ = len(self._exchanges) + 1
-        self._exchanges[event.digest] = _Known(id_, *map(number, about))
-        row = (
-            id_, event.digest, index, body.period_from, body.period_to, number(NOT_OPENED)
-        )  # fmt: skip
-        self._db.execute("INSERT INTO exchange VALUES (?, ?, ?, ?, ?, ?)", row)
+        days = map(number_of_day, (body.period_from, body.period_to))
+        self._exchanges[event.digest] = _Known(id_, *map(number, about), *days)
+        self._db.execute("INSERT INTO exchange VALUES (?, ?, ?)", (id_, event.digest, index))
         rows = [(commitment, id_) for commitment in body.subjects]
-        self._db.executemany("INSERT OR IGNORE INTO subject VALUES (?, ?)", rows)
+        self._db.executemany("INSERT INTO temp.named VALUES (?, ?)", rows)
 
     def _event(self, each: Happened) -> tuple[Any, ...]:
         event, number = each.event, self._words.number
         known = self._exchanges.get(event.exchange) if event.exchange else None
-        about = (None, *[number("")] * 5) if known is None else known
+        about: tuple[int | None, ...] = (None, *[number("")] * 5, 0, 0, number(""))
+        if known is not None:
+            self._touched.add(event.exchange)
+            about = (*known, number(NOT_OPENED))
         return (
             each.index, number(event.kind), number(event.member), self._officer(event.officer),
             number(each.outcome.decision), *about,
@@ -348,15 +351,24 @@ class _Writer:
                 self._digest.remove(key, value)
         self._digest.add_all(changed)
         self._states.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", changed)
-        statuses = [
-            (self._words.number(EXCHANGES.decode(value).status), key[len(_EXCHANGES) :])
-            for key, value in changed
-            if key.startswith(_EXCHANGES)
-        ]
-        self._db.executemany("UPDATE exchange SET status = ? WHERE digest = ?", statuses)
-        self._words.write(self._db)
+        self._db.execute(
+            "INSERT OR IGNORE INTO subject SELECT * FROM temp.named ORDER BY commitment, exchange"
+        )
         self._db.executescript(SEARCH_SCHEMA)
+        self._write_statuses()
         write_covered(self._db, self._cover())
+
+    def _write_statuses(self) -> None:
+        """The state that exchanges are in now, at each of their events."""
+        changed = {key[len(_EXCHANGES) :] for key in self._before if key.startswith(_EXCHANGES)}
+        rows = []
+        for digest in sorted(changed | self._touched):
+            data = self._history.state.pairs.get(exchange_key(digest))
+            if data is not None:
+                status = self._words.number(EXCHANGES.decode(data).status)
+                rows.append((status, self._exchanges[digest].id))
+        self._words.write(self._db)
+        self._db.executemany("UPDATE event SET status = ? WHERE exchange = ?", rows)
 
     def _cover(self) -> Covered:
         """How far the index reaches. The state there has the digest in the header."""

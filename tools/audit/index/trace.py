@@ -176,6 +176,8 @@ def tell_who(moment: Moment) -> dict[str, str]:
 def tell_body(event: Event) -> str:
     """What was said, in a sentence."""
     fields = {name: _shown(getattr(event.body, name)) for name in event.body.__struct_fields__}
+    if not fields.get("case", "-"):
+        fields["case"] = "-"
     subjects: Any = getattr(event.body, "subjects", ())
     references: Any = getattr(event.body, "references", ())
     sentence = say(

@@ -143,7 +143,7 @@ def merge(
     signed = [_read_file(path, believed) for path in files]
     network = signed[0].result.network
     if founding is not None and hash_genesis(founding).hex() != network:
-        raise InvalidInput("wrong-network", f"{files[0]}: {network}")
+        raise InvalidInput("segments-mixed", f"{files[0]}: {network}")
     joined = join([each.result for each in signed])
     whole = _judge(joined, signed)
     document = {

@@ -95,10 +95,12 @@ async def house(
             ),
             place=Place(
                 listen=Address("127.0.0.1", 0),
+                metrics=Address("127.0.0.1", 0),
                 data_dir=folder / "data",
                 socket=folder / "gateway.sock",
                 base=folder,
                 drop=None,
+                metrics=Address("127.0.0.1", 0),
                 outbox_days=30,
                 in_flight_max=8,
                 processes=1,
@@ -110,7 +112,7 @@ async def house(
             schedules={},
         )
         started = asyncio.Event()
-        running = asyncio.create_task(service.run(lambda _: started.set()))
+        running = asyncio.create_task(service.run(lambda *_: started.set()))
         waiting = asyncio.create_task(started.wait())
         await asyncio.wait((running, waiting), return_when=asyncio.FIRST_COMPLETED)
         if running.done():

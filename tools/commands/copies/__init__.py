@@ -1,0 +1,1 @@
+"""`tally audit mirror`, `archive`, `restore`, `watch`, `alarm` and `witness`."""
