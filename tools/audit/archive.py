@@ -26,7 +26,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Literal
+from typing import IO, Literal, cast
 
 import msgspec
 
@@ -390,7 +390,8 @@ class _Tar:
         self._size = 0
         self._file = file
         self._digest = hashlib.sha256()
-        self._tar = tarfile.TarFile(fileobj=self, mode="w", format=tarfile.USTAR_FORMAT)
+        sink = cast(IO[bytes], self)  # which writes only
+        self._tar = tarfile.TarFile(fileobj=sink, mode="w", format=tarfile.USTAR_FORMAT)
 
     def write(self, data: bytes) -> int:
         """For the tar: bytes in order."""

@@ -100,7 +100,6 @@ async def house(
                 socket=folder / "gateway.sock",
                 base=folder,
                 drop=None,
-                metrics=Address("127.0.0.1", 0),
                 outbox_days=30,
                 in_flight_max=8,
                 processes=1,
