@@ -26,7 +26,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Literal
+from typing import IO, Literal, cast
 
 import msgspec
 
@@ -390,7 +390,9 @@ class _Tar:
         self._size = 0
         self._file = file
         self._digest = hashlib.sha256()
-        self._tar = tarfile.TarFile(fileobj=self, mode="w", format=tarfile.USTAR_FORMAT)
+        # It writes and tells, which is all that is asked of it.
+        fileobj = cast(IO[bytes], self)
+        self._tar = tarfile.TarFile(fileobj=fileobj, mode="w", format=tarfile.USTAR_FORMAT)
 
     def write(self, data: bytes) -> int:
         """For the tar: bytes in order."""
