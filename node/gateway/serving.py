@@ -21,7 +21,6 @@ from node.gateway.partners import Directory
 from node.gateway.store import Store
 
 NEWS_S = 5.0
-_SERVED = ("deliver", "offered")
 
 
 class Serving:
@@ -57,33 +56,37 @@ class Serving:
 
     async def question(self, request: web.Request) -> web.StreamResponse:
         """Who a request is about."""
-        member, exchange = await self._member(request), _exchange(request)
+        members, exchange = await self._members(request), _exchange(request)
         job = self._store.find(exchange, "acquire")
-        if job is not None and job.provider == member and job.stage == "request":
+        if job is not None and job.provider in members and job.stage == "request":
             # The provider's node was faster than ours.
             await self._desk.wait(exchange, "acquire", ("open", "closed"), NEWS_S)
             job = self._store.find(exchange, "acquire")
-        if job is None or job.provider != member or not job.asked:
+        if job is None or job.provider not in members or not job.asked:
             raise _problem(web.HTTPNotFound, "question-unknown")
         if job.stage == "request" or job.status == "in_review":
             raise _problem(web.HTTPNotFound, "question-not-ready")
         return web.Response(body=job.asked, content_type="application/octet-stream")
 
     async def _find_payload(self, request: web.Request) -> Job:
-        member = await self._member(request)
-        job = self._store.find(_exchange(request), "provide")
-        if job is None or job.requester != member or job.payload is None:
+        members, exchange = await self._members(request), _exchange(request)
+        job = self._store.find(exchange, "provide")
+        if job is not None and job.requester in members and job.stage == "deliver":
+            # The requester's node was faster than ours, or the ledger will not have the delivery.
+            await self._desk.wait(exchange, "provide", ("offered", "held", "closed"), NEWS_S)
+            job = self._store.find(exchange, "provide")
+        if job is None or job.requester not in members or job.payload is None:
             raise _problem(web.HTTPNotFound, "payload-unknown")
         if str(job.correction) != request.match_info["correction"]:
             raise _problem(web.HTTPNotFound, "payload-unknown")
-        if job.stage not in _SERVED:
+        if job.stage != "offered":
             raise _problem(web.HTTPNotFound, "payload-not-ready")
         is_there = (self._outbox / job.file_name).exists()
         if not is_there or job.payload.outbox_until_ms <= time.time_ns() // 1_000_000:
             raise _problem(web.HTTPGone, "payload-expired")
         return job
 
-    async def _member(self, request: web.Request) -> str:
+    async def _members(self, request: web.Request) -> frozenset[str]:
         transport = request.transport
         tls = None if transport is None else transport.get_extra_info("ssl_object")
         shown = tls.getpeercert(binary_form=True) if isinstance(tls, ssl.SSLObject) else None
@@ -92,8 +95,8 @@ class Serving:
         except Failed:
             # Who may fetch what is not known while the own node does not answer.
             raise _problem(web.HTTPServiceUnavailable, "gateway-not-ready") from None
-        if member := self._directory.member_of(shown):
-            return member
+        if members := self._directory.members_of(shown):
+            return members
         raise _problem(web.HTTPForbidden, "certificate-unknown")
 
 

@@ -17,9 +17,9 @@ from ledger.quorum.votes import decode_vote
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.receipt import Receipt, verify_receipt
 from ledger.verify import LogCopy, open_copy, read_blocks
-from tools.commands.audits.replay import merge, replay, segment
 from tools.commands.copies.archive import archive, restore
 from tools.commands.copies.mirror import mirror
+from tools.commands.copies.replay import merge, replay, segment
 from tools.commands.copies.watch import alarm, watch
 from tools.commands.copies.witness import witness
 from tools.commands.governance.who import who

@@ -116,7 +116,8 @@ class Asking:
 
     def derive_nonce(self, domain: bytes, *parts: str) -> bytes:
         """A nonce (16 bytes) that is always the same for the same cause in this network."""
-        text = "\0".join(parts).encode()
+        # A part may be the name of a file, which is any bytes.
+        text = "\0".join(parts).encode("utf-8", "surrogateescape")
         return hashlib.sha256(domain + self._parts.signing.network + text).digest()[:16]
 
 

@@ -54,6 +54,8 @@ class Drop:
         self._asking = asking
         self._desk = desk
         self._changed = asyncio.Event()
+        self._waiting: set[str] = set()
+        self._again: asyncio.TimerHandle | None = None
 
     def _make_folders(self) -> None:
         for path in (self._folder, self._taken, self._done, self._failed):
@@ -89,12 +91,12 @@ class Drop:
             digits, _, name = path.name.partition(".")
             exchange = _exchange_of(digits)
             if self._desk.find(exchange, "acquire") is None:
-                _move(path, self._folder / name)
+                self._put_back(path, name)
             else:
                 self._finish(path, name, await self._outcome(exchange))
 
     async def _take_all(self) -> None:
-        names = _names_in(self._folder)
+        names = [name for name in _names_in(self._folder) if name not in self._waiting]
         for at in range(0, len(names), AT_ONCE_MAX):
             await asyncio.gather(*map(self._take, names[at : at + AT_ONCE_MAX]))
 
@@ -110,10 +112,24 @@ class Drop:
             return  # whoever put it there took it back
         except Failed as error:
             if error.retry:
-                LOG.warning("file in the drop waits", file=name, code=error.code)
-                asyncio.get_running_loop().call_later(RETRY_S, self._changed.set)
+                self._wait(name, error.code)
             else:
                 self._finish(path, name, {"code": error.code, "detail": error.detail})
+        except OSError as error:
+            # One file that cannot be read or moved does not stop the others.
+            self._wait(name, error.strerror or type(error).__name__)
+
+    def _wait(self, name: str, why: str) -> None:
+        """Look again after a pause: one for all files that wait."""
+        LOG.warning("file in the drop waits", file=name, code=why)
+        self._waiting.add(name)
+        if self._again is None:
+            self._again = asyncio.get_running_loop().call_later(RETRY_S, self._look_again)
+
+    def _look_again(self) -> None:
+        self._again = None
+        self._waiting.clear()
+        self._changed.set()
 
     async def _request(self, name: str, file: _File, path: Path) -> None:
         assert file.request is not None, "a file is a request or an offer"
@@ -123,7 +139,8 @@ class Drop:
         try:
             await self._asking.keep(event, pairs)
         except Failed:
-            _move(taken, path)
+            # What comes back into the folder is news there, but no reason to try again at once.
+            self._waiting.add(self._put_back(taken, name))
             raise
         self._finish(taken, name, await self._outcome(event.digest))
 
@@ -149,6 +166,12 @@ class Drop:
             "status": outcome["decision"] or known["state"],
             "code": outcome["code"],
         }
+
+    def _put_back(self, taken: Path, name: str) -> str:
+        """Into the drop again, under which name: there may be another file of that name by now."""
+        name = _free_name(self._folder, name)
+        _move(taken, self._folder / name)
+        return name
 
     def _finish(self, path: Path, name: str, result: Mapping[str, Any]) -> None:
         """The file and what became of it, in their folder; the result first."""

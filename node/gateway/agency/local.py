@@ -27,6 +27,7 @@ from msgspec import Meta
 
 from contracts.words import Language
 from ledger.events import hash_event
+from ledger.scalars import Identifier, Text
 from node.api.problems import choose_language
 from node.gateway.agency.asking import Asking, Pairs
 from node.gateway.desk import Desk
@@ -66,8 +67,8 @@ class _Signed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class _Correction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    reason: str
-    text: str = ""
+    reason: Identifier
+    text: Text = ""
 
 
 class Local:

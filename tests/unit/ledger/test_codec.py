@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ledger.codec
-from ledger.codec import Codec, Value
+from ledger.codec import Codec, MemoCodec, Value
 from ledger.errors import InvalidEncoding
 from tests.vectors.ledger_cases import FILES, read_frozen
 
@@ -166,3 +166,32 @@ def test_number_that_does_not_fit_cannot_be_encoded() -> None:
 def test_frozen_bytes(name: str) -> None:
     """Every frozen case is what the code makes today, and every case of today is frozen."""
     assert read_frozen(name) == FILES[name]()
+
+
+@given(st.lists(EXAMPLE_VALUES, max_size=20))
+def test_a_codec_with_a_memory_gives_what_one_without_gives(values: list[Example]) -> None:
+    memo = MemoCodec(Example, size_bytes_max=1_000, kept=3)
+    for value in values:
+        data = memo.encode(value)
+        assert data == EXAMPLES.encode(value)
+        assert memo.decode(data) == EXAMPLES.decode(data) == value
+    for value in values:
+        assert memo.decode(EXAMPLES.encode(value)) == value
+
+
+def test_a_memory_is_bounded_and_keeps_the_newest() -> None:
+    memo = MemoCodec(Example, size_bytes_max=1_000, kept=4)
+    values = [Example(name=str(at), count=at, raw=b"") for at in range(100)]
+    data = [memo.encode(value) for value in values]
+    found = [memo.decode(each) for each in data[-4:]]
+    assert all(each is value for each, value in zip(found, values[-4:], strict=True))
+    assert memo.decode(data[0]) is not values[0]
+    assert memo.decode(data[0]) == values[0]
+    assert len(memo._young) + len(memo._old) <= 8
+
+
+def test_a_memory_remembers_no_refusal_and_refuses_again() -> None:
+    memo = MemoCodec(Example, size_bytes_max=1_000, kept=4)
+    for _ in range(2):
+        with pytest.raises(InvalidEncoding):
+            memo.decode(b"\x81\xa1x\x01")

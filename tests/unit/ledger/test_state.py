@@ -162,3 +162,17 @@ def test_keys_do_not_collide() -> None:
     assert len(set(keys)) == len(keys)
     assert all(key[1:2] == b"/" for key in keys)
     assert max(map(len, keys)) < 511
+
+
+@given(pairs=STATES, others=STATES)
+def test_many_at_once_are_what_one_by_one_are(
+    pairs: dict[bytes, bytes], others: dict[bytes, bytes]
+) -> None:
+    one_by_one, at_once = StateDigest(), StateDigest()
+    for key, value in pairs.items():
+        one_by_one.add(key, value)
+    for key, value in others.items():
+        one_by_one.remove(key, value)
+    at_once.remove_all(list(others.items()))
+    at_once.add_all(list(pairs.items()))
+    assert at_once.encode() == one_by_one.encode()

@@ -1,9 +1,17 @@
-"""`tally bench sealing`: the node's own program is run, and its failure is told."""
+"""`tally bench sealing` runs a program of the node; `tally bench audit` replays a ledger."""
+
+from pathlib import Path
 
 import pytest
 
+from contracts.replay import replay
+from ledger.blocks import RECORDS
+from ledger.verify import open_copy, read_blocks
 from tools.bench import sealing
+from tools.bench.audit import measure_audit
+from tools.bench.ledger import PARTS, make_ledger
 from tools.exits import ToolError
+from tools.mirror import folder_reader
 
 
 def test_sealing_is_measured_and_memory_stays_flat() -> None:
@@ -19,3 +27,24 @@ def test_a_measurement_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(ToolError) as caught:
         sealing.measure_sealing(1)
     assert caught.value.code == "bench-failed"
+
+
+def test_a_replay_is_measured_on_a_ledger_that_is_made_once(tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    figures = measure_audit(tmp_path, 1_500, 2, lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (1_500, 1_500)
+    assert 1_500 <= figures["entries"] < 1_600
+    assert figures["parts"] == PARTS
+    assert 0.05 < figures["share"] < 1
+    assert all(figure > 0 for figure in figures.values())
+    copy = make_ledger(tmp_path, 1_500, lambda done, total: pytest.fail("it is made anew"))
+    report = replay(folder_reader(copy))
+    assert report.entries == figures["entries"]
+    assert (report.refused, report.decisions["deny"]) == (0, 0)
+    # Exchanges of all ages are in every block: some of its events are requests, some are not.
+    assert set(report.acts) == {"share"}
+    kinds = [
+        [RECORDS.decode(record).outcome.decision for record in block.records]
+        for block in read_blocks(open_copy(folder_reader(copy)), height_max=10)
+    ]
+    assert all(0 < sum(map(bool, each)) < len(each) for each in kinds[1:5])

@@ -75,6 +75,11 @@ class Carried:
         return frozenset(found)
 
     @property
+    def revoked_keys(self) -> frozenset[bytes]:
+        """Keys that sign no more by it."""
+        return frozenset(each.key for each in self.actions if isinstance(each, RevokeOfficer))
+
+    @property
     def last(self) -> int:
         """Index of the entry that carried it."""
         return max(told.index for told in (self.proposal, *self.approvals))

@@ -1,1 +1,1 @@
-"""`tally audit mirror`, `archive`, `restore`, `watch`, `alarm` and `witness`."""
+"""`tally audit mirror`, `replay`, `segment`, `merge`, `archive`, `restore`, `watch`, `witness`."""

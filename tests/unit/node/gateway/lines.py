@@ -48,6 +48,15 @@ class Ledger:
     gateways: dict[str, tuple[str, tuple[bytes, ...]]] = field(default_factory=dict)
     asked: int = 0
     is_down: bool = False
+    left: set[str] = field(default_factory=set)
+
+    async def list_members(self, _: web.Request) -> web.Response:
+        """Answer GET /v1/members: all that have a gateway; suspended are those that `left`."""
+        items = [
+            {"id": member, "status": "suspended" if member in self.left else "active"}
+            for member in sorted(self.gateways)
+        ]
+        return web.json_response({"items": items, "next": None})
 
     async def list_gateways(self, _: web.Request) -> web.Response:
         """Answer GET /v1/gateways."""
@@ -132,6 +141,7 @@ async def line(folder: Path) -> AsyncIterator[Line]:
     async with AsyncExitStack() as stack:
         app = web.Application()
         app.router.add_get("/v1/gateways", ledger.list_gateways)
+        app.router.add_get("/v1/members", ledger.list_members)
         node = f"http://{await _listen(stack, app)}"
         chain = await stack.enter_async_context(Chain(node, ASKER))
         directories = [Directory(chain, *identities[name].files) for name in (ASKER, OWNER)]

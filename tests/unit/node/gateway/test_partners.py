@@ -377,7 +377,7 @@ def test_directory_is_read_again_only_when_it_may_have_changed(tmp_path: Path) -
         made.asker.expire()
         assert await refusal(made.asker.refresh()) == ("node-refused", True)
         # What was known is still known, and read again as soon as the node answers.
-        assert made.asker.member_of(made.identities[OWNER].der) == OWNER
+        assert made.asker.members_of(made.identities[OWNER].der) == {OWNER}
         made.ledger.is_down = False
         await made.asker.refresh()
 
@@ -396,7 +396,7 @@ def test_keeping_fresh_outlives_a_node_that_is_down(
         await until(lambda: made.ledger.asked > asked + 2)
         made.ledger.is_down = False
         made.ledger.gateways["new"] = "127.0.0.1:1", (made.identities["nobody"].der,)
-        await until(lambda: made.asker.member_of(made.identities["nobody"].der) == "new")
+        await until(lambda: made.asker.members_of(made.identities["nobody"].der) == {"new"})
         keeping.cancel()
         await asyncio.gather(keeping, return_exceptions=True)
 

@@ -269,3 +269,20 @@ def test_deliveries_wait_in_the_outbox_while_a_person_looks(tmp_path: Path) -> N
     live(
         tmp_path, story, OPEN, deliver(OPEN, commitment=CORRECTED), member=OWNER, role="provider"
     )  # fmt: skip
+
+
+def test_a_correction_for_no_known_reason_is_refused_before_anything_is_read(
+    tmp_path: Path,
+) -> None:
+    """The ledger would not take it, and what was prepared could never be recorded."""
+    job = of_owner(until_ms=now_ms() + 10**9, status="received", seen_index=10**6)
+    save_before(tmp_path / "house", [job], height=2)
+
+    async def story(made: House) -> None:
+        route = f"/v1/jobs/provide/{OPEN.digest.hex()}/correct"
+        for wrong in ({"reason": "Not an id"}, {"reason": "wrong-value", "text": "x" * 501}):
+            status, told = await made.call("POST", route, wrong)
+            assert (status, told["code"]) == (422, "body-malformed")
+        assert made.job(OPEN.digest, "provide").stage == "settled"
+
+    live(tmp_path, story, *HELD, member=OWNER, role="provider")

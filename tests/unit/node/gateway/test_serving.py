@@ -9,7 +9,7 @@ import pytest
 
 from node.gateway import serving
 from node.gateway.desk import now_ms
-from node.gateway.jobs import Failed, Job, advance
+from node.gateway.jobs import Failed, Job, advance, hold
 from node.gateway.partners import Directory
 from tests.builders import ASKER, OWNER
 from tests.unit.node.gateway.lines import Line, line
@@ -61,14 +61,77 @@ def paths_of(job: Job, correction: int | str | None = None) -> tuple[str, str]:
     return path, f"{path}/report"
 
 
-@pytest.mark.parametrize("stage", ["deliver", "offered"])
-def test_the_requester_gets_what_was_delivered(tmp_path: Path, stage: str) -> None:
+def test_the_requester_gets_what_was_delivered(tmp_path: Path) -> None:
     async def story(made: Line) -> None:
-        job = payload_job(stage=stage)
+        job = payload_job()
         await put(made, job)
         payload, report = paths_of(job)
         assert await made.asker.fetch_small(OWNER, payload) == SEALED
         assert await made.asker.fetch_small(OWNER, report) == b"report"
+
+    play(tmp_path, story)
+
+
+def test_a_payload_waits_for_the_ledger_to_have_its_delivery(tmp_path: Path) -> None:
+    """Until then it may still be refused: nobody may have records of which no record tells."""
+
+    async def story(made: Line) -> None:
+        job = payload_job(stage="deliver")
+        (made.outbox / job.file_name).write_bytes(SEALED)
+        await made.desk.put([job])
+        payload, report = paths_of(job)
+        asking = asyncio.create_task(made.asker.fetch_small(OWNER, payload))
+        await asyncio.sleep(0.1)
+        assert not asking.done()
+        await made.desk.put([advance(job, "offered")])
+        assert await asking == SEALED
+        for refused in (hold(job, "delivery-refused", ""), advance(job, "closed")):
+            await made.desk.put([refused])
+            assert await problem(made, report) == "payload-not-ready"
+
+    play(tmp_path, story)
+
+
+def test_a_payload_that_the_ledger_does_not_take_is_not_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "NEWS_S", 0.1)
+
+    async def story(made: Line) -> None:
+        job = payload_job(stage="deliver")
+        await put(made, job)
+        for path in paths_of(job):
+            assert await problem(made, path) == "payload-not-ready"
+
+    play(tmp_path, story)
+
+
+def test_who_names_anothers_certificate_does_not_lock_it_out(tmp_path: Path) -> None:
+    """Certificates are public, and a member's own gateway is its own affair."""
+
+    async def story(made: Line) -> None:
+        job = payload_job()
+        await put(made, job)
+        stolen = made.ledger.gateways[ASKER][1]
+        for thief in ("a-thief", "z-thief"):
+            made.ledger.gateways[thief] = "127.0.0.1:1", stolen
+        made.expire()
+        assert await made.asker.fetch_small(OWNER, paths_of(job)[0]) == SEALED
+
+    play(tmp_path, story)
+
+
+def test_a_member_that_is_suspended_gets_nothing(tmp_path: Path) -> None:
+    """The ledger keeps its gateway: it is whoever serves that asks whether it is active."""
+
+    async def story(made: Line) -> None:
+        job = payload_job()
+        await put(made, job)
+        payload, report = paths_of(job)
+        assert await made.asker.fetch_small(OWNER, report) == b"report"
+        made.ledger.left.add(ASKER)
+        made.owner.expire()
+        assert await problem(made, payload) == "certificate-unknown"
 
     play(tmp_path, story)
 
