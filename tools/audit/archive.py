@@ -390,8 +390,9 @@ class _Tar:
         self._size = 0
         self._file = file
         self._digest = hashlib.sha256()
-        sink = cast(IO[bytes], self)  # which writes only
-        self._tar = tarfile.TarFile(fileobj=sink, mode="w", format=tarfile.USTAR_FORMAT)
+        # It writes and tells, which is all that is asked of it.
+        fileobj = cast(IO[bytes], self)
+        self._tar = tarfile.TarFile(fileobj=fileobj, mode="w", format=tarfile.USTAR_FORMAT)
 
     def write(self, data: bytes) -> int:
         """For the tar: bytes in order."""

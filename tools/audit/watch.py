@@ -202,18 +202,22 @@ class _OneByOne:
 
 
 async def look_once(watcher: Watcher, sources: Sources, epochs: EpochChain, tell: Tell) -> int:
-    """Look at the present checkpoint of each source, one after the other; how many answered."""
-    answered = 0
-    for source in sources.all:
-        try:
-            data = await source.get_checkpoint()
-            await extend_epochs(source, epochs)
-        except ToolError as error:
-            tell("silent", url=source.url, fault=error.detail)
-            continue
-        answered += 1
-        await watcher.look(source, data)
-    return answered
+    """Look at the present checkpoint of each source, asked all at once; how many answered."""
+    answers = await asyncio.gather(*(_ask(source, epochs, tell) for source in sources.all))
+    for source, data in zip(sources.all, answers, strict=True):
+        if data is not None:
+            await watcher.look(source, data)
+    return sum(data is not None for data in answers)
+
+
+async def _ask(source: Source, epochs: EpochChain, tell: Tell) -> bytes | None:
+    try:
+        data = await source.get_checkpoint()
+        await extend_epochs(source, epochs)
+    except ToolError as error:
+        tell("silent", url=source.url, fault=error.detail)
+        return None
+    return data
 
 
 async def look_on(watcher: Watcher, live: Live, *, until_alarm: bool) -> None:

@@ -1,17 +1,23 @@
 """Archives: the same bytes for all, each file proven and chained, pruning, restoring."""
 
+import asyncio
+import json
 import os
 import shutil
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from ledger.errors import Divergence
+from ledger.genesis import encode_genesis_json
 from ledger.quorum.epochs import EpochChain
 from ledger.verify import verify_log
 from tests.unit.ledger.builders import make_copy, make_genesis
+from tests.unit.tools.mirror.servers import LogServer, listening
 from tools.audit.archive import (
     HEAD,
     SEGMENT_ENTRIES,
@@ -20,8 +26,11 @@ from tools.audit.archive import (
     restore_archive,
     segment_path,
 )
-from tools.exits import InvalidAnswer, InvalidInput
+from tools.cli import main
+from tools.exits import ERROR, OK, InvalidAnswer, InvalidInput
+from tools.mirror import Mirror
 from tools.mirror.folder import folder_reader, no_progress
+from tools.mirror.update import mirror_from
 
 GENESIS = make_genesis()
 ENTRIES = [number.to_bytes(8, "big") for number in range(2 * SEGMENT_ENTRIES + 700)]
@@ -228,3 +237,51 @@ def test_a_damaged_note_of_what_was_pruned(mirror: Path) -> None:
     with pytest.raises(InvalidInput) as caught:
         folder_reader(mirror)
     assert caught.value.code == "pruned-malformed"
+
+
+# --- the commands -----------------------------------------------------------------------------
+
+
+def tally(*arguments: object, exit_code: int = OK) -> dict[str, Any]:
+    result = CliRunner().invoke(main, ["audit", *map(str, arguments), "--lang", "zh", "--json"])
+    assert result.exit_code == exit_code, result.output
+    document: dict[str, Any] = json.loads(result.stdout)
+    return document
+
+
+def test_the_commands_archive_prune_and_restore(
+    mirror: Path, archive: Path, made: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "genesis.json"
+    path.write_bytes(encode_genesis_json(GENESIS))
+    trust = ("--genesis", path)
+    told = tally("archive", mirror, archive, *trust)
+    assert (told["segments"], told["written"], told["pruned_entries"]) == (2, 0, 0)
+    told = tally("archive", mirror, archive, "--prune", "--keep", SEGMENT_ENTRIES, *trust)
+    assert told["pruned_entries"] == SEGMENT_ENTRIES
+    assert len(told["last"]) == 64
+    answer = tally("replay", mirror, *trust, exit_code=ERROR)
+    assert answer["error"]["code"] == "entries-archived"
+    assert tally("restore", archive, mirror, *trust)["segments"] == 2
+    assert contents(mirror) == contents(made / "mirror")
+
+
+def test_a_pruned_mirror_still_follows_the_log(mirror: Path, archive: Path) -> None:
+    """What was pruned is not fetched again, though every hash is verified."""
+    archived(mirror, archive, keep_entries=0)
+    longer = [*ENTRIES, *(b"new" for _ in range(500))]
+    server = LogServer(make_copy(longer))
+
+    async def story() -> Mirror:
+        async with asyncio.timeout(60), listening(server) as urls:
+            return await mirror_from(urls, mirror, genesis=GENESIS, on_progress=no_progress)
+
+    made = asyncio.run(story())
+    assert made.checkpoint.size == len(longer)
+    asked = sorted(path.rpartition("entries/")[2] for path in server.asked if "entries" in path)
+    assert asked == ["514", "515", "516.p/176"]
+    assert not (mirror / "tile/entries/000").exists()
+    assert restored(archive, mirror) == 2
+    assert {name: data for name, data in contents(mirror).items() if name != "policy"} == make_copy(
+        longer
+    )
