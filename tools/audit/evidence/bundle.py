@@ -148,8 +148,9 @@ def explain_all(evidence: Evidence, story: Story) -> dict[int, Explanation]:
         try:
             policy_set = evidence.policy_sets[told.outcome.policy_set]
             found[told.index] = explain_happened(happened, policy_set)
-        except LedgerError as error:
-            raise invalid_bundle(str(error)) from None
+        except (LedgerError, LookupError, TypeError, ValueError) as error:
+            # What was asked is a file like any other: the engine may not even understand it.
+            raise invalid_bundle(f"decisions/{told.index}: {error}") from None
     return found
 
 

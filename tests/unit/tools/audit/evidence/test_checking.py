@@ -145,6 +145,33 @@ def change_harmless_fact(case: Case, content: dict[str, bytes]) -> None:
     change_fact(case, content, balance=1)
 
 
+def change_asked(case: Case, content: dict[str, bytes], change: Callable[[Any], None]) -> None:
+    for name in [name for name in content if name.endswith(".asked.json")][-1:]:
+        asked = json.loads(content[name])
+        change(asked)
+        content[name] = msgspec.json.format(msgspec.json.encode(asked), indent=2) + b"\n"
+
+
+def ask_something_else(case: Case, content: dict[str, bytes]) -> None:
+    change_asked(case, content, lambda asked: asked["act"].update(action="fly"))
+
+
+def ask_without_facts(case: Case, content: dict[str, bytes]) -> None:
+    change_asked(case, content, lambda asked: asked.update(facts={"timeMs": time_of(case)}))
+
+
+def ask_nonsense(case: Case, content: dict[str, bytes]) -> None:
+    change_asked(case, content, lambda asked: asked["facts"].update(purpose={"a": [None]}))
+
+
+def time_of(case: Case) -> int:
+    """Block time of the last event that the contracts were asked about."""
+    evidence = gathered(case)
+    return next(
+        told.time_ms for told in evidence.story().events if told.index == max(evidence.asked)
+    )
+
+
 def leave_out_cosignatures(case: Case, content: dict[str, bytes]) -> None:
     note = SignedNote.parse(content["data/checkpoint"])
     less = SignedNote(text=note.text, signatures=note.signatures[:3]).format()
@@ -221,6 +248,9 @@ def change_genesis(case: Case, content: dict[str, bytes]) -> None:
         (change_decisive_fact, "expected"),
         (change_purpose, "purpose"),
         (change_time, "timeMs"),
+        (ask_something_else, "decisions/"),
+        (ask_without_facts, "decisions/"),
+        (ask_nonsense, "decisions/"),
         (change_harmless_fact, "decisions/"),
         (leave_out_cosignatures, "cosigned"),
         (leave_out_epochs, "of epoch 1, which is not proven"),
