@@ -7,6 +7,7 @@ Both ends of a connection show one, over TLS 1.3.
 import asyncio
 import hashlib
 import os
+import shutil
 import ssl
 from collections.abc import Iterable
 from pathlib import Path
@@ -26,6 +27,8 @@ IDLE_S = 60.0
 CONNECTIONS_MAX = 8
 # A partner may be slow, but not hold a place here for ever.
 SLOWEST_BYTES_S = 8_192
+# Never filled with what partners send.
+SPARE_BYTES = 256 * 1024 * 1024
 SMALL_S = 60.0
 SMALL_BYTES_MAX = 2 * 1024 * 1024
 
@@ -187,6 +190,7 @@ class Directory:
                     file.truncate(0)
                     have = file.seek(0)
                 if have < size_bytes:
+                    _verify_room(target.parent, size_bytes - have)
                     async with asyncio.timeout(IDLE_S + (size_bytes - have) / SLOWEST_BYTES_S):
                         await self._fetch_rest(member, path, file, have, size_bytes)
         except (aiohttp.ClientError, TimeoutError) as error:
@@ -245,6 +249,13 @@ class Directory:
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
             return Failed("partner-certificate-wrong", member)
         return Failed("partner-unreachable", f"{member}: {describe(error)}")
+
+
+def _verify_room(folder: Path, size_bytes: int) -> None:
+    """What a partner announces must not fill the disk that the jobs are on. Raises `Failed`."""
+    free = shutil.disk_usage(folder).free
+    if size_bytes > free - SPARE_BYTES:
+        raise Failed("inbox-disk", f"{size_bytes:,} B > {free:,} B - {SPARE_BYTES:,} B")
 
 
 def _open_for_append(path: Path) -> BinaryIO:

@@ -9,9 +9,12 @@ ledger says so. Whoever else asks gets the same answer as for what does not exis
 the code of a refusal.
 """
 
+import asyncio
 import ssl
 import time
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
@@ -21,6 +24,8 @@ from node.gateway.partners import Directory
 from node.gateway.store import Store
 
 NEWS_S = 5.0
+# A partner's gateway keeps `partners.CONNECTIONS_MAX`; more are of two at once, or a fault.
+CONNECTIONS_MAX = 32
 
 
 class Serving:
@@ -87,9 +92,7 @@ class Serving:
         return job
 
     async def _members(self, request: web.Request) -> frozenset[str]:
-        transport = request.transport
-        tls = None if transport is None else transport.get_extra_info("ssl_object")
-        shown = tls.getpeercert(binary_form=True) if isinstance(tls, ssl.SSLObject) else None
+        shown = _certificate(request.transport)
         try:
             await self._directory.refresh()
         except Failed:
@@ -98,6 +101,60 @@ class Serving:
         if members := self._directory.members_of(shown):
             return members
         raise _problem(web.HTTPForbidden, "certificate-unknown")
+
+
+class Runner(web.AppRunner):
+    """Serves a partner on at most `CONNECTIONS_MAX` connections, whatever it does on them."""
+
+    async def _make_server(self) -> web.Server:
+        server = await super()._make_server()
+        return _Connections(server)
+
+
+class _Connections(web.Server):
+    """aiohttp's server; `open` counts its connections by the certificate that they show."""
+
+    def __init__(self, server: web.Server) -> None:
+        super().__init__(
+            server.request_handler, request_factory=server.request_factory, access_log=None
+        )
+        self.open: Counter[bytes] = Counter()
+
+    def __call__(self) -> web.RequestHandler:
+        return _Connection(self, loop=asyncio.get_running_loop(), access_log=None)
+
+
+class _Connection(web.RequestHandler):
+    """aiohttp's connection, closed at once where its partner has too many."""
+
+    __slots__ = ("_open", "_shown")
+
+    def __init__(self, manager: _Connections, **arguments: Any) -> None:
+        super().__init__(manager, **arguments)
+        self._open = manager.open
+        self._shown: bytes | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        shown = _certificate(transport) or b""
+        if self._open[shown] >= CONNECTIONS_MAX:
+            transport.close()
+            self.force_close()
+            return
+        self._shown = shown
+        self._open[shown] += 1
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if self._shown is not None:
+            self._open[self._shown] -= 1
+            self._shown = None
+        super().connection_lost(exc)
+
+
+def _certificate(transport: asyncio.BaseTransport | None) -> bytes | None:
+    """What the other side shows (DER)."""
+    tls = None if transport is None else transport.get_extra_info("ssl_object")
+    return tls.getpeercert(binary_form=True) if isinstance(tls, ssl.SSLObject) else None
 
 
 def _exchange(request: web.Request) -> bytes:

@@ -52,6 +52,9 @@ class _Subject(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 _Name = Annotated[str, Meta(min_length=1, max_length=256)]
 
 
+_Subjects = Annotated[tuple[_Name, ...], Meta(max_length=SUBJECTS_MAX)]
+
+
 class _Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Body of a request that the gateway signs."""
 
@@ -196,7 +199,10 @@ class Local:
     async def offer(self, request: web.Request) -> web.Response:
         """Offer records."""
         document = _decode(await request.read(), dict[str, Any])
-        return await self._submit(self._asking.sign_offer(document))
+        subjects = _convert(document.pop("subjects", ()), _Subjects)
+        event, pairs = self._asking.sign_offer(document, subjects)
+        await self._asking.keep(event, pairs)
+        return await self._submit(event.data)
 
     async def _submit(self, event: bytes) -> web.Response:
         answer = await self._asking.submit(event)
@@ -283,6 +289,13 @@ def _decode(data: bytes, shape: Any) -> Any:
     try:
         return msgspec.json.decode(data, type=shape)
     except UNREADABLE as error:
+        raise Failed("body-malformed", str(error), retry=False) from None
+
+
+def _convert(document: Any, shape: Any) -> Any:
+    try:
+        return msgspec.convert(document, shape)
+    except msgspec.ValidationError as error:
         raise Failed("body-malformed", str(error), retry=False) from None
 
 

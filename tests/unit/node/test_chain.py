@@ -205,7 +205,7 @@ def test_kept_candidates_do_not_read_through_pruned_ones(here: Ledger) -> None:
     child = here.build(request(label="2"), parent=parent)
     here.chain.commit([parent], {})
     overlay = here.chain._candidates[child.hash].execution.overlay
-    assert overlay._parent is here.log
+    assert overlay.parent_value == here.log.get
 
 
 def test_extra_meta_is_written_with_the_block(here: Ledger) -> None:

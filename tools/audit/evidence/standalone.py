@@ -288,7 +288,7 @@ def main(arguments: list[str]) -> int:
     try:
         for _ in check(folder, network):
             say(f"ok {next(step)}")
-    except (LookupError, ValueError, TypeError, OSError, RecursionError) as error:
+    except (AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError) as error:
         say(f"NOT VERIFIED | 验证失败: {next(step)}: {error}")
         return 3
     say("verified | 验证通过")

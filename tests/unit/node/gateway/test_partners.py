@@ -3,6 +3,7 @@
 import asyncio
 import os
 import resource
+import shutil
 import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -413,5 +414,18 @@ def test_only_the_newest_protocol_is_spoken(tmp_path: Path) -> None:
         host, port = made.ledger.gateways[OWNER][0].split(":")
         with pytest.raises((ssl.SSLError, ConnectionError)):
             await asyncio.open_connection(host, int(port), ssl=old)
+
+    play(tmp_path, story)
+
+
+def test_what_would_fill_the_disk_is_not_even_asked_for(tmp_path: Path) -> None:
+    """A partner may put any size on the ledger, and send as much."""
+
+    async def story(made: Line) -> None:
+        target = tmp_path / "in.sealed"
+        for size_bytes in (2**40 * 1_000, shutil.disk_usage(tmp_path).free):
+            fetching = made.asker.fetch_file(OWNER, "/v1/payloads/00/0", target, size_bytes)
+            assert await refusal(fetching) == ("inbox-disk", True)
+        assert target.stat().st_size == 0
 
     play(tmp_path, story)

@@ -1,6 +1,8 @@
 """A gateway beside its node: what it takes up, what it clears away, and when it forgets."""
 
+import asyncio
 import os
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 
 from node.gateway.desk import now_ms
 from node.gateway.jobs import Job, Stage
+from node.gateway.service import _all_of
 from tests.builders import ASKER, OWNER, deliver, receive, reject, withdraw
 from tests.exchanges import (
     CORRECTED,
@@ -286,3 +289,16 @@ def test_a_correction_for_no_known_reason_is_refused_before_anything_is_read(
         assert made.job(OPEN.digest, "provide").stage == "settled"
 
     live(tmp_path, story, *HELD, member=OWNER, role="provider")
+
+
+def test_what_ends_a_gateway_is_told_as_it_is() -> None:
+    """In a group of failures nobody finds the words for it."""
+
+    async def fails() -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    async def never() -> None:
+        await asyncio.Event().wait()
+
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        asyncio.run(_all_of(never(), fails()))

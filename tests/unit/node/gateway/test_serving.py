@@ -1,6 +1,7 @@
 """What others may fetch here: the requester its payload, the provider its question, in time."""
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from node.gateway import serving
 from node.gateway.desk import now_ms
 from node.gateway.jobs import Failed, Job, advance, hold
-from node.gateway.partners import Directory
+from node.gateway.partners import Directory, pinned_tls
 from tests.builders import ASKER, OWNER
 from tests.unit.node.gateway.lines import Line, line
 from tests.unit.node.gateway.samples import make_job, make_payload
@@ -285,5 +286,34 @@ def test_nothing_can_be_sent_here(tmp_path: Path) -> None:
             for method in ("POST", "PUT", "DELETE"):
                 async with session.request(method, base + path, data=bytes(5_000)) as response:
                     assert response.status in (404, 405, 413)
+
+    play(tmp_path, story)
+
+
+def test_a_partner_holds_so_many_connections_and_no_place_of_another(tmp_path: Path) -> None:
+    """It may say nothing on them for ever: they are bounded, each in what it may hold."""
+
+    async def story(made: Line) -> None:
+        host, port = made.ledger.gateways[OWNER][0].split(":")
+        der = made.identities[OWNER].der
+        tls = pinned_tls(ssl.PROTOCOL_TLS_CLIENT, *made.identities[ASKER].files, [der])
+        opened = [
+            await asyncio.open_connection(host, int(port), ssl=tls)
+            for _ in range(serving.CONNECTIONS_MAX)
+        ]
+        reader, writer = await asyncio.open_connection(host, int(port), ssl=tls)
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        writer.close()
+        path = paths_of(payload_job())[0]
+        other = made.directory("cn-3205-tax", made.asker._chain)
+        assert await problem(made, path, by=other) == "payload-unknown"
+        await other.close()
+        assert await problem(made, path) == "partner-unreachable"
+        for _, each in opened[:2]:
+            each.close()
+            await each.wait_closed()
+        assert await problem(made, path) == "payload-unknown"
+        for _, each in opened:
+            each.close()
 
     play(tmp_path, story)

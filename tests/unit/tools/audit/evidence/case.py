@@ -40,6 +40,7 @@ from ledger.quorum.governance import (
     prove_possession,
 )
 from ledger.quorum.lists import hash_validator_list
+from ledger.registry import Role
 from tests.builders import DATASETS, OUTBOX_UNTIL_MS, hash32
 from tests.unit.contracts.drafts.pasts import add_executed, make_past_genesis, write_copy
 from tests.unit.ledger.builders import (
@@ -126,9 +127,10 @@ class Case:
         return proposal
 
     def admission(self) -> Action:
+        named: dict[SecretKey, tuple[Role, ...]] = {ADMIN: ("admin",), CLERK: ("requester",)}
         keys = [
             OfficerKey(key=key.public, roles=roles, possession=self.prove(key, "center"))
-            for key, roles in ((ADMIN, ("admin",)), (CLERK, ("requester",)))
+            for key, roles in named.items()
         ]
         application = Application(
             id="center", name_zh="\u4e2d\u5fc3", name_en="Center", region="310000", kind="tax",
@@ -136,7 +138,7 @@ class Case:
         )  # fmt: skip
         return sign_application(ADMIN, self.network, application)
 
-    def adding(self, member: str, key: SecretKey, role: Any) -> Action:
+    def adding(self, member: str, key: SecretKey, role: Role) -> Action:
         possession = self.prove(key, member)
         officer = OfficerKey(key=key.public, roles=(role,), possession=possession)
         return AddOfficer(member=member, officer=officer)

@@ -75,8 +75,11 @@ def test_a_flipped_byte_of_any_file_is_found_though_totals_and_manifests_agree(c
 
 def test_a_flipped_byte_of_the_zip_file_between_its_files_is_found(case: Case) -> None:
     data = bundle_of(case)
-    # The directory at the end, with times and rights.
-    for at in range(data.index(b"PK\x01\x02"), len(data), 197):
+    # The directory at the end: names, sizes, times, rights, flags of encryption.
+    start = data.index(b"PK\x01\x02")
+    for place, at in enumerate(range(start, len(data), 149)):
+        refused(case, data[:at] + bytes([data[at] ^ 1 << place % 8]) + data[at + 1 :])
+    for at in range(start, start + 46):
         refused(case, data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
     refused(case, data + b"\n")
     refused(case, data[:-1])
