@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ledger.errors import InvalidProof
 from ledger.tlog.tiles import tile_paths
 from ledger.verify import verify_log
 from tests import builders
@@ -117,16 +118,39 @@ LIES = (BUNDLE, "tile/entries/002.p/188", "tile/0/002.p/188", "tile/1/000.p/2", 
 
 
 @pytest.mark.parametrize("name", LIES)
-def test_a_lying_node_is_named_and_another_is_asked(
-    tmp_path: Path, long_chain: ChainBuilder, name: str, capsys: pytest.CaptureFixture[str]
+def test_where_one_lies_another_is_asked(
+    tmp_path: Path, long_chain: ChainBuilder, name: str
 ) -> None:
     liar = tampered(long_chain, name)
     copying(tmp_path, liar, log_server(long_chain), tampered(long_chain, name), chain=long_chain)
     assert_is_copy(tmp_path, long_chain)
-    if liar.url in capsys.readouterr().err:
-        return
-    # The honest one was asked first for this file.
-    assert not [path for path in liar.asked if path.endswith(name)]
+
+
+def test_a_liar_is_named_and_never_asked_again(
+    long_chain: ChainBuilder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    liar, honest = tampered(long_chain, BUNDLE), log_server(long_chain)
+
+    def take(files: list[bytes]) -> bytes:
+        if files[0] != honest.files[BUNDLE]:
+            raise InvalidProof("not what it should be")
+        return files[0]
+
+    async def story() -> None:
+        async with (
+            asyncio.timeout(30),
+            listening(liar, honest) as urls,
+            sources.Sources(urls, long_chain.genesis) as all_,
+        ):
+            for _ in range(2):
+                # Both are new, so the first one named comes first; later the liar is not there.
+                assert await all_.fetch([BUNDLE], take) == honest.files[BUNDLE]
+            assert all_.dropped == (liar.url,)
+            assert [source.url for source in all_.usable] == [honest.url]
+
+    asyncio.run(story())
+    assert (len(liar.asked), len(honest.asked)) == (1, 2)
+    assert liar.url in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", LIES)
