@@ -21,6 +21,7 @@ ATTEMPTS_MAX = 20
 # Somebody is away, or not ready: no person here can mend that, so it is tried as long as it takes.
 _AWAY = frozenset(
     (
+        "clock-doubtful",
         "node-unreachable",
         "partner-unreachable",
         "partner-without-gateway",

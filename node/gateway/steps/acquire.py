@@ -119,6 +119,9 @@ class Acquirer:
 
     async def erase(self, job: Job) -> Change:
         """Erase what is left of the data at the end of retention."""
+        if job.until_ms:
+            # Nothing brings it back: a clock that jumped ahead must not decide this alone.
+            await self._parts.chain.verify_clock()
         await self._parts.pool.run(Erase(exchange=job.exchange), Done)
         bare = msgspec.structs.replace(_payload_of(job), blind=b"", report=b"")
         return lambda now: advance(now, "attest", payload=bare, question=b"", asked=b"")

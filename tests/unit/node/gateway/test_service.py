@@ -90,6 +90,27 @@ def test_the_end_of_retention_erases_and_attests_it(tmp_path: Path) -> None:
     live(tmp_path, story, *HELD)
 
 
+def test_a_clock_that_jumped_ahead_erases_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    received = tmp_path / "house" / "received" / f"{OPEN.digest.hex()}.0"
+    received.mkdir(parents=True)
+    (received / "records.jsonl").write_bytes(b"{}\n")
+    save_before(tmp_path / "house", [of_asker(until_ms=5, wake_ms=5)], height=3)
+    monkeypatch.setattr("node.gateway.chain.now_ms", lambda: now_ms() + 400 * 86_400_000)
+
+    async def story(made: House) -> None:
+        await until(lambda: made.job(OPEN.digest, "acquire").fault == "clock-doubtful")
+        assert made.job(OPEN.digest, "acquire").stage == "erase"
+        assert names(made.folder / "received") == [f"{OPEN.digest.hex()}.0"]
+        # Set right, it goes on by itself.
+        monkeypatch.undo()
+        await made.settled(OPEN.digest, "acquire", "closed")
+        assert names(made.folder / "received") == []
+
+    live(tmp_path, story, *HELD)
+
+
 def test_what_waits_for_a_person_is_erased_in_time_too(tmp_path: Path) -> None:
     """A correction that cannot be used does not keep what it corrects."""
     job = of_asker(
