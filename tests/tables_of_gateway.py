@@ -10,7 +10,7 @@ from tools.words import catalogue as tool_words
 
 # Stages by side, in the order in which an exchange passes through them.
 STAGES = (
-    ("provide", ("review", "ask", "prepare", "deliver", "offered", "settled")),
+    ("provide", ("request", "review", "ask", "prepare", "deliver", "offered", "settled")),
     ("acquire", ("request", "open", "fetch", "check", "hand", "answer", "kept", "erase", "attest")),
     ("", ("held", "closed")),
 )

@@ -9,8 +9,8 @@ genesis, and after it from the proofs of ended epochs, each verified by the epoc
 import asyncio
 import os
 import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, TypeVar
@@ -46,6 +46,8 @@ PAUSE_S_MAX = 10.0
 EXPIRY_BLOCKS = 10_000
 CALL_MARGIN_S = 15.0
 WAIT_S_MAX = 30
+# A node sends a heartbeat every 15 s.
+STREAM_SILENCE_S = 60.0
 
 T = TypeVar("T")
 
@@ -95,6 +97,7 @@ class _Placed(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Block(msgspec.Struct, frozen=True, kw_only=True):
     records: list[_Placed]
+    first_index: int = -1
 
 
 class _Problem(msgspec.Struct, frozen=True, kw_only=True):
@@ -379,19 +382,51 @@ class Client:
         From the present on, or from the block after `after_height`. Raises `Unreachable`.
         """
         headers = {} if after_height is None else {"Last-Event-ID": str(after_height)}
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
+        async with aclosing(self._stream_blocks(path, headers)) as blocks:
+            async for block in blocks:
+                for record in block.records if block else ():
+                    yield record.index
+
+    async def watch_blocks(self) -> AsyncGenerator[int, None]:
+        """Index of the last entry of each block as it becomes final; -1 first: the stream is open.
+
+        Raises `Unreachable`, also when nothing is heard for some heartbeats.
+        """
+        stream = self._stream_blocks("/v1/stream", {}, silence_s=STREAM_SILENCE_S)
+        async with aclosing(stream) as blocks:
+            async for block in blocks:
+                yield -1 if block is None else block.first_index + len(block.records) - 1
+
+    async def wait_note(self, index: int) -> bytes:
+        """Signed checkpoint, unverified, that covers a final entry, once there is one.
+
+        Raises `InvalidAnswer`, `Unreachable`.
+        """
+        path = f"/v1/entries/{index}/receipt?wait={WAIT_S_MAX}"
+        data = await self._call("GET", path, None, {}, WAIT_S_MAX)
+        try:
+            return Receipt.parse(data).note.format()
+        except LedgerError as error:
+            raise InvalidAnswer("receipt-invalid", f"{self.url}: #{index}: {error}") from None
+
+    async def _stream_blocks(
+        self, path: str, headers: dict[str, str], *, silence_s: float | None = None
+    ) -> AsyncGenerator[_Block | None, None]:
+        """Blocks of the stream; None first, when it is open."""
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=silence_s)
         try:
             async with self.session.get(
                 self.url + path, headers=headers, timeout=timeout
             ) as response:
                 if response.status != 200:
                     raise _error_of(response.status, await _read_bounded(response))
+                yield None
                 async for line in response.content:
                     if line.startswith(b"data:"):
-                        for record in _decode(_BLOCKS.decode, line[5:].strip()).records:
-                            yield record.index
+                        yield _decode(_BLOCKS.decode, line[5:].strip())
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-            raise Unreachable("unreachable", f"{self.url}: {error}") from None
+            text = str(error) or type(error).__name__
+            raise Unreachable("unreachable", f"{self.url}: {text}") from None
 
     async def get_json(self, path: str) -> dict[str, Any]:
         """An unverified JSON object, for display and for finding one's way."""

@@ -19,7 +19,7 @@ from ledger.genesis import Genesis
 from ledger.keys import Signer
 from tools.casebook import Case, read_cases
 from tools.client import Claim, Client, Moment
-from tools.commands.audits.replay import replay_folder
+from tools.commands.copies.replay import replay_folder
 from tools.custody.blinds import blind_subject
 from tools.custody.signer import open_signer
 from tools.exits import InvalidAnswer, RefusedEvent

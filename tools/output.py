@@ -3,10 +3,12 @@
 import asyncio
 import copy
 import datetime as dt
+import signal
 import sys
 import time
 import unicodedata
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -170,6 +172,20 @@ def run(task: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(task)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(task)
+
+
+def run_until_stopped(task: Coroutine[Any, Any, None]) -> None:
+    """Run what never ends by itself until it does, or until Ctrl-C or SIGTERM, its ordinary end."""
+
+    async def main() -> None:
+        this = asyncio.current_task()
+        assert this is not None, "inside a task"
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, this.cancel)
+        with suppress(asyncio.CancelledError):
+            await task
+
+    run(main())
 
 
 def format_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -78,7 +78,8 @@ class Anchors:
         """Mark the end of each period until cancelled. Raises `StoreFailed`."""
         since_ms = self._since_ms()
         while True:
-            left_ms = since_ms + self._period_ms - self._wall_ms()
+            # A clock that was ahead once must not keep the log from being anchored until then.
+            left_ms = min(since_ms + self._period_ms - self._wall_ms(), self._period_ms)
             if left_ms > 0:
                 try:
                     async with asyncio.timeout(left_ms / 1000):

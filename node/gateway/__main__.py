@@ -2,7 +2,9 @@
 
 import argparse
 import asyncio
+import resource
 import signal
+import sqlite3
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -104,10 +106,19 @@ def run(path: Path) -> int:
         )
 
     try:
-        lock_data_dir(settings.path("gateway", "data_dir"))
+        # A crash must not leave keys in a file.
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        data_dir = settings.path("gateway", "data_dir")
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock_data_dir(data_dir)
         run_loop(serve(config, read_keys(settings), on_started))
     except (NodeError, OSError) as error:
         return _refuse(str(error))
+    except sqlite3.Error as error:
+        return _refuse(
+            f"its jobs cannot be written: {error}; check the space and the rights of"
+            f" {settings.path('gateway', 'data_dir')}, then start it again"
+        )
     except Failed as error:
         return _refuse(f"the own node does not answer as it should: {error}")
     return 0

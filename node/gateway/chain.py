@@ -8,6 +8,7 @@ the stream goes on after the last block, and events that got no answer are sent 
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -16,11 +17,13 @@ import msgspec
 import structlog
 
 from ledger.events import hash_event
+from node.gateway.desk import now_ms
 from node.gateway.jobs import UNREADABLE, Failed
 
 LOG = structlog.get_logger("gateway")
 
 CALL_S = 15.0
+CLOCKS_APART_S_MAX = 60
 ANSWER_BYTES_MAX = 33_554_432
 RECONNECT_MIN_S, RECONNECT_MAX_S = 0.2, 10.0
 HEARTBEAT_S_MAX = 60.0
@@ -236,6 +239,27 @@ class Chain:
             network=bytes.fromhex(found["network"]),
             expiry_blocks_max=found["parameters"]["expiry_blocks_max"],
         )
+
+    async def verify_clock(self) -> None:
+        """Check this clock against the own node's, and that one against its peers'.
+
+        Raises `Failed`.
+        """
+        try:
+            async with self.session.get(
+                f"{self.url}/v1/diagnosis", timeout=aiohttp.ClientTimeout(total=CALL_S)
+            ) as response:
+                told = response.headers.get("Date", "")
+                data = await response.content.read(ANSWER_BYTES_MAX)
+            told_s = parsedate_to_datetime(told).timestamp()
+            codes = {each["code"] for each in msgspec.json.decode(data)["findings"]}
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise Failed("node-unreachable", f"{self.url}: {describe(error)}") from None
+        except (*UNREADABLE, KeyError, TypeError, ValueError) as error:
+            raise Failed("node-answer-malformed", f"/v1/diagnosis: {describe(error)}") from None
+        apart_s = round(abs(now_ms() / 1_000 - told_s))
+        if apart_s > CLOCKS_APART_S_MAX or codes & {"clock-ahead", "clock-behind"}:
+            raise Failed("clock-doubtful", f"{apart_s} s; {', '.join(sorted(codes))}")
 
     async def blocks(self, after_height: int) -> AsyncIterator[Block]:
         """Final blocks from the one after `after_height` on, for ever."""

@@ -18,6 +18,19 @@ from node.gateway.store import Store
 LOG = structlog.get_logger("gateway")
 
 ATTEMPTS_MAX = 20
+# Somebody is away, or not ready: no person here can mend that, so it is tried as long as it takes.
+_AWAY = frozenset(
+    (
+        "clock-doubtful",
+        "node-unreachable",
+        "partner-unreachable",
+        "partner-without-gateway",
+        "partner-without-key",
+        "gateway-not-ready",
+        "payload-not-ready",
+        "question-not-ready",
+    )
+)
 PAUSE_S_MIN, PAUSE_S_MAX = 0.5, 300.0
 WAKE_S_MAX = 3_600.0
 
@@ -220,6 +233,8 @@ def _failure(error: Failed) -> Change:
 
     def apply(job: Job) -> Job:
         attempts = job.attempts + 1
+        if error.code in _AWAY:
+            attempts = min(attempts, ATTEMPTS_MAX - 1)
         log = LOG.bind(exchange=job.exchange.hex(), stage=job.stage, attempts=attempts)
         if not error.retry or attempts >= ATTEMPTS_MAX:
             log.error("step failed; a person must look", code=error.code, detail=error.detail)

@@ -68,7 +68,7 @@ def _opened(job: Job, seen: Seen) -> Job:
     job = _take_obligations(job, seen)
     if job.side == "acquire":
         return advance(job, "open", status="permitted" if decision == "permit" else "in_review")
-    return _permitted(job) if decision == "permit" else change(job, status="in_review")
+    return _permitted(job) if decision == "permit" else advance(job, "review", status="in_review")
 
 
 def _take_obligations(job: Job, seen: Seen) -> Job:
@@ -81,7 +81,9 @@ def _take_obligations(job: Job, seen: Seen) -> Job:
 
 
 def _permitted(job: Job) -> Job:
-    return advance(job, "ask" if job.subjects else "prepare", status="permitted")
+    # Whom an own offer is about, the gateway knows.
+    is_asked = bool(job.subjects) and not job.question
+    return advance(job, "ask" if is_asked else "prepare", status="permitted")
 
 
 def _approved(job: Job, seen: Seen) -> Job:

@@ -1,6 +1,6 @@
 """What the gateway knows of an exchange, and the stages that it passes through.
 
-    provide   review -> ask -> prepare -> deliver -> offered -> settled -> closed
+    provide   request -> review -> ask -> prepare -> deliver -> offered -> settled -> closed
     acquire   request -> open -> fetch -> check -> hand -> answer -> kept -> erase -> attest
               -> closed
 
@@ -17,6 +17,7 @@ import msgspec
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 Side = Literal["provide", "acquire"]
+SIDES: tuple[Side, ...] = ("provide", "acquire")
 Stage = Literal[
     "review", "ask", "prepare", "deliver", "offered", "settled",
     "request", "open", "fetch", "check", "hand", "answer", "kept", "erase", "attest",
@@ -25,7 +26,7 @@ Stage = Literal[
 
 ACTIVE: frozenset[tuple[Side, Stage]] = frozenset(
     (
-        ("provide", "ask"), ("provide", "prepare"), ("provide", "deliver"),
+        ("provide", "request"), ("provide", "ask"), ("provide", "prepare"), ("provide", "deliver"),
         ("acquire", "request"), ("acquire", "fetch"), ("acquire", "check"), ("acquire", "hand"),
         ("acquire", "answer"), ("acquire", "erase"), ("acquire", "attest"),
     )

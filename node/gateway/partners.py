@@ -7,6 +7,7 @@ Both ends of a connection show one, over TLS 1.3.
 import asyncio
 import hashlib
 import os
+import shutil
 import ssl
 from collections.abc import Iterable
 from pathlib import Path
@@ -26,6 +27,8 @@ IDLE_S = 60.0
 CONNECTIONS_MAX = 8
 # A partner may be slow, but not hold a place here for ever.
 SLOWEST_BYTES_S = 8_192
+# Never filled with what partners send.
+SPARE_BYTES = 256 * 1024 * 1024
 SMALL_S = 60.0
 SMALL_BYTES_MAX = 2 * 1024 * 1024
 
@@ -61,12 +64,12 @@ class Directory:
         self._chain = chain
         self._files = certificate, key
         self._gateways: dict[str, Gateway] = {}
-        self._member_of: dict[bytes, str] = {}
+        self._members_of: dict[bytes, frozenset[str]] = {}
         self._sessions: dict[str, tuple[Gateway, aiohttp.ClientSession]] = {}
         self._read_s = -STALE_S
         self._reading = asyncio.Lock()
         # New certificates take effect for new connections; who is no longer pinned is turned away
-        # by `member_of`.
+        # by `members_of`.
         self.server_tls = pinned_tls(ssl.PROTOCOL_TLS_SERVER, certificate, key, ())
 
     def expire(self) -> None:
@@ -79,24 +82,30 @@ class Directory:
             loop = asyncio.get_running_loop()
             if loop.time() - self._read_s < STALE_S:
                 return
-            gateways = {}
-            for item in await self._chain.pages("/v1/gateways"):
-                certificates = tuple(bytes.fromhex(each["der"]) for each in item["certificates"])
-                gateways[item["member"]] = Gateway(
-                    member=item["member"], address=item["address"], certificates=certificates
-                )
-            known = frozenset(self._member_of)
-            self._gateways = gateways
-            self._member_of = {
-                hashlib.sha256(certificate).digest(): gateway.member
-                for gateway in gateways.values()
-                for certificate in gateway.certificates
-            }
+            gateways = await self._read_gateways()
+            known, members_of = self._members_of, dict[bytes, frozenset[str]]()
             for gateway in gateways.values():
                 for certificate in gateway.certificates:
-                    if hashlib.sha256(certificate).digest() not in known:
+                    digest = hashlib.sha256(certificate).digest()
+                    members_of[digest] = members_of.get(digest, frozenset()) | {gateway.member}
+                    if digest not in known:
                         self.server_tls.load_verify_locations(cadata=certificate)
+            self._gateways, self._members_of = gateways, members_of
             self._read_s = loop.time()
+
+    async def _read_gateways(self) -> dict[str, Gateway]:
+        """Those of active members: the ledger keeps the gateway of one that has left."""
+        members = await self._chain.pages("/v1/members")
+        active = {item["id"] for item in members if item["status"] == "active"}
+        return {
+            item["member"]: Gateway(
+                member=item["member"],
+                address=item["address"],
+                certificates=tuple(bytes.fromhex(each["der"]) for each in item["certificates"]),
+            )
+            for item in await self._chain.pages("/v1/gateways")
+            if item["member"] in active
+        }
 
     async def keep_fresh(self) -> None:
         """Refresh for ever, so that a partner's new certificate is known before it calls."""
@@ -108,9 +117,12 @@ class Directory:
             # No event of this agency's exchanges tells that another agency has a new certificate.
             await asyncio.sleep(STALE_S)
 
-    def member_of(self, certificate: bytes | None) -> str:
-        """The member that shows a certificate (DER); empty: nobody that is on the ledger."""
-        return self._member_of.get(hashlib.sha256(certificate or b"").digest(), "")
+    def members_of(self, certificate: bytes | None) -> frozenset[str]:
+        """Members that show a certificate (DER); none: nobody that is on the ledger.
+
+        Certificates are public: a member that names another's as its own must not lock it out.
+        """
+        return self._members_of.get(hashlib.sha256(certificate or b"").digest(), frozenset())
 
     async def find(self, member: str) -> Gateway:
         """Where a member's gateway is. Raises `Failed`."""
@@ -178,6 +190,7 @@ class Directory:
                     file.truncate(0)
                     have = file.seek(0)
                 if have < size_bytes:
+                    _verify_room(target.parent, size_bytes - have)
                     async with asyncio.timeout(IDLE_S + (size_bytes - have) / SLOWEST_BYTES_S):
                         await self._fetch_rest(member, path, file, have, size_bytes)
         except (aiohttp.ClientError, TimeoutError) as error:
@@ -220,7 +233,7 @@ class Directory:
         transport = None if connection is None else connection.transport
         tls = None if transport is None else transport.get_extra_info("ssl_object")
         shown = None if tls is None else tls.getpeercert(binary_form=True)
-        if transport is not None and self.member_of(shown) != member:
+        if transport is not None and member not in self.members_of(shown):
             raise Failed("partner-certificate-wrong", member)
         if response.status != expected:
             code = response.headers.get("X-Problem", "")
@@ -236,6 +249,13 @@ class Directory:
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
             return Failed("partner-certificate-wrong", member)
         return Failed("partner-unreachable", f"{member}: {describe(error)}")
+
+
+def _verify_room(folder: Path, size_bytes: int) -> None:
+    """What a partner announces must not fill the disk that the jobs are on. Raises `Failed`."""
+    free = shutil.disk_usage(folder).free
+    if size_bytes > free - SPARE_BYTES:
+        raise Failed("inbox-disk", f"{size_bytes:,} B > {free:,} B - {SPARE_BYTES:,} B")
 
 
 def _open_for_append(path: Path) -> BinaryIO:

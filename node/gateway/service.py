@@ -24,7 +24,7 @@ from node.gateway.follow import observe, open_job
 from node.gateway.jobs import Job, Side, Stage, advance, change, hold
 from node.gateway.metrics import Metrics
 from node.gateway.partners import Directory
-from node.gateway.serving import Serving
+from node.gateway.serving import Runner, Serving
 from node.gateway.signing import Signing
 from node.gateway.steps.acquire import Acquirer
 from node.gateway.steps.provide import Parts, Provider
@@ -122,6 +122,7 @@ class Service:
         return Desk(
             self._store,
             steps={
+                ("provide", "request"): provider.request,
                 ("provide", "ask"): provider.ask,
                 ("provide", "prepare"): provider.prepare,
                 ("provide", "deliver"): provider.deliver,
@@ -182,8 +183,12 @@ class Service:
             stack.push_async_callback(self._pool.close)
             stack.push_async_callback(self._directory.close)
             tls = self._directory.server_tls
-            address = await _listen(stack, serving.app(), self._place.listen, tls)
-            figures = await _listen(stack, self._metrics.app(), self._place.metrics, None)
+            partners = Runner(serving.app(), shutdown_timeout=SHUTDOWN_S)
+            address = await _listen(stack, partners, self._place.listen, tls)
+            metrics = web.AppRunner(
+                self._metrics.app(), access_log=None, shutdown_timeout=SHUTDOWN_S
+            )
+            figures = await _listen(stack, metrics, self._place.metrics, None)
             await self._listen_locally(stack, local.app())
             on_started(address, figures)
             running = [
@@ -267,9 +272,8 @@ class Service:
 
 
 async def _listen(
-    stack: AsyncExitStack, app: web.Application, listen: Address, tls: ssl.SSLContext | None
+    stack: AsyncExitStack, runner: web.AppRunner, listen: Address, tls: ssl.SSLContext | None
 ) -> str:
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     try:
@@ -314,7 +318,10 @@ def _exchange_of(path: Path) -> bytes:
 
 
 async def _all_of(*parts: Coroutine[Any, Any, None]) -> None:
-    """Run parts that never end by themselves; the first failure ends all."""
-    async with asyncio.TaskGroup() as group:
-        for part in parts:
-            group.create_task(part)
+    """Run parts that never end by themselves; the first failure ends all, and is raised."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for part in parts:
+                group.create_task(part)
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None

@@ -9,9 +9,12 @@ ledger says so. Whoever else asks gets the same answer as for what does not exis
 the code of a refusal.
 """
 
+import asyncio
 import ssl
 import time
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
@@ -21,7 +24,8 @@ from node.gateway.partners import Directory
 from node.gateway.store import Store
 
 NEWS_S = 5.0
-_SERVED = ("deliver", "offered")
+# A partner's gateway keeps `partners.CONNECTIONS_MAX`; more are of two at once, or a fault.
+CONNECTIONS_MAX = 32
 
 
 class Serving:
@@ -57,44 +61,100 @@ class Serving:
 
     async def question(self, request: web.Request) -> web.StreamResponse:
         """Who a request is about."""
-        member, exchange = await self._member(request), _exchange(request)
+        members, exchange = await self._members(request), _exchange(request)
         job = self._store.find(exchange, "acquire")
-        if job is not None and job.provider == member and job.stage == "request":
+        if job is not None and job.provider in members and job.stage == "request":
             # The provider's node was faster than ours.
             await self._desk.wait(exchange, "acquire", ("open", "closed"), NEWS_S)
             job = self._store.find(exchange, "acquire")
-        if job is None or job.provider != member or not job.asked:
+        if job is None or job.provider not in members or not job.asked:
             raise _problem(web.HTTPNotFound, "question-unknown")
         if job.stage == "request" or job.status == "in_review":
             raise _problem(web.HTTPNotFound, "question-not-ready")
         return web.Response(body=job.asked, content_type="application/octet-stream")
 
     async def _find_payload(self, request: web.Request) -> Job:
-        member = await self._member(request)
-        job = self._store.find(_exchange(request), "provide")
-        if job is None or job.requester != member or job.payload is None:
+        members, exchange = await self._members(request), _exchange(request)
+        job = self._store.find(exchange, "provide")
+        if job is not None and job.requester in members and job.stage == "deliver":
+            # The requester's node was faster than ours, or the ledger will not have the delivery.
+            await self._desk.wait(exchange, "provide", ("offered", "held", "closed"), NEWS_S)
+            job = self._store.find(exchange, "provide")
+        if job is None or job.requester not in members or job.payload is None:
             raise _problem(web.HTTPNotFound, "payload-unknown")
         if str(job.correction) != request.match_info["correction"]:
             raise _problem(web.HTTPNotFound, "payload-unknown")
-        if job.stage not in _SERVED:
+        if job.stage != "offered":
             raise _problem(web.HTTPNotFound, "payload-not-ready")
         is_there = (self._outbox / job.file_name).exists()
         if not is_there or job.payload.outbox_until_ms <= time.time_ns() // 1_000_000:
             raise _problem(web.HTTPGone, "payload-expired")
         return job
 
-    async def _member(self, request: web.Request) -> str:
-        transport = request.transport
-        tls = None if transport is None else transport.get_extra_info("ssl_object")
-        shown = tls.getpeercert(binary_form=True) if isinstance(tls, ssl.SSLObject) else None
+    async def _members(self, request: web.Request) -> frozenset[str]:
+        shown = _certificate(request.transport)
         try:
             await self._directory.refresh()
         except Failed:
             # Who may fetch what is not known while the own node does not answer.
             raise _problem(web.HTTPServiceUnavailable, "gateway-not-ready") from None
-        if member := self._directory.member_of(shown):
-            return member
+        if members := self._directory.members_of(shown):
+            return members
         raise _problem(web.HTTPForbidden, "certificate-unknown")
+
+
+class Runner(web.AppRunner):
+    """Serves a partner on at most `CONNECTIONS_MAX` connections, whatever it does on them."""
+
+    async def _make_server(self) -> web.Server:
+        server = await super()._make_server()
+        return _Connections(server)
+
+
+class _Connections(web.Server):
+    """aiohttp's server; `open` counts its connections by the certificate that they show."""
+
+    def __init__(self, server: web.Server) -> None:
+        super().__init__(
+            server.request_handler, request_factory=server.request_factory, access_log=None
+        )
+        self.open: Counter[bytes] = Counter()
+
+    def __call__(self) -> web.RequestHandler:
+        return _Connection(self, loop=asyncio.get_running_loop(), access_log=None)
+
+
+class _Connection(web.RequestHandler):
+    """aiohttp's connection, closed at once where its partner has too many."""
+
+    __slots__ = ("_open", "_shown")
+
+    def __init__(self, manager: _Connections, **arguments: Any) -> None:
+        super().__init__(manager, **arguments)
+        self._open = manager.open
+        self._shown: bytes | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        shown = _certificate(transport) or b""
+        if self._open[shown] >= CONNECTIONS_MAX:
+            transport.close()
+            self.force_close()
+            return
+        self._shown = shown
+        self._open[shown] += 1
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if self._shown is not None:
+            self._open[self._shown] -= 1
+            self._shown = None
+        super().connection_lost(exc)
+
+
+def _certificate(transport: asyncio.BaseTransport | None) -> bytes | None:
+    """What the other side shows (DER)."""
+    tls = None if transport is None else transport.get_extra_info("ssl_object")
+    return tls.getpeercert(binary_form=True) if isinstance(tls, ssl.SSLObject) else None
 
 
 def _exchange(request: web.Request) -> bytes:

@@ -6,6 +6,7 @@ approve or govern would hold powers that belong to people.
 
 import secrets
 
+from ledger.errors import InvalidEvent
 from ledger.events import Body, sign_event
 from ledger.keys import Signer, format_public_key
 from node.errors import StartRefused
@@ -35,16 +36,19 @@ class Signing:
         return self._network.network
 
     def sign(self, body: Body, nonce: bytes = b"") -> bytes:
-        """A signed event that expires some thousand blocks from now."""
+        """A signed event that expires some thousand blocks from now. Raises `Failed`."""
         expiry = min(EXPIRY_BLOCKS, self._network.expiry_blocks_max // 2)
-        event = sign_event(
-            self._key,
-            network=self._network.network,
-            member=self.member,
-            nonce=nonce or secrets.token_bytes(16),
-            expires_height=self.height + expiry,
-            body=body,
-        )
+        try:
+            event = sign_event(
+                self._key,
+                network=self._network.network,
+                member=self.member,
+                nonce=nonce or secrets.token_bytes(16),
+                expires_height=self.height + expiry,
+                body=body,
+            )
+        except InvalidEvent as error:
+            raise Failed("event-unsignable", str(error), retry=False) from None
         return event.data
 
     async def record(self, job: Job, body: Body) -> Change:

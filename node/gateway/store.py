@@ -5,6 +5,7 @@ next one, so a hundred exchanges at once cost hardly more waits for the disk tha
 """
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -47,9 +48,11 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        # SQLite gives its journal the mode that the file has when it first writes.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        path.chmod(0o600)
         self._reader = self._connect()
         self._reader.executescript(_SCHEMA)
-        path.chmod(0o600)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._writer = self._thread.submit(self._connect).result()
         self._waiting: list[Change] = []

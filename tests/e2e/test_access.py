@@ -1,6 +1,7 @@
 """A real network: a node anchors its access log by itself, and a webhook gets what became final."""
 
 import asyncio
+import csv
 import json
 import threading
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from ledger.access.lines import parse_line
 from ledger.blocks import RECORDS
 from ledger.events import parse_event
 from tests.e2e.network import ASKER, OWNER, Net
@@ -78,6 +80,7 @@ def test_who_read_cannot_be_rewritten_later(tmp_path: Path) -> None:
             header = net.wait_block(ASKER, lambda header: has_anchor(net, header))
             net.wait_checkpoint(ASKER, header["tree_size"] + 2)
             mirror(net, tmp_path / "mirror")
+            export(net, tmp_path / "records.csv")
             status = net.get(OWNER, "/v1/status").body
         finally:
             net.local.stop()
@@ -85,6 +88,7 @@ def test_who_read_cannot_be_rewritten_later(tmp_path: Path) -> None:
         found = tally("audit", "access", files, "--mirror", tmp_path / "mirror", "--jobs", 1)
         assert (found["member"], found["faults"]) == (OWNER, [])
         assert found["anchored"] >= LINES
+        assert_export_is_noted(files)
         (path,) = files.glob("*.jsonl")
         path.write_bytes(path.read_bytes().replace(b"127.0.0.1", b"127.0.0.9", 1))
         again = tally(
@@ -109,6 +113,31 @@ def has_anchor(net: Net, header: dict[str, Any]) -> bool:
         if (event.kind, event.member) == ("access.logged", OWNER):
             return True
     return False
+
+
+def export(net: Net, out: Path) -> None:
+    """The records as a table, straight from the owner's node."""
+    url, genesis = net.local.node(OWNER).api, net.local.genesis_path
+    done = tally(
+        "audit", "export", url, "--format", "csv", "--genesis", genesis, "--jobs", 1, "-o", out
+    )
+    with out.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == done["rows"] > 0
+    assert {row["kind"] for row in rows} >= {"share.requested", "access.logged"}
+
+
+def assert_export_is_noted(files: Path) -> None:
+    """Nobody else fetched tiles from this node."""
+    lines = [parse_line(data) for path in files.glob("*.jsonl") for data in _lines_of(path)]
+    tiles = [line for line in lines if line.route == "readTile"]
+    assert any(line.ids["path"].startswith("entries/") for line in tiles)
+    assert all((line.address, line.status) == ("127.0.0.1", 200) for line in tiles)
+    assert "readCheckpoint" in {line.route for line in lines}
+
+
+def _lines_of(path: Path) -> list[bytes]:
+    return path.read_bytes().split(b"\n")[:-1]
 
 
 def mirror(net: Net, folder: Path) -> None:

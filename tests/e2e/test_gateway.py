@@ -278,6 +278,11 @@ def test_files_in_the_drop_become_requests_and_offers_once(net: Net, tmp_path: P
         offered = answer(owner.directory / "drop", "done", "offer.json")
         asker.wait("acquire", offered["exchange"], "kept")
         assert len(asker.received(offered["exchange"])) == 4
+        about = {"offer": offer, "subjects": [rows[3]["uscc"]]}
+        put(owner.directory / "drop", "about.json", about)
+        named = answer(owner.directory / "drop", "done", "about.json")
+        asker.wait("acquire", named["exchange"], "kept")
+        assert [row["uscc"] for row in asker.received(named["exchange"])] == [rows[3]["uscc"]]
         # A file that a crash left on its way, before its request was durable, goes back and counts.
         asker.kill()
         left = drop / "taken" / f"{'0' * 64}.left.json"

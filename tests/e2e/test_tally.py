@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from ledger.genesis import hash_genesis
 from tools.cli import main
 from tools.exits import DENIED, ERROR, NOT_FOUND, OK, UNVERIFIED
 from tools.localnet import Localnet
+from tools.mirror import read_genesis
 
 pytestmark = pytest.mark.e2e
 
@@ -120,6 +123,24 @@ def test_copy_replay_and_receipt_hold_until_a_byte_changes(net: Path, tmp_path: 
 
     _flip(next(path for path in (copy / "tile" / "entries").rglob("*") if path.is_file()))
     tally("audit", "replay", copy, "--genesis", genesis, exit_code=UNVERIFIED)
+
+
+def test_an_exchange_is_proven_in_one_file(net: Path, tmp_path: Path) -> None:
+    asked = ask(net, tmp_path, legal_basis="tcal-6")
+    network, bundle = Localnet(net), tmp_path / "case.zip"
+    (url,) = (node.api for node in network.index.nodes if node.member == "cn-3301-tax")
+    made = ("audit", "evidence", asked["exchange"], url, "-o", bundle)
+    document = tally(*made, "--genesis", network.genesis_path)
+    assert (document["events"], document["decisions"]) == (1, 1)
+    trust = hash_genesis(read_genesis(network.genesis_path)).hex()
+    check = ("audit", "verify-evidence", bundle, "--genesis-hash", trust)
+    assert tally(*check, "--log", url)["cosigners"] == document["cosigners"]
+    zipfile.ZipFile(bundle).extractall(tmp_path)
+    (program,) = tmp_path.glob("evidence-*/verify.py")
+    command = [sys.executable, "-I", "-S", str(program), trust]
+    assert subprocess.run(command, env={}, capture_output=True, check=False).returncode == OK
+    _flip(bundle)
+    tally(*check, exit_code=UNVERIFIED)
 
 
 def test_a_log_of_another_network_is_refused(net: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ newer) has a reader and signature checks but no command that walks a log, and it
 tiles: the driver compares every hash tile with hashes of the entries, all of them computed by
 `tlog-scales`. It gives no meaning to a quorum or a receipt file; the driver counts the cosigners
 its key set accepts and splits the receipt. Hashes, notes, signatures and proofs are always theirs.
+`aics-witness` (Python 3.12 or newer) has the client side of a witness, by which a log is cosigned.
 
 The environments are made once, under `.cache/third-party/` of the checkout.
 """
@@ -22,6 +23,7 @@ from pathlib import Path
 CACHE = Path(__file__).parents[2] / ".cache" / "third-party"
 AICS = "aics-tlog==0.2.1"
 SCALES = "tlog-scales==0.0.3"
+AICS_WITNESS = "aics-witness==0.1.0"
 TIMEOUT_S = 300
 
 _SPLIT_RECEIPT = """
@@ -125,6 +127,23 @@ print("accepted", head.size)
 )
 
 
+_FEEDER_DRIVER = """
+import base64, json, sys
+from aics_witness.feeder import WitnessClient, FeederError
+job = json.load(sys.stdin)
+for step in job["steps"]:
+    proofs = step["proofs"]
+    def prove(old, new):
+        return [base64.b64decode(each) for each in proofs[str(old)]]
+    client = WitnessClient(job["url"], job["vkey"])
+    try:
+        print("cosigned", len(client.submit(step["note"], prove).splitlines()))
+    except FeederError as error:
+        print(type(error).__name__, getattr(error, "status", ""))
+print("accepted")
+"""
+
+
 class Unavailable(Exception):
     """The environment cannot be made here; the text says why."""
 
@@ -158,6 +177,19 @@ def verify_with_scales(
     """Like `verify_with_aics`, with the functions of `tlog-scales`."""
     job = _job(folder, log_vkey, cosigner_vkeys, quorum, receipt, entry)
     return _run(_python_with(SCALES, (3, 11)), _SCALES_DRIVER, job)
+
+
+def feed_with_aics(url: str, vkey: str, steps: Sequence[dict[str, object]]) -> list[str]:
+    """What the client of `aics-witness` makes of a witness: one line for each checkpoint.
+
+    A step is a signed `note` and its `proofs`, base64 lists by old size. Each is sent by a client
+    that knows nothing, so it has to be told the size first. Raises `Unavailable`.
+    """
+    job = json.dumps({"url": url, "vkey": vkey, "steps": list(steps)})
+    accepted, output = _run(_python_with(AICS_WITNESS, (3, 12)), _FEEDER_DRIVER, job)
+    assert accepted, output
+    lines = output.split("\n")
+    return lines[: lines.index("accepted")]
 
 
 def _job(

@@ -17,7 +17,11 @@ from ledger.quorum.votes import decode_vote
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.receipt import Receipt, verify_receipt
 from ledger.verify import LogCopy, open_copy, read_blocks
-from tools.commands.audits.replay import merge, replay, segment
+from tools.commands.copies.archive import archive, restore
+from tools.commands.copies.mirror import mirror
+from tools.commands.copies.replay import merge, replay, segment
+from tools.commands.copies.watch import alarm, watch
+from tools.commands.copies.witness import witness
 from tools.commands.governance.who import who
 from tools.commands.inquiry import compare, lists, search, trace
 from tools.commands.records.access import access
@@ -27,11 +31,9 @@ from tools.commands.records.report import report
 from tools.exits import InvalidAnswer, InvalidInput
 from tools.mirror import (
     FILE_BYTES_MAX,
-    Mirror,
     copy_at,
     event_map,
     folder_reader,
-    mirror_shown,
     read_epochs,
     read_genesis,
     write_epochs,
@@ -55,27 +57,9 @@ for added in (
     evidence, verify_evidence,
     export,
     report,
+    mirror, archive, restore, watch, alarm, witness,
 ):  # fmt: skip
     command.add_command(added)
-
-
-@command.command("mirror", help="help.audit_mirror")
-@click.argument("url")
-@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
-@genesis_option
-@common
-def mirror(url: str, directory: Path, genesis: Path | None, as_json: bool) -> None:
-    """Download and verify a log."""
-    copy = mirror_shown(url, directory, read_genesis(genesis) if genesis else None)
-    document = {
-        "directory": str(directory),
-        "network": copy.network.hex(),
-        "entries": copy.checkpoint.size,
-        "root": copy.checkpoint.root.hex(),
-        "downloaded": copy.downloaded,
-        "kept": copy.kept,
-    }
-    emit(as_json, document, say("audit.mirrored", directory=directory, **_counts(copy)))
 
 
 @command.command("receipt", help="help.audit_receipt")
@@ -211,10 +195,6 @@ def _accuse(
         second=body.second.hex(),
         submitted_by=event.member,
     )
-
-
-def _counts(copy: Mirror) -> dict[str, int]:
-    return {"entries": copy.checkpoint.size, "downloaded": copy.downloaded, "kept": copy.kept}
 
 
 def _parse(data: bytes) -> Genesis:

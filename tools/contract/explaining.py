@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -43,13 +44,17 @@ def find_explanation(
     raise NotFound("event-not-found", digest.hex())
 
 
+# One exchange asks the same contracts several times, and parsing them is most of the work.
+_load = lru_cache(4)(PolicyEngine)
+
+
 def explain_happened(happened: Happened, policy_set: PolicySet) -> Explanation:
     """The decision on a record, made again. Raises `Divergence` if it was decided otherwise."""
     act, facts = happened.act, happened.facts
     if act is None or facts is None:
         return Explanation(happened=happened, policy_set=policy_set, decision=None, effects={})
     try:
-        engine = PolicyEngine(policy_set)
+        engine = _load(policy_set)
     except InvalidPolicySet:
         raise InvalidInput("engine-differs", policy_set.engine) from None
     judge = engine.judge_request if act.action == "request" else engine.judge_step

@@ -1,10 +1,8 @@
 """Requests and offers of the own agency on their way to the ledger.
 
-Whom a request is about, and the blinds, are durable and sealed before the event is submitted; an
-offer names nobody, so there is nothing to keep.
+Whom it is about, and the blinds, are durable and sealed before the event is submitted.
 """
 
-import hashlib
 import secrets
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -35,11 +33,25 @@ class Asking:
         self, fields: Mapping[str, Any], subjects: Iterable[str]
     ) -> tuple[Event, Pairs]:
         """A request with fresh blinds, signed by the service officer. Raises `Failed`."""
+        return self._sign(fields, subjects, ShareRequested)
+
+    def sign_offer(
+        self, fields: Mapping[str, Any], subjects: Iterable[str] = ()
+    ) -> tuple[Event, Pairs]:
+        """An offer, about subjects or about all there is. Raises `Failed`."""
+        return self._sign(fields, subjects, ShareOffered)
+
+    def _sign(
+        self,
+        fields: Mapping[str, Any],
+        subjects: Iterable[str],
+        shape: type[ShareRequested | ShareOffered],
+    ) -> tuple[Event, Pairs]:
         drawn = [(subject, secrets.token_bytes(BLIND_BYTES)) for subject in subjects]
         # By commitment: in the order of a sorted list, a place would tell about the id.
         pairs = tuple(sorted(drawn, key=lambda pair: commit_subject(*pair)))
         commitments = tuple(commit_subject(*pair) for pair in pairs)
-        body = _convert({**fields, "subjects": commitments}, ShareRequested)
+        body = _convert({**fields, "subjects": commitments}, shape)
         return parse_event(self._parts.signing.sign(body)), pairs
 
     def read_signed(self, data: bytes, pairs: Pairs) -> Event:
@@ -60,19 +72,20 @@ class Asking:
         return event
 
     async def keep(self, event: Event, pairs: Pairs) -> None:
-        """Make a request durable; from here on it goes to the ledger, whatever happens.
+        """Make a request or an offer durable; from here on it goes to the ledger by itself.
 
         Raises `Failed`.
         """
         body = event.body
-        assert isinstance(body, ShareRequested), "only requests are kept"
+        assert isinstance(body, ShareRequested | ShareOffered), "only openings are kept"
+        is_offer = isinstance(body, ShareOffered)
         job = Job(
             exchange=event.digest,
-            side="acquire",
+            side="provide" if is_offer else "acquire",
             stage="request",
             event=event.data,
-            requester=event.member,
-            provider=body.provider,
+            requester=body.recipient if isinstance(body, ShareOffered) else event.member,
+            provider=event.member if isinstance(body, ShareOffered) else body.provider,
             dataset=body.dataset,
             purpose=body.purpose,
             fields=body.fields,
@@ -81,11 +94,19 @@ class Asking:
             subjects=body.subjects,
             retention_days=body.retention_days,
         )
-        recipient = await self._find_recipient(job.provider)
-        task = SealQuestion(about=about_of(job), subjects=pairs, recipient=recipient)
-        asked = await self._parts.pool.run(task, Asked)
-        if self._desk.find(job.exchange, "acquire") is None:
-            await self._desk.put([change(job, question=asked.own, asked=asked.partner)])
+        if self._desk.find(job.exchange, job.side) is not None:
+            return
+        if pairs:
+            # Who is offered knows from the records; only this gateway must know until then.
+            reader = await self._find_recipient(job.provider)
+            task = SealQuestion(about=about_of(job), subjects=pairs, recipient=reader)
+            asked = await self._parts.pool.run(task, Asked)
+            job = (
+                change(job, question=asked.partner)
+                if is_offer
+                else change(job, question=asked.own, asked=asked.partner)
+            )
+        await self._desk.put([job])
 
     async def _find_recipient(self, provider: str) -> bytes:
         try:
@@ -95,29 +116,9 @@ class Asking:
                 raise
             raise Failed("partner-unknown", provider, retry=False) from None
 
-    def sign_offer(self, fields: Mapping[str, Any], nonce: bytes = b"") -> bytes:
-        """An offer, signed by the service officer. Raises `Failed`."""
-        body = _convert({"subjects": (), **fields}, ShareOffered)
-        return self._parts.signing.sign(body, nonce)
-
     async def submit(self, event: bytes) -> Answer:
         """What the ledger says."""
         return await self._parts.chain.submit(event)
-
-    async def find_by_nonce(self, nonce: bytes) -> dict[str, Any] | None:
-        """The event of this member that a nonce names, if the node knows it. Raises `Failed`."""
-        path = f"/v1/members/{self._parts.signing.member}/events/{nonce.hex()}?wait=30"
-        try:
-            return await self._parts.chain.get(path, dict[str, Any])
-        except Failed as error:
-            if error.code != "node-not-found":
-                raise
-            return None
-
-    def derive_nonce(self, domain: bytes, *parts: str) -> bytes:
-        """A nonce (16 bytes) that is always the same for the same cause in this network."""
-        text = "\0".join(parts).encode()
-        return hashlib.sha256(domain + self._parts.signing.network + text).digest()[:16]
 
 
 def _convert(document: Mapping[str, Any], shape: Any) -> Any:

@@ -14,7 +14,7 @@ without a job goes back.
 import asyncio
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import msgspec
 import structlog
@@ -23,7 +23,7 @@ from msgspec import Meta
 
 from node.gateway.agency.asking import Asking
 from node.gateway.desk import Desk
-from node.gateway.jobs import Failed
+from node.gateway.jobs import SIDES, Failed, Side, Stage
 from node.gateway.work.prepare import sync_folder
 
 LOG = structlog.get_logger("gateway")
@@ -33,8 +33,8 @@ AT_ONCE_MAX = 32
 ANSWER_S_MAX = 3_600.0
 RETRY_S = 5.0
 NAMES_MAX = 1_000_000
-_NONCE_DOMAIN = b"tallystick/drop/v1\0"
-_SETTLED = ("open", "fetch", "check", "hand", "answer", "kept", "closed", "held")
+# Stages of one whose event the ledger has answered.
+_SETTLED = tuple(stage for stage in get_args(Stage) if stage != "request")
 
 
 class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -54,6 +54,8 @@ class Drop:
         self._asking = asking
         self._desk = desk
         self._changed = asyncio.Event()
+        self._waiting: set[str] = set()
+        self._again: asyncio.TimerHandle | None = None
 
     def _make_folders(self) -> None:
         for path in (self._folder, self._taken, self._done, self._failed):
@@ -88,67 +90,72 @@ class Drop:
         for path in _paths_in(self._taken):
             digits, _, name = path.name.partition(".")
             exchange = _exchange_of(digits)
-            if self._desk.find(exchange, "acquire") is None:
-                _move(path, self._folder / name)
+            sides = [side for side in SIDES if self._desk.find(exchange, side) is not None]
+            if sides:
+                self._finish(path, name, await self._outcome(exchange, sides[0]))
             else:
-                self._finish(path, name, await self._outcome(exchange))
+                self._put_back(path, name)
 
     async def _take_all(self) -> None:
-        names = _names_in(self._folder)
+        names = [name for name in _names_in(self._folder) if name not in self._waiting]
         for at in range(0, len(names), AT_ONCE_MAX):
             await asyncio.gather(*map(self._take, names[at : at + AT_ONCE_MAX]))
 
     async def _take(self, name: str) -> None:
         path = self._folder / name
         try:
-            file = _read(path)
-            if file.offer is not None:
-                self._finish(path, name, await self._offer(name, file.offer))
-            else:
-                await self._request(name, file, path)
+            try:
+                await self._hand_in(name, _read(path), path)
+            except Failed as error:
+                if error.retry:
+                    self._wait(name, error.code)
+                else:
+                    self._finish(path, name, {"code": error.code, "detail": error.detail})
         except FileNotFoundError:
             return  # whoever put it there took it back
-        except Failed as error:
-            if error.retry:
-                LOG.warning("file in the drop waits", file=name, code=error.code)
-                asyncio.get_running_loop().call_later(RETRY_S, self._changed.set)
-            else:
-                self._finish(path, name, {"code": error.code, "detail": error.detail})
+        except OSError as error:
+            # One file that cannot be read or moved does not stop the others.
+            self._wait(name, error.strerror or type(error).__name__)
 
-    async def _request(self, name: str, file: _File, path: Path) -> None:
-        assert file.request is not None, "a file is a request or an offer"
-        event, pairs = self._asking.sign_request(file.request, file.subjects)
+    def _wait(self, name: str, why: str) -> None:
+        """Look again after a pause: one for all files that wait."""
+        LOG.warning("file in the drop waits", file=name, code=why)
+        self._waiting.add(name)
+        if self._again is None:
+            self._again = asyncio.get_running_loop().call_later(RETRY_S, self._look_again)
+
+    def _look_again(self) -> None:
+        self._again = None
+        self._waiting.clear()
+        self._changed.set()
+
+    async def _hand_in(self, name: str, file: _File, path: Path) -> None:
+        if file.request is not None:
+            event, pairs = self._asking.sign_request(file.request, file.subjects)
+        else:
+            event, pairs = self._asking.sign_offer(file.offer or {}, file.subjects)
         taken = self._taken / f"{event.digest.hex()}.{name}"
         _move(path, taken)
         try:
             await self._asking.keep(event, pairs)
         except Failed:
-            _move(taken, path)
+            # What comes back into the folder is news there, but no reason to try again at once.
+            self._waiting.add(self._put_back(taken, name))
             raise
-        self._finish(taken, name, await self._outcome(event.digest))
+        side: Side = "acquire" if file.request is not None else "provide"
+        self._finish(taken, name, await self._outcome(event.digest, side))
 
-    async def _outcome(self, exchange: bytes) -> dict[str, Any]:
-        await self._desk.wait(exchange, "acquire", _SETTLED, ANSWER_S_MAX)
-        job = self._desk.find(exchange, "acquire")
-        assert job is not None, "a kept request has a job"
+    async def _outcome(self, exchange: bytes, side: Side) -> dict[str, Any]:
+        await self._desk.wait(exchange, side, _SETTLED, ANSWER_S_MAX)
+        job = self._desk.find(exchange, side)
+        assert job is not None, "what is kept has a job"
         return {"exchange": exchange.hex(), "status": job.status, "code": job.fault}
 
-    async def _offer(self, name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-        # A file that asks for the same again has another name, or says something else.
-        nonce = self._asking.derive_nonce(_NONCE_DOMAIN, name, msgspec.json.encode(fields).decode())
-        known = await self._asking.find_by_nonce(nonce)
-        if known is None:
-            event = self._asking.sign_offer(fields, nonce)
-            await self._asking.submit(event)
-            known = await self._asking.find_by_nonce(nonce)
-        if known is None or known["outcome"] is None:
-            raise Failed("offer-refused", name, retry=False)
-        outcome = known["outcome"]
-        return {
-            "exchange": known["digest"],
-            "status": outcome["decision"] or known["state"],
-            "code": outcome["code"],
-        }
+    def _put_back(self, taken: Path, name: str) -> str:
+        """Into the drop again, under which name: there may be another file of that name by now."""
+        name = _free_name(self._folder, name)
+        _move(taken, self._folder / name)
+        return name
 
     def _finish(self, path: Path, name: str, result: Mapping[str, Any]) -> None:
         """The file and what became of it, in their folder; the result first."""

@@ -27,6 +27,7 @@ from msgspec import Meta
 
 from contracts.words import Language
 from ledger.events import hash_event
+from ledger.scalars import Identifier, Text
 from node.api.problems import choose_language
 from node.gateway.agency.asking import Asking, Pairs
 from node.gateway.desk import Desk
@@ -51,6 +52,9 @@ class _Subject(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 _Name = Annotated[str, Meta(min_length=1, max_length=256)]
 
 
+_Subjects = Annotated[tuple[_Name, ...], Meta(max_length=SUBJECTS_MAX)]
+
+
 class _Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Body of a request that the gateway signs."""
 
@@ -66,8 +70,8 @@ class _Signed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class _Correction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    reason: str
-    text: str = ""
+    reason: Identifier
+    text: Text = ""
 
 
 class Local:
@@ -175,7 +179,8 @@ class Local:
         job = self._find(request, "acquire")
         if job.stage != "kept" and not (job.stage == "held" and job.held):
             raise Failed("job-not-destroyable", job.stage, retry=False)
-        job = advance(job, "erase")
+        # By the will of a person, not by the clock.
+        job = advance(job, "erase", until_ms=0)
         await self._desk.put([job])
         return _json(_describe(job, _language(request)))
 
@@ -195,7 +200,10 @@ class Local:
     async def offer(self, request: web.Request) -> web.Response:
         """Offer records."""
         document = _decode(await request.read(), dict[str, Any])
-        return await self._submit(self._asking.sign_offer(document))
+        subjects = _convert(document.pop("subjects", ()), _Subjects)
+        event, pairs = self._asking.sign_offer(document, subjects)
+        await self._asking.keep(event, pairs)
+        return await self._submit(event.data)
 
     async def _submit(self, event: bytes) -> web.Response:
         answer = await self._asking.submit(event)
@@ -282,6 +290,13 @@ def _decode(data: bytes, shape: Any) -> Any:
     try:
         return msgspec.json.decode(data, type=shape)
     except UNREADABLE as error:
+        raise Failed("body-malformed", str(error), retry=False) from None
+
+
+def _convert(document: Any, shape: Any) -> Any:
+    try:
+        return msgspec.convert(document, shape)
+    except msgspec.ValidationError as error:
         raise Failed("body-malformed", str(error), retry=False) from None
 
 

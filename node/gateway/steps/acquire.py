@@ -9,7 +9,7 @@ from ledger.events import Body, ShareReceived, ShareRejected
 from ledger.exchange.bodies import ShareCorrectionAcknowledged, ShareDestroyed
 from node.gateway.desk import Change
 from node.gateway.jobs import Failed, Job, Payload, advance
-from node.gateway.steps.provide import Parts, about_of, read_rules
+from node.gateway.steps.provide import Parts, about_of, read_rules, submit_opening
 from node.gateway.work.check import CODE_SET, CUSTOM, DOWNLOAD
 from node.gateway.work.tasks import Check, Checked, Done, Erase, Hand
 from node.records.report import REPORT_DOMAIN
@@ -26,15 +26,8 @@ class Acquirer:
         self._inbox = inbox
 
     async def request(self, job: Job) -> Change:
-        """Submit the request; its own record, when it comes, opens the exchange."""
-        answer = await self._parts.chain.submit(job.event)
-        if answer.state != "final" or (answer.code and answer.decision != "deny"):
-            code, state = answer.code, answer.state
-            return lambda now: advance(
-                now, "closed", status=state, fault=code, question=b"", asked=b""
-            )
-        await self._parts.chain.wait_height(answer.height)
-        return lambda now: now
+        """Submit the request."""
+        return await submit_opening(self._parts.chain, job)
 
     async def fetch(self, job: Job) -> Change:
         """Fetch the sealed payload and its quality report."""
@@ -126,6 +119,9 @@ class Acquirer:
 
     async def erase(self, job: Job) -> Change:
         """Erase what is left of the data at the end of retention."""
+        if job.until_ms:
+            # Nothing brings it back: a clock that jumped ahead must not decide this alone.
+            await self._parts.chain.verify_clock()
         await self._parts.pool.run(Erase(exchange=job.exchange), Done)
         bare = msgspec.structs.replace(_payload_of(job), blind=b"", report=b"")
         return lambda now: advance(now, "attest", payload=bare, question=b"", asked=b"")

@@ -83,6 +83,16 @@ class Parts:
     signing: Signing
 
 
+async def submit_opening(chain: Chain, job: Job) -> Change:
+    """Submit a request or an offer; its own record, when it comes, opens the exchange."""
+    answer = await chain.submit(job.event)
+    if answer.state != "final" or (answer.code and answer.decision != "deny"):
+        code, state = answer.code, answer.state
+        return lambda now: advance(now, "closed", status=state, fault=code, question=b"", asked=b"")
+    await chain.wait_height(answer.height)
+    return lambda now: now
+
+
 class Provider:
     """Steps of the side `provide`."""
 
@@ -96,6 +106,10 @@ class Provider:
         self._parts = parts
         self._outbox = outbox
         self._outbox_days = outbox_days
+
+    async def request(self, job: Job) -> Change:
+        """Submit an own offer."""
+        return await submit_opening(self._parts.chain, job)
 
     async def ask(self, job: Job) -> Change:
         """Fetch who the request is about."""

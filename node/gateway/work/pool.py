@@ -34,13 +34,15 @@ class Pool:
             child = self._take_idle() or await self._start()
             try:
                 answer = await self._ask(child, task)
+                if not isinstance(answer, (Fault, result)):
+                    # Somebody in the child answers in its place.
+                    raise Failed("work-died", f"{type(task).__name__}: {type(answer).__name__}")
             except BaseException:
                 await self._end(child)
                 raise
             self._idle.append(child)
         if isinstance(answer, Fault):
             raise Failed(answer.code, answer.detail, retry=answer.retry)
-        assert isinstance(answer, result), "a child answers what was asked"
         return answer
 
     def _take_idle(self) -> Process | None:
@@ -68,7 +70,8 @@ class Pool:
         assert child.stdout is not None
         try:
             child.stdin.write(frame(task))
-            await child.stdin.drain()
+            async with asyncio.timeout(self._stall_s):
+                await child.stdin.drain()
             while True:
                 async with asyncio.timeout(self._stall_s):
                     size = int.from_bytes(await child.stdout.readexactly(4), "big")

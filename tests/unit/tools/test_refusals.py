@@ -8,10 +8,12 @@ import ast
 import asyncio
 import http.server
 import importlib
+import io
 import json
 import socketserver
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -33,6 +35,8 @@ from tests.unit.tools.governance.test_stories import client_of
 from tests.unit.tools.test_errors import codes_in, outline, request
 from tools import client as clients
 from tools import processes
+from tools.audit.export.sheets import write_parquet
+from tools.audit.export.tables import TABLES
 from tools.bench import exchange, load
 from tools.cli import main
 from tools.client import fetch_genesis
@@ -201,9 +205,19 @@ def test_an_index_that_is_none(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def net(tmp_path: Path) -> Localnet:
-    CliRunner().invoke(main, ["localnet", "init", str(tmp_path / "net")])
-    return Localnet(tmp_path / "net")
+def net() -> Iterator[Localnet]:
+    # Paths of sockets must be short.
+    with tempfile.TemporaryDirectory(prefix="tally-") as folder:
+        CliRunner().invoke(main, ["localnet", "init", f"{folder}/net"])
+        yield Localnet(Path(folder) / "net")
+
+
+def test_parquet_without_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    table = next(iter(TABLES.values()))
+    written = io.BytesIO()
+    assert refused(lambda: write_parquet(table, iter(()), written, {})) == "extra-analytics-missing"
+    assert written.getvalue() == b""
 
 
 def test_nodes_that_are_not_there(net: Localnet) -> None:
@@ -236,7 +250,7 @@ def test_gateways_that_end_or_do_not_answer(net: Localnet, monkeypatch: pytest.M
         gateways.program(member).pid_file.write_text(f"{silent.pid}\n")
         assert silent.stdout is not None
         assert silent.stdout.readline() == "ready\n"
-        assert refused(lambda: gateways.wait_ready([member])) == "gateway-not-ready"
+        assert refused(lambda: gateways.wait_ready([member])) == "gateway-late"
         silent.kill()
     monkeypatch.undo()
     config.write_text(config.read_text() + "\n[membr]\nx = 1\n")
@@ -427,21 +441,3 @@ def test_a_folder_with_the_copy_of_another_network(tmp_path: Path) -> None:
     other = builders.genesis(delta_ms=300)
     (folder / "genesis.json").write_bytes(encode_genesis_json(other))
     assert refused_by(tmp_path / "node", lambda node: copy(node, folder)) == "genesis-mismatch"
-
-
-def test_a_copy_with_a_byte_that_is_not_of_the_log(tmp_path: Path) -> None:
-    folder = tmp_path / "copy"
-
-    async def ask(node: Served) -> object:
-        for label in map(str, range(130)):
-            event = builders.request(label=label, expires_height=1_000)
-            await node.submit(event.data)
-        node.service.sign_checkpoint()
-        await copy(node, folder)
-        (path,) = folder.glob("tile/entries/000")
-        data = bytearray(path.read_bytes())
-        data[-1] ^= 1
-        path.write_bytes(data)
-        return await copy(node, folder)
-
-    assert refused_by(tmp_path / "node", ask) == "tiles-invalid"

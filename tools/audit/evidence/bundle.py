@@ -44,9 +44,8 @@ from ledger.tlog.receipt import Receipt
 from tools.audit.evidence.facts import Asked, encode_asked, encode_json
 from tools.audit.evidence.page import View, render_page, render_readme
 from tools.audit.evidence.standing import Standing, find_carried, find_standings
-from tools.audit.evidence.story import INVALID, Story, read_story
+from tools.audit.evidence.story import Story, invalid_bundle, read_story
 from tools.contract.explaining import Explanation, explain_happened, to_document
-from tools.exits import InvalidAnswer
 
 FORMAT_VERSION = 1
 BUNDLE_BYTES_MAX = 256 * 1024 * 1024
@@ -140,17 +139,18 @@ def explain_all(evidence: Evidence, story: Story) -> dict[int, Explanation]:
     """The decisions of the contracts, each made again. Raises `InvalidAnswer`, `InvalidInput`."""
     decided = [told for told in story.events if told.outcome.policy_set]
     if {told.index for told in decided} != set(evidence.asked):
-        raise InvalidAnswer(INVALID, "questions to the contracts and decisions do not match")
+        raise invalid_bundle("questions to the contracts and decisions do not match")
     if {told.outcome.policy_set for told in decided} != set(evidence.policy_sets):
-        raise InvalidAnswer(INVALID, "contracts and decisions do not match")
+        raise invalid_bundle("contracts and decisions do not match")
     found = {}
     for told in decided:
         happened = told.happened(evidence.asked[told.index])
         try:
             policy_set = evidence.policy_sets[told.outcome.policy_set]
             found[told.index] = explain_happened(happened, policy_set)
-        except LedgerError as error:
-            raise InvalidAnswer(INVALID, str(error)) from None
+        except (LedgerError, LookupError, TypeError, ValueError) as error:
+            # What was asked is a file like any other: the engine may not even understand it.
+            raise invalid_bundle(f"decisions/{told.index}: {error}") from None
     return found
 
 

@@ -5,8 +5,8 @@
 3. epochs       Each proof leads from the validators of one epoch to the next.
 4. checkpoint   The log signed it, and a quorum of the validators of its epoch cosigned it.
 5. receipts     Every entry is in the tree of that checkpoint.
-6. events       Each stands in its block, is signed by the key it names, and the first opened the
-                exchange.
+6. events       Each stands in its block, of a proven epoch, is signed by the key it names, and the
+                first opened the exchange.
 7. signers      Each key was an active officer's of an active member at that height, by genesis and
                 by the proposals in the bundle.
 8. decisions    The contracts, whose hash the record names, asked with the facts in the bundle, give
@@ -18,6 +18,7 @@ it claims, `InvalidInput` where this program cannot tell.
 """
 
 import io
+import struct
 import zipfile
 from collections.abc import Mapping
 
@@ -29,6 +30,7 @@ from ledger.events import ShareOpening
 from ledger.exchange.bodies import ShareOffered
 from ledger.genesis import GENESES, hash_genesis, verify_genesis
 from ledger.quorum.epochs import EPOCH_PROOFS, EpochChain, EpochProof, epoch_path
+from ledger.quorum.lists import hash_consensus_keys
 from ledger.registry import POLICY_SETS, PolicySet
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.merkle import hash_leaf, verify_inclusion
@@ -37,7 +39,6 @@ from ledger.tlog.receipt import Receipt
 from tools.audit.evidence.bundle import (
     AGENT,
     BAGIT,
-    BUNDLE_BYTES_MAX,
     DATA,
     FORMAT_VERSION,
     Contents,
@@ -50,12 +51,18 @@ from tools.audit.evidence.bundle import (
 )
 from tools.audit.evidence.facts import Asked, decode_asked, encode_asked
 from tools.audit.evidence.standing import Standing, find_standings
-from tools.audit.evidence.story import INVALID, Story
-from tools.exits import InvalidAnswer, InvalidInput
+from tools.audit.evidence.story import Story, invalid_bundle
+from tools.exits import InvalidInput
 
 FILES_MAX = 20_000
 
 _MANIFEST, _TAG_MANIFEST = "manifest-sha256.txt", "tagmanifest-sha256.txt"
+_SUMS = ("bag-info.txt", _MANIFEST, _TAG_MANIFEST)
+# What the library raises for bytes that are no zip file; RuntimeError: one that is encrypted.
+_NO_ZIP = (
+    zipfile.BadZipFile, ValueError, OSError, EOFError, RuntimeError, LookupError, OverflowError,
+    struct.error,
+)  # fmt: skip
 _CONTENTS = msgspec.json.Decoder(Contents)
 
 
@@ -66,13 +73,14 @@ def verify_bundle(data: bytes, network: bytes) -> Evidence:
     evidence = _read_evidence(content, contents)
     found = hash_genesis(evidence.genesis)
     if found != network:  # 2
-        raise InvalidAnswer(INVALID, f"genesis: network {found.hex()}, not {network.hex()}")
+        raise invalid_bundle(f"genesis: network {found.hex()}, not {network.hex()}")
     _verify_receipts(evidence)  # 3, 4, 5
     story = evidence.story()  # 6
+    _verify_blocks(evidence, story)  # 6
     _verify_facts(evidence, story, find_standings(evidence.genesis, story))  # 7, 8
     _compare(content, make_files(evidence), evidence.agent)  # 8, 9
     if pack(content, folder_name(evidence.exchange)) != data:  # 9
-        raise InvalidAnswer(INVALID, "the zip file is not the one that these files make")
+        raise invalid_bundle("the zip file is not the one that these files make")
     return evidence
 
 
@@ -81,28 +89,27 @@ def _read_bag(data: bytes) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             listed = archive.infolist()
-            size_bytes = sum(each.file_size for each in listed)
-            if len(listed) > FILES_MAX or size_bytes > BUNDLE_BYTES_MAX:
-                raise InvalidInput("file-too-large", f"{len(listed)} files, {size_bytes} bytes")
             if any(each.compress_type != zipfile.ZIP_STORED for each in listed):
-                raise InvalidAnswer(INVALID, "a file in it is compressed")
+                raise invalid_bundle("a file in it is compressed")
+            if len(listed) > FILES_MAX or sum(each.file_size for each in listed) > len(data):
+                raise invalid_bundle("its files are more than it holds")
             named = [(each.filename, archive.read(each)) for each in listed]
-    except (zipfile.BadZipFile, ValueError, OSError, EOFError, NotImplementedError) as error:
-        raise InvalidAnswer(INVALID, f"not the zip file of a bundle: {error}") from None
+    except _NO_ZIP as error:
+        raise invalid_bundle(f"not the zip file of a bundle: {error}") from None
     folders = {name.partition("/")[0] for name, _ in named}
     content = {name.partition("/")[2]: data for name, data in named}
     if len(folders) != 1 or len(content) != len(named):
-        raise InvalidAnswer(INVALID, "not one folder, or a file stands twice in it")
+        raise invalid_bundle("not one folder, or a file stands twice in it")
     payload = {name: data for name, data in content.items() if name.startswith(DATA)}
     tags = {n: data for n, data in content.items() if n not in payload and n != _TAG_MANIFEST}
     if tags.get("bagit.txt") != BAGIT:
-        raise InvalidAnswer(INVALID, "bagit.txt: not a bag")
+        raise invalid_bundle("bagit.txt: not a bag")
     for name, expected in (
         (_MANIFEST, make_manifest(payload)),
         (_TAG_MANIFEST, make_manifest(tags)),
     ):
         if content.get(name) != expected:
-            raise InvalidAnswer(INVALID, f"{name}: the files are not those listed")
+            raise invalid_bundle(f"{name}: the files are not those listed")
     return content
 
 
@@ -110,7 +117,7 @@ def _read_contents(content: Mapping[str, bytes]) -> Contents:
     try:
         contents = _CONTENTS.decode(_file(content, "evidence.json"))
     except (msgspec.DecodeError, ValueError) as error:
-        raise InvalidAnswer(INVALID, f"evidence.json: {error}") from None
+        raise invalid_bundle(f"evidence.json: {error}") from None
     if contents.format != FORMAT_VERSION:
         raise InvalidInput("bundle-version", str(contents.format))
     return contents
@@ -144,13 +151,13 @@ def _read_evidence(content: Mapping[str, bytes], contents: Contents) -> Evidence
             agent=contents.agent,
         )
     except (LedgerError, ValueError, msgspec.DecodeError) as error:
-        raise InvalidAnswer(INVALID, f"{name}: {error}") from None
+        raise invalid_bundle(f"{name}: {error}") from None
 
 
 def _file(content: Mapping[str, bytes], name: str) -> bytes:
     data = content.get(DATA + name)
     if data is None:
-        raise InvalidAnswer(INVALID, f"{name}: is missing")
+        raise invalid_bundle(f"{name}: is missing")
     return data
 
 
@@ -189,13 +196,24 @@ def _verify_receipts(evidence: Evidence) -> None:
         chain = EpochChain(evidence.genesis, evidence.proofs)  # 3
         size = Checkpoint.parse(evidence.note.text).size
         if chain.epoch_of(size) != chain.epoch:
-            raise InvalidAnswer(INVALID, "an epoch that ends after the tree of the checkpoint")
+            raise invalid_bundle("an epoch that ends after the tree of the checkpoint")
         tree = chain.policy_for(size).verify(evidence.note)  # 4
         for index, proven in evidence.entries.items():  # 5
             leaf = hash_leaf(proven.data)
             verify_inclusion(leaf, index, tree.size, proven.path, tree.root)
     except LedgerError as error:
-        raise InvalidAnswer(INVALID, str(error)) from None
+        raise invalid_bundle(str(error)) from None
+
+
+def _verify_blocks(evidence: Evidence, story: Story) -> None:
+    """Step 6: the blocks are of the epochs that are proven, so no proof of an epoch is left out."""
+    chain = EpochChain(evidence.genesis, evidence.proofs)
+    for told in (*story.events, *story.governance):
+        epoch = chain.epoch_of(told.header.tree_size + 1)
+        keys = hash_consensus_keys(chain.validators_of(epoch))
+        if (told.header.epoch, told.header.validators_hash) != (epoch, keys):
+            detail = f"#{told.index}: of epoch {told.header.epoch}, which is not proven"
+            raise invalid_bundle(detail)
 
 
 def _verify_facts(evidence: Evidence, story: Story, standings: Mapping[int, Standing]) -> None:
@@ -222,7 +240,7 @@ def _verify_facts(evidence: Evidence, story: Story, standings: Mapping[int, Stan
         for name, found, proven in rows:
             if found != proven:
                 detail = f"decisions/{told.index}.asked.json: {name}: {found!r}, not {proven!r}"
-                raise InvalidAnswer(INVALID, detail)
+                raise invalid_bundle(detail)
 
 
 def _opening_rows(asked: Asked, opening: ShareOpening) -> list[tuple[str, object, object]]:
@@ -246,7 +264,9 @@ def _compare(content: Mapping[str, bytes], made: Mapping[str, bytes], agent: str
     if different and agent != AGENT:
         raise InvalidInput("bundle-release", f"{agent}: {', '.join(different)}")
     if different:
-        raise InvalidAnswer(INVALID, f"{different[0]}: says what is not proven")
+        # Totals and manifests differ because something else does.
+        first = min(different, key=lambda name: (name in _SUMS, name))
+        raise invalid_bundle(f"{first}: says what is not proven")
 
 
 def compare_with_log(evidence: Evidence, found: Evidence) -> None:
@@ -257,8 +277,8 @@ def compare_with_log(evidence: Evidence, found: Evidence) -> None:
     ours, logged = ({i: p.data for i, p in each.entries.items()} for each in (evidence, found))
     different = sorted(i for i in {*ours, *logged} if ours.get(i) != logged.get(i))
     if different:
-        raise InvalidAnswer(INVALID, f"entry {different[0]} is not that of the log, or is left out")
+        raise invalid_bundle(f"entry {different[0]} is not that of the log, or is left out")
     for index, asked in evidence.asked.items():
         if encode_asked(asked) != encode_asked(found.asked[index]):
             detail = f"decisions/{index}.asked.json: the facts are not those of a replay"
-            raise InvalidAnswer(INVALID, detail)
+            raise invalid_bundle(detail)

@@ -7,14 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
+import msgspec
+
 from contracts.decision import explain
 from contracts.words import Language, decision_word, describe, kind_word, role_word
 from ledger.blocks import Outcome
-from ledger.export.cloudevents import format_time
+from ledger.export.cloudevents import format_time, hex_of
 from ledger.genesis import Genesis, hash_genesis
 from ledger.keys import fingerprint, format_public_key
 from ledger.registry import Member
 from ledger.tlog.checkpoint import Checkpoint
+from tools.audit.evidence.facts import encode_json
 from tools.audit.evidence.standing import Carried, Standing, find_carried
 from tools.audit.evidence.story import Story, Told
 from tools.contract.explaining import Explanation, to_text
@@ -104,8 +107,18 @@ def _section(view: View, language: Language) -> Iterator[str]:
     yield _heading(language, "limits")
     yield f"<p>{escape(_say(language, 'limits'))}</p>\n"
     yield _heading(language, "details")
-    for index, found in view.explained.items():
-        yield f"<h3>#{index}</h3>\n<pre>{escape(to_text(found, language))}</pre>\n"
+    for told in view.story.events:
+        yield _details(view, told, language)
+
+
+def _details(view: View, told: Told, language: Language) -> str:
+    """What an event says word for word, and why it was decided so."""
+    body = hex_of(msgspec.to_builtins(told.event.body, builtin_types=(bytes,)))
+    parts = [encode_json(body).decode().strip()]
+    if told.index in view.explained:
+        parts.append(to_text(view.explained[told.index], language))
+    head = f"#{told.index} {kind_word(told.event.kind, language)} {told.event.digest.hex()}"
+    return f"<h3>{escape(head)}</h3>\n" + "".join(f"<pre>{escape(each)}</pre>\n" for each in parts)
 
 
 def _heading(language: Language, name: str) -> str:
@@ -205,14 +218,15 @@ def _signer_rows(view: View, language: Language) -> list[tuple[str, ...]]:
 
 
 def _since(view: View, key: bytes, carried: Sequence[Carried], language: Language) -> str:
+    """What made a key an officer's, and what ended that."""
     found = [_say(language, "by_genesis")] * any(each.key == key for each in view.genesis.officers)
     for each in carried:
-        if key in each.added_keys:
-            votes = ", ".join(f"#{told.index} {told.event.member}" for told in each.approvals)
-            digest = each.proposal.event.digest.hex()[:DIGEST_SHOWN]
-            found.append(
-                _say(language, "by_vote", height=each.height, proposal=digest, votes=votes)
-            )
+        for name, keys in (("by_vote", each.added_keys), ("revoked", each.revoked_keys)):
+            if key in keys:
+                votes = ", ".join(f"#{told.index} {told.event.member}" for told in each.approvals)
+                digest = each.proposal.event.digest.hex()[:DIGEST_SHOWN]
+                said = {"height": each.height, "proposal": digest, "votes": votes}
+                found.append(_say(language, name, **said))
     return "; ".join(found)
 
 

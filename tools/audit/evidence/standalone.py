@@ -61,10 +61,9 @@ def unpack(data: bytes, at: int = 0) -> tuple[Any, int]:
         at += WIDTHS[tag]
     if 0xCC <= tag <= 0xCF:
         return count, at
-    if 0xC4 <= tag <= 0xC6:
-        return data[at : at + count], at + count
     if 0xA0 <= tag <= 0xDB:
-        return data[at : at + count].decode(), at + count
+        raw = data[at : at + count]
+        return (raw if 0xC4 <= tag <= 0xC6 else raw.decode()), at + count
     is_list = 0x90 <= tag <= 0x9F or tag in (0xDC, 0xDD)
     found: dict[Any, Any] = {}
     for number in range(count):
@@ -91,22 +90,15 @@ def is_signed(key: bytes, message: bytes, signature: bytes) -> bool:
     return done.returncode == 0
 
 
-def root_of(leaf: bytes, index: int, size: int, path: list[bytes]) -> bytes:
-    """Root that a proof leads to (RFC 9162 section 2.1.3.2)."""
-    if not 0 <= index < size:
-        fail(f"no entry {index} in a tree of {size}")
-    last, found = size - 1, sha256(b"\x00", leaf)
-    for other in path:
-        if last == 0:
-            fail("a proof that is too long")
-        if index & 1 or index == last:
-            found = sha256(b"\x01", other, found)
-            while not index & 1 and index:
-                index, last = index >> 1, last >> 1
-        else:
-            found = sha256(b"\x01", found, other)
-        index, last = index >> 1, last >> 1
-    return found if last == 0 else fail("a proof that is too short")
+def root_of(leaf_hash: bytes, index: int, size: int, path: list[bytes]) -> bytes:
+    """Root of the tree that an inclusion proof leads to (RFC 6962 section 2.1.1)."""
+    if size == 1:
+        return leaf_hash if index == 0 and not path else fail("a proof of another shape")
+    split = 1 << (size - 1).bit_length() - 1
+    *below, other = path
+    if index < split:
+        return sha256(b"\x01", root_of(leaf_hash, index, split, below), other)
+    return sha256(b"\x01", other, root_of(leaf_hash, index - split, size - split, below))
 
 
 def read_note(note: bytes, genesis: Any, validators: list[Any]) -> tuple[int, bytes]:
@@ -155,25 +147,31 @@ def check_files(folder: Path) -> None:
         fail(f"not listed: {', '.join(sorted(others))}")
 
 
-def follow_epochs(data: Path, genesis: Any, network: bytes) -> list[Any]:
-    """Step 3: the validators of the last epoch."""
-    validators, number = genesis["validators"], 0
+def hash_keys(validators: list[Any]) -> bytes:
+    """What the headers of an epoch say of its validators."""
+    keys = (each["consensus_key"] for each in validators)
+    return sha256(b"tallystick/validators/v1\0", *keys)
+
+
+def follow_epochs(data: Path, genesis: Any, network: bytes) -> list[list[Any]]:
+    """Step 3: the validators of each epoch."""
+    epochs, number = [genesis["validators"]], 0
     while (data / "epochs" / str(number)).exists():
         proof = decode((data / "epochs" / str(number)).read_bytes())
-        header = decode(proof["header"])
-        keys = b"".join(each["consensus_key"] for each in validators)
+        header, leaf = decode(proof["header"]), sha256(b"\0", proof["header"])
         following = sha256(b"tallystick/validator-list/v1\0", proof["validators", "bytes"])
-        size, root = read_note(proof["checkpoint"], genesis, validators)
+        size, root = read_note(proof["checkpoint"], genesis, epochs[-1])
         if (
             (proof["epoch"], header["epoch"], header["network"]) != (number, number, network)
-            or header["validators_hash"] != sha256(b"tallystick/validators/v1\0", keys)
+            or header["validators_hash"] != hash_keys(epochs[-1])
             or header["next_validators"] != following
             or size != header["tree_size"] + 1 + header["record_count"]
-            or root_of(proof["header"], header["tree_size"], size, proof["path"]) != root
+            or root_of(leaf, header["tree_size"], size, proof["path"]) != root
         ):
             fail(f"the proof of epoch {number}")
-        validators, number = proof["validators"], number + 1
-    return list(validators)
+        epochs.append(proof["validators"])
+        number += 1
+    return epochs
 
 
 def read_entry(data: Path, index: int, size: int, root: bytes) -> bytes:
@@ -183,19 +181,21 @@ def read_entry(data: Path, index: int, size: int, root: bytes) -> bytes:
     start = f"c2sp.org/tlog-proof@v1\nindex {index}\n".encode()
     lines = (head + b"\n").removeprefix(start).split(b"\n")[:-1]
     path = [base64.b64decode(line, validate=True) for line in lines]
-    if note != (data / "checkpoint").read_bytes() or root_of(entry, index, size, path) != root:
+    leads_to = root_of(sha256(b"\0", entry), index, size, path)
+    if note != (data / "checkpoint").read_bytes() or leads_to != root:
         fail(f"entry {index} is not in the log")
     return entry
 
 
-def read_events(entries: dict[int, bytes], exchange: bytes, network: bytes) -> list[Any]:
+def read_events(entries: Any, exchange: bytes, network: bytes, epochs: Any) -> list[Any]:
     """Step 6: records with their envelopes."""
     block, found, opened = None, [], False
     for index, entry in sorted(entries.items()):
         value = decode(entry)
         if value["entry"] == 1:
             block = value
-            if (block["tree_size"], block["network"]) != (index, network):
+            own = (block["tree_size"], block["network"], block["validators_hash"])
+            if own != (index, network, hash_keys(epochs[block["epoch"]])):
                 fail(f"the block of entry {index}")
             continue
         if block is None or index > block["tree_size"] + block["record_count"]:
@@ -251,14 +251,14 @@ def check(folder: Path, network: bytes) -> Iterator[None]:
         fail("another network")
     yield
     genesis = decode(founding)
-    validators = follow_epochs(data, genesis, network)
+    epochs = follow_epochs(data, genesis, network)
     yield
-    size, root = read_note((data / "checkpoint").read_bytes(), genesis, validators)
+    size, root = read_note((data / "checkpoint").read_bytes(), genesis, epochs[-1])
     yield
     contents = json.loads((data / "evidence.json").read_bytes())
     entries = {index: read_entry(data, index, size, root) for index in contents["entries"]}
     yield
-    events = read_events(entries, bytes.fromhex(contents["exchange"]), network)
+    events = read_events(entries, bytes.fromhex(contents["exchange"]), network, epochs)
     yield
     check_keys(events, genesis)
     yield
@@ -288,7 +288,7 @@ def main(arguments: list[str]) -> int:
     try:
         for _ in check(folder, network):
             say(f"ok {next(step)}")
-    except (LookupError, ValueError, TypeError, OSError, RecursionError) as error:
+    except (AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError) as error:
         say(f"NOT VERIFIED | 验证失败: {next(step)}: {error}")
         return 3
     say("verified | 验证通过")

@@ -35,8 +35,7 @@ from ledger.governance.proposals import (
 from ledger.keys import format_public_key
 from ledger.registry import VALIDATOR_LISTS, Member, Officer
 from ledger.state import VALIDATORS_KEY, MapState, Overlay, StateReader
-from tools.audit.evidence.story import INVALID, Story, Told
-from tools.exits import InvalidAnswer
+from tools.audit.evidence.story import Story, Told, invalid_bundle
 
 # Actions that make, change or end who may sign.
 STANDING_ACTIONS = (
@@ -73,6 +72,11 @@ class Carried:
             elif isinstance(action, RotateOfficer):
                 found.add(action.statement.rotation.new_key)
         return frozenset(found)
+
+    @property
+    def revoked_keys(self) -> frozenset[bytes]:
+        """Keys that sign no more by it."""
+        return frozenset(each.key for each in self.actions if isinstance(each, RevokeOfficer))
 
     @property
     def last(self) -> int:
@@ -214,7 +218,7 @@ def _carry_out(state: MapState, carried: Carried, network: bytes) -> None:
         assert change is not None, "no action about a member or officer is judged elsewhere"
         for fault in change(overlay, action, Case(network=network, moment=None)):
             where = f"proposal #{carried.proposal.index}"
-            raise InvalidAnswer(INVALID, f"{where}: {fault.code} {fault.detail}")
+            raise invalid_bundle(f"{where}: {fault.code} {fault.detail}")
     state.pairs.update(overlay.changes)
 
 
@@ -223,7 +227,7 @@ def _find_standing(state: StateReader, told: Told) -> Standing:
     member, officer = find_member(state, event.member), find_officer(state, event.officer)
     if member is None or officer is None or officer.member != event.member:
         detail = f"#{told.index}: no officer of {event.member} has the key"
-        raise InvalidAnswer(INVALID, f"{detail} {format_public_key(event.officer)}")
+        raise invalid_bundle(f"{detail} {format_public_key(event.officer)}")
     is_acknowledging = isinstance(event.body, GovernanceAcknowledged)
     status = member.status if not is_acknowledging else "active"
     not_after = find_last_day(state, event.officer)
@@ -231,5 +235,5 @@ def _find_standing(state: StateReader, told: Told) -> Standing:
         not_after, block_date(told.time_ms).isoformat()
     ):
         detail = f"#{told.index}: {member.id} is {member.status}, its key {officer.status}"
-        raise InvalidAnswer(INVALID, f"{detail} {not_after}")
+        raise invalid_bundle(f"{detail} {not_after}")
     return Standing(told=told, member=member, officer=officer, not_after=not_after)

@@ -16,7 +16,10 @@ from ledger.events import Event, GovernanceBody, ShareOpening, parse_event, veri
 from tools.audit.evidence.facts import Asked
 from tools.exits import InvalidAnswer
 
-INVALID = "bundle-invalid"
+
+def invalid_bundle(detail: str) -> InvalidAnswer:
+    """The error of a bundle that contradicts itself."""
+    return InvalidAnswer("bundle-invalid", detail)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,19 +92,19 @@ def read_story(entries: Mapping[int, bytes], exchange: bytes, network: bytes) ->
             else:
                 records[index] = RECORDS.decode(data)
         except LedgerError as error:
-            raise InvalidAnswer(INVALID, f"#{index}: {error}") from None
+            raise invalid_bundle(f"#{index}: {error}") from None
     for index, header in headers.items():
         if (header.tree_size, header.network) != (index, network):
-            raise InvalidAnswer(INVALID, f"#{index}: the header of another place or network")
+            raise invalid_bundle(f"#{index}: the header of another place or network")
     places = sorted(headers)
     told = [_tell(index, record, places, headers, network) for index, record in records.items()]
     events = tuple(each for each in told if each.event.exchange == exchange)
     others = tuple(each for each in told if each.event.exchange != exchange)
     for each in others:
         if not isinstance(each.event.body, GovernanceBody) or not each.outcome.applied:
-            raise InvalidAnswer(INVALID, f"#{each.index}: {each.event.kind} has no place here")
+            raise invalid_bundle(f"#{each.index}: {each.event.kind} has no place here")
     if not events or events[0].event.digest != exchange:
-        raise InvalidAnswer(INVALID, f"the event {exchange.hex()} is missing")
+        raise invalid_bundle(f"the event {exchange.hex()} is missing")
     return Story(events=events, governance=others)
 
 
@@ -111,12 +114,12 @@ def _tell(
     at = bisect_left(places, index) - 1
     header = headers[places[at]] if at >= 0 else None
     if header is None or index > places[at] + header.record_count:
-        raise InvalidAnswer(INVALID, f"#{index}: the header of its block is missing")
+        raise invalid_bundle(f"#{index}: the header of its block is missing")
     try:
         event = parse_event(record.event)
         verify_event(event)
     except LedgerError as error:
-        raise InvalidAnswer(INVALID, f"#{index}: {error}") from None
+        raise invalid_bundle(f"#{index}: {error}") from None
     if event.network != network:
-        raise InvalidAnswer(INVALID, f"#{index}: signed for network {event.network.hex()[:16]}")
+        raise invalid_bundle(f"#{index}: signed for network {event.network.hex()[:16]}")
     return Told(index=index, header=header, event=event, outcome=record.outcome)

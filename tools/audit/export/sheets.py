@@ -10,7 +10,7 @@ from ledger.export.cloudevents import format_time
 from tools.audit.export.tables import Column, Table
 from tools.exits import ToolError
 
-GROUP_ROWS = 32_768
+GROUP_ROWS = 8_192
 
 
 def write_csv(table: Table, rows: Iterator[tuple[Any, ...]], file: IO[bytes]) -> int:

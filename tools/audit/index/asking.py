@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import msgspec
 
-from tools.audit.index.tables import Index
+from tools.audit.index.tables import Index, number_of_day
 
 # Filters with a column of the same name.
 _COLUMNS = (
-    "kind", "decision", "requester", "provider", "dataset", "purpose", "legal_basis"
+    "kind", "decision", "requester", "provider", "dataset", "purpose", "legal_basis", "status"
 )  # fmt: skip
 _LISTS = {
     "contract": "idx IN (SELECT idx FROM policy WHERE id = ?)",
@@ -127,7 +127,12 @@ class _Filters:
         for name in _COLUMNS:
             if word := getattr(query, name):
                 self._add(f"{name} = ?", self._word(word))
-        self._add_exchanges(query)
+        for clause, day in (
+            ("period_to >= ?", query.data_from),
+            ("period_from <= ? AND period_from > 0", query.data_until),
+        ):
+            if day:
+                self._add(clause, number_of_day(day))
         if query.is_decided:
             # A step that contracts allow has no word of decision, but the contracts.
             self._add("(decision <> ? OR idx IN (SELECT idx FROM policy))", self._word(""))
@@ -142,23 +147,6 @@ class _Filters:
         for sign, time_ms in ((">=", query.since_ms), ("<", query.until_ms)):
             if time_ms is not None:
                 self._add(f"idx {sign} ?", self._first_at(time_ms))
-
-    def _add_exchanges(self, query: Query) -> None:
-        """What changes with the state of an exchange, or is seldom asked."""
-        exchanges: list[str] = []
-        about: list[object] = []
-        for clause, value in (
-            ("status = ?", self._word(query.status) if query.status else 0),
-            ("period_to >= ?", query.data_from),
-            ("period_from <= ?", query.data_until),
-        ):
-            if value:
-                exchanges.append(clause)
-                about.append(value)
-        if exchanges:
-            # Most rows are read anyway: the plus keeps the engine from going by exchange.
-            chosen = " AND ".join(["SELECT id FROM exchange WHERE true", *exchanges])
-            self._add(f"+exchange IN ({chosen})", *about)
 
     def sql(self, columns: str) -> str:
         """The statement that selects `columns` of the records that fit."""
@@ -191,8 +179,8 @@ FROM event e JOIN record r ON r.idx = e.idx JOIN block b ON b.height = r.height
     JOIN word i ON i.id = r.roles JOIN word c ON c.id = r.code JOIN word d ON d.id = e.decision
     JOIN word q ON q.id = e.requester JOIN word p ON p.id = e.provider
     JOIN word s ON s.id = e.dataset JOIN word u ON u.id = e.purpose
-    JOIN word l ON l.id = e.legal_basis LEFT JOIN exchange x ON x.id = e.exchange
-    LEFT JOIN word t ON t.id = x.status
+    JOIN word l ON l.id = e.legal_basis JOIN word t ON t.id = e.status
+    LEFT JOIN exchange x ON x.id = e.exchange
 WHERE e.idx = ?
 """
 _POLICIES = """
@@ -228,5 +216,5 @@ def _describe(db: sqlite3.Connection, idx: int) -> Found:
         dataset=dataset,
         purpose=purpose,
         legal_basis=legal_basis,
-        status=status or "",
+        status=status,
     )

@@ -51,6 +51,7 @@ from tools.audit.index.tables import (
     IndexState,
     connect,
     is_sealed,
+    number_of_day,
     read_covered,
     write_covered,
     write_seal,
@@ -198,10 +199,13 @@ class _Known(NamedTuple):
     dataset: int
     purpose: int
     legal_basis: int
+    period_from: int
+    period_to: int
 
 
 _KNOWN = """
-SELECT x.digest, x.id, e.requester, e.provider, e.dataset, e.purpose, e.legal_basis
+SELECT x.digest, x.id, e.requester, e.provider, e.dataset, e.purpose, e.legal_basis,
+    e.period_from, e.period_to
 FROM exchange x JOIN event e ON e.idx = x.idx
 """
 
@@ -255,6 +259,7 @@ class _Writer:
             known = dict(states.execute("SELECT key, value FROM state"))
             self._history = History(copy.genesis, known)
             self._digest = StateDigest(held.accumulator)
+        self._touched: set[bytes] = set()
         # Commitments come in no order: they are put in their places when all are there.
         db.execute("CREATE TEMP TABLE named (commitment BLOB, exchange INTEGER)")
         self._words = _Words(db)
@@ -274,7 +279,7 @@ class _Writer:
         )
         for each in happened:
             self._add_opening(each.index, each.event)
-        for table, columns, row in (("event", 11, self._event), ("record", 7, self._record)):
+        for table, columns, row in (("event", 14, self._event), ("record", 7, self._record)):
             places = ", ".join("?" * columns)
             rows = [row(each) for each in happened]
             self._db.executemany(f"INSERT INTO {table} VALUES ({places})", rows)  # noqa: S608 - our own names
@@ -297,18 +302,19 @@ class _Writer:
         number = self._words.number
         about = (*parties_of(event), body.dataset, body.purpose, body.legal_basis)
         id_ = len(self._exchanges) + 1
-        self._exchanges[event.digest] = _Known(id_, *map(number, about))
-        row = (
-            id_, event.digest, index, body.period_from, body.period_to, number(NOT_OPENED)
-        )  # fmt: skip
-        self._db.execute("INSERT INTO exchange VALUES (?, ?, ?, ?, ?, ?)", row)
+        days = map(number_of_day, (body.period_from, body.period_to))
+        self._exchanges[event.digest] = _Known(id_, *map(number, about), *days)
+        self._db.execute("INSERT INTO exchange VALUES (?, ?, ?)", (id_, event.digest, index))
         rows = [(commitment, id_) for commitment in body.subjects]
         self._db.executemany("INSERT INTO temp.named VALUES (?, ?)", rows)
 
     def _event(self, each: Happened) -> tuple[Any, ...]:
         event, number = each.event, self._words.number
         known = self._exchanges.get(event.exchange) if event.exchange else None
-        about = (None, *[number("")] * 5) if known is None else known
+        about: tuple[int | None, ...] = (None, *[number("")] * 5, 0, 0, number(""))
+        if known is not None:
+            self._touched.add(event.exchange)
+            about = (*known, number(NOT_OPENED))
         return (
             each.index, number(event.kind), number(event.member), self._officer(event.officer),
             number(each.outcome.decision), *about,
@@ -345,18 +351,24 @@ class _Writer:
                 self._digest.remove(key, value)
         self._digest.add_all(changed)
         self._states.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", changed)
-        statuses = [
-            (self._words.number(EXCHANGES.decode(value).status), key[len(_EXCHANGES) :])
-            for key, value in changed
-            if key.startswith(_EXCHANGES)
-        ]
-        self._db.executemany("UPDATE exchange SET status = ? WHERE digest = ?", statuses)
-        self._words.write(self._db)
         self._db.execute(
             "INSERT OR IGNORE INTO subject SELECT * FROM temp.named ORDER BY commitment, exchange"
         )
         self._db.executescript(SEARCH_SCHEMA)
+        self._write_statuses()
         write_covered(self._db, self._cover())
+
+    def _write_statuses(self) -> None:
+        """The state that exchanges are in now, at each of their events."""
+        changed = {key[len(_EXCHANGES) :] for key in self._before if key.startswith(_EXCHANGES)}
+        rows = []
+        for digest in sorted(changed | self._touched):
+            data = self._history.state.pairs.get(exchange_key(digest))
+            if data is not None:
+                status = self._words.number(EXCHANGES.decode(data).status)
+                rows.append((status, self._exchanges[digest].id))
+        self._words.write(self._db)
+        self._db.executemany("UPDATE event SET status = ? WHERE exchange = ?", rows)
 
     def _cover(self) -> Covered:
         """How far the index reaches. The state there has the digest in the header."""

@@ -4,10 +4,11 @@
     DIR/index-state.sqlite    the state after the last block, key by key
     DIR/index.sha256          the seal of both, as `sha256sum` writes it
 
-A row of `event` is a record of the log, narrow, since a search reads them all; `record` holds the
-rest of it. `exchange` has a row for each opening event, also one that was refused. Words (members,
-kinds, codes) stand once in `word` and are named by their number. The seal tells damage, not
-malice: who can write the folder can write all three files.
+A row of `event` is a record of the log with what its exchange is about and the state that this is
+in now, narrow, since a search reads them all; `record` holds the rest. Days are numbers, 20260131.
+`exchange` has a row for each opening event, also one that was refused. Words (members, kinds,
+codes) stand once in `word` and are named by their number. The seal tells damage, not malice: who
+can write the folder can write all three files.
 """
 
 import hashlib
@@ -23,7 +24,7 @@ from ledger.verify import LogCopy
 INDEX_NAME = "index.sqlite"
 STATE_NAME = "index-state.sqlite"
 SEAL_NAME = "index.sha256"
-VERSION = 1
+VERSION = 2
 
 SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -33,14 +34,14 @@ CREATE TABLE officer (
 );
 CREATE TABLE block (height INTEGER PRIMARY KEY, idx INTEGER NOT NULL, time_ms INTEGER NOT NULL);
 CREATE TABLE exchange (
-    id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, idx INTEGER NOT NULL,
-    period_from TEXT NOT NULL, period_to TEXT NOT NULL, status INTEGER NOT NULL
+    id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, idx INTEGER NOT NULL
 );
 CREATE TABLE event (
     idx INTEGER PRIMARY KEY, kind INTEGER NOT NULL, member INTEGER NOT NULL,
     officer INTEGER NOT NULL, decision INTEGER NOT NULL, exchange INTEGER,
     requester INTEGER NOT NULL, provider INTEGER NOT NULL, dataset INTEGER NOT NULL,
-    purpose INTEGER NOT NULL, legal_basis INTEGER NOT NULL
+    purpose INTEGER NOT NULL, legal_basis INTEGER NOT NULL, period_from INTEGER NOT NULL,
+    period_to INTEGER NOT NULL, status INTEGER NOT NULL
 );
 CREATE TABLE record (
     idx INTEGER PRIMARY KEY, height INTEGER NOT NULL, roles INTEGER NOT NULL,
@@ -162,3 +163,8 @@ def write_covered(db: sqlite3.Connection, covered: Covered) -> None:
     fields = {name: getattr(covered, name) for name in Covered.__slots__}
     rows = {"version": VERSION, **fields}.items()
     db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
+
+
+def number_of_day(day: str) -> int:
+    """A day (YYYY-MM-DD) as the tables have it."""
+    return int(day.replace("-", ""))

@@ -38,6 +38,11 @@ def make_document(found: Findings) -> dict[str, Any]:
             {"from_region": source, "to_region": target, "received": count}
             for (source, target), count in found.flows.items()
         ],
+        "risk": [
+            {"from_score": least, **dict(sorted(counts.items()))}
+            for least, counts in found.risk.items()
+        ],
+        "risk_reasons": found.risk_reasons,
         "contracts": found.contracts,
         "not_applied": found.not_applied,
         "actions": found.actions,

@@ -99,7 +99,10 @@ class Ground:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """All of it. Pairs are (requester, provider); `flows` count receipts between two regions."""
+    """All of it. Pairs are (requester, provider); `flows` count receipts between two regions.
+
+    `risk` counts requests by the least score of their band and by decision; `risk_reasons` why.
+    """
 
     ground: Ground
     period: Period
@@ -109,6 +112,8 @@ class Findings:
     pairs: dict[tuple[str, str], Measures]
     months: dict[str, Measures]
     flows: dict[tuple[str, str], int]
+    risk: dict[int, dict[str, int]]
+    risk_reasons: dict[str, int]
     contracts: dict[str, int]
     not_applied: dict[str, int]
     actions: dict[str, int]

@@ -10,8 +10,11 @@ from dataclasses import dataclass, field
 
 from contracts.drafts.history import Happened
 from contracts.lookup import find_exchange, read_validators
+from contracts.risk.habits import read_risk
 from ledger.access.anchors import AccessLogged
+from ledger.events import ShareRequested
 from ledger.exchange.incidents import DrillRun, IncidentReported
+from ledger.exchange.risk import Risk
 from ledger.governance.proposals import GovernanceProposed
 from ledger.state import MapState
 from ledger.verify import BlockEntries
@@ -69,6 +72,10 @@ def gather(
     return gathering.finish(past.history.state, ground)
 
 
+# The least score of each band of risk; a score ends at 100.
+RISK_BANDS = (0, 1, 25, 50, 75)
+
+
 @dataclass(slots=True, kw_only=True)
 class _Gathering:
     """Fed record by record; `finish` adds what the state says at the end."""
@@ -80,6 +87,10 @@ class _Gathering:
     total: Measures = field(default_factory=Measures)
     pairs: dict[tuple[str, str], Measures] = field(default_factory=dict)
     months: dict[str, Measures] = field(default_factory=dict)
+    risk: dict[int, Counter[str]] = field(
+        default_factory=lambda: {least: Counter() for least in RISK_BANDS}
+    )
+    risk_reasons: Counter[str] = field(default_factory=Counter)
     contracts: Counter[str] = field(default_factory=Counter)
     not_applied: Counter[str] = field(default_factory=Counter)
     actions: Counter[str] = field(default_factory=Counter)
@@ -111,6 +122,13 @@ class _Gathering:
             pair = self.pairs.setdefault((story.requester, story.provider), Measures())
             month = self.months.setdefault(format_month(each.time_ms), Measures())
             count(each, story, deadline_ms, (self.total, pair, month))
+            if isinstance(event.body, ShareRequested):
+                self._add_risk(read_risk(state, event.digest), each.outcome.decision)
+
+    def _add_risk(self, risk: Risk, decision: str) -> None:
+        least = max(band for band in RISK_BANDS if band <= risk.score)
+        self.risk[least][decision] += 1
+        self.risk_reasons.update(reason.code for reason in risk.reasons)
 
     def _is_of(self, member: str) -> bool:
         return not self.pair or member in self.pair
@@ -165,6 +183,8 @@ class _Gathering:
             pairs=dict(sorted(self.pairs.items())),
             months=dict(sorted(self.months.items())),
             flows={regions: count for regions, count in sorted(flows.items()) if count},
+            risk={least: dict(counts) for least, counts in self.risk.items()},
+            risk_reasons=ranked(self.risk_reasons),
             contracts=ranked(self.contracts),
             not_applied=ranked(self.not_applied),
             actions=ranked(self.actions),

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from ledger.exchange.risk import RISK_MAX
 from tools.audit.report.charts import (
     CONTRAST,
     MARKS,
@@ -77,6 +78,7 @@ def exchange_sections(found: Findings, say: Speech) -> Iterator[Section]:
     yield Section("flows", say("flows"), tuple(_flows(found, say)))
     yield Section("reciprocity", say("reciprocity"), tuple(_reciprocity(found, say)))
     yield Section("decisions", say("decisions"), tuple(_decisions(found, say)))
+    yield Section("risk", say("risk"), tuple(_risk(found, say)))
     yield Section("times", say("times"), tuple(_times(found, say)))
     yield Section("timeliness", say("timeliness"), tuple(_timeliness(found, say)))
     yield Section("quality", say("quality"), tuple(_quality(found, say)))
@@ -241,6 +243,19 @@ def _decisions(found: Findings, say: Speech) -> Iterator[Block]:
     if found.not_applied:
         rows = [(say.refusal(code), str(count)) for code, count in found.not_applied.items()]
         yield Sheet((say("not_applied"), say("count")), rows[:ROWS_MAX])
+
+
+def _risk(found: Findings, say: Speech) -> Iterator[Block]:
+    ends = (*(least - 1 for least in list(found.risk)[1:]), RISK_MAX)
+    stacks = [
+        (say("risk_band", least=least, most=most), [counts.get(verdict, 0) for verdict in VERDICTS])
+        for (least, counts), most in zip(found.risk.items(), ends, strict=True)
+    ]
+    legend = [say.decision(verdict) for verdict in VERDICTS]
+    yield Picture(say("risk_caption"), draw_stacks(say("risk"), legend, stacks, CONTRAST))
+    if found.risk_reasons:
+        rows = [(say.risk_reason(code), str(count)) for code, count in found.risk_reasons.items()]
+        yield Sheet((say("risk_reason"), say("count")), rows)
 
 
 def _times(found: Findings, say: Speech) -> Iterator[Block]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from contracts.exchange.duties import GAPS
+from contracts.risk.reasons import TABLE as RISK_REASONS
 from contracts.words import decision_word, describe
 from ledger.registry import Member
 from tools.audit.period import DAY_MS
@@ -48,6 +49,12 @@ class Speech:
     def refusal(self, code: str) -> str:
         """What a code of a refusal means."""
         return f"{describe(code, self.language).title} ({code})"
+
+    def risk_reason(self, code: str) -> str:
+        """Why a request is risky."""
+        words = {reason.id: (reason.zh, reason.en) for reason in RISK_REASONS}
+        zh, en = words.get(code, (code, code))
+        return zh if self.language == "zh" else en
 
     def action(self, tag: str) -> str:
         """What an action of governance is called."""

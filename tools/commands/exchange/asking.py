@@ -72,7 +72,7 @@ def request_options(function: Callable[..., Any]) -> Callable[..., Any]:
         described = {name: values.pop(name) for name in _DESCRIBED}
         given = {name: value for name, value in described.items() if value not in (None, ())}
         wanted = _read_request(file, given) if file else _make_request(given)
-        names = _read_subjects(subjects)
+        names = read_subjects(subjects)
         if wanted.subject_count not in (None, len(names)):
             raise InvalidInput("request-subjects", f"{wanted.subject_count} != {len(names)}")
         return function(wanted=wanted, subjects=names, **values)
@@ -141,7 +141,7 @@ def _option_name(name: str) -> str:
     return OPTION_NAMES.get(name, "--" + name.replace("_", "-"))
 
 
-def _read_subjects(path: Path) -> list[str]:
+def read_subjects(path: Path) -> list[str]:
     """Different identifiers, one a line."""
     try:
         text = _read_file(path).decode()

@@ -1,10 +1,11 @@
 """`tally gateway request` and `offer`, signed by the service officer's key in the gateway."""
 
+from pathlib import Path
 from typing import Any
 
 import click
 
-from tools.commands.exchange.asking import Request, request_options
+from tools.commands.exchange.asking import FILE, Request, read_subjects, request_options
 from tools.commands.gateway.sockets import socket_options
 from tools.exits import Denied, RefusedEvent
 from tools.gateway.socket import GatewaySocket
@@ -44,10 +45,12 @@ def request(gateway: GatewaySocket, wanted: Request, subjects: list[str], as_jso
 )
 @option("--retention-days", type=click.IntRange(1, 36_500), default=180, help="option.retention")
 @option("--case", default="", help="option.case")
+@option("--subjects", type=FILE, help="option.offer_subjects")
 @socket_options
-def offer(gateway: GatewaySocket, as_json: bool, **values: Any) -> None:
+def offer(gateway: GatewaySocket, as_json: bool, subjects: Path | None, **values: Any) -> None:
     """Offer records without being asked. Exit code 4 when the contracts deny."""
-    _tell(gateway.post("/v1/offers", values), as_json)
+    names = read_subjects(subjects) if subjects is not None else []
+    _tell(gateway.post("/v1/offers", {**values, "subjects": names}), as_json)
 
 
 def _tell(answer: dict[str, Any], as_json: bool) -> None:

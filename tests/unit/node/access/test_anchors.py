@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from ledger.access.anchors import NO_ANCHOR, AccessAnchor, AccessLogged
 from node.access.anchors import HOUR_MS, Anchors
 from node.access.files import Files
@@ -128,6 +130,23 @@ def test_what_was_not_recorded_before_a_restart_is_anchored_after_it(tmp_path: P
 
     last = play(tmp_path, first)
     assert play(tmp_path, second, last=last, lines_max=22) is not None
+
+
+def test_a_clock_that_was_ahead_once_does_not_end_the_anchors(tmp_path: Path) -> None:
+    async def before(scene: Scene) -> None:
+        scene.now_ms += 10**12
+        await note(scene.log, 2)
+        scene.record(await scene.until_due())
+
+    last = play(tmp_path, before, period_ms=30)
+    assert last is not None
+
+    async def after(scene: Scene) -> None:
+        await note(scene.log, 2)
+        assert (await scene.until_due()).entries == 2
+
+    ahead = replace(last, period_to_ms=START_MS + 10**12)
+    play(tmp_path, after, period_ms=30, last=ahead)
 
 
 def test_a_folder_that_was_lost_does_not_end_the_chain(tmp_path: Path) -> None:

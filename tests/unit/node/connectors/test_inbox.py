@@ -1,6 +1,7 @@
 """The folder receiver: whole and durable or not at all, once, for its owner's eyes."""
 
 import json
+import os
 import resource
 import shutil
 import stat
@@ -70,6 +71,17 @@ def test_the_same_twice_is_one_and_another_is_refused(
         NAME,
         f"{EXCHANGE.hex()}.1",
     ]
+
+
+def test_a_delivery_of_which_nobody_knows_whether_its_name_is_durable_is_made_so(
+    inbox: FolderReceiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever wrote it may have been killed right after the renaming; then the power goes."""
+    inbox.receive(delivery(*PIECES))
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append(os.fstat(number).st_ino))
+    inbox.receive(delivery(*PIECES))
+    assert synced == [(tmp_path / "inbox").stat().st_ino]
 
 
 def test_a_stream_that_breaks_leaves_nothing(inbox: FolderReceiver, tmp_path: Path) -> None:

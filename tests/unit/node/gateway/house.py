@@ -95,11 +95,11 @@ async def house(
             ),
             place=Place(
                 listen=Address("127.0.0.1", 0),
+                metrics=Address("127.0.0.1", 0),
                 data_dir=folder / "data",
                 socket=folder / "gateway.sock",
                 base=folder,
                 drop=None,
-                metrics=Address("127.0.0.1", 0),
                 outbox_days=30,
                 in_flight_max=8,
                 processes=1,

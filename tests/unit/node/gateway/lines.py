@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from node.gateway.chain import Chain
 from node.gateway.desk import Desk
 from node.gateway.partners import Directory, pinned_tls
-from node.gateway.serving import Serving
+from node.gateway.serving import Runner, Serving
 from node.gateway.store import Store
 from tests.builders import ASKER, OWNER
 from tools.founding import make_certificate
@@ -48,6 +48,15 @@ class Ledger:
     gateways: dict[str, tuple[str, tuple[bytes, ...]]] = field(default_factory=dict)
     asked: int = 0
     is_down: bool = False
+    left: set[str] = field(default_factory=set)
+
+    async def list_members(self, _: web.Request) -> web.Response:
+        """Answer GET /v1/members: all that have a gateway; suspended are those that `left`."""
+        items = [
+            {"id": member, "status": "suspended" if member in self.left else "active"}
+            for member in sorted(self.gateways)
+        ]
+        return web.json_response({"items": items, "next": None})
 
     async def list_gateways(self, _: web.Request) -> web.Response:
         """Answer GET /v1/gateways."""
@@ -114,8 +123,7 @@ class Line:
         self.expire()
 
 
-async def _listen(stack: AsyncExitStack, app: web.Application, **options: Any) -> str:
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+async def _listen(stack: AsyncExitStack, runner: web.AppRunner, **options: Any) -> str:
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     await web.TCPSite(runner, "127.0.0.1", 0, **options).start()
@@ -132,7 +140,8 @@ async def line(folder: Path) -> AsyncIterator[Line]:
     async with AsyncExitStack() as stack:
         app = web.Application()
         app.router.add_get("/v1/gateways", ledger.list_gateways)
-        node = f"http://{await _listen(stack, app)}"
+        app.router.add_get("/v1/members", ledger.list_members)
+        node = f"http://{await _listen(stack, web.AppRunner(app, shutdown_timeout=0.1))}"
         chain = await stack.enter_async_context(Chain(node, ASKER))
         directories = [Directory(chain, *identities[name].files) for name in (ASKER, OWNER)]
         for each in directories:
@@ -141,7 +150,8 @@ async def line(folder: Path) -> AsyncIterator[Line]:
         stack.callback(store.close)
         desk = Desk(store, steps={}, wakes={}, enter=lambda _: None, in_flight_max=1)
         serving = Serving(store, desk, directories[1], folder / "outbox")
-        address = await _listen(stack, serving.app(), ssl_context=directories[1].server_tls)
+        runner = Runner(serving.app(), shutdown_timeout=0.1)
+        address = await _listen(stack, runner, ssl_context=directories[1].server_tls)
         ledger.gateways = {
             ASKER: ("127.0.0.1:1", (identities[ASKER].der,)),
             OWNER: (address, (identities[OWNER].der,)),

@@ -1,10 +1,14 @@
 """`gateway.toml`: what is good is read, and every fault is named by its section and key."""
 
+import os
+import sqlite3
+import stat
 from pathlib import Path
 
 import pytest
 
 from node.errors import InvalidConfig
+from node.gateway import __main__ as gateway
 from node.gateway.__main__ import read_place
 from node.gateway.config import SETTINGS, read_gateway_config
 from node.gateway.work.tasks import Plug
@@ -161,3 +165,23 @@ def test_every_setting_has_words_in_both_languages() -> None:
     for setting in SETTINGS:
         assert setting.zh
         assert setting.en
+
+
+def test_a_disk_without_room_ends_the_gateway_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def serve(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(gateway, "read_keys", lambda _: None)
+    monkeypatch.setattr(gateway, "serve", serve)
+    before = os.umask(0o022)
+    try:
+        assert gateway.run(write(tmp_path, GOOD)) == gateway.EXIT_FAILED
+    finally:
+        os.umask(before)
+    folder = tmp_path / "gateway-data"
+    told = capsys.readouterr().err
+    assert "database or disk is full" in told
+    assert str(folder) in told
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700

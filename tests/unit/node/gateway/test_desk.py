@@ -263,6 +263,14 @@ def test_pauses_double_up_to_the_longest(monkeypatch: pytest.MonkeyPatch) -> Non
     )  # fmt: skip
 
 
+def test_who_is_away_is_waited_for_as_long_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desks, "now_ms", lambda: 0)
+    job = make_job()
+    for _ in range(2 * ATTEMPTS_MAX):
+        job = desks._failure(Failed("partner-unreachable"))(job)
+    assert (job.stage, job.wake_ms) == ("prepare", 300_000)
+
+
 @pytest.mark.usefixtures("quick")
 def test_after_the_last_attempt_a_person_must_look_and_may_let_it_go_on(tmp_path: Path) -> None:
     tries: list[int] = []

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import resource
+import shutil
 import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -377,7 +378,7 @@ def test_directory_is_read_again_only_when_it_may_have_changed(tmp_path: Path) -
         made.asker.expire()
         assert await refusal(made.asker.refresh()) == ("node-refused", True)
         # What was known is still known, and read again as soon as the node answers.
-        assert made.asker.member_of(made.identities[OWNER].der) == OWNER
+        assert made.asker.members_of(made.identities[OWNER].der) == {OWNER}
         made.ledger.is_down = False
         await made.asker.refresh()
 
@@ -396,7 +397,7 @@ def test_keeping_fresh_outlives_a_node_that_is_down(
         await until(lambda: made.ledger.asked > asked + 2)
         made.ledger.is_down = False
         made.ledger.gateways["new"] = "127.0.0.1:1", (made.identities["nobody"].der,)
-        await until(lambda: made.asker.member_of(made.identities["nobody"].der) == "new")
+        await until(lambda: made.asker.members_of(made.identities["nobody"].der) == {"new"})
         keeping.cancel()
         await asyncio.gather(keeping, return_exceptions=True)
 
@@ -413,5 +414,18 @@ def test_only_the_newest_protocol_is_spoken(tmp_path: Path) -> None:
         host, port = made.ledger.gateways[OWNER][0].split(":")
         with pytest.raises((ssl.SSLError, ConnectionError)):
             await asyncio.open_connection(host, int(port), ssl=old)
+
+    play(tmp_path, story)
+
+
+def test_what_would_fill_the_disk_is_not_even_asked_for(tmp_path: Path) -> None:
+    """A partner may put any size on the ledger, and send as much."""
+
+    async def story(made: Line) -> None:
+        target = tmp_path / "in.sealed"
+        for size_bytes in (2**40 * 1_000, shutil.disk_usage(tmp_path).free):
+            fetching = made.asker.fetch_file(OWNER, "/v1/payloads/00/0", target, size_bytes)
+            assert await refusal(fetching) == ("inbox-disk", True)
+        assert target.stat().st_size == 0
 
     play(tmp_path, story)

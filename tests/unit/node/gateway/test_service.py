@@ -1,6 +1,8 @@
 """A gateway beside its node: what it takes up, what it clears away, and when it forgets."""
 
+import asyncio
 import os
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 
 from node.gateway.desk import now_ms
 from node.gateway.jobs import Job, Stage
+from node.gateway.service import _all_of
 from tests.builders import ASKER, OWNER, deliver, receive, reject, withdraw
 from tests.exchanges import (
     CORRECTED,
@@ -83,6 +86,27 @@ def test_the_end_of_retention_erases_and_attests_it(tmp_path: Path) -> None:
             data = path.read_bytes()
             assert BLIND not in data
             assert QUESTION[-200:] not in data
+
+    live(tmp_path, story, *HELD)
+
+
+def test_a_clock_that_jumped_ahead_erases_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    received = tmp_path / "house" / "received" / f"{OPEN.digest.hex()}.0"
+    received.mkdir(parents=True)
+    (received / "records.jsonl").write_bytes(b"{}\n")
+    save_before(tmp_path / "house", [of_asker(until_ms=5, wake_ms=5)], height=3)
+    monkeypatch.setattr("node.gateway.chain.now_ms", lambda: now_ms() + 400 * 86_400_000)
+
+    async def story(made: House) -> None:
+        await until(lambda: made.job(OPEN.digest, "acquire").fault == "clock-doubtful")
+        assert made.job(OPEN.digest, "acquire").stage == "erase"
+        assert names(made.folder / "received") == [f"{OPEN.digest.hex()}.0"]
+        # Set right, it goes on by itself.
+        monkeypatch.undo()
+        await made.settled(OPEN.digest, "acquire", "closed")
+        assert names(made.folder / "received") == []
 
     live(tmp_path, story, *HELD)
 
@@ -269,3 +293,33 @@ def test_deliveries_wait_in_the_outbox_while_a_person_looks(tmp_path: Path) -> N
     live(
         tmp_path, story, OPEN, deliver(OPEN, commitment=CORRECTED), member=OWNER, role="provider"
     )  # fmt: skip
+
+
+def test_a_correction_for_no_known_reason_is_refused_before_anything_is_read(
+    tmp_path: Path,
+) -> None:
+    """The ledger would not take it, and what was prepared could never be recorded."""
+    job = of_owner(until_ms=now_ms() + 10**9, status="received", seen_index=10**6)
+    save_before(tmp_path / "house", [job], height=2)
+
+    async def story(made: House) -> None:
+        route = f"/v1/jobs/provide/{OPEN.digest.hex()}/correct"
+        for wrong in ({"reason": "Not an id"}, {"reason": "wrong-value", "text": "x" * 501}):
+            status, told = await made.call("POST", route, wrong)
+            assert (status, told["code"]) == (422, "body-malformed")
+        assert made.job(OPEN.digest, "provide").stage == "settled"
+
+    live(tmp_path, story, *HELD, member=OWNER, role="provider")
+
+
+def test_what_ends_a_gateway_is_told_as_it_is() -> None:
+    """In a group of failures nobody finds the words for it."""
+
+    async def fails() -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    async def never() -> None:
+        await asyncio.Event().wait()
+
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        asyncio.run(_all_of(never(), fails()))

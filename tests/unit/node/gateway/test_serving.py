@@ -1,6 +1,7 @@
 """What others may fetch here: the requester its payload, the provider its question, in time."""
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,8 @@ import pytest
 
 from node.gateway import serving
 from node.gateway.desk import now_ms
-from node.gateway.jobs import Failed, Job, advance
-from node.gateway.partners import Directory
+from node.gateway.jobs import Failed, Job, advance, hold
+from node.gateway.partners import Directory, pinned_tls
 from tests.builders import ASKER, OWNER
 from tests.unit.node.gateway.lines import Line, line
 from tests.unit.node.gateway.samples import make_job, make_payload
@@ -61,14 +62,77 @@ def paths_of(job: Job, correction: int | str | None = None) -> tuple[str, str]:
     return path, f"{path}/report"
 
 
-@pytest.mark.parametrize("stage", ["deliver", "offered"])
-def test_the_requester_gets_what_was_delivered(tmp_path: Path, stage: str) -> None:
+def test_the_requester_gets_what_was_delivered(tmp_path: Path) -> None:
     async def story(made: Line) -> None:
-        job = payload_job(stage=stage)
+        job = payload_job()
         await put(made, job)
         payload, report = paths_of(job)
         assert await made.asker.fetch_small(OWNER, payload) == SEALED
         assert await made.asker.fetch_small(OWNER, report) == b"report"
+
+    play(tmp_path, story)
+
+
+def test_a_payload_waits_for_the_ledger_to_have_its_delivery(tmp_path: Path) -> None:
+    """Until then it may still be refused: nobody may have records of which no record tells."""
+
+    async def story(made: Line) -> None:
+        job = payload_job(stage="deliver")
+        (made.outbox / job.file_name).write_bytes(SEALED)
+        await made.desk.put([job])
+        payload, report = paths_of(job)
+        asking = asyncio.create_task(made.asker.fetch_small(OWNER, payload))
+        await asyncio.sleep(0.1)
+        assert not asking.done()
+        await made.desk.put([advance(job, "offered")])
+        assert await asking == SEALED
+        for refused in (hold(job, "delivery-refused", ""), advance(job, "closed")):
+            await made.desk.put([refused])
+            assert await problem(made, report) == "payload-not-ready"
+
+    play(tmp_path, story)
+
+
+def test_a_payload_that_the_ledger_does_not_take_is_not_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "NEWS_S", 0.1)
+
+    async def story(made: Line) -> None:
+        job = payload_job(stage="deliver")
+        await put(made, job)
+        for path in paths_of(job):
+            assert await problem(made, path) == "payload-not-ready"
+
+    play(tmp_path, story)
+
+
+def test_who_names_anothers_certificate_does_not_lock_it_out(tmp_path: Path) -> None:
+    """Certificates are public, and a member's own gateway is its own affair."""
+
+    async def story(made: Line) -> None:
+        job = payload_job()
+        await put(made, job)
+        stolen = made.ledger.gateways[ASKER][1]
+        for thief in ("a-thief", "z-thief"):
+            made.ledger.gateways[thief] = "127.0.0.1:1", stolen
+        made.expire()
+        assert await made.asker.fetch_small(OWNER, paths_of(job)[0]) == SEALED
+
+    play(tmp_path, story)
+
+
+def test_a_member_that_is_suspended_gets_nothing(tmp_path: Path) -> None:
+    """The ledger keeps its gateway: it is whoever serves that asks whether it is active."""
+
+    async def story(made: Line) -> None:
+        job = payload_job()
+        await put(made, job)
+        payload, report = paths_of(job)
+        assert await made.asker.fetch_small(OWNER, report) == b"report"
+        made.ledger.left.add(ASKER)
+        made.owner.expire()
+        assert await problem(made, payload) == "certificate-unknown"
 
     play(tmp_path, story)
 
@@ -222,5 +286,34 @@ def test_nothing_can_be_sent_here(tmp_path: Path) -> None:
             for method in ("POST", "PUT", "DELETE"):
                 async with session.request(method, base + path, data=bytes(5_000)) as response:
                     assert response.status in (404, 405, 413)
+
+    play(tmp_path, story)
+
+
+def test_a_partner_holds_so_many_connections_and_no_place_of_another(tmp_path: Path) -> None:
+    """It may say nothing on them for ever: they are bounded, each in what it may hold."""
+
+    async def story(made: Line) -> None:
+        host, port = made.ledger.gateways[OWNER][0].split(":")
+        der = made.identities[OWNER].der
+        tls = pinned_tls(ssl.PROTOCOL_TLS_CLIENT, *made.identities[ASKER].files, [der])
+        opened = [
+            await asyncio.open_connection(host, int(port), ssl=tls)
+            for _ in range(serving.CONNECTIONS_MAX)
+        ]
+        reader, writer = await asyncio.open_connection(host, int(port), ssl=tls)
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        writer.close()
+        path = paths_of(payload_job())[0]
+        other = made.directory("cn-3205-tax", made.asker._chain)
+        assert await problem(made, path, by=other) == "payload-unknown"
+        await other.close()
+        assert await problem(made, path) == "partner-unreachable"
+        for _, each in opened[:2]:
+            each.close()
+            await each.wait_closed()
+        assert await problem(made, path) == "payload-unknown"
+        for _, each in opened:
+            each.close()
 
     play(tmp_path, story)

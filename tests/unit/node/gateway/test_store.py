@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sqlite3
+import stat
 import subprocess
 import sys
 import textwrap
@@ -178,3 +179,15 @@ def test_a_full_disk_leaves_what_was_there_and_is_told(path: Path) -> None:
     again = Store(path)
     assert again.find(make_job("second").exchange, "provide") == make_job("second")
     again.close()
+
+
+def test_nobody_else_may_read_what_is_written(path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        store = Store(path)
+        save(store, make_job())
+        modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()}
+        store.close()
+    finally:
+        os.umask(before)
+    assert modes == dict.fromkeys((path.name, f"{path.name}-wal", f"{path.name}-shm"), 0o600)

@@ -94,8 +94,9 @@ def _add_whole_exchange(log: Log) -> None:
     other = later.ask_consent(asked, label="other", purpose="criminal")
     log.at(31, consent, other)
     log.at(40, later.give_consent(asked, consent), later.refuse_consent(asked, other))
-    log.at(41, later.use(asked, consent=consent.digest, outcome="audited", label="onward"))
-    log.at(42, later.refer(asked))  # the key is in force from height 7 on
+    for hour in (41, 42):  # one copy, however often
+        log.at(hour, later.use(asked, consent=consent.digest, label=f"onward {hour}"))
+    log.at(43, later.refer(asked))  # the key is in force from height 7 on
     log.at(24 * 20, later.destroy(asked))
 
 

@@ -29,8 +29,8 @@ from tools.exits import ERROR, OK, UNVERIFIED, InvalidAnswer
 # Numbers of words depend on when they came: rows are compared with the words themselves.
 TABLES = {
     "block": "SELECT * FROM block ORDER BY 1",
-    "exchange": "SELECT x.id, digest, idx, period_from, text FROM exchange x JOIN word w "
-    "ON w.id = x.status ORDER BY 1",
+    "exchange": "SELECT x.*, period_from, period_to FROM exchange x JOIN event e "
+    "ON e.idx = x.idx ORDER BY 1",
     "code": "SELECT text, idx FROM code JOIN word w ON w.id = code.id ORDER BY 1, 2",
     "subject": "SELECT * FROM subject ORDER BY 1, 2",
     "incident": "SELECT * FROM incident ORDER BY 1, 2",

@@ -36,12 +36,17 @@ RULES = Rules(version=1)
 
 # A plug-in as agencies write them: `does` says how it fails.
 PLUGIN = '''
-import os, sys, time
+import os, stat, sys, time
 from node.connectors.errors import ConnectorFailed
 from node.connectors.interface import Source
+from node.gateway.work.tasks import Done, frame
 
 SECRET = "91110000600037341L"
 KNOWN = SECRET.encode()
+
+def is_pipe(number):
+    try: return stat.S_ISFIFO(os.fstat(number).st_mode)
+    except OSError: return False
 
 class Odd:
     def __init__(self, options, base):
@@ -53,7 +58,9 @@ class Odd:
     def read(self, ask):
         if self.does == "exit": os._exit(7)
         if self.does == "leave": sys.exit(3)
-        if self.does == "hang": time.sleep(600)
+        if self.does == "lie":
+            for other in filter(is_pipe, range(3, 32)): os.write(other, frame(Done()))
+        if self.does in ("hang", "lie"): time.sleep(600)
         if self.does == "eat": bytearray(8_000_000_000)
         if self.does == "raise": raise KeyError(SECRET)
         if self.does == "refuse": raise ConnectorFailed("portal-closed", "until 8", retry=False)

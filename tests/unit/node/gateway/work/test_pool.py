@@ -1,7 +1,9 @@
 """Children with a plug-in that hangs, dies, eats, prints, raises: one task fails, nothing else."""
 
 import asyncio
+import os
 import resource
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +119,30 @@ def test_a_child_without_a_sign_of_life_is_killed(outbox: Path) -> None:
         assert not pool._all
 
     with_pool(outbox, story, stall_s=3, **odd(does="hang"))
+
+
+def test_a_child_that_takes_no_task_is_killed_too(outbox: Path) -> None:
+    """A stopped one reads nothing, so that a large task never leaves the gateway."""
+
+    async def story(pool: Pool) -> None:
+        await pool.run(Erase(exchange=bytes(32)), Done)
+        [child] = pool._all
+        os.kill(child.pid, signal.SIGSTOP)
+        subjects = tuple((f"{n:018d}", hash32(str(n))) for n in range(10_000))
+        task = SealQuestion(about=ABOUT, subjects=subjects, recipient=OWN.public)
+        async with asyncio.timeout(30):
+            assert (await refusal(pool.run(task, Asked))).code == "work-stalled"
+
+    with_pool(outbox, story, stall_s=5)
+
+
+def test_a_plug_in_that_answers_in_place_of_the_child_fails_its_task_only(outbox: Path) -> None:
+    async def story(pool: Pool) -> None:
+        error = await refusal(pool.run(make_prepare(outbox / "a.sealed"), Prepared))
+        assert (error.code, error.retry) == ("work-died", True)
+        await pool.run(Erase(exchange=bytes(32)), Done)
+
+    with_pool(outbox, story, **odd(does="lie"))
 
 
 def test_empty_pieces_are_signs_of_life(outbox: Path) -> None:

@@ -1,8 +1,12 @@
 """A log with one exchange whose signers were admitted by votes, in a later epoch, among others."""
 
+import re
 from functools import cache
+from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+from zipfile import ZipFile
 
 import msgspec
 
@@ -14,12 +18,15 @@ from ledger.governance.actions import (
     AddOfficer,
     Application,
     OfficerKey,
+    ReinstateMember,
     RevokeOfficer,
     SetParameters,
+    SetRoles,
+    SuspendMember,
     prove_key,
     sign_application,
 )
-from ledger.governance.keys import RotateOfficer
+from ledger.governance.keys import RotateOfficer, SetTerm
 from ledger.governance.proposals import (
     GovernanceAcknowledged,
     GovernanceBalloted,
@@ -33,6 +40,7 @@ from ledger.quorum.governance import (
     prove_possession,
 )
 from ledger.quorum.lists import hash_validator_list
+from ledger.registry import Role
 from tests.builders import DATASETS, OUTBOX_UNTIL_MS, hash32
 from tests.unit.contracts.drafts.pasts import add_executed, make_past_genesis, write_copy
 from tests.unit.ledger.builders import (
@@ -43,6 +51,8 @@ from tests.unit.ledger.builders import (
     make_validator,
     officer_secret,
 )
+from tools.audit.evidence.bundle import Evidence, folder_name, make_files, make_manifest, pack
+from tools.audit.evidence.gather import gather
 
 ADMIN, CLERK, ROTATED = (SecretKey(hash32(f"center {name}")) for name in ("admin", "old", "new"))
 APPROVER, OTHER = SecretKey(hash32("south approver")), SecretKey(hash32("north other"))
@@ -70,6 +80,12 @@ class Case:
         self.unrelated = self.decide(self.adding("north", OTHER, "requester"))
         rotation = sign_rotation(CLERK, ROTATED, network=self.network, member="center")
         self.rotated = self.decide(RotateOfficer(statement=rotation))
+        self.changed = self.decide(
+            SetRoles(key=APPROVER.public, roles=("approver", "provider")),
+            SetTerm(member="center", key=ROTATED.public, not_after="2030-12-31"),
+        )
+        self.suspended = self.decide(SuspendMember(member="center", grounds="late"))
+        self.reinstated = self.decide(ReinstateMember(member="center", grounds="mended"))
         parameters = msgspec.structs.replace(genesis.parameters, heartbeat_ms=70_000)
         self.decide(SetParameters(parameters=parameters))
         self.change_seats()
@@ -78,7 +94,7 @@ class Case:
         approval = ShareApproved(exchange=self.exchange, comment="<b>ok & \u7b26</b>")
         self.act("south", approval, APPROVER)
         self.act("south", approval, APPROVER, applied=False)
-        self.act("south", self.delivery())
+        self.delivered = self.act("south", self.delivery())
         received = ShareReceived(exchange=self.exchange, commitment=PAYLOAD, record_count=3)
         self.act("center", received, ROTATED)
         self.revoked = self.decide(RevokeOfficer(key=ROTATED.public, grounds="left"))
@@ -111,9 +127,10 @@ class Case:
         return proposal
 
     def admission(self) -> Action:
+        named: dict[SecretKey, tuple[Role, ...]] = {ADMIN: ("admin",), CLERK: ("requester",)}
         keys = [
             OfficerKey(key=key.public, roles=roles, possession=self.prove(key, "center"))
-            for key, roles in ((ADMIN, ("admin",)), (CLERK, ("requester",)))
+            for key, roles in named.items()
         ]
         application = Application(
             id="center", name_zh="\u4e2d\u5fc3", name_en="Center", region="310000", kind="tax",
@@ -121,7 +138,7 @@ class Case:
         )  # fmt: skip
         return sign_application(ADMIN, self.network, application)
 
-    def adding(self, member: str, key: SecretKey, role: Any) -> Action:
+    def adding(self, member: str, key: SecretKey, role: Role) -> Action:
         possession = self.prove(key, member)
         officer = OfficerKey(key=key.public, roles=(role,), possession=possession)
         return AddOfficer(member=member, officer=officer)
@@ -155,6 +172,14 @@ class Case:
         )  # fmt: skip
 
     @property
+    def behind_signers(self) -> tuple[Event, ...]:
+        """The proposals that made and changed those who signed."""
+        return (
+            self.admitted, self.added, self.rotated, self.changed, self.suspended,
+            self.reinstated, self.revoked,
+        )  # fmt: skip
+
+    @property
     def trusted(self) -> str:
         """The network id that a court was told."""
         return hash_genesis(self.chain.genesis).hex()
@@ -169,3 +194,48 @@ def make_case() -> Case:
 def mirror_of(case: Case, folder: Path) -> Path:
     """A copy of its log."""
     return write_copy(case.chain, folder)
+
+
+@cache
+def gathered(case: Case) -> Evidence:
+    """The evidence of its exchange, from a mirror."""
+    with TemporaryDirectory() as name:
+        folder = write_copy(case.chain, Path(name))
+        return gather(folder, case.exchange, case.chain.genesis, map, _silent)
+
+
+def _silent(done: int, total: int) -> None:
+    del done, total
+
+
+@cache
+def bundle_of(case: Case) -> bytes:
+    """The zip file."""
+    return pack(make_files(gathered(case)), folder_name(case.exchange))
+
+
+def unpacked(case: Case) -> dict[str, bytes]:
+    """Files of the bag by their paths in it."""
+    with ZipFile(BytesIO(bundle_of(case))) as archive:
+        return {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
+
+
+def repacked(case: Case, content: dict[str, bytes]) -> bytes:
+    """Changed files in a bag whose totals and manifests are right again."""
+    payload = {name: data for name, data in content.items() if name.startswith("data/")}
+    tags = {name: data for name, data in content.items() if name not in payload}
+    total = f"Payload-Oxum: {sum(map(len, payload.values()))}.{len(payload)}\n".encode()
+    if "bag-info.txt" in tags:
+        tags["bag-info.txt"] = re.sub(rb"Payload-Oxum: .*\n", total, tags["bag-info.txt"])
+    tags.pop("tagmanifest-sha256.txt", None)
+    tags["manifest-sha256.txt"] = make_manifest(payload)
+    both = {**payload, **tags, "tagmanifest-sha256.txt": make_manifest(tags)}
+    return pack(both, folder_name(case.exchange))
+
+
+def written(content: dict[str, bytes], folder: Path) -> Path:
+    """The files of a bag, unpacked into a folder."""
+    for name, data in content.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    return folder

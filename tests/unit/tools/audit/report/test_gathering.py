@@ -1,7 +1,9 @@
 """What a report says of a log in which everything happens, and of logs where little does."""
 
 import datetime as dt
+from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,9 @@ import pytest
 
 from contracts.drafts.history import Happened, History
 from contracts.lookup import find_exchange
+from contracts.risk.habits import read_risk
 from ledger.blocks import RECORDS
-from ledger.events import Event, parse_event
+from ledger.events import Event, ShareRequested, parse_event
 from ledger.registry import LegalBasis
 from ledger.verify import BlockEntries
 from tests import builders as make
@@ -72,6 +75,24 @@ def test_what_happened_is_counted(whole: Findings) -> None:
     assert whole.not_applied == {"exchange-state": 1}
     assert whole.flows == {("330200", "320500"): 1, ("330200", "330100"): 3}
     assert whole.actions == {"code-list.set": 1}
+
+
+def test_requests_are_counted_by_their_risk_and_decision(whole: Findings) -> None:
+    risks = {}
+    for block in rich().blocks:
+        for data in block.records:
+            record = RECORDS.decode(data)
+            event = parse_event(record.event)
+            if isinstance(event.body, ShareRequested):
+                risks[event.digest] = read_risk(rich().state, event.digest)
+    assert sum(sum(counts.values()) for counts in whole.risk.values()) == len(risks) == 8
+    bands = [*list(whole.risk), 101]
+    for least, most in pairwise(bands):
+        inside = [risk for risk in risks.values() if least <= risk.score < most]
+        assert sum(whole.risk[least].values()) == len(inside)
+    told = Counter(reason.code for risk in risks.values() for reason in risk.reasons)
+    assert whole.risk_reasons == told
+    assert told
 
 
 def test_spans_are_block_time_between_the_acts(whole: Findings) -> None:

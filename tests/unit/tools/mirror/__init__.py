@@ -1,0 +1,1 @@
+"""Tests of mirrors, and servers to mirror from."""

@@ -1,0 +1,383 @@
+"""Mirrors from several sources: verified as they come, whoever lies, cuts, sleeps or forks."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ledger.errors import InvalidProof
+from ledger.tlog.tiles import tile_paths
+from ledger.verify import verify_log
+from tests import builders
+from tests.unit.ledger.builders import ChainBuilder, make_chain, make_copy
+from tests.unit.ledger.test_verify_epochs import spanning
+from tests.unit.node.api.harness import Served, run
+from tests.unit.tools.mirror.servers import LogServer, grow, listening, log_server
+from tools.audit.alarms import read_alarm, verify_alarm
+from tools.exits import InvalidAnswer, InvalidUsage, NotFound, ToolError, Unreachable
+from tools.mirror import Mirror, folder_reader, mirror_log, sources
+from tools.mirror.folder import no_progress
+from tools.mirror.update import mirror_from, open_mirroring
+
+BUNDLE = "tile/entries/001"
+
+
+@pytest.fixture(scope="module")
+def long_chain() -> ChainBuilder:
+    """700 entries: two full tiles and a partial one."""
+    return make_chain([99] * 7)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "PAUSE_S", 0.01)
+    monkeypatch.setattr(sources, "HEDGE_S", 0.2)
+
+
+def copying(folder: Path, *servers: LogServer, chain: ChainBuilder) -> Mirror:
+    """The mirror made from these servers."""
+
+    async def main() -> Mirror:
+        async with asyncio.timeout(30), listening(*servers) as urls:
+            return await mirror_from(urls, folder, genesis=chain.genesis, on_progress=no_progress)
+
+    return asyncio.run(main())
+
+
+def assert_is_copy(folder: Path, chain: ChainBuilder) -> None:
+    """The folder has the very bytes of the log's files, and no other tile."""
+    files = chain.copy()
+    for name, data in files.items():
+        assert (folder / name).read_bytes() == data, name
+    tiles = {p.relative_to(folder).as_posix() for p in (folder / "tile").rglob("*") if p.is_file()}
+    assert tiles == {tile.format() for tile in tile_paths(chain.range.size)}
+    verify_log(folder_reader(folder), genesis=chain.genesis)
+
+
+@pytest.mark.parametrize("is_static", [False, True])
+@pytest.mark.parametrize("count", [1, 254, 255, 256, 520])
+def test_a_mirror_has_the_bytes_of_the_log(tmp_path: Path, count: int, is_static: bool) -> None:
+    chain = make_chain([count])
+    made = copying(tmp_path, log_server(chain, is_static=is_static), chain=chain)
+    assert made.checkpoint.size == count + 1
+    assert made.kept == 0
+    assert_is_copy(tmp_path, chain)
+
+
+def test_a_mirror_is_itself_a_source(tmp_path: Path, long_chain: ChainBuilder) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    copying(first, log_server(long_chain), chain=long_chain)
+    command = [sys.executable, "-u", "-m", "http.server", "--bind", "127.0.0.1", "0"]
+    with subprocess.Popen(
+        command, cwd=first, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as server:
+        try:
+            assert server.stdout is not None
+            url = server.stdout.readline().split("(")[1].split(")")[0]
+            asyncio.run(mirror_log(url, second, genesis=None, on_progress=no_progress))
+        finally:
+            server.kill()
+    assert_is_copy(second, long_chain)
+    assert (second / "policy").read_bytes() == (first / "policy").read_bytes()
+
+
+def test_what_is_there_is_not_fetched_again(tmp_path: Path, long_chain: ChainBuilder) -> None:
+    server = log_server(long_chain)
+    copying(tmp_path, server, chain=long_chain)
+    server.asked.clear()
+    again = copying(tmp_path, server, chain=long_chain)
+    assert again.downloaded == 0
+    assert not [path for path in server.asked if "tile" in path]
+
+
+def test_a_damaged_file_is_fetched_again(tmp_path: Path, long_chain: ChainBuilder) -> None:
+    server = log_server(long_chain)
+    copying(tmp_path, server, chain=long_chain)
+    for name in (BUNDLE, "tile/0/000", "tile/1/000.p/2"):
+        path = tmp_path / name
+        path.write_bytes(path.read_bytes()[:-1] + b"\x00")
+    again = copying(tmp_path, server, chain=long_chain)
+    assert again.downloaded == len([BUNDLE]) + len(("tile/0/002.p/188", "tile/1/000.p/2"))
+    assert_is_copy(tmp_path, long_chain)
+
+
+def tampered(chain: ChainBuilder, name: str) -> LogServer:
+    """A server with one byte of one file changed."""
+    server = log_server(chain)
+    data = bytearray(server.files[name])
+    data[len(data) // 2] ^= 1
+    server.lies[name] = bytes(data)
+    return server
+
+
+LIES = (BUNDLE, "tile/entries/002.p/188", "tile/0/002.p/188", "tile/1/000.p/2", "checkpoint")
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_where_one_lies_another_is_asked(
+    tmp_path: Path, long_chain: ChainBuilder, name: str
+) -> None:
+    liar = tampered(long_chain, name)
+    copying(tmp_path, liar, log_server(long_chain), tampered(long_chain, name), chain=long_chain)
+    assert_is_copy(tmp_path, long_chain)
+
+
+def test_a_liar_is_named_and_never_asked_again(
+    long_chain: ChainBuilder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    liar, honest = tampered(long_chain, BUNDLE), log_server(long_chain)
+
+    def take(files: list[bytes]) -> bytes:
+        if files[0] != honest.files[BUNDLE]:
+            raise InvalidProof("not what it should be")
+        return files[0]
+
+    async def story() -> None:
+        async with (
+            asyncio.timeout(30),
+            listening(liar, honest) as urls,
+            sources.Sources(urls, long_chain.genesis) as all_,
+        ):
+            for _ in range(2):
+                # Both are new, so the first one named comes first; later the liar is not there.
+                assert await all_.fetch([BUNDLE], take) == honest.files[BUNDLE]
+            assert all_.dropped == (liar.url,)
+            assert [source.url for source in all_.usable] == [honest.url]
+
+    asyncio.run(story())
+    assert (len(liar.asked), len(honest.asked)) == (1, 2)
+    assert liar.url in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_nothing_is_believed_when_all_lie(
+    tmp_path: Path, long_chain: ChainBuilder, name: str
+) -> None:
+    with pytest.raises(InvalidAnswer) as caught:
+        copying(tmp_path, tampered(long_chain, name), tampered(long_chain, name), chain=long_chain)
+    expected = "checkpoint-invalid" if name == "checkpoint" else "tiles-invalid"
+    assert caught.value.code == expected
+    assert "http://127.0.0.1" in caught.value.detail
+    assert not (tmp_path / "checkpoint").exists()
+    if name == BUNDLE:
+        assert not (tmp_path / BUNDLE).exists()
+
+
+def test_a_whole_other_log_is_not_taken(tmp_path: Path, long_chain: ChainBuilder) -> None:
+    """Entries that fit each other, under hash tiles of their own, below the true checkpoint."""
+    other = make_copy([b"other", *long_chain.entries[1:]])
+    server = log_server(long_chain)
+    server.lies = {name: data for name, data in other.items() if name.startswith("tile/")}
+    with pytest.raises(InvalidAnswer, match="edge"):
+        copying(tmp_path, server, chain=long_chain)
+
+
+def test_connections_that_are_cut_are_tried_again(tmp_path: Path, long_chain: ChainBuilder) -> None:
+    server = log_server(long_chain)
+    server.cut = {BUNDLE: 2, "tile/0/002.p/188": 1}
+    copying(tmp_path, server, chain=long_chain)
+    assert server.cut == {BUNDLE: 0, "tile/0/002.p/188": 0}
+    assert_is_copy(tmp_path, long_chain)
+
+
+def test_a_download_that_breaks_off_is_resumed(tmp_path: Path, long_chain: ChainBuilder) -> None:
+    server = log_server(long_chain)
+    server.cut = {"tile/entries/002.p/188": 100}
+    with pytest.raises(Unreachable):
+        copying(tmp_path, server, chain=long_chain)
+    assert not (tmp_path / "checkpoint").exists()
+    server.cut, server.asked = {}, []
+    copying(tmp_path, server, chain=long_chain)
+    assert "/log/tile/entries/000" not in server.asked
+    assert_is_copy(tmp_path, long_chain)
+
+
+def test_a_dead_and_a_slow_node_do_not_hold_up(tmp_path: Path, long_chain: ChainBuilder) -> None:
+    slow = log_server(long_chain)
+    slow.stalled = "tile/"
+
+    async def main() -> None:
+        honest = log_server(long_chain)
+        async with asyncio.timeout(20), listening(slow, honest) as urls:
+            await mirror_from(
+                ["http://127.0.0.1:9", *urls],
+                tmp_path,
+                genesis=long_chain.genesis,
+                on_progress=no_progress,
+            )
+
+    asyncio.run(main())
+    assert_is_copy(tmp_path, long_chain)
+
+
+def test_no_node_at_all(tmp_path: Path) -> None:
+    with pytest.raises(Unreachable):
+        asyncio.run(
+            mirror_log("http://127.0.0.1:9", tmp_path, genesis=None, on_progress=no_progress)
+        )
+
+
+def test_a_source_that_lacks_a_file(tmp_path: Path, long_chain: ChainBuilder) -> None:
+    server = log_server(long_chain)
+    del server.files[BUNDLE]
+    with pytest.raises(NotFound):
+        copying(tmp_path, server, chain=long_chain)
+
+
+def test_epochs_come_from_whichever_source_has_them(tmp_path: Path) -> None:
+    chain = spanning()
+    bare = log_server(chain)
+    for name in ("epochs/0", "epochs/1"):
+        del bare.files[name]
+    copying(tmp_path, log_server(chain), bare, chain=chain)
+    assert_is_copy(tmp_path, chain)
+
+
+# --- two histories ----------------------------------------------------------------------------
+
+
+def forked(counts: list[int], other: list[int]) -> tuple[ChainBuilder, ChainBuilder]:
+    """Two logs with one first block, under checkpoints that the same validators cosigned."""
+    first, second = make_chain(counts), make_chain(counts[:1])
+    for at, count in enumerate(other):
+        grow(second, count, first=5_000 + 1_000 * at)
+    return first, second
+
+
+@pytest.mark.parametrize("other", [[299], [99, 199], [99, 400], [20]])
+def test_a_rewritten_log_is_proven_and_nothing_is_overwritten(
+    tmp_path: Path, other: list[int]
+) -> None:
+    chain, rewritten = forked([200, 299], other)
+    copying(tmp_path, log_server(chain), chain=chain)
+    with pytest.raises(InvalidAnswer) as caught:
+        copying(tmp_path, log_server(rewritten), chain=chain)
+    assert caught.value.code == "log-forked"
+    assert_is_copy(tmp_path, chain)
+    (path,) = tmp_path.glob("alarm-*.json")
+    assert str(path) in caught.value.detail
+    alarm = read_alarm(path)
+    assert alarm.kind == "rewrite"
+    sizes = sorted((chain.range.size, rewritten.range.size))
+    assert [each.size for each in verify_alarm(alarm, chain.genesis)] == sizes
+
+
+def test_two_nodes_with_two_histories(tmp_path: Path) -> None:
+    chain, other = forked([200, 299], [350])
+    with pytest.raises(InvalidAnswer) as caught:
+        copying(tmp_path, log_server(chain), log_server(other), chain=chain)
+    assert caught.value.code == "log-forked"
+    assert not (tmp_path / "checkpoint").exists()
+    (path,) = tmp_path.glob("alarm-*.json")
+    assert read_alarm(path).kind == "split-view"
+
+
+def test_a_node_that_is_behind_is_no_fork(tmp_path: Path) -> None:
+    chain, behind = make_chain([200, 299]), make_chain([200])
+    copying(tmp_path, log_server(behind), log_server(chain), chain=chain)
+    assert_is_copy(tmp_path, chain)
+    # Alone it does not take the mirror back.
+    assert copying(tmp_path, log_server(behind), chain=chain).checkpoint.size == 501
+    assert_is_copy(tmp_path, chain)
+
+
+# --- following --------------------------------------------------------------------------------
+
+
+def test_a_followed_mirror_grows_with_its_node(tmp_path: Path) -> None:
+    async def story(node: Served) -> None:
+        for label in map(str, range(140)):
+            event = builders_request(label)
+            await node.submit(event)
+        node.service.sign_checkpoint()
+        host, port = node.address
+        urls = [f"http://{host}:{port}"]
+        async with open_mirroring(urls, tmp_path, node.service.genesis) as (mirroring, live):
+            made = await mirroring.update(no_progress)
+            assert made.checkpoint.size == 280
+            copies = mirroring.follow(made, live)
+            upcoming = asyncio.ensure_future(anext(copies))
+            for round_ in range(3):
+                await node.submit(builders_request(f"more {round_}"))
+                node.service.sign_checkpoint()
+                made = await upcoming
+                assert made.checkpoint.size == 282 + 2 * round_
+                verify_log(folder_reader(tmp_path), genesis=node.service.genesis)
+                upcoming = asyncio.ensure_future(anext(copies))
+            upcoming.cancel()
+            await asyncio.gather(upcoming, return_exceptions=True)
+            await copies.aclose()
+
+    run(tmp_path / "node", story)
+    names = {path.name for path in (tmp_path / "tile" / "entries").rglob("*") if path.is_file()}
+    assert names == {"000", "30"}
+
+
+def builders_request(label: str) -> bytes:
+    return builders.request(label=label, expires_height=1_000).data
+
+
+def following(folder: Path, story: Callable[..., Awaitable[Any]], server: LogServer) -> None:
+    async def main() -> None:
+        async with (
+            asyncio.timeout(30),
+            listening(server) as urls,
+            open_mirroring(urls, folder, None) as (mirroring, live),
+        ):
+            made = await mirroring.update(no_progress)
+            copies = mirroring.follow(made, live)
+            try:
+                await story(copies)
+            finally:
+                await copies.aclose()
+
+    asyncio.run(main())
+
+
+def test_what_was_missed_while_the_stream_was_down_comes_first(tmp_path: Path) -> None:
+    chain = make_chain([200])
+    server = log_server(chain)
+
+    async def story(copies: Any) -> None:
+        upcoming = asyncio.ensure_future(anext(copies))
+        grow(chain, 100, first=900)
+        server.show(chain)
+        assert (await upcoming).checkpoint.size == 302
+        upcoming = asyncio.ensure_future(anext(copies))
+        server.break_streams()
+        streams, server._streams = server._streams, []
+        grow(chain, 1, first=1_900)
+        server.show(chain)  # nobody hears it
+        server._streams = streams
+        assert (await upcoming).checkpoint.size == 304
+
+    following(tmp_path, story, server)
+    assert_is_copy(tmp_path, chain)
+
+
+def test_a_rewrite_ends_the_following(tmp_path: Path) -> None:
+    chain, rewritten = forked([200, 50], [99])
+    server = log_server(chain)
+
+    async def story(copies: Any) -> None:
+        upcoming = asyncio.ensure_future(anext(copies))
+        server.show(rewritten)
+        with pytest.raises(ToolError) as caught:
+            await upcoming
+        assert caught.value.code == "log-forked"
+
+    following(tmp_path, story, server)
+    assert_is_copy(tmp_path, chain)
+
+
+def test_a_web_server_cannot_be_followed(tmp_path: Path, long_chain: ChainBuilder) -> None:
+    async def story(copies: Any) -> None:
+        with pytest.raises(InvalidUsage) as caught:
+            await anext(copies)
+        assert caught.value.code == "no-stream"
+
+    following(tmp_path, story, log_server(long_chain, is_static=True))

@@ -1,1 +1,0 @@
-"""Commands of `tally audit` that need more than one page."""

@@ -1,0 +1,1 @@
+"""`tally audit mirror`, `replay`, `segment`, `merge`, `archive`, `restore`, `watch`, `witness`."""

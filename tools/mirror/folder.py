@@ -1,0 +1,201 @@
+"""The folder of a mirror: its files, how they are read, written and walked.
+
+Files are written to a temporary name and renamed, so whatever breaks off leaves whole files only.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.context import BaseContext
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from ledger.codec import Value
+from ledger.errors import InvalidGenesis, LedgerError
+from ledger.genesis import Genesis, decode_genesis_json
+from ledger.quorum.epochs import EPOCH_PROOFS, EpochChain, epoch_path
+from ledger.tlog.checkpoint import Checkpoint
+from ledger.tlog.tiles import (
+    ENTRIES_LEVEL,
+    LEVEL_MAX,
+    TILE_HEIGHT,
+    TILE_WIDTH,
+    TilePath,
+)
+from ledger.verify import EventFault, EventTask, MapEvents
+from tools.exits import InvalidInput
+
+FILE_BYTES_MAX = 33_554_432
+
+# Called with what is done, and all that is to do.
+OnProgress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mirror:
+    """What a mirrored folder holds, and how many files were fetched and were there already."""
+
+    directory: Path
+    network: bytes
+    checkpoint: Checkpoint
+    downloaded: int
+    kept: int
+
+
+def no_progress(done: int, total: int) -> None:
+    """Tell nobody."""
+    del done, total
+
+
+def read_genesis(path: Path) -> Genesis:
+    """Genesis of a file. Raises `InvalidInput`."""
+    try:
+        return decode_genesis_json(path.read_bytes())
+    except OSError as error:
+        raise InvalidInput("genesis-unreadable", f"{path}: {error.strerror}") from None
+    except InvalidGenesis as error:
+        raise InvalidInput("genesis-invalid", f"{path}: {error}") from None
+
+
+def read_epochs(directory: Path, genesis: Genesis) -> EpochChain:
+    """Epochs that the proofs in a folder lead to. Raises `InvalidInput` for one that is bad."""
+    epochs = EpochChain(genesis)
+    while True:
+        path = directory / epoch_path(epochs.epoch)
+        try:
+            epochs.add(EPOCH_PROOFS.decode(path.read_bytes()[:FILE_BYTES_MAX]))
+        except FileNotFoundError:
+            return epochs
+        except OSError as error:
+            raise InvalidInput("file-unreadable", f"{path}: {error.strerror}") from None
+        except LedgerError as error:
+            raise InvalidInput("epoch-invalid", f"{path}: {error}") from None
+
+
+def write_epochs(directory: Path, epochs: EpochChain, size: int) -> None:
+    """Keep the proofs of the epochs that end within the first `size` entries."""
+    for epoch, proof in enumerate(epochs.proofs[: epochs.epoch_of(size)]):
+        write_file(directory / epoch_path(epoch), EPOCH_PROOFS.encode(proof))
+
+
+class Pruned(Value, frozen=True, kw_only=True):
+    """Of the first `entries` the bundles are not in the mirror any more, but in archive files.
+
+    `archive` is the SHA-256 of the last of those files; it names the hashes of the others.
+    """
+
+    version: Literal[1] = 1
+    entries: int = 0
+    archive: str = ""
+
+
+PRUNED = "pruned.json"
+
+
+def read_pruned(directory: Path) -> Pruned:
+    """What was pruned from a mirror. Raises `InvalidInput`."""
+    path = directory / PRUNED
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Pruned)
+    except FileNotFoundError:
+        return Pruned()
+    except OSError as error:
+        raise InvalidInput("file-unreadable", f"{path}: {error.strerror}") from None
+    except msgspec.DecodeError as error:
+        raise InvalidInput("pruned-malformed", f"{path}: {error}") from None
+
+
+def write_pruned(directory: Path, pruned: Pruned) -> None:
+    """Say what was pruned; no file says nothing."""
+    if pruned == Pruned():
+        (directory / PRUNED).unlink(missing_ok=True)
+    else:
+        write_file(directory / PRUNED, msgspec.json.encode(pruned) + b"\n")
+
+
+def folder_reader(directory: Path) -> Callable[[str], bytes | None]:
+    """Reads named files inside a folder, for `ledger.verify` and `contracts.replay`.
+
+    The reader raises `InvalidInput` for entries that were pruned.
+    """
+    if not directory.is_dir():
+        raise InvalidInput("folder-not-found", str(directory))
+    pruned = read_pruned(directory)
+
+    def read(name: str) -> bytes | None:
+        try:
+            with (directory / name).open("rb") as file:
+                return file.read(FILE_BYTES_MAX)
+        except (FileNotFoundError, NotADirectoryError):
+            if name.startswith("tile/entries/"):
+                tile = TilePath.parse(name)
+                if tile.index * TILE_WIDTH < pruned.entries:
+                    text = f"{directory / name}: sha256 {pruned.archive}"
+                    raise InvalidInput("entries-archived", text) from None
+            return None
+
+    return read
+
+
+def worker_context() -> BaseContext:
+    """How workers are started: as forks where that is safe, which saves them all imports.
+
+    A fork copies locks that other threads hold, so a process with threads starts them afresh.
+    """
+    try:
+        threads = len(list(Path("/proc/self/task").iterdir()))
+    except OSError:
+        threads = 0  # not Linux: not known
+    return get_context("fork" if threads == 1 else "spawn")
+
+
+@contextmanager
+def event_map(jobs: int) -> Iterator[MapEvents]:
+    """`map` over `jobs` processes, or the plain one for a single job."""
+    if jobs <= 1:
+        yield map
+        return
+    with ProcessPoolExecutor(jobs, mp_context=worker_context()) as pool:
+
+        def apply(
+            function: Callable[[EventTask], EventFault | None], tasks: Iterator[EventTask], /
+        ) -> Iterator[EventFault | None]:
+            return pool.map(function, tasks)
+
+        yield apply  # type: ignore[misc]  # tasks is any iterable; a pool takes it
+
+
+def edge_paths(size: int) -> Iterator[TilePath]:
+    """The tiles of a tree that are not full."""
+    for level in range(ENTRIES_LEVEL, LEVEL_MAX + 1):
+        index, width = divmod(size >> (TILE_HEIGHT * max(level, 0)), TILE_WIDTH)
+        if width:
+            yield TilePath(level=level, index=index, width=width)
+
+
+def drop_partial(directory: Path, size: int) -> None:
+    """Remove partial tiles of smaller trees: only those under the present checkpoint stay."""
+    current = set(map(TilePath.format, edge_paths(size)))
+    for folder in (directory / "tile").rglob("*.p"):
+        for path in list(folder.iterdir()):
+            if path.relative_to(directory).as_posix() not in current:
+                path.unlink()
+        if not any(folder.iterdir()):
+            shutil.rmtree(folder)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Put a whole file in place."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(data)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(data)
+    temporary.replace(path)
