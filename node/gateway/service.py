@@ -1,6 +1,8 @@
 """The gateway put together: its parts, the files of its folders, and following the chain."""
 
 import asyncio
+import os
+import socket
 import ssl
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
@@ -204,12 +206,16 @@ class Service:
 
     async def _listen_locally(self, stack: AsyncExitStack, app: web.Application) -> None:
         path = self._place.socket
+        line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        # After the server that listens on it.
+        stack.callback(line.close)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         path.unlink(missing_ok=True)
         try:
-            await web.UnixSite(runner, path).start()
+            _bind(line, path)
+            await web.SockSite(runner, line).start()
         except OSError as error:
             raise StartRefused(
                 f"the socket {path} cannot be made: {error}", "Correct [gateway] socket"
@@ -269,6 +275,15 @@ class Service:
                 if job is not None:
                     changed[key] = observe(job, record, block.time_ms)
         return list(changed.values())
+
+
+def _bind(line: socket.socket, path: Path) -> None:
+    """Bind by the open folder: the system takes paths of about a hundred bytes only."""
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+    try:
+        line.bind(f"/proc/self/fd/{folder}/{path.name}")
+    finally:
+        os.close(folder)
 
 
 async def _listen(

@@ -18,6 +18,7 @@ from ledger.governance.proposals import GovernanceBalloted, GovernanceProposed
 from tests.e2e.network import ASKER, OWNER, Net
 from tools.custody.making import KeyMaker
 from tools.gateway.making import GatewayPlan, make_gateway
+from tools.gateway.socket import connect
 from tools.localnet import free_ports
 
 START_S_MAX = 30
@@ -40,7 +41,7 @@ class _UnixConnection(http.client.HTTPConnection):
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
+        connect(self.sock, self._path)
 
 
 class Gate:

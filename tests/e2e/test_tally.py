@@ -63,7 +63,8 @@ def test_an_exchange_from_request_to_receipt(net: Path, tmp_path: Path) -> None:
     assert asked["outcome"]["decision"] == "permit"
     exchange, commitment = asked["exchange"], "11" * 32
     open_ = tally("officer", "status", exchange, "--dir", net)
-    assert (open_["state"], open_["next"]) == ("permitted", ["share.withdrawn", "share.delivered"])
+    next_ = ["share.withdrawn", "share.referenced", "share.delivered"]
+    assert (open_["state"], open_["next"]) == ("permitted", next_)
     tally(
         *("officer", "deliver", exchange, "--dir", net, "--member", "cn-3302-tax"),
         *("--commitment", commitment, "--records", 2, "--quality-digest", "22" * 32),
@@ -78,8 +79,8 @@ def test_an_exchange_from_request_to_receipt(net: Path, tmp_path: Path) -> None:
     assert kinds == ["share.requested", "share.delivered", "share.received"]
     assert shown["state"] == "received"
     assert shown["next"] == [
-        "share.used", "share.consent_requested", "share.corrected", "share.destroyed",
-        "share.disputed", "share.rated",
+        "share.referenced", "share.used", "share.consent_requested", "share.corrected",
+        "share.destroyed", "share.disputed", "share.rated",
     ]  # fmt: skip
     credit = tally("officer", "credit", "cn-3302-tax", "--dir", net)
     assert (credit["start"], credit["grade"]) == (890, "A")

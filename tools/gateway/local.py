@@ -5,7 +5,6 @@ DIR/gateways/MEMBER/records     what the folder connector reads: DATASET.csv
 DIR/gateways/MEMBER/received    what the folder receiver wrote
 """
 
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -20,7 +19,7 @@ from ledger.keys import format_public_key
 from tools.client import Client
 from tools.custody.making import KeyMaker
 from tools.custody.signer import open_signer
-from tools.exits import FailedNode, InvalidInput, RefusedEvent, Unreachable
+from tools.exits import FailedNode, RefusedEvent, Unreachable
 from tools.gateway.making import (
     APPLICATION,
     CONFIG,
@@ -32,7 +31,7 @@ from tools.gateway.making import (
     make_gateway,
     read_application,
 )
-from tools.gateway.socket import DATA_DIR, SOCKET, GatewaySocket, socket_of
+from tools.gateway.socket import GatewaySocket, socket_of
 from tools.localnet import Localnet, free_ports
 from tools.mirror import read_genesis
 from tools.processes import Processes, Program
@@ -40,7 +39,6 @@ from tools.processes import Processes, Program
 FOLDER = "gateways"
 READY_S_MAX = 60.0
 # Linux: 108 bytes with the zero at the end.
-SOCKET_PATH_BYTES_MAX = 107
 BALLOT_BLOCKS = 5_000
 # Three actions each, of the eight that a proposal may have.
 GATEWAYS_PER_PROPOSAL = 2
@@ -86,17 +84,9 @@ class LocalGateways:
         """Process id of a running gateway, or 0."""
         return self._processes.pid(self.program(member))
 
-    def verify_room(self, members: Iterable[str]) -> None:
-        """Check that the system takes the paths of their sockets. Raises `InvalidInput`."""
-        for member in members:
-            path = self.directory(member) / DATA_DIR / SOCKET
-            if len(os.fsencode(path)) > SOCKET_PATH_BYTES_MAX:
-                raise InvalidInput("socket-path-long", str(path))
-
     def make(self, members: Iterable[str]) -> list[GatewayApplication]:
         """Keys and configuration of those that have none; what all of them apply for."""
         members = list(members)
-        self.verify_room(members)
         network = hash_genesis(read_genesis(self._network.genesis_path))
         applications = []
         for member in members:

@@ -6,6 +6,7 @@ import stat
 from pathlib import Path
 
 import pytest
+import structlog
 
 from node.errors import InvalidConfig
 from node.gateway import __main__ as gateway
@@ -177,7 +178,10 @@ def test_a_disk_without_room_ends_the_gateway_in_words(
     monkeypatch.setattr(gateway, "serve", serve)
     before = os.umask(0o022)
     try:
-        assert gateway.run(write(tmp_path, GOOD)) == gateway.EXIT_FAILED
+        try:
+            assert gateway.run(write(tmp_path, GOOD)) == gateway.EXIT_FAILED
+        finally:
+            structlog.reset_defaults()
     finally:
         os.umask(before)
     folder = tmp_path / "gateway-data"

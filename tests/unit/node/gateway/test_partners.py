@@ -67,9 +67,11 @@ def http(
         writer.write(head.replace("\n", "\r\n").encode() + end + body)
         try:
             await writer.drain()
-            while endless:
+            while endless and not writer.is_closing():
                 writer.write(endless)
                 await writer.drain()
+                # A connection that just broke takes what is written, at once: let the loop see it.
+                await asyncio.sleep(0)
         except ConnectionError:
             pass  # the client has had enough
 

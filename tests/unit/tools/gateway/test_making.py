@@ -14,10 +14,7 @@ from node.gateway.__main__ import read_keys
 from node.gateway.config import SETTINGS, read_gateway_config
 from tools.custody.making import KeyMaker
 from tools.custody.passphrase import Ways
-from tools.demo import make_story
 from tools.exits import InvalidInput
-from tools.founding import read_source
-from tools.gateway.local import LocalGateways
 from tools.gateway.making import (
     GatewayPlan,
     folder_connector,
@@ -26,7 +23,6 @@ from tools.gateway.making import (
     read_application,
 )
 from tools.gateway.socket import DATA_DIR, SOCKET, socket_of
-from tools.localnet import Localnet, create_network, shipped_policy_set
 
 NETWORK = bytes(range(32))
 MEMBER = "cn-3301-tax"
@@ -188,15 +184,3 @@ def test_a_configuration_without_a_socket_is_refused(text: str | None, tmp_path:
     with pytest.raises(InvalidInput) as refused:
         socket_of(config)
     assert refused.value.code == "gateway-config"
-
-
-def test_a_network_whose_sockets_would_have_too_long_paths_is_refused(tmp_path: Path) -> None:
-    deep = tmp_path / ("deep-" * 20) / "net"
-    create_network(deep, source=read_source(), nodes=4, policy_set=shipped_policy_set())
-    with pytest.raises(InvalidInput) as refused:
-        LocalGateways(Localnet(deep)).make([MEMBER])
-    assert refused.value.code == "socket-path-long"
-    # Nothing is left behind that a later attempt would take for a gateway.
-    assert LocalGateways(Localnet(deep)).members == ()
-    with pytest.raises(InvalidInput):
-        make_story(deep.with_name("story"), lambda _: None)
