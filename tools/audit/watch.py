@@ -171,10 +171,10 @@ class Watcher:
     async def _save(self, **changed: object) -> None:
         """Durable before it counts."""
         self._state = msgspec.structs.replace(self._state, **changed)
-        self._mark_pending()
         async with self._writing:
             data = msgspec.json.format(msgspec.json.encode(self._state), indent=2)
             await asyncio.to_thread(write_durable, self._path, data)
+        self._mark_pending()
 
     def _mark_pending(self) -> None:
         is_pending, is_none = self._has_pending, self._has_none_pending
