@@ -31,9 +31,12 @@ class Description:
 @cache
 def catalogue(language: Language) -> Mapping[str, Any]:
     """The parsed catalogue of a language."""
-    return tomllib.loads(
-        files("contracts").joinpath("words", f"{language}.toml").read_text("utf-8")
-    )
+    return read_catalogue(__name__, language)
+
+
+def read_catalogue(package: str, language: Language) -> dict[str, Any]:
+    """The catalogue of a language beside the code of a package: `zh.toml`, `en.toml`."""
+    return tomllib.loads(files(package).joinpath(f"{language}.toml").read_text("utf-8"))
 
 
 def describe(code: str, language: Language, **values: str) -> Description:

@@ -26,6 +26,7 @@ from ledger.access.lines import (
     parse_line,
 )
 from ledger.errors import InvalidEncoding
+from ledger.storage import sync_folder
 from node.errors import StartRefused
 
 LOG = structlog.get_logger("access")
@@ -160,9 +161,7 @@ class Files:
         self._file = FileIO(descriptor, "a")
         self._day = at_ms // DAY_MS
         self._size_bytes = os.fstat(descriptor).st_size
-        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
-        os.fsync(folder)
-        os.close(folder)
+        sync_folder(self._folder)
 
     def _write(self, data: bytearray) -> None:
         if not data:

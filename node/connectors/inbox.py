@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from ledger.errors import InvalidEncoding
+from ledger.storage import sync_folder
 from node.connectors.errors import ReceiverFailed
 from node.connectors.interface import Delivery
 from node.connectors.options import PATH, option, read_options
@@ -60,7 +61,7 @@ class FolderReceiver:
             self._compare(place, about)
             with self._told():
                 # Whoever gave it its name may have been killed before that was durable.
-                _sync(self._root)
+                sync_folder(self._root)
             return
         with self._told():
             if draft.exists():
@@ -70,12 +71,12 @@ class FolderReceiver:
                 _write(draft / "records.jsonl", delivery.checked_pieces())
                 _write(draft / "report.json", (report,))
                 _write(draft / "delivery.json", (about,))
-                _sync(draft)
+                sync_folder(draft)
                 draft.rename(place)
             except BaseException:
                 shutil.rmtree(draft, ignore_errors=True)
                 raise
-            _sync(self._root)
+            sync_folder(self._root)
 
     def erase(self, exchange: bytes) -> None:
         """Unlink every delivery and half-written draft of the exchange."""
@@ -85,7 +86,7 @@ class FolderReceiver:
             for pattern in (f"{exchange.hex()}.*", f".{exchange.hex()}.*"):
                 for folder in sorted(self._root.glob(pattern)):
                     shutil.rmtree(folder)
-            _sync(self._root)
+            sync_folder(self._root)
 
     def close(self) -> None:
         """Nothing stays open between two deliveries."""
@@ -118,11 +119,3 @@ def _write(path: Path, pieces: Iterable[bytes]) -> None:
         file.writelines(pieces)
         file.flush()
         os.fsync(descriptor)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -108,6 +108,14 @@ class _Matters(msgspec.Struct, frozen=True, kw_only=True):
     holders: tuple[_Holding, ...]
 
 
+class _Finding(msgspec.Struct, frozen=True, kw_only=True):
+    code: str
+
+
+class _Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
+    findings: tuple[_Finding, ...]
+
+
 class History(msgspec.Struct, frozen=True, kw_only=True):
     """An exchange with its records, oldest first, and until when whoever may keep it."""
 
@@ -182,6 +190,10 @@ class Chain:
 
     async def get(self, path: str, shape: type[T]) -> T:
         """A JSON answer in its shape. Raises `Failed`."""
+        return (await self._ask(path, shape))[0]
+
+    async def _ask(self, path: str, shape: type[T]) -> tuple[T, str]:
+        """The answer, and by what clock it was given (the header `Date`)."""
         try:
             async with self.session.get(
                 self.url + path, timeout=aiohttp.ClientTimeout(total=CALL_S)
@@ -193,7 +205,7 @@ class Chain:
                     raise Failed("node-refused", f"{path}: {response.status}")
                 if len(data) > ANSWER_BYTES_MAX:
                     raise Failed("node-answer-malformed", f"{path}: > {ANSWER_BYTES_MAX}")
-            return msgspec.json.decode(data, type=shape)
+            return msgspec.json.decode(data, type=shape), response.headers.get("Date", "")
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Failed("node-unreachable", f"{self.url}: {describe(error)}") from None
         except UNREADABLE as error:
@@ -245,18 +257,12 @@ class Chain:
 
         Raises `Failed`.
         """
+        found, told = await self._ask("/v1/diagnosis", _Diagnosis)
         try:
-            async with self.session.get(
-                f"{self.url}/v1/diagnosis", timeout=aiohttp.ClientTimeout(total=CALL_S)
-            ) as response:
-                told = response.headers.get("Date", "")
-                data = await response.content.read(ANSWER_BYTES_MAX)
             told_s = parsedate_to_datetime(told).timestamp()
-            codes = {each["code"] for each in msgspec.json.decode(data)["findings"]}
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise Failed("node-unreachable", f"{self.url}: {describe(error)}") from None
-        except (*UNREADABLE, KeyError, TypeError, ValueError) as error:
-            raise Failed("node-answer-malformed", f"/v1/diagnosis: {describe(error)}") from None
+        except ValueError as error:
+            raise Failed("node-answer-malformed", f"Date: {error}") from None
+        codes = {each.code for each in found.findings}
         apart_s = round(abs(now_ms() / 1_000 - told_s))
         if apart_s > CLOCKS_APART_S_MAX or codes & {"clock-ahead", "clock-behind"}:
             raise Failed("clock-doubtful", f"{apart_s} s; {', '.join(sorted(codes))}")

@@ -9,7 +9,6 @@ import hashlib
 import os
 import shutil
 import ssl
-from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,6 +17,7 @@ import structlog
 
 from node.gateway.chain import PIECE_BYTES, Chain, Gateway, describe, read_bounded
 from node.gateway.jobs import Failed
+from node.peers.tls import pinned_tls
 
 LOG = structlog.get_logger("gateway")
 
@@ -40,21 +40,6 @@ PROBLEMS = frozenset(
         "payload-unknown", "question-not-ready", "question-unknown",
     )
 )  # fmt: skip
-
-
-def pinned_tls(
-    protocol: "ssl._SSLMethod", certificate: str, key: str, pinned: Iterable[bytes]
-) -> ssl.SSLContext:
-    """TLS 1.3 that shows `certificate` and believes the pinned ones (DER) only."""
-    context = ssl.SSLContext(protocol)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.check_hostname = False  # pinned by certificate, not by name
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
-    context.load_cert_chain(certificate, key)
-    for each in pinned:
-        context.load_verify_locations(cadata=each)
-    return context
 
 
 class Directory:

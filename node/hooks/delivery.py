@@ -7,7 +7,6 @@ records are read from the log.
 """
 
 import asyncio
-import os
 import random
 import time
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from ledger.events import Event
 from ledger.export.cloudevents import CONTENT_TYPE, CloudEvent, cloud_event, encode_cloud_event
 from ledger.registry import EXCHANGES
 from ledger.state import StateReader, exchange_key
+from ledger.storage import write_file
 from node.errors import StartRefused
 from node.hooks.settings import Hook
 from node.hooks.signing import sign_delivery
@@ -111,7 +111,7 @@ class Delivery:
                 async for block in service.subscribe(self._cursor.height):
                     await self._handle(service, session, block)
             finally:
-                _write_cursor(self._path, self._cursor)
+                write_file(self._path, msgspec.json.encode(self._cursor))
 
     async def _handle(
         self, service: Service, session: aiohttp.ClientSession, block: FinalBlock
@@ -180,7 +180,7 @@ class Delivery:
         return min(doubled, PAUSE_S_MAX) * (0.5 + self._random_share() / 2)
 
     async def _save(self, cursor: _Cursor) -> None:
-        await asyncio.to_thread(_write_cursor, self._path, cursor)
+        await asyncio.to_thread(write_file, self._path, msgspec.json.encode(cursor))
         self._cursor = cursor
         self._unsaved_blocks = 0
 
@@ -245,12 +245,3 @@ def _read_cursor(path: Path) -> _Cursor | None:
             f"the cursor {path} of a webhook cannot be read: {error}",
             "Restore it, or remove it: the hook then begins as a new one does",
         ) from None
-
-
-def _write_cursor(path: Path, cursor: _Cursor) -> None:
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        file.write(msgspec.json.encode(cursor))
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

@@ -29,6 +29,7 @@ from aiohttp import web
 from node.config import Address
 from node.errors import StartRefused
 from node.peers.software import Software, own_software, read_software
+from node.peers.tls import pinned_tls
 
 LOG = structlog.get_logger("links")
 
@@ -146,7 +147,7 @@ class Links:
         self._session: aiohttp.ClientSession | None = None
         self._failed: asyncio.Future[None] | None = None
         self._dropped_before = 0
-        self._server_tls = self._context(ssl.PROTOCOL_TLS_SERVER)
+        self._server_tls = self._tls(ssl.PROTOCOL_TLS_SERVER, ())
         self.set_peers(peers)
 
     @property
@@ -291,7 +292,7 @@ class Links:
         """Dial one connection for ever, with growing pauses between failures."""
         address = peer.address
         assert address is not None, "only peers with an address are dialled"
-        context = self._client_context(peer)
+        context = self._tls(ssl.PROTOCOL_TLS_CLIENT, peer.certificates)
         url = f"https://{address}{PATHS[channel]}"
         loop = asyncio.get_running_loop()
         pause_s = RECONNECT_MIN_S
@@ -419,17 +420,5 @@ class Links:
         certificate = tls.getpeercert(binary_form=True) if tls is not None else None
         return self._member_of.get(certificate) if certificate is not None else None
 
-    def _client_context(self, peer: Peer) -> ssl.SSLContext:
-        context = self._context(ssl.PROTOCOL_TLS_CLIENT)
-        for certificate in peer.certificates:
-            context.load_verify_locations(cadata=certificate)
-        return context
-
-    def _context(self, protocol: "ssl._SSLMethod") -> ssl.SSLContext:
-        context = ssl.SSLContext(protocol)
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
-        context.check_hostname = False  # peers are pinned by certificate, not by name
-        context.verify_mode = ssl.CERT_REQUIRED
-        context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
-        context.load_cert_chain(self._certificate_file, self._key_file)
-        return context
+    def _tls(self, protocol: "ssl._SSLMethod", pinned: Iterable[bytes]) -> ssl.SSLContext:
+        return pinned_tls(protocol, self._certificate_file, self._key_file, pinned)

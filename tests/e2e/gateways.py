@@ -1,11 +1,10 @@
 """Gateways of a real network: made, voted in, run as processes, asked over their sockets."""
 
-import http.client
+import asyncio
 import json
 import os
 import select
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -13,12 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ledger.governance.actions import Action
-from ledger.governance.proposals import GovernanceBalloted, GovernanceProposed
 from tests.e2e.network import ASKER, OWNER, Net
 from tools.custody.making import KeyMaker
+from tools.gateway.local import vote_in
 from tools.gateway.making import GatewayPlan, make_gateway
-from tools.gateway.socket import connect
+from tools.gateway.socket import UnixConnection
 from tools.localnet import free_ports
 
 START_S_MAX = 30
@@ -31,17 +29,6 @@ FOLDER = {
     },
 }  # fmt: skip
 RECEIVER = {"name": "folder", "options": {"path": "received"}}
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("gateway", timeout=CALL_S_MAX)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        connect(self.sock, self._path)
 
 
 class Gate:
@@ -103,7 +90,7 @@ class Gate:
             self._process = None
 
     def call(self, method: str, path: str, document: object = None) -> tuple[int, Any]:
-        connection = _UnixConnection(self.directory / "gateway-data" / "gateway.sock")
+        connection = UnixConnection(self.directory / "gateway-data" / "gateway.sock", CALL_S_MAX)
         try:
             body = None if document is None else json.dumps(document)
             connection.request(method, path, body)
@@ -157,30 +144,6 @@ class Gate:
         return (self.directory / "gateway.log").read_text()
 
 
-def enact(net: Net, actions: tuple[Action, ...]) -> None:
-    """Have the members decide actions, and wait until they are in force everywhere."""
-    height = net.status(ASKER)["height"]
-    proposal = net.sign(
-        GovernanceProposed(
-            actions=actions, text="", activate_height=0, ballots_until_height=height + 5_000
-        ),
-        role="admin",
-    )
-    net.submit_final(proposal)
-    for member in net.members:
-        if member != ASKER:
-            ballot = net.sign(
-                GovernanceBalloted(proposal=proposal.digest, approve=True, text=""),
-                member=member,
-                role="admin",
-            )
-            answer = net.submit(ballot)
-            if answer.body.get("code") == "proposal-closed":
-                break
-    for member in net.members:
-        net.wait_height(member, net.status(ASKER)["height"])
-
-
 @contextmanager
 def gates(
     net: Net,
@@ -191,7 +154,7 @@ def gates(
     receiver: Mapping[str, Any] = RECEIVER,
 ) -> Iterator[tuple[Gate, Gate]]:
     """Gateways of the asker and the owner, voted in; started by the test."""
-    made = []
+    made, applications = [], []
     for member, port in zip((ASKER, OWNER), free_ports(2), strict=True):
         directory = folder / member
         plan = GatewayPlan(
@@ -202,9 +165,11 @@ def gates(
             receiver=receiver,
             settings=settings or {},
         )
-        made_for = make_gateway(directory, plan, network=net.id, maker=KeyMaker(plain=True))
-        enact(net, made_for.actions)
+        applications.append(
+            make_gateway(directory, plan, network=net.id, maker=KeyMaker(plain=True))
+        )
         made.append(Gate(directory, member))
+    asyncio.run(vote_in(net.local, applications))
     try:
         yield made[0], made[1]
     finally:

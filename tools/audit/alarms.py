@@ -15,7 +15,6 @@ third of the validators signed both.
 
 import base64
 import hashlib
-import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -26,6 +25,7 @@ from ledger.codec import Value
 from ledger.errors import InvalidProof, LedgerError
 from ledger.genesis import Genesis, hash_genesis
 from ledger.quorum.epochs import EPOCH_PROOFS, EpochChain
+from ledger.storage import write_file
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.merkle import Hash, prove_consistency, verify_consistency
 from ledger.tlog.note import SignedNote
@@ -123,7 +123,7 @@ def write_alarm(folder: Path, alarm: Alarm) -> tuple[Path, bool]:
     if path.exists():
         return path, False
     folder.mkdir(parents=True, exist_ok=True)
-    write_durable(path, encode_alarm(alarm))
+    write_file(path, encode_alarm(alarm))
     return path, True
 
 
@@ -141,21 +141,6 @@ def read_alarm(path: Path) -> Alarm:
         raise InvalidInput("file-unreadable", f"{path}: {error.strerror}") from None
     except (msgspec.DecodeError, RecursionError) as error:
         raise InvalidInput("alarm-malformed", f"{path}: {error}") from None
-
-
-def write_durable(path: Path, data: bytes) -> None:
-    """Put a whole file in place, so that it is there after a power cut too."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _verify_sighting(sighting: Sighting, epochs: EpochChain) -> Checkpoint:

@@ -24,9 +24,10 @@ from ledger.codec import Value
 from ledger.errors import LedgerError
 from ledger.genesis import hash_genesis
 from ledger.quorum.epochs import EpochChain
+from ledger.storage import write_file
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.note import SignedNote
-from tools.audit.alarms import Alarm, Sighting, find_fork, write_alarm, write_durable
+from tools.audit.alarms import Alarm, Sighting, find_fork, write_alarm
 from tools.exits import InvalidAnswer, InvalidInput, ToolError
 from tools.mirror.live import Live
 from tools.mirror.sources import Source, Sources, extend_epochs, verify_checkpoint_of
@@ -173,7 +174,7 @@ class Watcher:
         self._state = msgspec.structs.replace(self._state, **changed)
         async with self._writing:
             data = msgspec.json.format(msgspec.json.encode(self._state), indent=2)
-            await asyncio.to_thread(write_durable, self._path, data)
+            await asyncio.to_thread(write_file, self._path, data)
         self._mark_pending()
 
     def _mark_pending(self) -> None:

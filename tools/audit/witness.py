@@ -33,6 +33,7 @@ import msgspec
 from ledger.codec import Value
 from ledger.errors import InvalidEncoding, InvalidProof, InvalidSignature, LedgerError
 from ledger.keys import Signer
+from ledger.storage import write_file
 from ledger.tlog.checkpoint import Checkpoint, cosign, decode_decimal
 from ledger.tlog.merkle import EMPTY_ROOT, HASH_BYTES, Hash, verify_consistency
 from ledger.tlog.note import (
@@ -43,7 +44,6 @@ from ledger.tlog.note import (
     verify_note,
 )
 from ledger.tlog.policy import Policy
-from tools.audit.alarms import write_durable
 from tools.exits import InvalidInput
 
 REQUEST_BYTES_MAX = 65_536
@@ -162,11 +162,6 @@ class Witness:
         async with self._turns[origin]:
             return await self._cosign(request)
 
-    def last_size(self, origin: str) -> int:
-        """Size of the checkpoint cosigned last; 0: none."""
-        last = self._last[origin]
-        return 0 if last is None else last.size
-
     async def _cosign(self, request: Request) -> Answer:
         checkpoint = request.checkpoint
         last = self._last[checkpoint.origin]
@@ -189,7 +184,7 @@ class Witness:
             note=request.note.format().decode(),
         )
         data = msgspec.json.format(msgspec.json.encode(cosigned), indent=2)
-        await asyncio.to_thread(write_durable, self._path(checkpoint.origin), data)
+        await asyncio.to_thread(write_file, self._path(checkpoint.origin), data)
         self._last[checkpoint.origin] = cosigned
         return Answer(status=200, text=line.format().decode())
 

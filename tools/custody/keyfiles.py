@@ -32,6 +32,7 @@ from ledger.custody.keystore import (
 )
 from ledger.errors import InvalidKey, InvalidKeystore, WrongPassphrase
 from ledger.keys import SecretKey, format_secret_key, parse_secret_key
+from ledger.storage import sync_folder
 from tools.custody.passphrase import Ways, read_passphrase
 from tools.exits import InvalidInput, ToolError
 from tools.output import note
@@ -180,11 +181,7 @@ def write_private(path: Path, data: bytes, *, replace: bool = False) -> None:
         raise InvalidInput("file-exists", str(path)) from None
     finally:
         draft.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)
 
 
 def _place(draft: Path, path: Path) -> None:

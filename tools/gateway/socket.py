@@ -32,12 +32,15 @@ def connect(line: socket.socket, path: Path) -> None:
         os.close(folder)
 
 
-class _Connection(http.client.HTTPConnection):
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
     def __init__(self, path: Path, timeout_s: float) -> None:
         super().__init__("gateway", timeout=timeout_s)
         self._path = path
 
     def connect(self) -> None:
+        """As the base class asks: open the connection."""
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         connect(self.sock, self._path)
@@ -84,7 +87,7 @@ class GatewaySocket:
             query["after"] = page[-1]["exchange"]
 
     def _call(self, method: str, route: str, document: object) -> dict[str, Any]:
-        connection = _Connection(self.path, CALL_S_MAX)
+        connection = UnixConnection(self.path, CALL_S_MAX)
         try:
             body = None if document is None else json.dumps(document)
             connection.request(method, route, body, {"Accept-Language": language()})

@@ -6,19 +6,17 @@ schema finds wrong.
 
 import json
 import sys
-import tomllib
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
-from contracts.words import LANGUAGES, Language
+from contracts.words import LANGUAGES, Language, read_catalogue
 
 
 @cache
 def catalogue(language: Language) -> Mapping[str, Mapping[str, Any]]:
     """The two tables of a language."""
-    return tomllib.loads((files(__name__) / f"{language}.toml").read_text("utf-8"))
+    return read_catalogue(__name__, language)
 
 
 def tell(document: object) -> None:

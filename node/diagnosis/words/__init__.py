@@ -1,12 +1,10 @@
 """Words of the findings in zh and en, behind their stable codes: `zh.toml`, `en.toml`."""
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 
-from contracts.words import Language
+from contracts.words import Language, read_catalogue
 from node.diagnosis.rules import Finding
 
 
@@ -22,7 +20,7 @@ class Words:
 @cache
 def catalogue(language: Language) -> Mapping[str, Mapping[str, str]]:
     """The catalogue of a language by code."""
-    return tomllib.loads((files(__name__) / f"{language}.toml").read_text("utf-8"))
+    return read_catalogue(__name__, language)
 
 
 def describe(finding: Finding, language: Language) -> Words:

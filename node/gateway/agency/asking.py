@@ -51,7 +51,7 @@ class Asking:
         # By commitment: in the order of a sorted list, a place would tell about the id.
         pairs = tuple(sorted(drawn, key=lambda pair: commit_subject(*pair)))
         commitments = tuple(commit_subject(*pair) for pair in pairs)
-        body = _convert({**fields, "subjects": commitments}, shape)
+        body = convert({**fields, "subjects": commitments}, shape)
         return parse_event(self._parts.signing.sign(body)), pairs
 
     def read_signed(self, data: bytes, pairs: Pairs) -> Event:
@@ -121,7 +121,8 @@ class Asking:
         return await self._parts.chain.submit(event)
 
 
-def _convert(document: Mapping[str, Any], shape: Any) -> Any:
+def convert(document: Any, shape: Any) -> Any:
+    """What was handed in, in its shape. Raises `Failed`."""
     try:
         return msgspec.convert(document, shape)
     except msgspec.ValidationError as error:

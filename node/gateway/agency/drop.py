@@ -21,10 +21,10 @@ import structlog
 from asyncinotify import Inotify, Mask
 from msgspec import Meta
 
+from ledger.storage import sync_folder
 from node.gateway.agency.asking import Asking
 from node.gateway.desk import Desk
 from node.gateway.jobs import SIDES, Failed, Side, Stage
-from node.gateway.work.prepare import sync_folder
 
 LOG = structlog.get_logger("gateway")
 

@@ -29,7 +29,7 @@ from contracts.words import Language
 from ledger.events import hash_event
 from ledger.scalars import Identifier, Text
 from node.api.problems import choose_language
-from node.gateway.agency.asking import Asking, Pairs
+from node.gateway.agency.asking import Asking, Pairs, convert
 from node.gateway.desk import Desk
 from node.gateway.jobs import UNREADABLE, Failed, Job, Side, advance, change
 from node.gateway.steps.provide import Parts, about_of
@@ -140,7 +140,7 @@ class Local:
         job = self._find(request, "acquire")
         if not job.question:
             raise Failed("question-unknown", job.exchange.hex(), retry=False)
-        task = Reveal(about=about_of(job), question=job.question, sender=job.requester)
+        task = Reveal(about=about_of(job), question=job.question)
         revealed = await self._pool.run(task, Revealed)
         pairs = [{"id": id_, "blind": blind.hex()} for id_, blind in revealed.subjects]
         return _json({"subjects": pairs})
@@ -200,7 +200,7 @@ class Local:
     async def offer(self, request: web.Request) -> web.Response:
         """Offer records."""
         document = _decode(await request.read(), dict[str, Any])
-        subjects = _convert(document.pop("subjects", ()), _Subjects)
+        subjects = convert(document.pop("subjects", ()), _Subjects)
         event, pairs = self._asking.sign_offer(document, subjects)
         await self._asking.keep(event, pairs)
         return await self._submit(event.data)
@@ -290,13 +290,6 @@ def _decode(data: bytes, shape: Any) -> Any:
     try:
         return msgspec.json.decode(data, type=shape)
     except UNREADABLE as error:
-        raise Failed("body-malformed", str(error), retry=False) from None
-
-
-def _convert(document: Any, shape: Any) -> Any:
-    try:
-        return msgspec.convert(document, shape)
-    except msgspec.ValidationError as error:
         raise Failed("body-malformed", str(error), retry=False) from None
 
 

@@ -4,12 +4,10 @@ A fault comes from the gateway, from a connector or receiver, the records pipeli
 ledger's rules. Each of these has a catalogue of its own; a code stands in one of them.
 """
 
-import tomllib
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
 
-from contracts.words import Description, Language
+from contracts.words import Description, Language, read_catalogue
 from contracts.words import catalogue as rules
 from node.api.problems import HTTP_CODES, Problem, problem_body
 from node.connectors.words import catalogue as connectors
@@ -20,7 +18,7 @@ from node.sealing.words import catalogue as sealing
 @cache
 def catalogue(language: Language) -> Mapping[str, Mapping[str, str]]:
     """The gateway's own catalogue of a language by code."""
-    return tomllib.loads((files(__name__) / f"{language}.toml").read_text("utf-8"))
+    return read_catalogue(__name__, language)
 
 
 def describe(code: str, detail: str, language: Language) -> Description:

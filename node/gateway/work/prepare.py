@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from ledger.storage import sync_folder
 from node.connectors.interface import Ask, Connector, Source, Subject
 from node.gateway.jobs import Failed
 from node.gateway.work.question import open_question, question_context
@@ -139,12 +140,3 @@ def _verify_report(report: Report) -> None:
 
 def _create(path: Path) -> BinaryIO:
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
-
-
-def sync_folder(path: Path) -> None:
-    """Make names in a folder durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

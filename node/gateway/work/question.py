@@ -20,7 +20,6 @@ from node.sealing.keys import DecryptionKey
 from node.sealing.opener import Opener
 from node.sealing.sealer import Sealer
 
-QUESTION_BYTES_MAX = 1_048_576
 _CHUNK_BYTES = 2**20
 _COMMITMENT_BYTES = 32
 

@@ -103,7 +103,6 @@ class Reveal(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
     about: About
     question: bytes
-    sender: str
 
 
 class Probe(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -4,16 +4,14 @@
 every code of `InvalidSource` and `InvalidSchema`.
 """
 
-import tomllib
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
-from contracts.words import Language
+from contracts.words import Language, read_catalogue
 
 
 @cache
 def catalogue(language: Language) -> Mapping[str, Mapping[str, Any]]:
     """The two tables of a language."""
-    return tomllib.loads((files(__name__) / f"{language}.toml").read_text("utf-8"))
+    return read_catalogue(__name__, language)

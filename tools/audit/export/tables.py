@@ -8,7 +8,6 @@ next one. Texts that an officer wrote stand in `body` alone, which is JSON: no c
 begins with a character that a spreadsheet takes for a formula.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -167,9 +166,3 @@ def exchange_row(state: StateReader, id_: bytes, story: Story, time_ms: int) -> 
         story.rejections, story.corrections, story.disputes, story.quality or None,
         story.usefulness or None, tuple(gaps),
     )  # fmt: skip
-
-
-def as_dicts(table: Table, rows: Iterator[tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
-    """Rows with the names of their columns."""
-    names = [column.name for column in table.columns]
-    return (dict(zip(names, row, strict=True)) for row in rows)

@@ -108,6 +108,41 @@ _DESCRIBED = (
 )  # fmt: skip
 
 
+_OFFER_OPTIONS = (
+    option("--to", "recipient", required=True, help="option.recipient"),
+    option(
+        "--manner",
+        type=click.Choice(["spontaneous", "automatic"]),
+        default="spontaneous",
+        show_default=True,
+        help="option.manner",
+    ),
+    option("--dataset", required=True, help="option.dataset"),
+    option("--purpose", required=True, help="option.purpose"),
+    option("--legal-basis", required=True, help="option.legal_basis"),
+    option("--field", "fields", multiple=True, required=True, help="option.field"),
+    option("--from", "period_from", required=True, help="option.period_from"),
+    option("--until", "period_to", required=True, help="option.period_to"),
+    option(
+        "--urgency",
+        type=click.Choice(["normal", "urgent", "critical"]),
+        default="normal",
+        help="option.urgency",
+    ),
+    option(
+        "--retention-days", type=click.IntRange(1, 36_500), default=180, help="option.retention"
+    ),
+    option("--case", default="", help="option.case"),
+)
+
+
+def offer_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that say what is offered to whom; the function gets them by the names of the body."""
+    for decorate in reversed(_OFFER_OPTIONS):
+        function = decorate(function)
+    return function
+
+
 def check_requester(wanted: Request, member: str) -> None:
     """A file may say who asks. Raises `InvalidInput` where it is somebody else."""
     if wanted.requester not in ("", member):

@@ -19,6 +19,7 @@ from ledger.exchange.bodies import (
     ShareUsed,
 )
 from tools.commands.acting import Place, act, parse_hash, place_options
+from tools.commands.exchange.asking import offer_options
 from tools.exits import InvalidInput
 from tools.output import WordCommand, option
 
@@ -27,24 +28,7 @@ _COMMITMENT = option("--commitment", required=True, help="option.commitment")
 
 
 @click.command("offer", cls=WordCommand, help="help.officer_offer")
-@option("--to", "recipient", required=True, help="option.recipient")
-@option(
-    "--manner",
-    type=click.Choice(["spontaneous", "automatic"]),
-    default="spontaneous",
-    show_default=True,
-    help="option.manner",
-)
-@option("--dataset", required=True, help="option.dataset")
-@option("--purpose", required=True, help="option.purpose")
-@option("--legal-basis", required=True, help="option.legal_basis")
-@option("--field", "fields", multiple=True, required=True, help="option.field")
-@option("--from", "period_from", required=True, help="option.period_from")
-@option("--until", "period_to", required=True, help="option.period_to")
-@option("--urgency", type=click.Choice(["normal", "urgent", "critical"]), default="normal",
-        help="option.urgency")  # fmt: skip
-@option("--retention-days", type=click.IntRange(1, 36_500), default=180, help="option.retention")
-@option("--case", default="", help="option.case")
+@offer_options
 @place_options("provider")
 def offer(place: Place, as_json: bool, **values: Any) -> None:
     """Offer data without being asked. Exit code 4 when the contracts deny."""

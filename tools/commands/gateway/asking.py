@@ -5,7 +5,13 @@ from typing import Any
 
 import click
 
-from tools.commands.exchange.asking import FILE, Request, read_subjects, request_options
+from tools.commands.exchange.asking import (
+    FILE,
+    Request,
+    offer_options,
+    read_subjects,
+    request_options,
+)
 from tools.commands.gateway.sockets import socket_options
 from tools.exits import Denied, RefusedEvent
 from tools.gateway.socket import GatewaySocket
@@ -23,28 +29,7 @@ def request(gateway: GatewaySocket, wanted: Request, subjects: list[str], as_jso
 
 
 @click.command("offer", cls=WordCommand, help="help.gateway_offer")
-@option("--to", "recipient", required=True, help="option.recipient")
-@option(
-    "--manner",
-    type=click.Choice(["spontaneous", "automatic"]),
-    default="spontaneous",
-    show_default=True,
-    help="option.manner",
-)
-@option("--dataset", required=True, help="option.dataset")
-@option("--purpose", required=True, help="option.purpose")
-@option("--legal-basis", required=True, help="option.legal_basis")
-@option("--field", "fields", multiple=True, required=True, help="option.field")
-@option("--from", "period_from", required=True, help="option.period_from")
-@option("--until", "period_to", required=True, help="option.period_to")
-@option(
-    "--urgency",
-    type=click.Choice(["normal", "urgent", "critical"]),
-    default="normal",
-    help="option.urgency",
-)
-@option("--retention-days", type=click.IntRange(1, 36_500), default=180, help="option.retention")
-@option("--case", default="", help="option.case")
+@offer_options
 @option("--subjects", type=FILE, help="option.offer_subjects")
 @socket_options
 def offer(gateway: GatewaySocket, as_json: bool, subjects: Path | None, **values: Any) -> None:

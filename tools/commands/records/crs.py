@@ -11,7 +11,8 @@ from typing import Any
 
 import click
 
-from tools.exits import ERROR, FailedNode, InvalidInput
+from tools.commands.records.programs import read_answer
+from tools.exits import ERROR, InvalidInput
 from tools.output import WordGroup, common, emit, format_table, option
 from tools.words import language, say
 
@@ -154,17 +155,7 @@ def _run(verb: str, file: Path, **named: Any) -> dict[str, Any]:
     done = subprocess.run(words, capture_output=True, text=True, check=False)  # noqa: S603 - ours
     lines = done.stdout.strip().split("\n")
     document: dict[str, Any] = json.loads(lines[-1]) if lines[-1] else {}
-    if refused := document.get("refused"):
-        code, detail = refused["code"], refused["detail"]
-        raise InvalidInput(
-            code,
-            detail,
-            title=refused[f"title_{language()}"],
-            advice=refused[f"advice_{language()}"],
-        )
-    if not document:
-        raise FailedNode("record-program", done.stderr.strip())
-    return document
+    return read_answer(document, done.stderr)
 
 
 def _format_report(document: dict[str, Any]) -> str:

@@ -9,7 +9,8 @@ from typing import Any, BinaryIO
 
 import click
 
-from tools.exits import ERROR, FailedNode, InvalidInput, InvalidUsage
+from tools.commands.records.programs import read_answer
+from tools.exits import ERROR, InvalidInput, InvalidUsage
 from tools.output import Bar, WordGroup, common, emit, format_table, note, option
 from tools.words import language, say
 
@@ -134,23 +135,15 @@ def _run(words: list[str]) -> dict[str, Any]:
         assert process.stderr is not None
         try:
             for line in process.stdout:
-                document = json.loads(line)
-                if "done_bytes" in document:
-                    bar(document["done_bytes"], document["size_bytes"])
+                told = json.loads(line)
+                if "done_bytes" in told:
+                    bar(told["done_bytes"], told["size_bytes"])
+                else:
+                    document = told
         finally:
             bar.close()
         trouble = process.stderr.read()
-    if refused := document.get("refused"):
-        code, detail = refused["code"], refused["detail"]
-        raise InvalidInput(
-            code,
-            detail,
-            title=refused[f"title_{language()}"],
-            advice=refused[f"advice_{language()}"],
-        )
-    if "report" not in document:
-        raise FailedNode("record-program", trouble.strip())
-    return document
+    return read_answer(document, trouble)
 
 
 def _format_report(document: dict[str, Any]) -> str:

@@ -359,7 +359,7 @@ def test_subjects_come_back_to_who_asked(outbox: Path) -> None:
         asked = await pool.run(
             SealQuestion(about=about, subjects=subjects, recipient=OWN.public), Asked
         )
-        reveal = Reveal(about=about, question=asked.own, sender=about.requester)
+        reveal = Reveal(about=about, question=asked.own)
         assert (await pool.run(reveal, Revealed)).subjects == subjects
 
     with_pool(outbox, story)

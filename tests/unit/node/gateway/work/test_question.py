@@ -33,7 +33,7 @@ def opened(
 
 def test_the_provider_opens_it_and_the_requester_its_own_copy() -> None:
     assert opened(ASKED.partner) == SUBJECTS
-    task = Reveal(about=ABOUT, question=ASKED.own, sender=ASKER)
+    task = Reveal(about=ABOUT, question=ASKED.own)
     assert reveal(SETUP, (OWN,), task).subjects == SUBJECTS
     assert SUBJECTS[0][0].encode() not in ASKED.partner + ASKED.own
 
