@@ -42,6 +42,10 @@ from node.service import FinalBlock, FinalRecord
 from node.simplex.types import Block, Verdict
 
 UNSOUND_MAX = 4_096
+# So many events in the parent came from several submitters: others are on their way.
+BUSY_EVENTS = 4
+# So many that wait make a block that is full enough.
+ENOUGH_EVENTS = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +131,16 @@ class Chain:
             return True
         taken = (event for ancestor in ancestry for event in ancestor.events)
         return len(self.pool) > sum(event.digest in self.pool for event in taken)
+
+    def expects_more(self, parent_hash: bytes) -> bool:
+        """Whether events came in numbers lately, and few of them wait."""
+        log, parent = self.log, self._candidates.get(parent_hash)
+        if parent is not None:
+            count = len(parent.events)
+        else:
+            count = log.tree_size - log.header_index(log.tip.height) - 1 if log.tip.height else 0
+        taken = sum(len(ancestor.events) for ancestor in self._ancestry(parent_hash))
+        return count >= BUSY_EVENTS and len(self.pool) - taken < ENOUGH_EVENTS
 
     def holds(self, block_hash: bytes) -> bool:
         """Whether the block is final or executed here."""

@@ -60,6 +60,8 @@ LOST_EVENTS_MAX = 20_000
 DISSEMINATE_MAX = 200
 RECENT_RECORDS_MAX = 2_000
 JUDGING_BYTES_MAX = 64 * 1024 * 1024
+# As many signatures are verified in less time than it takes to hand them to a worker.
+JUDGED_HERE_MAX = 4
 
 
 class Node:
@@ -113,12 +115,18 @@ class Node:
 
     async def submit(self, events: Sequence[bytes], *, client: str) -> list[EventStatus]:
         """Admit signed events, in order. Each answer is pending, final (seen before) or refused."""
-        judged = await self._workers.run(_judge_many, list(events))
+        judged = await self._judge(list(events))
         statuses = [
             item if isinstance(item, EventStatus) else self._admit(item, client) for item in judged
         ]
         self._metrics.on_submit(statuses)
         return statuses
+
+    async def _judge(self, datas: list[bytes]) -> list[Event | EventStatus]:
+        """Events whose signature is good; what is wrong with the others."""
+        if len(datas) <= JUDGED_HERE_MAX:
+            return _judge_many(datas)
+        return await self._workers.run(_judge_many, datas)
 
     def _admit(self, event: Event, client: str | None) -> EventStatus:
         """Check against the final state and keep. `client` None: disseminated by a peer."""
@@ -207,7 +215,7 @@ class Node:
         self._driver.spawn(self._admit_from_peer(peer, datas, size_bytes))
 
     async def _admit_from_peer(self, peer: str, datas: list[bytes], size_bytes: int) -> None:
-        judged = await self._workers.run(_judge_many, datas)
+        judged = await self._judge(datas)
         self._judging_bytes[peer] -= size_bytes
         for item in judged:
             if isinstance(item, EventStatus):

@@ -148,6 +148,8 @@ class Driver:
 
     def put(self, item: Input | Job | Heard | Met) -> None:
         """Queue an input of the core, or a job for the driver's own task."""
+        if isinstance(item, PendingChanged) and self._inputs and self._inputs[-1] == item:
+            return  # what changed last is seen together with what changed before
         self._inputs.append(item)
         self._woken.set()
 

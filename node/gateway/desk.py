@@ -7,12 +7,13 @@ the ledger that came meanwhile wins.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 import structlog
 
-from node.gateway.jobs import Failed, Job, Side, Stage, change, hold
+from node.gateway.jobs import SIDES, Failed, Job, Side, Stage, change, hold
 from node.gateway.store import Store
 
 LOG = structlog.get_logger("gateway")
@@ -66,6 +67,7 @@ class Desk:
         self._saving: dict[Key, int] = {}
         self._tasks: dict[Key, asyncio.Task[None]] = {}
         self._alarm = asyncio.Event()
+        self._alarm_ms = math.inf  # for when the next one is set
         self._failed = asyncio.Event()
         self._failure: BaseException | None = None
         self._is_closed = False
@@ -75,6 +77,13 @@ class Desk:
         """A job as it is now."""
         key = (exchange, side)
         return self._jobs[key] if key in self._jobs else self._store.find(exchange, side)
+
+    def find_own(self, exchange: bytes) -> Job | None:
+        """The job of an exchange, on whichever side this agency is: it asks nobody but others."""
+        places: tuple[Callable[[bytes, Side], Job | None], ...] = (self._store.recent, self.find)
+        found = (find(exchange, side) for find in places for side in SIDES)
+        job = next((each for each in found if each is not None), None)
+        return None if job is None else self.find(exchange, job.side)
 
     async def put(self, jobs: Iterable[Job], **marks: int) -> None:
         """Change jobs, make that durable, then go on with them."""
@@ -98,7 +107,7 @@ class Desk:
             self._go_on(key)
             for changed_event in self._waiters.get(key, ()):
                 changed_event.set()
-        if any(job.wake_ms for job in changed):
+        if any(0 < job.wake_ms < self._alarm_ms for job in changed):
             self._alarm.set()
 
     async def wait(self, exchange: bytes, side: Side, stages: Sequence[str], wait_s: float) -> None:
@@ -201,12 +210,14 @@ class Desk:
             self._resume(job)
         while True:
             self._alarm.clear()
+            self._alarm_ms = math.inf
             now = now_ms()
             woken = [self._woken(job, now) for job in self._store.find_due(now)]
             if changed := [job for job in woken if job is not None]:
                 await self.put(changed)
             wake_ms = self._store.next_wake_ms()
             pause_s = WAKE_S_MAX if wake_ms is None else max(0.0, (wake_ms - now_ms()) / 1_000)
+            self._alarm_ms = math.inf if wake_ms is None else wake_ms
             try:
                 async with asyncio.timeout(min(pause_s + 0.001, WAKE_S_MAX)):
                     await self._alarm.wait()

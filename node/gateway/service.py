@@ -150,11 +150,16 @@ class Service:
 
     def _tidy(self, job: Job) -> None:
         """Remove the sealed copies that nobody needs any more."""
+        if job.stage in _BEFORE_FILES and not job.correction:
+            return
+        needs_file = _needs_file(job)
+        if needs_file and not job.correction:
+            return
         folder = self._place.outbox if job.side == "provide" else self._place.inbox
         for name in job.file_names:
-            if name != job.file_name or not _needs_file(job):
+            if name != job.file_name or not needs_file:
                 (folder / name).unlink(missing_ok=True)
-        if job.side == "provide" and job.stage != "prepare":
+        if job.side == "provide" and not needs_file:
             partial_path(folder / job.file_name).unlink(missing_ok=True)
 
     def _sweep(self) -> None:
@@ -260,20 +265,15 @@ class Service:
             self._chain.reached(block.height)
 
     def _changed_by(self, block: Block) -> list[Job]:
-        changed: dict[tuple[bytes, Side], Job] = {}
+        changed: dict[bytes, Job] = {}
         for record in block.records:
             opened = open_job(record, self._signing.member)
             if record.event.kind.startswith("governance."):
                 self._directory.expire()
             exchange = bytes.fromhex(record.event.exchange)
-            sides: tuple[Side, ...] = ("provide", "acquire")
-            for side in sides:
-                key = (exchange, side)
-                job = changed.get(key) or self._desk.find(*key)
-                if job is None and opened is not None and opened.side == side:
-                    job = opened
-                if job is not None:
-                    changed[key] = observe(job, record, block.time_ms)
+            job = changed.get(exchange) or self._desk.find_own(exchange) or opened
+            if job is not None:
+                changed[exchange] = observe(job, record, block.time_ms)
         return list(changed.values())
 
 
@@ -318,6 +318,9 @@ _WITH_FILE: dict[Side, tuple[Stage, ...]] = {
     "provide": ("prepare", "deliver", "offered"),
     "acquire": ("fetch", "check", "hand"),
 }
+
+
+_BEFORE_FILES: tuple[Stage, ...] = ("request", "review", "ask", "open")
 
 
 def _needs_file(job: Job) -> bool:

@@ -1,6 +1,7 @@
 """What other agencies' gateways may fetch here, over mutual TLS.
 
-    GET /v1/payloads/{exchange}/{correction}           the sealed payload; ranges for resuming
+    GET /v1/payloads/{exchange}/{correction}           the sealed payload; ranges for resuming;
+                                                       with a small one comes its report, in base64
     GET /v1/payloads/{exchange}/{correction}/report    its quality report, without any value
     GET /v1/questions/{exchange}                       who a request is about, sealed
 
@@ -10,6 +11,7 @@ the code of a refusal.
 """
 
 import asyncio
+import base64
 import ssl
 import time
 from collections import Counter
@@ -20,10 +22,15 @@ from aiohttp import web
 
 from node.gateway.desk import Desk
 from node.gateway.jobs import Failed, Job
-from node.gateway.partners import Directory
+from node.gateway.partners import REPORT_HEADER, Directory
 from node.gateway.store import Store
 
 NEWS_S = 5.0
+# Reading so much takes less time than to have a thread do it.
+AT_ONCE_BYTES_MAX = 1 << 18
+# In a header of an answer, which clients take up to 8 KiB of.
+REPORT_BYTES_MAX = 4_096
+_WHOLE = "bytes=0-"
 # A partner's gateway keeps `partners.CONNECTIONS_MAX`; more are of two at once, or a fault.
 CONNECTIONS_MAX = 32
 
@@ -48,10 +55,16 @@ class Serving:
     async def payload(self, request: web.Request) -> web.StreamResponse:
         """A sealed payload, whole or from an offset on."""
         job = await self._find_payload(request)
-        return web.FileResponse(
-            self._outbox / job.file_name,
-            headers={"Content-Type": "application/octet-stream", "Cache-Control": "no-store"},
-        )
+        path = self._outbox / job.file_name
+        headers = {"Content-Type": "application/octet-stream", "Cache-Control": "no-store"}
+        assert job.payload is not None
+        if len(job.payload.report) <= REPORT_BYTES_MAX:
+            headers[REPORT_HEADER] = base64.b64encode(job.payload.report).decode()
+        if job.payload.size_bytes <= AT_ONCE_BYTES_MAX and request.headers.get("Range") == _WHOLE:
+            body = path.read_bytes()
+            headers["Content-Range"] = f"bytes 0-{len(body) - 1}/{len(body)}"
+            return web.Response(status=206, body=body, headers=headers)
+        return web.FileResponse(path, headers=headers)
 
     async def report(self, request: web.Request) -> web.StreamResponse:
         """The quality report of a payload."""

@@ -1,7 +1,7 @@
 """The jobs on disk: one SQLite file, one writer thread, many changes in one durable commit.
 
-`save` returns when the change is on disk. Changes that arrive while one commit runs share the
-next one, so a hundred exchanges at once cost hardly more waits for the disk than one.
+`save` returns when the change is on disk. Changes that arrive while one commit runs, or just after
+it, share the next one, so a hundred exchanges at once cost hardly more waits for the disk than one.
 """
 
 import asyncio
@@ -37,10 +37,13 @@ _SETTINGS = (
 )
 # Stages in which blinds and questions have just been let go.
 _FORGOTTEN = ("attest", "closed")
+COMMIT_PAUSE_S = 0.01
+RECENT_MAX = 2_000
 _JOBS = msgspec.msgpack.Decoder(Job)
 _ENCODE = msgspec.msgpack.Encoder().encode
 
 Change = tuple[Sequence[Job], dict[str, int], "asyncio.Future[None]"]
+Key = tuple[bytes, Side]
 
 
 class Store:
@@ -57,6 +60,8 @@ class Store:
         self._writer = self._thread.submit(self._connect).result()
         self._waiting: list[Change] = []
         self._writing: asyncio.Task[None] | None = None
+        self._committed_s = -COMMIT_PAUSE_S
+        self._recent: dict[Key, Job] = {}  # those that changed last, as they are on disk
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, isolation_level=None, timeout=30)
@@ -64,8 +69,14 @@ class Store:
             connection.execute(setting).close()
         return connection
 
+    def recent(self, exchange: bytes, side: Side) -> Job | None:
+        """One job, if it changed lately; None says nothing."""
+        return self._recent.get((exchange, side))
+
     def find(self, exchange: bytes, side: Side) -> Job | None:
         """One job, or None."""
+        if (job := self.recent(exchange, side)) is not None:
+            return job
         row = self._reader.execute(
             "SELECT data FROM jobs WHERE exchange = ? AND side = ?", (exchange, side)
         ).fetchone()
@@ -125,6 +136,7 @@ class Store:
     async def _write(self) -> None:
         loop = asyncio.get_running_loop()
         while self._waiting:
+            await asyncio.sleep(self._committed_s + COMMIT_PAUSE_S - loop.time())
             changes, self._waiting = self._waiting, []
             try:
                 await loop.run_in_executor(self._thread, self._commit, changes)
@@ -135,9 +147,20 @@ class Store:
                 if not isinstance(error, sqlite3.Error):
                     raise
                 continue
+            finally:
+                self._committed_s = loop.time()
+            self._remember(job for jobs, _, _ in changes for job in jobs)
             for _, _, done in changes:
                 if not done.done():
                     done.set_result(None)
+
+    def _remember(self, jobs: Iterable[Job]) -> None:
+        for job in jobs:
+            # At the end, also where it was known: who changed longest ago is forgotten first.
+            self._recent.pop((job.exchange, job.side), None)
+            self._recent[job.exchange, job.side] = job
+        while len(self._recent) > RECENT_MAX:
+            del self._recent[next(iter(self._recent))]
 
     def _commit(self, changes: Sequence[Change]) -> None:
         connection = self._writer

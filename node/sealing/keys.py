@@ -5,6 +5,7 @@ Secret keys have their form in `ledger.custody.decryption`, public ones in
 """
 
 import secrets
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PublicKey
@@ -66,12 +67,17 @@ def generate_key() -> DecryptionKey:
 
 def seal_to(public: bytes, plaintext: bytes, info: bytes) -> bytes:
     """HPKE to a public key: enc || ciphertext. Raises `InvalidKey`."""
+    return _SUITE.encrypt(plaintext, _public_key(public), info=info)
+
+
+# To check a key takes longer than to seal to it; there are few partners.
+@lru_cache(256)
+def _public_key(public: bytes) -> MLKEM768X25519PublicKey:
     verify_encryption_key(public)
-    key = MLKEM768X25519PublicKey(
+    return MLKEM768X25519PublicKey(
         MLKEM768PublicKey.from_public_bytes(public[1 : 1 + MLKEM_BYTES]),
         X25519PublicKey.from_public_bytes(public[-X25519_BYTES:]),
     )
-    return _SUITE.encrypt(plaintext, key, info=info)
 
 
 def format_decryption_key(key: DecryptionKey) -> str:

@@ -105,6 +105,10 @@ class Application(Protocol):
         """R9 (a): events are pending that the chain ending at `parent_hash` does not contain."""
         ...
 
+    def expects_more(self, parent_hash: bytes) -> bool:
+        """R4: it pays to wait a little for more events before a child of `parent_hash` is built."""
+        ...
+
     def build(
         self, parent_hash: bytes, *, epoch: int, view: int, parent_view: int, wall_ms: int
     ) -> Block | None:

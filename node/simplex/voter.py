@@ -227,7 +227,7 @@ class Voter:
             return False
         if self._pace.is_seal(parent):
             return self._offer(parent, parent_view)
-        if self._pace.waits_for_clock(parent):
+        if self._pace.waits_for_clock(parent) or self._pace.gathers(parent):
             return False
         block = self._application.build(
             parent_hash,

@@ -73,6 +73,9 @@ class ToyApplication:
     def has_pending(self, parent_hash: bytes) -> bool:
         return bool(self._pending(parent_hash))
 
+    def expects_more(self, parent_hash: bytes) -> bool:
+        return len(self.blocks[parent_hash].refs) >= 2 and len(self._pending(parent_hash)) < 4
+
     def build(
         self, parent_hash: bytes, *, epoch: int, view: int, parent_view: int, wall_ms: int
     ) -> Block | None:

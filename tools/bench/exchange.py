@@ -2,12 +2,14 @@
 
 Four nodes and the gateways of two agencies run as processes on this machine; each asks the other
 for `records` rows about one taxpayer, as often as the other asks it. An exchange counts when the
-receipt is final and the records lie in the receiver's folder.
+receipt is final and the records lie in the receiver's folder. Each takes processor time of the
+nodes, the gateways, their children that work on records (`workers`), and of who asks (`client`).
 """
 
 import asyncio
 import csv
 import io
+import os
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Any
 
 import aiohttp
 
+from tools.bench.processor import children_of, processor_ms
 from tools.exits import InvalidAnswer
 from tools.founding import read_source
 from tools.gateway.local import LocalGateways, vote_in
@@ -45,12 +48,15 @@ async def measure_exchanges(
         gateways.wait_ready(members)
         ask = _Asking(gateways, members, subject)
         await ask.run(WARM_UP, in_flight, _ignore)
+        began, began_ms = _height_and_size(network), _processor_ms(network, gateways)
         started_s = time.monotonic()
         latencies = sorted(await ask.run(exchanges, in_flight, lambda done: bar(done, exchanges)))
         took_s = time.monotonic() - started_s
+        ended, ended_ms = _height_and_size(network), _processor_ms(network, gateways)
     finally:
         gateways.stop()
         network.stop()
+    blocks = ended[0] - began[0]
     return {
         "exchanges": exchanges,
         "records": records,
@@ -59,7 +65,29 @@ async def measure_exchanges(
         "records_per_s": round(exchanges * records / took_s),
         "p50_ms": round(1_000 * latencies[len(latencies) // 2]),
         "p99_ms": round(1_000 * latencies[len(latencies) * 99 // 100]),
+        "events_per_block": round((ended[1] - began[1] - blocks) / blocks, 1),
+        "processor_ms": {
+            who: round((ended_ms[who] - began_ms[who]) / exchanges, 2) for who in ended_ms
+        },
     }
+
+
+def _height_and_size(network: Localnet) -> tuple[int, int]:
+    """Blocks and entries so far; an entry is a block's header or an event."""
+    status = network.status()[0].status
+    return int(status["height"]), int(status["tree_size"])
+
+
+def _processor_ms(network: Localnet, gateways: LocalGateways) -> dict[str, float]:
+    """Processor time so far, by what the processes do."""
+    running = [gateways.pid(member) for member in gateways.members]
+    used = {
+        "nodes": processor_ms(map(network.pid, network.members)),
+        "gateways": processor_ms(running),
+        "workers": processor_ms(children_of(running)),
+        "client": processor_ms([os.getpid()]),
+    }
+    return {**used, "together": sum(used.values())}
 
 
 def _write_records(gateways: LocalGateways, members: tuple[str, ...], records: int) -> str:

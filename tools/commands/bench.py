@@ -157,7 +157,7 @@ def _measure_exchanges(as_json: bool, **values: int) -> None:
             raise _first(failures) from None
         finally:
             bar.close()
-    emit(as_json, figures, say("bench.exchange", **figures))
+    emit(as_json, figures, say("bench.exchange", **_flat(figures)))
 
 
 def _flat(figures: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,9 @@ from node.gateway.work.tasks import Check, Checked, Done, Erase, Hand
 from node.records.report import REPORT_DOMAIN
 
 DOWNLOADS_MAX = 3
+# Smaller payloads are checked, handed over and answered for in one go: after a crash that is
+# repeated from the start, and costs less than to make each stage durable.
+AT_ONCE_BYTES_MAX = 1 << 20
 _GONE, _DAMAGED = "payload-expired", "payload-damaged"
 
 
@@ -30,13 +33,14 @@ class Acquirer:
         return await submit_opening(self._parts.chain, job)
 
     async def fetch(self, job: Job) -> Change:
-        """Fetch the sealed payload and its quality report."""
+        """Fetch the sealed payload and its quality report; a small one goes on at once."""
         payload = _payload_of(job)
         path = f"/v1/payloads/{job.exchange.hex()}/{job.correction}"
         target = self._inbox / job.file_name
         try:
-            await self._parts.directory.fetch_file(job.provider, path, target, payload.size_bytes)
-            report = await self._parts.directory.fetch_small(job.provider, f"{path}/report")
+            directory = self._parts.directory
+            told = await directory.fetch_file(job.provider, path, target, payload.size_bytes)
+            report = told or await directory.fetch_small(job.provider, f"{path}/report")
         except Failed as error:
             if error.code != _GONE:
                 raise
@@ -44,10 +48,21 @@ class Acquirer:
         if hashlib.sha256(REPORT_DOMAIN + report).digest() != payload.quality_digest:
             return _answer((CUSTOM,), "quality-report-mismatch")
         whole = msgspec.structs.replace(payload, report=report)
-        return lambda now: advance(now, "check", payload=whole)
+
+        def to_check(now: Job) -> Job:
+            return advance(now, "check", payload=whole)
+
+        if not _is_small(payload):
+            return to_check
+        try:
+            checked = await self.check(to_check(job))
+        except Failed:
+            # Tried again as a step of its own, which tells of it.
+            return to_check
+        return lambda now: checked(to_check(now))
 
     async def check(self, job: Job) -> Change:
-        """Open the payload and look at every record."""
+        """Open the payload and look at every record; a small one is handed over at once."""
         payload = _payload_of(job)
         rules = await read_rules(self._parts.chain, job.dataset, payload.schema_version)
         path = self._inbox / job.file_name
@@ -57,6 +72,7 @@ class Acquirer:
             commitment=payload.commitment,
             record_count=payload.record_count,
             path=str(path),
+            report=payload.report if _is_small(payload) else b"",
         )
         checked = await self._parts.pool.run(task, Checked)
         if checked.codes == (DOWNLOAD,) and job.downloads + 1 < DOWNLOADS_MAX:
@@ -66,7 +82,10 @@ class Acquirer:
         opened = msgspec.structs.replace(
             payload, blind=checked.blind, plain_bytes=checked.plain_bytes
         )
-        return lambda now: advance(now, "hand", payload=opened)
+        if not checked.handed:
+            return lambda now: advance(now, "hand", payload=opened)
+        event = self._parts.signing.sign(_answer_of(job))
+        return lambda now: advance(now, "answer", payload=opened, event=event)
 
     async def hand(self, job: Job) -> Change:
         """Give the records to the agency."""
@@ -86,7 +105,8 @@ class Acquirer:
             if error.code != _DAMAGED or job.downloads + 1 >= DOWNLOADS_MAX:
                 raise
             return self._fetch_again(job)
-        return lambda now: advance(now, "answer")
+        event = self._parts.signing.sign(_answer_of(job))
+        return lambda now: advance(now, "answer", event=event)
 
     def _fetch_again(self, job: Job) -> Change:
         (self._inbox / job.file_name).unlink(missing_ok=True)
@@ -94,28 +114,7 @@ class Acquirer:
 
     async def answer(self, job: Job) -> Change:
         """Record that the delivery was received, or why it is rejected."""
-        payload = _payload_of(job)
-        body: Body
-        if job.supersedes:
-            if job.codes:
-                # Nothing on the ledger rejects a correction: a person disputes it.
-                raise Failed("correction-unusable", f"{job.codes} {job.text}", retry=False)
-            body = ShareCorrectionAcknowledged(exchange=job.exchange, commitment=payload.commitment)
-        elif job.codes:
-            body = ShareRejected(
-                exchange=job.exchange,
-                commitment=payload.commitment,
-                code_set=CODE_SET,
-                codes=job.codes,
-                text=job.text,
-            )
-        else:
-            body = ShareReceived(
-                exchange=job.exchange,
-                commitment=payload.commitment,
-                record_count=payload.record_count,
-            )
-        return await self._parts.signing.record(job, body)
+        return await self._parts.signing.record(job, _answer_of(job))
 
     async def erase(self, job: Job) -> Change:
         """Erase what is left of the data at the end of retention."""
@@ -135,6 +134,31 @@ class Acquirer:
             text="",
         )
         return await self._parts.signing.record(job, body)
+
+
+def _is_small(payload: Payload) -> bool:
+    return payload.size_bytes <= AT_ONCE_BYTES_MAX
+
+
+def _answer_of(job: Job) -> Body:
+    """What is recorded of a delivery. Raises `Failed` where only a person can say something."""
+    payload = _payload_of(job)
+    if job.supersedes:
+        if job.codes:
+            # Nothing on the ledger rejects a correction: a person disputes it.
+            raise Failed("correction-unusable", f"{job.codes} {job.text}", retry=False)
+        return ShareCorrectionAcknowledged(exchange=job.exchange, commitment=payload.commitment)
+    if job.codes:
+        return ShareRejected(
+            exchange=job.exchange,
+            commitment=payload.commitment,
+            code_set=CODE_SET,
+            codes=job.codes,
+            text=job.text,
+        )
+    return ShareReceived(
+        exchange=job.exchange, commitment=payload.commitment, record_count=payload.record_count
+    )
 
 
 def _payload_of(job: Job) -> Payload:

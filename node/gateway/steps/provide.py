@@ -142,24 +142,25 @@ class Provider:
             report=prepared.report,
             blind=prepared.blind,
         )
-        return lambda now: advance(now, "deliver", payload=payload)
+        event = self._parts.signing.sign(_delivery_of(job, payload))
+        return lambda now: advance(now, "deliver", payload=payload, event=event)
 
     async def deliver(self, job: Job) -> Change:
         """Record the delivery, or the correction."""
-        payload = job.payload
-        assert payload is not None, "what is prepared has a payload"
-        facts: dict[str, Any] = {
-            "exchange": job.exchange,
-            "commitment": payload.commitment,
-            "record_count": payload.record_count,
-            "schema_version": payload.schema_version,
-            "quality_digest": payload.quality_digest,
-            "size_bytes": payload.size_bytes,
-            "outbox_until_ms": payload.outbox_until_ms,
-        }
-        if not job.supersedes:
-            return await self._parts.signing.record(job, ShareDelivered(**facts))
-        correction = ShareCorrected(
-            supersedes=job.supersedes, reason=job.reason, text=job.text, **facts
-        )
-        return await self._parts.signing.record(job, correction)
+        assert job.payload is not None, "what is prepared has a payload"
+        return await self._parts.signing.record(job, _delivery_of(job, job.payload))
+
+
+def _delivery_of(job: Job, payload: Payload) -> ShareDelivered | ShareCorrected:
+    facts: dict[str, Any] = {
+        "exchange": job.exchange,
+        "commitment": payload.commitment,
+        "record_count": payload.record_count,
+        "schema_version": payload.schema_version,
+        "quality_digest": payload.quality_digest,
+        "size_bytes": payload.size_bytes,
+        "outbox_until_ms": payload.outbox_until_ms,
+    }
+    if not job.supersedes:
+        return ShareDelivered(**facts)
+    return ShareCorrected(supersedes=job.supersedes, reason=job.reason, text=job.text, **facts)

@@ -71,13 +71,20 @@ class Payload:
 
 
 def check(
-    setup: Setup, keys: Sequence[DecryptionKey], task: Check, tell: Callable[[int], None]
+    setup: Setup,
+    keys: Sequence[DecryptionKey],
+    task: Check,
+    tell: Callable[[int], None],
+    keep: Callable[[bytes], None] = lambda _: None,
 ) -> Checked:
-    """The verdict about a payload. Raises `Failed` where this agency cannot judge."""
+    """The verdict about a payload. Raises `Failed` where this agency cannot judge.
+
+    `keep` gets the plaintext in pieces, which is good only if the verdict is.
+    """
     context = payload_context(setup.network, task.about)
     try:
         payload = Payload(keys, context, Path(task.path), task.commitment)
-        report = _read_records(payload, task, tell)
+        report = _read_records(payload, task, tell, keep)
     except InvalidPayload as error:
         return Checked(codes=(_PAYLOAD_CODES.get(error.code, DECRYPTION),), text=str(error))
     except FileNotFoundError:
@@ -89,10 +96,16 @@ def check(
     return Checked(codes=codes, text=text, blind=blind, plain_bytes=payload.plain_bytes)
 
 
-def _read_records(payload: Payload, task: Check, tell: Callable[[int], None]) -> Report:
+def _read_records(
+    payload: Payload,
+    task: Check,
+    tell: Callable[[int], None],
+    keep: Callable[[bytes], None],
+) -> Report:
     pipeline = _make_pipeline(task.about, task)
     for piece in payload.pieces():
         pipeline.feed(piece)
+        keep(piece)
         tell(payload.plain_bytes)
     return pipeline.finish()[1]
 

@@ -15,6 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+import msgspec
+
 from node.connectors.errors import ConnectorFailed, InvalidOptions, ReceiverFailed
 from node.connectors.interface import Connector, Receiver
 from node.connectors.registry import load_connector, load_receiver
@@ -108,7 +110,7 @@ def _perform(bench: Bench, task: Task) -> Answer:
         connector = bench.connector(task.about.dataset)
         return prepare.prepare(bench.setup, bench.keys, connector, task, bench.tell)
     if isinstance(task, Check):
-        return check.check(bench.setup, bench.keys, task, bench.tell)
+        return _check(bench, task)
     if isinstance(task, Hand):
         hand.hand(bench.setup, bench.keys, bench.receiver(), task, bench.tell)
         return Done()
@@ -118,6 +120,16 @@ def _perform(bench: Bench, task: Task) -> Answer:
     assert isinstance(task, Erase)
     bench.receiver().erase(task.exchange)
     return Done()
+
+
+def _check(bench: Bench, task: Check) -> Answer:
+    if not task.report:
+        return check.check(bench.setup, bench.keys, task, bench.tell)
+    kept: list[bytes] = []
+    verdict = check.check(bench.setup, bench.keys, task, bench.tell, kept.append)
+    if verdict.codes or not hand.hand_checked(bench.receiver(), task, kept, bench.tell):
+        return verdict
+    return msgspec.structs.replace(verdict, handed=True)
 
 
 def main() -> int:

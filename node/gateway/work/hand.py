@@ -12,7 +12,7 @@ from node.connectors.interface import Delivery, Receiver
 from node.gateway.jobs import Failed
 from node.gateway.work.check import Payload, is_damage
 from node.gateway.work.prepare import payload_context
-from node.gateway.work.tasks import Hand, Setup
+from node.gateway.work.tasks import Check, Hand, Setup
 from node.sealing.errors import InvalidPayload
 from node.sealing.keys import DecryptionKey
 
@@ -42,9 +42,9 @@ def hand(
     tell: Callable[[int], None],
 ) -> None:
     """Give the records to the receiver, which has them durably when this returns."""
-    about, path = task.about, Path(task.path)
+    context = payload_context(setup.network, task.about)
     with _whole():
-        payload = Payload(keys, payload_context(setup.network, about), path, task.commitment)
+        payload = Payload(keys, context, Path(task.path), task.commitment)
 
     def pieces() -> Iterator[bytes]:
         with _whole():
@@ -52,18 +52,42 @@ def hand(
                 tell(payload.plain_bytes)
                 yield piece
 
-    receiver.receive(
-        Delivery(
-            exchange=about.exchange,
-            correction=about.correction,
-            dataset=about.dataset,
-            provider=about.provider,
-            purpose=about.purpose,
-            record_count=task.record_count,
-            size_bytes=task.plain_bytes,
-            commitment=task.commitment,
-            report=task.report,
-            pieces=pieces(),
-            alive=lambda: tell(payload.plain_bytes),
+    delivery = make_delivery(task, task.plain_bytes, pieces(), lambda: tell(payload.plain_bytes))
+    receiver.receive(delivery)
+
+
+def hand_checked(
+    receiver: Receiver, task: Check, plaintext: Sequence[bytes], tell: Callable[[int], None]
+) -> bool:
+    """Give records that have just been found good, and are in memory, to the receiver.
+
+    Whether it has them; why not, the next attempt tells, which is a step of its own.
+    """
+    size_bytes = sum(map(len, plaintext))
+    try:
+        receiver.receive(
+            make_delivery(task, size_bytes, iter(plaintext), lambda: tell(size_bytes))
         )
+    except Exception:  # whatever a plug-in raises
+        return False
+    return True
+
+
+def make_delivery(
+    task: Check | Hand, size_bytes: int, pieces: Iterator[bytes], alive: Callable[[], None]
+) -> Delivery:
+    """What the receiver is told."""
+    about = task.about
+    return Delivery(
+        exchange=about.exchange,
+        correction=about.correction,
+        dataset=about.dataset,
+        provider=about.provider,
+        purpose=about.purpose,
+        record_count=task.record_count,
+        size_bytes=size_bytes,
+        commitment=task.commitment,
+        report=task.report,
+        pieces=pieces,
+        alive=alive,
     )

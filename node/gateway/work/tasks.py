@@ -72,13 +72,17 @@ class Prepare(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Open a fetched payload and look at every record; nothing decrypted is kept."""
+    """Open a fetched payload and look at every record; nothing decrypted is kept.
+
+    With a `report` it is handed over at once if it is good: for payloads that fit into memory.
+    """
 
     about: About
     rules: Rules
     commitment: bytes
     record_count: int
     path: str
+    report: bytes = b""
 
 
 class Hand(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -132,11 +136,12 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 class Checked(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Without codes the payload is what the ledger says; else it is to be rejected for them.
 
-    `plain_bytes` is the size of the records.
+    `plain_bytes` is the size of the records. `handed`: the receiver has them already.
     """
 
     codes: tuple[int, ...]
     text: str
+    handed: bool = False
     blind: bytes = b""
     plain_bytes: int = 0
 
