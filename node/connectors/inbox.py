@@ -20,6 +20,7 @@ import msgspec
 
 from ledger.errors import InvalidEncoding
 from ledger.storage import sync_folder
+from node.connectors.durable import sync_all
 from node.connectors.errors import ReceiverFailed
 from node.connectors.interface import Delivery
 from node.connectors.options import PATH, option, read_options
@@ -35,6 +36,7 @@ INBOX_OPTIONS = (
     ),
 )
 
+_NAMES = ("records.jsonl", "report.json", "delivery.json")
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -68,10 +70,11 @@ class FolderReceiver:
                 shutil.rmtree(draft)
             draft.mkdir(mode=0o700)
             try:
-                _write(draft / "records.jsonl", delivery.checked_pieces())
-                _write(draft / "report.json", (report,))
-                _write(draft / "delivery.json", (about,))
-                sync_folder(draft)
+                records, told, label = (draft / each for each in _NAMES)
+                _write(records, delivery.checked_pieces())
+                _write(told, (report,))
+                _write(label, (about,))
+                sync_all((records, told, label, draft))
                 draft.rename(place)
             except BaseException:
                 shutil.rmtree(draft, ignore_errors=True)
@@ -117,5 +120,3 @@ def _write(path: Path, pieces: Iterable[bytes]) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.writelines(pieces)
-        file.flush()
-        os.fsync(descriptor)

@@ -149,7 +149,6 @@ class Store:
                 continue
             finally:
                 self._committed_s = loop.time()
-            self._remember(job for jobs, _, _ in changes for job in jobs)
             for _, _, done in changes:
                 if not done.done():
                     done.set_result(None)
@@ -184,6 +183,7 @@ class Store:
             with suppress(sqlite3.OperationalError):
                 connection.execute("ROLLBACK")
             raise
+        self._remember(job for jobs, _, _ in changes for job in jobs)
         if any(job.stage in _FORGOTTEN for jobs, _, _ in changes for job in jobs):
             # Pages as they were before stay in the log of the journal until it is cut off.
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()

@@ -2,7 +2,8 @@
 
 `python -m tests.e2e.crashing_gateway --config FILE` with `CRASH_AT` and `CRASH_WHEN` (`before` or
 `after`). A change is named by the stage that a job is in with it, and `+event` while the job has a
-signed event on its way: `prepare`, `deliver`, `deliver+event`.
+signed event on its way: `prepare`, `deliver+event`, `offered`. `CRASH_SMALL` is the size in bytes
+up to which payloads go through several stages at once.
 """
 
 import os
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from node.gateway import store
 from node.gateway.__main__ import main
 from node.gateway.jobs import Job
+from node.gateway.steps import acquire
 
 AT, WHEN = os.environ["CRASH_AT"], os.environ["CRASH_WHEN"]
 _commit = store.Store._commit
@@ -30,6 +32,7 @@ def _dying_commit(self: store.Store, changes: Sequence[store.Change]) -> None:
         os._exit(9)
 
 
+acquire.AT_ONCE_BYTES_MAX = int(os.environ["CRASH_SMALL"])
 store.Store._commit = _dying_commit  # type: ignore[method-assign]  # the fault that is injected
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ def processor_ms(pids: Iterable[int]) -> float:
 def children_of(pids: Iterable[int]) -> tuple[int, ...]:
     """Processes that these have started, as far as they run."""
     parents = {str(pid) for pid in pids}
-    found = (int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit())
+    names = (path.name for path in Path("/proc").iterdir())
+    found = (int(name) for name in names if name.isascii() and name.isdigit())
     return tuple(pid for pid in found if parents & set(_fields(pid)[_PARENT : _PARENT + 1]))
 
 

@@ -127,7 +127,7 @@ def _check(bench: Bench, task: Check) -> Answer:
         return check.check(bench.setup, bench.keys, task, bench.tell)
     kept: list[bytes] = []
     verdict = check.check(bench.setup, bench.keys, task, bench.tell, kept.append)
-    if verdict.codes or not hand.hand_checked(bench.receiver(), task, kept, bench.tell):
+    if verdict.codes or not hand.hand_checked(bench.receiver, task, kept, bench.tell):
         return verdict
     return msgspec.structs.replace(verdict, handed=True)
 

@@ -57,18 +57,20 @@ def hand(
 
 
 def hand_checked(
-    receiver: Receiver, task: Check, plaintext: Sequence[bytes], tell: Callable[[int], None]
+    find_receiver: Callable[[], Receiver],
+    task: Check,
+    plaintext: Sequence[bytes],
+    tell: Callable[[int], None],
 ) -> bool:
     """Give records that have just been found good, and are in memory, to the receiver.
 
     Whether it has them; why not, the next attempt tells, which is a step of its own.
     """
     size_bytes = sum(map(len, plaintext))
+    delivery = make_delivery(task, size_bytes, iter(plaintext), lambda: tell(size_bytes))
     try:
-        receiver.receive(
-            make_delivery(task, size_bytes, iter(plaintext), lambda: tell(size_bytes))
-        )
-    except Exception:  # whatever a plug-in raises
+        find_receiver().receive(delivery)
+    except (Exception, SystemExit):  # a plug-in may raise anything
         return False
     return True
 

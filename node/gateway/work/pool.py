@@ -15,6 +15,8 @@ from node.gateway.jobs import UNREADABLE, Failed
 from node.gateway.work.tasks import ANSWERS, FRAME_BYTES_MAX, Fault, Progress, Setup, Task, frame
 
 MODULE = "node.gateway.work.child"
+# Threads that only wait reserve no memory of their own, which counts as if it were used.
+_ENVIRONMENT = {"MALLOC_ARENA_MAX": "2"}
 R = TypeVar("R")
 
 
@@ -58,7 +60,7 @@ class Pool:
         child = await asyncio.create_subprocess_exec(
             sys.executable, "-m", MODULE,
             stdin=PIPE, stdout=PIPE, stderr=None if sys.stderr.isatty() else DEVNULL,
-            start_new_session=True, limit=FRAME_BYTES_MAX, env=dict(os.environ),
+            start_new_session=True, limit=FRAME_BYTES_MAX, env={**os.environ, **_ENVIRONMENT},
         )  # fmt: skip
         self._all.add(child)
         assert child.stdin is not None

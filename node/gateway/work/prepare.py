@@ -1,6 +1,7 @@
 """Connector -> pipeline -> sealed file: in one pass, in little memory.
 
-The file appears under its name when all of it is on disk, or not at all.
+The file appears under its name when all of it is written, or not at all, and is on disk when the
+work is done.
 """
 
 import os
@@ -8,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from ledger.storage import sync_folder
+from node.connectors.durable import sync_all
 from node.connectors.interface import Ask, Connector, Source, Subject
 from node.gateway.jobs import Failed
 from node.gateway.work.question import open_question, question_context
@@ -93,7 +94,7 @@ def prepare(
     finally:
         # A source that was not read to its end is let go of now, not when memory is short.
         connector.close()
-    sync_folder(path.parent)
+    sync_all((path, path.parent))
     return Prepared(
         commitment=sealer.commitment,
         record_count=report.accepted,
@@ -120,8 +121,6 @@ def _write(
     _verify_report(report)
     _seal(sealer, tail, out)
     out.write(sealer.finish())
-    out.flush()
-    os.fsync(out.fileno())
     return report
 
 

@@ -223,6 +223,27 @@ def test_waiting_events_count_until_the_branch_holds_them(here: Ledger) -> None:
     assert here.chain.has_pending(block.hash)
 
 
+def test_more_events_are_expected_where_many_came_and_few_wait(
+    here: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("node.chain.BUSY_EVENTS", 2)
+    monkeypatch.setattr("node.chain.ENOUGH_EVENTS", 2)
+    assert not here.chain.expects_more(here.log.tip.block_hash)
+    lone = here.build(request(label="lone"))
+    assert not here.chain.expects_more(lone.hash)
+    here.chain.commit([lone], {})
+    assert not here.chain.expects_more(lone.hash)
+    busy = here.build(request(label="1"), request(label="2"))
+    # Before it is final and after.
+    assert here.chain.expects_more(busy.hash)
+    here.chain.commit([busy], {})
+    assert here.chain.expects_more(busy.hash)
+    here.pool.add(request(label="3"))
+    assert here.chain.expects_more(busy.hash)
+    here.pool.add(request(label="4"))
+    assert not here.chain.expects_more(busy.hash)
+
+
 def test_an_event_refused_while_building_is_evicted_and_told_once(here: Ledger) -> None:
     """Poison: it was admitted, but no block may hold it. It must not stall the others."""
     expired = request(label="old", expires_height=0)

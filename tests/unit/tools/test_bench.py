@@ -1,5 +1,8 @@
 """`tally bench sealing` runs a program of the node; `tally bench audit` replays a ledger."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from ledger.verify import open_copy, read_blocks
 from tools.bench import sealing
 from tools.bench.audit import measure_audit
 from tools.bench.ledger import PARTS, make_ledger
+from tools.bench.processor import children_of, processor_ms
 from tools.exits import ToolError
 from tools.mirror import folder_reader
 
@@ -48,3 +52,24 @@ def test_a_replay_is_measured_on_a_ledger_that_is_made_once(tmp_path: Path) -> N
         for block in read_blocks(open_copy(folder_reader(copy)), height_max=10)
     ]
     assert all(0 < sum(map(bool, each)) < len(each) for each in kinds[1:5])
+
+
+def test_processor_time_is_that_of_the_processes_asked_about() -> None:
+    program = "import os, sys; sys.stdin.readline(); os.times()\nwhile os.times()[0] < 0.3: pass\n"
+    wait = "print(flush=True); sys.stdin.readline()"
+    with subprocess.Popen(
+        [sys.executable, "-c", program + wait],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as child:  # fmt: skip
+        assert child.stdin is not None
+        assert child.stdout is not None
+        assert child.pid in children_of([os.getpid()])
+        assert child.pid not in children_of([child.pid])
+        before = processor_ms([child.pid])
+        child.stdin.write("\n")
+        child.stdin.flush()
+        child.stdout.readline()
+        assert 100 < processor_ms([child.pid]) - before < 1_000
+        assert processor_ms([child.pid, os.getpid()]) > processor_ms([child.pid])
+        child.stdin.close()
+    assert processor_ms([child.pid]) == 0

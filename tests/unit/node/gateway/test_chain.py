@@ -389,6 +389,30 @@ def test_frames_are_no_larger_than_a_node_takes(monkeypatch: pytest.MonkeyPatch)
     play(story, submit=submit)
 
 
+def test_events_that_follow_each_other_closely_share_a_frame() -> None:
+    frames: list[list[bytes]] = []
+
+    async def submit(request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        async for message in socket:
+            frames.append(msgspec.msgpack.decode(message.data))
+            answers = [answer_to(event) for event in frames[-1]]
+            await socket.send_bytes(msgspec.msgpack.encode(answers))
+        return socket
+
+    async def story(chain: Chain) -> None:
+        await chain.submit(b"first")
+        # The answer came at once; the frame after it is not sent yet.
+        later = [asyncio.create_task(chain.submit(bytes([number]))) for number in range(5)]
+        await until(lambda: len(chain._waiting) == 5)
+        assert frames == [[b"first"]]
+        await asyncio.gather(*later)
+        assert frames == [[b"first"], [bytes([number]) for number in range(5)]]
+
+    play(story, submit=submit)
+
+
 def test_heights_are_waited_for_by_many() -> None:
     async def story(chain: Chain) -> None:
         waiting = [asyncio.create_task(chain.wait_height(height)) for height in (3, 3, 5)]

@@ -473,3 +473,51 @@ def test_changes_of_one_job_at_the_same_time_all_count(tmp_path: Path) -> None:
         assert store.find(job.exchange, "provide") == msgspec.structs.replace(job, attempts=50)
 
     play(tmp_path, {}, story)
+
+
+def test_the_own_job_of_an_exchange_is_found_wherever_it_is(tmp_path: Path) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def fetch(_: Job) -> Change:
+        begun.set()
+        await go_on.wait()
+        return to("kept")
+
+    before = make_job("old", side="acquire", stage="kept")
+
+    async def story(desk: Desk, store: Store) -> None:
+        store._recent.clear()
+        job = make_job(side="acquire", stage="fetch")
+        await desk.put([job])
+        await begun.wait()
+        saving = asyncio.create_task(desk.put([change(job, text="newer")]))
+        await asyncio.sleep(0)
+        # In memory and on its way to the disk; on the disk only; nowhere.
+        assert desk.find_own(job.exchange) == change(job, text="newer")
+        assert desk.find_own(before.exchange) == before
+        assert desk.find_own(make_job("unknown").exchange) is None
+        await saving
+        go_on.set()
+        await settled(desk, job, "kept")
+
+    play(tmp_path, {("acquire", "fetch"): fetch}, story, before=(before,))
+
+
+def test_only_an_earlier_time_than_the_one_waited_for_is_an_alarm(tmp_path: Path) -> None:
+    async def story(desk: Desk, _: Store) -> None:
+        soon = now_ms() + 1_000_000
+        await until(lambda: not desk._alarm.is_set() and desk._alarm_ms < soon + 10)
+        assert desk._alarm_ms == first.wake_ms
+        await desk.put([make_job("later", stage="offered", wake_ms=first.wake_ms + 1)])
+        assert not desk._alarm.is_set()
+        await desk.put([make_job("earlier", stage="offered", wake_ms=now_ms() + 50)])
+        await until(lambda: desk._alarm_ms == first.wake_ms and not desk._alarm.is_set())
+        found = desk.find(make_job("earlier").exchange, "provide")
+        assert found is not None
+        assert found.stage == "held"
+
+    first = make_job("first", stage="offered", wake_ms=now_ms() + 900_000)
+    wakes: dict[tuple[Side, Stage], Change] = {
+        ("provide", "offered"): lambda job: hold(job, "outbox-expired", "")
+    }
+    play(tmp_path, {}, story, wakes=wakes, before=(first,))

@@ -138,6 +138,23 @@ RANGE = f"Content-Range: bytes 0-{len(DATA) - 1}/{len(DATA)}"
 
 
 @pytest.mark.parametrize(
+    ("header", "expected"),
+    [("", b""), ("X-Quality-Report: cmVwb3J0\n", b"report"), ("X-Quality-Report: %\n", b"")],
+)
+def test_a_report_that_does_not_come_along_is_asked_for(
+    tmp_path: Path, header: str, expected: bytes
+) -> None:
+    async def story(made: Line) -> None:
+        await made.answer(http(f"HTTP/1.1 206 P\n{header}{RANGE}\nConnection: close", DATA))
+        told = await made.asker.fetch_file(
+            OWNER, path_of(make_job()), made.folder / "fetched", len(DATA)
+        )
+        assert told == expected
+
+    play(tmp_path, story)
+
+
+@pytest.mark.parametrize(
     ("answer", "code"),
     [
         (http(f"HTTP/1.1 206 P\n{RANGE}\nConnection: close", DATA[:-1]), "payload-size-wrong"),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from node.gateway import serving
 from node.gateway.desk import now_ms
@@ -69,6 +70,22 @@ def test_the_requester_gets_what_was_delivered(tmp_path: Path) -> None:
         payload, report = paths_of(job)
         assert await made.asker.fetch_small(OWNER, payload) == SEALED
         assert await made.asker.fetch_small(OWNER, report) == b"report"
+
+    play(tmp_path, story)
+
+
+@pytest.mark.parametrize("report", [b"report", b"x" * 4_096, b"x" * 4_097])
+def test_a_report_comes_along_where_it_fits_into_a_header(tmp_path: Path, report: bytes) -> None:
+    async def story(made: Line) -> None:
+        job = payload_job()
+        assert job.payload is not None
+        job = replace(job, payload=replace(job.payload, report=report))
+        await put(made, job)
+        told = await made.asker.fetch_file(
+            OWNER, paths_of(job)[0], tmp_path / "fetched", len(SEALED)
+        )
+        assert (tmp_path / "fetched").read_bytes() == SEALED
+        assert told == (report if len(report) <= 4_096 else b"")
 
     play(tmp_path, story)
 

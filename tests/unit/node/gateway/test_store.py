@@ -75,6 +75,46 @@ def test_many_changes_at_once_share_few_waits_for_the_disk(store: Store) -> None
     assert commits.count("COMMIT") <= 3
 
 
+def test_changes_just_after_a_commit_share_the_next_one(store: Store) -> None:
+    commits: list[str] = []
+    store._thread.submit(store._writer.set_trace_callback, commits.append).result()
+
+    async def story() -> None:
+        await store.save([make_job("first")])
+        later = [asyncio.create_task(store.save([make_job(f"job {n}")])) for n in range(5)]
+        for _ in range(20):
+            await asyncio.sleep(0)
+        later += [asyncio.create_task(store.save([make_job(f"late {n}")])) for n in range(5)]
+        await asyncio.gather(*later)
+
+    asyncio.run(story())
+    assert commits.count("COMMIT") == 2
+
+
+def test_what_changed_lately_is_known_without_the_disk_as_it_is_there(
+    store: Store, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("node.gateway.store.RECENT_MAX", 2)
+    first, second, third = (make_job(f"job {number}") for number in range(3))
+    save(store, first, second)
+    save(store, advance(first, "deliver"))
+    save(store, third)
+    # The one whose change is longest ago is asked for on the disk.
+    assert store.recent(second.exchange, "provide") is None
+    assert store.find(second.exchange, "provide") == second
+    for job in (advance(first, "deliver"), third):
+        assert store.recent(job.exchange, "provide") == job
+    assert store.recent(first.exchange, "acquire") is None
+
+    def fail(_: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(store, "_commit", fail)
+    with pytest.raises(sqlite3.OperationalError):
+        save(store, advance(third, "deliver"))
+    assert store.find(third.exchange, "provide") == third
+
+
 def test_active_and_due_jobs_are_found(store: Store) -> None:
     active = [make_job(f"{side} {stage}", side=side, stage=stage) for side, stage in sorted(ACTIVE)]
     waiting = [make_job(f"due {number}", stage="offered", wake_ms=number) for number in (30, 10)]

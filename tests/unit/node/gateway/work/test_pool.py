@@ -272,6 +272,56 @@ def test_a_receiver_gets_the_records_or_nothing(outbox: Path) -> None:
     with_pool(outbox, story, receiver=receiver)
 
 
+def make_check(path: Path, commitment: bytes, **changed: Any) -> Check:
+    fields: dict[str, Any] = {
+        "about": ABOUT, "rules": RULES, "commitment": commitment, "record_count": 1,
+        "path": str(path), "report": encode_report(EMPTY_REPORT), **changed,
+    }  # fmt: skip
+    return Check(**fields)
+
+
+def test_what_is_small_is_checked_and_handed_over_in_one_go(outbox: Path) -> None:
+    good = lines({"name": "a", "uscc": "91110000600037341L"})
+    path = outbox / "a.sealed"
+
+    async def story(pool: Pool) -> None:
+        commitment = seal(path, good)
+        # Without a report nothing is handed over, nor where the verdict is not good.
+        for changed in ({"report": b""}, {"record_count": 2}, {"commitment": bytes(32)}):
+            told = await pool.run(
+                make_check(path, **{"commitment": commitment, **changed}), Checked
+            )
+            assert not told.handed
+            assert not (outbox / "received").exists()
+        for _ in range(2):
+            told = await pool.run(make_check(path, commitment), Checked)
+            assert (told.codes, told.handed, told.plain_bytes) == ((), True, len(good))
+            [folder] = (outbox / "received").iterdir()
+            assert (folder / "records.jsonl").read_bytes() == good
+            assert b'"rows": 0' in (folder / "report.json").read_bytes()
+
+    with_pool(outbox, story, receiver=Plug(name="folder", options={"path": "received"}))
+
+
+@pytest.mark.parametrize(
+    "receiver",
+    [
+        Plug(name="odd", options={"does": "raise"}),
+        Plug(name="folder", options={"path": "absent/received"}),
+        Plug(name="folder", options={"unknown": 1}),
+    ],
+)
+def test_what_cannot_be_handed_over_at_once_is_a_step_of_its_own(
+    outbox: Path, receiver: Plug
+) -> None:
+    async def story(pool: Pool) -> None:
+        commitment = seal(outbox / "a.sealed", ROWS)
+        told = await pool.run(make_check(outbox / "a.sealed", commitment), Checked)
+        assert (told.codes, told.handed) == ((), False)
+
+    with_pool(outbox, story, receiver=receiver)
+
+
 def test_what_the_disk_lost_after_the_check_is_told_as_damage(outbox: Path) -> None:
     path = outbox / "a.sealed"
 
