@@ -105,7 +105,9 @@ class RowFilter:
     def _is_subject(self, value: Any) -> bool:
         # A number of JSON is an id too, where it has no leading zero.
         text = str(value) if type(value) is int else value
-        return isinstance(text, str) and canonical_identifier(text) in self.subjects
+        if not isinstance(text, str):
+            return False
+        return text in self.subjects or canonical_identifier(text) in self.subjects
 
     def _judge_period(self, value: Any) -> Verdict:
         value = str(value) if type(value) is int else value

@@ -150,11 +150,10 @@ class Pipeline:
         """The canonical line of a row, or nothing."""
         record, is_repeated = self._minimise(values)
         faults = [("key-repeated", "")] if is_repeated else self._judge(record)
-        is_warned = False
+        severities = {RULES[rule] for rule, _ in faults} if faults else ()
         for rule, name in faults:
             self._tally.count(rule, name, self._rows)
-            is_warned = is_warned or RULES[rule] == "warn"
-        if any(RULES[rule] == "reject" for rule, _ in faults):
+        if "reject" in severities:
             self._rejected += 1
             return b""
         line = self._encode(record) + b"\n"
@@ -162,7 +161,7 @@ class Pipeline:
             self._duplicates += 1
             return b""
         self._accepted += 1
-        self._warned += is_warned
+        self._warned += "warn" in severities
         return line
 
     def _minimise(self, values: dict[str, Any]) -> tuple[dict[str, Any], bool]:

@@ -111,15 +111,20 @@ def _compile_string(shape: Shape, codes: CodeLists) -> Check:
         steps.append((shape.format, CHECKS[shape.format]))
     if not steps:  # all others admit visible characters only
         steps.append(("character", lambda value: not CONTROL.search(value)))
+    good = None  # what was last found good: rows of one exchange are often about one subject
 
     def check(value: Any) -> str:
+        nonlocal good
         if type(value) is not str:
             return "type"
+        if value == good:
+            return ""
         if not low <= len(value) <= high:
             return "length"
         for rule, holds in steps:
             if not holds(value):
                 return rule
+        good = value
         return ""
 
     return check
