@@ -4,12 +4,16 @@ import csv
 import io
 import json
 from collections import Counter
+from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import click
 import msgspec
 import pytest
 from click.testing import CliRunner
+from jsonschema.validators import validator_for
 
 from contracts.lookup import find_exchange
 from ledger.blocks import RECORDS, Outcome, is_header
@@ -29,6 +33,7 @@ from tools.audit.export.statements import (
 )
 from tools.cli import main
 from tools.exits import OK, UNVERIFIED, USAGE
+from tools.output import user_agent
 
 prov_model = pytest.importorskip("prov.model")
 provjsonld = pytest.importorskip("prov.serializers.provjsonld")
@@ -337,6 +342,38 @@ def test_large_numbers_are_typed_as_what_they_are() -> None:
     (statement,) = json.loads(file.getvalue())["@graph"]
     assert statement["tally:most"] == [{"@value": "2147483647", "@type": "xsd:int"}]
     assert statement["tally:more"] == [{"@value": "2147483648", "@type": "xsd:long"}]
+
+
+# --- schemas and reading from a node --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("format_", "schema"), [("prov", "prov-json"), ("prov-jsonld", "prov-jsonld")]
+)
+def test_provenance_keeps_to_the_published_schema(copy: Path, format_: str, schema: str) -> None:
+    """The schemas of the submissions, as the library brings them for its own tests."""
+    path = files("prov.tests") / "schemas" / f"{schema}.schema.json"
+    if not path.is_file():
+        pytest.skip(f"this release of prov brings no {path.name}")
+    validator = validator_for(known := json.loads(path.read_text("utf-8")))(known)
+    document = json.loads(exported(copy, format_))
+    assert [error.message for error in validator.iter_errors(document)] == []
+    section = "@graph" if schema == "prov-jsonld" else "used"
+    assert list(validator.iter_errors({**document, section: 1})), "the schema looks at it"
+
+
+def test_a_node_sees_which_command_reads_it() -> None:
+    """This is what stands in its access log; a library of somebody else has the bare name."""
+    seen: list[str] = []
+    group = click.Group("audit", commands=[click.Command("export", callback=seen_by(seen))])
+    program = click.Group("tally", commands=[group])
+    assert CliRunner().invoke(program, ["audit", "export"]).exit_code == OK
+    assert seen == ["tallystick audit export"]
+    assert user_agent() == "tallystick"
+
+
+def seen_by(seen: list[str]) -> Callable[[], None]:
+    return lambda: seen.append(user_agent())
 
 
 # --- refusals -----------------------------------------------------------------------------------
