@@ -1,11 +1,15 @@
 """What a report says, as values."""
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ledger.registry import Member
+from tools.audit.codes import Names
 from tools.audit.period import Period
 from tools.audit.report.controls import Control
 from tools.audit.report.measures import Measures
+
+K = TypeVar("K", str, tuple[str, str])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +106,7 @@ class Findings:
     """All of it. Pairs are (requester, provider); `flows` count receipts between two regions.
 
     `risk` counts requests by the least score of their band and by decision; `risk_reasons` why.
+    `contract_titles` are those of the contracts in force at the end.
     """
 
     ground: Ground
@@ -115,6 +120,8 @@ class Findings:
     risk: dict[int, dict[str, int]]
     risk_reasons: dict[str, int]
     contracts: dict[str, int]
+    contract_titles: dict[str, tuple[str, str]]
+    code_names: Names
     not_applied: dict[str, int]
     actions: dict[str, int]
     gaps: tuple[GapFound, ...]
@@ -126,6 +133,6 @@ class Findings:
     controls: tuple[Control, ...]
 
 
-def ranked(counts: dict[str, int]) -> dict[str, int]:
+def ranked(counts: dict[K, int]) -> dict[K, int]:
     """The most frequent first."""
     return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))

@@ -18,11 +18,13 @@ from ledger.exchange.risk import Risk
 from ledger.governance.proposals import GovernanceProposed
 from ledger.state import MapState
 from ledger.verify import BlockEntries
+from tools.audit.codes import find_code_names
 from tools.audit.period import Period, format_month
 from tools.audit.report.controls import CONTROL_OF_GAP, Controls
 from tools.audit.report.findings import AccessFound, DrillFound, Findings, Ground, ranked
 from tools.audit.report.measures import Measures, count
 from tools.audit.report.standing import (
+    find_contract_titles,
     find_gaps,
     find_grades,
     find_incidents,
@@ -186,6 +188,8 @@ class _Gathering:
             risk={least: dict(counts) for least, counts in self.risk.items()},
             risk_reasons=ranked(self.risk_reasons),
             contracts=ranked(self.contracts),
+            contract_titles=find_contract_titles(state),
+            code_names=find_code_names(state, self.total.codes),
             not_applied=ranked(self.not_applied),
             actions=ranked(self.actions),
             gaps=gaps,

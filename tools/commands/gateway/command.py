@@ -15,10 +15,10 @@ from contracts.words import catalogue as rule_words
 from tools.commands.gateway import asking, making
 from tools.commands.gateway.sockets import socket_options
 from tools.exits import ERROR, FailedNode, Interrupted
-from tools.gateway.codes import tell_code
 from tools.gateway.socket import GatewaySocket
 from tools.output import WordGroup, common, emit, format_table, option, printable
 from tools.words import catalogue, language, say
+from tools.words.codes import tell_code
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 DIGITS_SHOWN = 16

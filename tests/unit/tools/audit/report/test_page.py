@@ -14,6 +14,10 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from ledger.events import Event
+from tests import builders as make
+from tests.exchanges import carried
+from tests.registers import code_list
 from tests.unit.contracts.drafts.pasts import write_copy
 from tests.unit.tools.audit.quarter import Log, rich, write
 from tests.unit.tools.audit.report.test_gathering import gathered
@@ -24,7 +28,7 @@ from tools.audit.report.findings import Findings
 from tools.audit.report.page import render_page
 from tools.cli import main
 from tools.exits import ERROR, OK
-from tools.words import LANGUAGES, catalogue
+from tools.words import LANGUAGES, Language, catalogue
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 A4_PIXELS = (794, 1123)
@@ -166,6 +170,60 @@ def test_every_text_of_the_report_is_used() -> None:
         name = key.removeprefix("report.")
         if key.startswith("report.") and name not in of_command and not name.startswith(made):
             assert f'"{name}"' in code, key
+
+
+# --- codes in words ------------------------------------------------------------------------------
+
+
+def rejected_by_set(folder: Path, code_set: str, code: int, *before: Event) -> Findings:
+    """Findings of a log with one rejected delivery, some blocks after other events."""
+    log = Log()
+    log.at(1, *before)
+    for hour in range(2, 9):
+        log.at(hour)
+    asked = make.request()
+    log.at(20, asked)
+    log.at(21, make.deliver(asked))
+    log.at(22, make.reject(asked, code_set=code_set, codes=(code,)))
+    return gathered(write_copy(log, folder))
+
+
+@pytest.mark.parametrize(
+    ("code_set", "code", "words"),
+    [
+        ("oecd-crs-sm-3.0", 50001, {"zh": "50001 下载失败", "en": "50001 Download failed"}),
+        ("tallystick-1", 3, {"zh": "3 载荷无法打开", "en": "3 Payload cannot be opened"}),
+        ("tallystick-1", 9, {"zh": "9（代码集中没有）", "en": "9 (not in its code set)"}),
+    ],
+)
+def test_status_codes_of_rejections_have_words(
+    tmp_path: Path, code_set: str, code: int, words: dict[Language, str]
+) -> None:
+    found = rejected_by_set(tmp_path, code_set, code)
+    for language in LANGUAGES:
+        text = render_page(found, (language,))
+        assert text.count(words[language]) == 2, "in the picture and in the table"
+        assert code_set in text
+    named = make_document(found)["code_names"]
+    assert list(named) == ([f"{code_set} {code}"] if code != 9 else [])
+
+
+def test_a_code_list_of_the_members_has_its_own_words(tmp_path: Path) -> None:
+    own = carried(code_list("3", id="tallystick-1"))
+    found = rejected_by_set(tmp_path, "tallystick-1", 3, *own)
+    names: dict[Language, str] = {"zh": "3 代码3", "en": "3 code 3"}
+    for language, words in names.items():
+        assert words in render_page(found, (language,))
+
+
+def test_contracts_have_their_titles(copy: Path) -> None:
+    found = gathered(copy)
+    assert found.contracts.keys() <= found.contract_titles.keys()
+    gone = replace(found, contract_titles={})
+    titles: dict[Language, str] = {"zh": "税务机关之间可请求", "en": "Tax authorities may"}
+    for language, title in titles.items():
+        assert title in render_page(found, (language,))
+        assert title not in render_page(gone, (language,))
 
 
 # --- hostile and long names -----------------------------------------------------------------------
