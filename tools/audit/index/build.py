@@ -94,6 +94,15 @@ def open_index(
         yield Index(db=db, state=IndexState(states), covered=read_covered(db), copy=copy, how=how)
 
 
+def covers_all(directory: Path, copy: LogCopy) -> bool:
+    """Whether a whole index stands beside a copy, of all that it has: who made it has verified it.
+
+    Raises `InvalidAnswer` where the index was made of another history.
+    """
+    held = _find_held(directory, copy, with_state=False)
+    return held is not None and held.size == copy.checkpoint.size
+
+
 def _bring_up(directory: Path, copy: LogCopy, held: Covered | None, jobs: int) -> str:
     if held is not None and held.size == copy.checkpoint.size:
         return "kept"

@@ -1,7 +1,7 @@
 """What a report says, as values."""
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from ledger.registry import Member
 from tools.audit.codes import Names
@@ -85,6 +85,8 @@ class AccessFound:
 class Ground:
     """What the report stands on: the log's checkpoint, and the last block that it looks at.
 
+    `signatures` of events were verified for this report, or when the index was made.
+
     `entries` is how many entries of the log this block ends with; times are those of the first
     block that was looked at and of the last one.
     """
@@ -94,6 +96,7 @@ class Ground:
     size: int
     root: str
     cosigners: tuple[str, ...]
+    signatures: Literal["verified", "index"]
     entries: int
     height: int
     state_digest: str

@@ -169,6 +169,7 @@ def _evidence(evidence: Evidence) -> str:
 def _method(found: Findings, say: Speech) -> Iterator[Block]:
     ground = found.ground
     yield Remark(say("method_note"))
+    yield Remark(say(f"signatures_{ground.signatures}"))
     yield Sheet(
         (say("figure"), say("value")),
         (

@@ -14,11 +14,12 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from ledger.events import Event
+from ledger.events import Event, parse_event
 from tests import builders as make
 from tests.exchanges import carried
 from tests.registers import code_list
 from tests.unit.contracts.drafts.pasts import write_copy
+from tests.unit.ledger.builders import break_signature
 from tests.unit.tools.audit.quarter import Log, rich, write
 from tests.unit.tools.audit.report.test_gathering import gathered
 from tests.unit.tools.test_epochs import node_of, tally
@@ -27,7 +28,7 @@ from tools.audit.report.document import make_document
 from tools.audit.report.findings import Findings
 from tools.audit.report.page import render_page
 from tools.cli import main
-from tools.exits import ERROR, OK
+from tools.exits import ERROR, OK, UNVERIFIED
 from tools.words import LANGUAGES, Language, catalogue
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -139,6 +140,63 @@ def test_a_node_is_reported_as_its_mirror_is(copy: Path, tmp_path: Path) -> None
     assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
 
 
+def test_the_index_saves_the_signatures_and_the_report_says_so(copy: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(copy, tmp_path / "copy"))
+    reports = [tmp_path / f"{name}.html" for name in ("without", "before", "behind", "with")]
+    arguments = ("audit", "report", folder, "--jobs", 1, "-o")
+
+    def signatures(out: Path, *options: str) -> object:
+        return tally(*arguments, out, *options)["ground"]["signatures"]
+
+    assert signatures(reports[0]) == "verified"
+    assert signatures(reports[1], "--use-index") == "verified"  # there is none
+    tally("audit", "index", folder)
+    assert signatures(reports[2]) == "verified"
+    assert signatures(reports[3], "--use-index") == "index"
+    pages = [path.read_text("utf-8") for path in reports]
+    assert pages[0] == pages[1] == pages[2]
+    for language in LANGUAGES:
+        words = catalogue(language)
+        assert _plain(words["report.signatures_verified"]) in pages[0]
+        assert _plain(words["report.signatures_index"]) in pages[3]
+    assert len(set(pages[0].split("\n")) ^ set(pages[3].split("\n"))) == 4  # in both languages
+
+
+def _plain(text: str) -> str:
+    """The beginning of a sentence, up to what is marked as code."""
+    return text.split("`", maxsplit=1)[0]
+
+
+def test_an_index_of_less_saves_nothing_and_one_of_another_history_is_a_finding(
+    tmp_path: Path,
+) -> None:
+    log, other = Log(), Log()
+    log.at(1, make.request())
+    folder = write_copy(log, tmp_path / "copy")
+    tally("audit", "index", folder)
+    log.at(2)
+    write_copy(log, folder)
+    arguments = ("audit", "report", folder, "--jobs", 1, "-o", tmp_path / "a.html", "--use-index")
+    assert tally(*arguments)["ground"]["signatures"] == "verified"
+    tally("audit", "index", folder)
+    assert tally(*arguments)["ground"]["signatures"] == "index"
+    for hour, events in ((1, [make.request()]), (3, [])):
+        other.at(hour, *events)
+    write_copy(other, folder)
+    found = tally(*arguments, exit_code=UNVERIFIED)
+    assert found["error"]["code"] == "index-other-history"
+
+
+def test_a_forged_signature_is_found_where_no_index_vouches(tmp_path: Path) -> None:
+    log = Log()
+    log.at(1, parse_event(break_signature(make.request())))
+    folder = write_copy(log, tmp_path / "copy")
+    arguments = ("audit", "report", folder, "--jobs", 1, "-o", tmp_path / "a.html")
+    for options in ((), ("--use-index",)):
+        found = tally(*arguments, *options, exit_code=UNVERIFIED)
+        assert found["error"]["code"] == "replay-diverged"
+
+
 def test_the_document_says_what_the_findings_say(copy: Path, tmp_path: Path) -> None:
     found = tally("audit", "report", copy, "--jobs", 1, "-o", tmp_path / "a.html")
     assert found["schema"] == "report/1"
@@ -164,7 +222,16 @@ def test_every_text_of_the_report_is_used() -> None:
     """A key that nobody asks for would stay in both catalogues for ever."""
     folder = Path(page_module.__file__).parent
     code = "\n".join(path.read_text("utf-8") for path in folder.glob("*.py"))
-    made = ("span_", "severity_", "incident_", "drill_", "because_", "control_", "verdict_")
+    made = (
+        "signatures_",
+        "span_",
+        "severity_",
+        "incident_",
+        "drill_",
+        "because_",
+        "control_",
+        "verdict_",
+    )
     of_command = {"written", "gathering"}
     for key in catalogue("en"):
         name = key.removeprefix("report.")
