@@ -177,7 +177,7 @@ def draw_flows(
             y = tops[side][name]
             parts.append(_box(x, y, 8, size, BLUE))
             number = f" · {many}"
-            words = _fit(names[name], edge - 14 - _width(number, 13)) + number
+            words = _fit(names[name], edge - 14 - text_width(number, 13)) + number
             at, is_end = (edge - 14, True) if side == 0 else (WIDTH - edge + 14, False)
             parts.append(_text(at, y + size // 2 + 5, words, end=is_end))
     bottom = max((tops[side][name] + size for side in (0, 1) for name, size in sides[side].items()),
@@ -232,7 +232,7 @@ def _tops(sums: Mapping[str, int]) -> dict[str, int]:
 
 def _room(labels: Sequence[str]) -> int:
     """Pixels for the labels at the left: what the longest needs, within bounds."""
-    longest = max((_width(label, 13) for label in labels), default=0)
+    longest = max((text_width(label, 13) for label in labels), default=0)
     return min(max(longest + 12, LABEL), LABEL_MAX)
 
 
@@ -241,7 +241,7 @@ def _legend(words: Sequence[str], fills: Sequence[str], left: int) -> Iterator[s
     for at, word in enumerate(words):
         yield _box(x, 4, 12, 12, fills[at])
         yield _text(x + 17, 15, word, size=12)
-        x += 17 + _width(word, 12) + 18
+        x += 17 + text_width(word, 12) + 18
 
 
 def _picture(title: str, height: int, parts: Sequence[str]) -> str:
@@ -293,14 +293,14 @@ def _shade(share: int) -> str:
 
 def _fit(words: str, width: int, *, size: int = 13) -> str:
     """The words, cut so that they fit into so many pixels."""
-    if _width(words, size) <= width:
+    if text_width(words, size) <= width:
         return words
-    while words and _width(words + "…", size) > width:
+    while words and text_width(words + "…", size) > width:
         words = words[:-1]
     return words + "…" if words else ""
 
 
-def _width(words: str, size: int) -> int:
+def text_width(words: str, size: int) -> int:
     """Pixels of words in a wide font, so that they fit in a narrow one too."""
     return sum(map(_hundredths, words)) * size // 100
 
