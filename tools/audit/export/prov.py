@@ -35,6 +35,23 @@ from ledger.governance.proposals import GovernanceProposed
 from tools.audit.export.records import Row
 from tools.audit.export.statements import VOCABULARY, Form, Prefixes, name_value
 
+# Own attributes of version 1: name, what carries it, type, meaning in zh and en.
+ATTRIBUTES: tuple[tuple[str, str, str, str, str], ...] = (
+    ("height", "activity", "integer", "区块高度", "height of the block"),
+    ("digest", "activity", "text", "事件摘要", "digest of the event"),
+    ("applied", "activity", "yes-no", "是否生效", "whether it took effect"),
+    ("code", "activity", "text", "未生效或拒绝的代码", "code of the refusal or denial"),
+    ("decision", "activity", "text", "裁定", "decision"),
+    ("contracts", "activity", "text", "起决定作用的合约，以空格相连",
+     "contracts that decided, joined by spaces"),
+    ("id", "member", "text", "成员标识", "id of the member"),
+    ("dataset", "exchange", "text", "数据集", "dataset"),
+    ("purpose", "exchange", "text", "用途", "purpose"),
+    ("legalBasis", "exchange", "text", "法律依据", "legal basis"),
+    ("commitment", "delivery", "text", "载荷承诺", "commitment to the payload"),
+    ("records", "delivery", "integer", "记录数", "number of records"),
+)  # fmt: skip
+
 
 def write_prov(
     rows: Iterator[Row],

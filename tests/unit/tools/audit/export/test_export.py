@@ -23,6 +23,7 @@ from tests.builders import OWNER
 from tests.unit.tools.audit.quarter import OTHER, rich, write
 from tests.unit.tools.test_epochs import code_of, tally
 from tools.audit.export import tables
+from tools.audit.export.prov import ATTRIBUTES
 from tools.audit.export.statements import (
     CONTEXT,
     CONTEXT_URL,
@@ -240,6 +241,21 @@ def test_every_name_is_declared_and_every_thing_is_made_once(copy: Path) -> None
     assert len(generated) == len(set(generated))
     plans = {name for name in whole["entity"] if name.startswith("log:contracts-")}
     assert set(generated) == whole["entity"].keys() - plans
+
+
+def test_own_attributes_are_those_that_the_schema_names(copy: Path) -> None:
+    whole = json.loads(exported(copy, "prov"))
+    carriers = {"event": "activity"}
+    used = {
+        (key, carriers.get(kind, kind), "yes-no" if isinstance(value, bool) else
+         "integer" if isinstance(value, int) else "text")
+        for section in ("entity", "activity", "agent")
+        for name, about in whole[section].items()
+        for kind in [name.removeprefix("log:").partition("-")[0]]
+        for key, value in about.items()
+        if key.startswith("tally:")
+    }  # fmt: skip
+    assert used == {(f"tally:{name}", of, type_) for name, of, type_, _, _ in ATTRIBUTES}
 
 
 def test_the_way_of_the_data_can_be_followed(copy: Path) -> None:
