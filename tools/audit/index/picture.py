@@ -209,7 +209,8 @@ def _wrap(words: str, lines_max: int = LINES_MAX) -> list[str]:
 
     A last line that is not the end of the text says so.
     """
-    room, lines, rest = BOX_WIDTH - 16, [], words.strip()
+    lines: list[str] = []
+    room, rest = BOX_WIDTH - 16, words.strip()
     while rest and len(lines) < lines_max:
         end = _fitting(rest, room)
         if len(lines) == lines_max - 1 and end < len(rest):

@@ -101,11 +101,11 @@ def _mark_code(text: str) -> Markup:
     )
 
 
-def _keep_whole(text: str) -> Markup:
-    """A cell in which dates and ids are not broken at their hyphens."""
+def _keep_whole(text: str, chars: int = 0) -> Markup:
+    """A cell in which dates and ids are not broken at their hyphens, nor words of some `chars`."""
     words = (
         Markup('<span class="whole">{}</span>').format(word)
-        if "-" in word and len(word) <= WHOLE_CHARS_MAX
+        if len(word) <= (WHOLE_CHARS_MAX if "-" in word else chars)
         else escape(word)
         for word in text.split(" ")
     )

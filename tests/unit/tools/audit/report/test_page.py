@@ -101,6 +101,26 @@ def test_both_languages_hold_the_whole_report(copy: Path, tmp_path: Path) -> Non
     assert len(outline.targets) == 34
 
 
+DRAWN = (
+    "flows", "reciprocity", "decisions", "risk", "times", "timeliness", "quality", "satisfaction",
+    "gaps", "incidents", "credit",
+)  # fmt: skip
+IN_TABLES = (
+    "summary", "evaluation", "reciprocity", "decisions", "times", "quality", "gaps", "incidents",
+    "access", "governance", "controls", "method",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_section_has_its_pictures_and_tables(copy: Path, language: Language) -> None:
+    text = render_page(gathered(copy), (language,))
+    parts = dict(re.findall(rf'<section id="{language}-(\w+)">(.*?)</section>', text, re.DOTALL))
+    assert [name for name, part in parts.items() if "<svg" in part] == list(DRAWN)
+    assert {name for name, part in parts.items() if "<table" in part} >= set(IN_TABLES)
+    assert len(parts) == len({*DRAWN, *IN_TABLES}) == 17
+    assert text.count("<figure>") == text.count("<figcaption>") == text.count("<svg")
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_language_that_was_asked_for_is_seen_first(
     copy: Path, tmp_path: Path, language: str
@@ -291,6 +311,13 @@ def test_contracts_have_their_titles(copy: Path) -> None:
     for language, title in titles.items():
         assert title in render_page(found, (language,))
         assert title not in render_page(gone, (language,))
+
+
+def test_dates_ids_and_short_heads_are_not_broken(copy: Path) -> None:
+    text = render_page(gathered(copy), ("zh",))
+    for whole in ("2026-02", "2026-03-10", "cn-3302-tax", "更正", "发起的共享"):
+        assert f'<span class="whole">{whole}</span>' in text, whole
+    assert '<span class="whole">合计</span>' not in text  # a cell, which may be long
 
 
 # --- hostile and long names -----------------------------------------------------------------------
