@@ -13,7 +13,13 @@ from ledger.errors import InvalidProof
 from ledger.tlog.tiles import tile_paths
 from ledger.verify import verify_log
 from tests import builders
-from tests.unit.ledger.builders import ChainBuilder, make_chain, make_copy
+from tests.unit.ledger.builders import (
+    MEMBERS,
+    ChainBuilder,
+    make_chain,
+    make_checkpoint,
+    make_copy,
+)
 from tests.unit.ledger.test_verify_epochs import spanning
 from tests.unit.node.api.harness import Served, run
 from tests.unit.tools.mirror.servers import LogServer, grow, listening, log_server
@@ -264,6 +270,17 @@ def test_a_rewritten_log_is_proven_and_nothing_is_overwritten(
     assert alarm.kind == "rewrite"
     sizes = sorted((chain.range.size, rewritten.range.size))
     assert [each.size for each in verify_alarm(alarm, chain.genesis)] == sizes
+
+
+def test_a_checkpoint_that_nobody_signed_is_no_history(tmp_path: Path) -> None:
+    """What lies in the folder raises an alarm about a node only if a quorum signed it."""
+    chain, other = forked([200, 299], [299])
+    copying(tmp_path, log_server(chain), chain=chain)
+    few = make_checkpoint(other.range.size, other.range.root(), cosigners=MEMBERS[:2])
+    (tmp_path / "checkpoint").write_bytes(few)
+    copying(tmp_path, log_server(chain), chain=chain)
+    assert_is_copy(tmp_path, chain)
+    assert not list(tmp_path.glob("alarm-*"))
 
 
 def test_two_nodes_with_two_histories(tmp_path: Path) -> None:
