@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ledger.errors import InvalidProof
+from ledger.quorum.founding import encode_signatures
 from ledger.tlog.tiles import tile_paths
 from ledger.verify import verify_log
 from tests import builders
@@ -20,6 +21,7 @@ from tests.unit.ledger.builders import (
     make_checkpoint,
     make_copy,
 )
+from tests.unit.ledger.quorum.test_founding import GENESIS, OUTSIDER, all_signed
 from tests.unit.ledger.test_verify_epochs import spanning
 from tests.unit.node.api.harness import Served, run
 from tests.unit.tools.mirror.servers import LogServer, grow, listening, log_server
@@ -300,6 +302,24 @@ def test_a_node_that_is_behind_is_no_fork(tmp_path: Path) -> None:
     # Alone it does not take the mirror back.
     assert copying(tmp_path, log_server(behind), chain=chain).checkpoint.size == 501
     assert_is_copy(tmp_path, chain)
+
+
+@pytest.mark.parametrize("is_forged", [False, True])
+def test_signatures_of_founders_are_kept_if_they_verify(tmp_path: Path, is_forged: bool) -> None:
+    chain = ChainBuilder(GENESIS)
+    grow(chain, 3, first=0)
+    signatures = all_signed(key=OUTSIDER) if is_forged else all_signed()
+    server = log_server(chain)
+    server.files["genesis.signatures.json"] = encode_signatures(signatures)
+    kept = tmp_path / "genesis.signatures.json"
+    if is_forged:
+        with pytest.raises(InvalidAnswer) as caught:
+            copying(tmp_path, server, chain=chain)
+        assert caught.value.code == "signatures-invalid"
+        assert not kept.exists()
+    else:
+        copying(tmp_path, server, chain=chain)
+        assert kept.read_bytes() == encode_signatures(signatures)
 
 
 # --- following --------------------------------------------------------------------------------
