@@ -97,3 +97,12 @@ def test_a_key_that_might_not_sign_then_is_refused(
     late = moved(story.events[-1], **changed)
     with pytest.raises(InvalidAnswer, match=said):
         find_standings(case.chain.genesis, dataclasses.replace(story, events=(late,)))
+
+
+def test_the_key_of_another_member_is_refused(case: Case) -> None:
+    """As nobody but a rogue quorum could have put on the log."""
+    story = gathered(case).story()
+    last = story.events[-1]
+    false = dataclasses.replace(last, event=msgspec.structs.replace(last.event, member="east"))
+    with pytest.raises(InvalidAnswer, match="no officer of east has the key"):
+        find_standings(case.chain.genesis, dataclasses.replace(story, events=(false,)))
