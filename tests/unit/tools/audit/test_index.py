@@ -36,6 +36,7 @@ from tools.audit.index.build import open_index
 from tools.audit.index.tables import INDEX_NAME, SEAL_NAME, STATE_NAME, connect, write_seal
 from tools.exits import ERROR, OK, UNVERIFIED, InvalidAnswer
 
+BLOCKS = 3
 # Numbers of words depend on when they came: rows are compared with the words themselves.
 TABLES = {
     "block": "SELECT * FROM block ORDER BY 1",
@@ -51,7 +52,7 @@ TABLES = {
 
 @pytest.fixture(scope="module")
 def chain() -> ChainBuilder:
-    return make_past(3)
+    return make_past(BLOCKS)
 
 
 @pytest.fixture
@@ -211,9 +212,12 @@ def test_one_process_waits_while_another_looks_after_the_index(copy: Path) -> No
     other.join()
 
 
-def test_another_network_in_the_folder_is_indexed_anew(copy: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("blocks", [1, BLOCKS, BLOCKS + 1])
+def test_another_network_in_the_folder_is_indexed_anew(
+    copy: Path, tmp_path: Path, blocks: int
+) -> None:
     how(copy)
-    other = write_copy(make_past(1, genesis=renamed()), tmp_path / "other")
+    other = write_copy(make_past(blocks, genesis=renamed()), tmp_path / "other")
     for name in (INDEX_NAME, STATE_NAME, SEAL_NAME):
         (other / name).write_bytes((copy / name).read_bytes())
     assert how(other) == "rebuilt"

@@ -76,6 +76,21 @@ def test_a_proposal_without_an_approving_ballot_carries_nothing(case: Case) -> N
     assert find_carried(alone) == ()
 
 
+def test_ballots_against_a_proposal_carry_nothing(case: Case) -> None:
+    governance = [refusing(told) for told in governance_of(case)]
+    assert any(isinstance(told.event.body, GovernanceBalloted) for told in governance)
+    assert find_carried(governance) == ()
+
+
+def refusing(told: Told) -> Told:
+    """The same event; a ballot is one against the proposal."""
+    body = told.event.body
+    if not isinstance(body, GovernanceBalloted):
+        return told
+    against = msgspec.structs.replace(body, approve=False)
+    return dataclasses.replace(told, event=msgspec.structs.replace(told.event, body=against))
+
+
 def moved(told: Told, **changed: int) -> Told:
     """An event as if it stood in another block."""
     return dataclasses.replace(told, header=msgspec.structs.replace(told.header, **changed))
