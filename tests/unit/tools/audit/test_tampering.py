@@ -75,8 +75,7 @@ def change_bundle(copy: Path, log: Governed) -> None:
 
 
 def change_tile(copy: Path, log: Governed) -> None:
-    (path,) = (copy / "tile/0").glob("001.p/*")
-    flip(path, 32 * 10 + 5)
+    flip(copy / "tile/0/000", 32 * 10 + 5)
 
 
 def change_checkpoint(copy: Path, log: Governed) -> None:
@@ -105,7 +104,7 @@ def change_genesis(copy: Path, log: Governed) -> None:
 CHANGES: dict[str, tuple[Callable[[Path, Governed], None], str, int]] = {
     "entry": (change_entry, "entries", ENTRY),
     "bundle": (change_bundle, "entries", FIRST),
-    "tile": (change_tile, "tiles", FIRST),
+    "tile": (change_tile, "tiles", 0),
     "checkpoint": (change_checkpoint, "checkpoint", -1),
     "signature": (change_signature, "checkpoint", -1),
     "cosignatures": (change_cosignatures, "checkpoint", -1),
