@@ -429,7 +429,7 @@ def test_the_command_watches_until_it_is_stopped_or_alarmed(tmp_path: Path) -> N
 
     code, text = asyncio.run(play())
     assert code == OK
-    assert text.count("与此前所见历史一致") == 2
+    assert text.count("与迄今所见的同一历史一致") == 2
     (tmp_path / "watch.json").unlink()
     code, text = asyncio.run(play("--exit-on-alarm"))
     assert code == UNVERIFIED
