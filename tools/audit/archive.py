@@ -47,6 +47,7 @@ from ledger.tlog.tiles import (
     tile_paths,
 )
 from ledger.verify import LogCopy, open_copy
+from tools.audit.divergence import diverged
 from tools.exits import InvalidAnswer, InvalidInput
 from tools.mirror.folder import (
     FILE_BYTES_MAX,
@@ -175,7 +176,7 @@ def _open(read: Read, genesis: Genesis | None) -> tuple[LogCopy, ProvenTree]:
         copy = open_copy(read, genesis=genesis)
         return copy, ProvenTree(read, copy.checkpoint)
     except Divergence as error:
-        raise InvalidAnswer("replay-diverged", str(error)) from None
+        raise diverged(error) from None
 
 
 def _count_segments(archive: Path) -> int:
@@ -230,7 +231,7 @@ def _write_segment(archive: Path, segment: Segment, tree: ProvenTree) -> str:
             for name, (_, entries, _) in zip(names, bundles, strict=False):
                 tar.add(name, encode_entries(entries))
         except Divergence as error:
-            raise InvalidAnswer("replay-diverged", str(error)) from None
+            raise diverged(error) from None
     return tar.sha256
 
 

@@ -10,7 +10,7 @@ from ledger.errors import Divergence
 from ledger.genesis import Genesis
 from ledger.registry import PolicySet
 from ledger.verify import BlockEntries, open_copy, read_blocks
-from tools.exits import InvalidAnswer
+from tools.audit.divergence import diverged
 from tools.mirror import copy_at, folder_reader, read_genesis
 from tools.output import Bar, note
 from tools.words import say
@@ -71,7 +71,7 @@ def open_past(where: str, genesis: Path | None) -> Iterator[Past]:
         try:
             yield Past(directory, founding)
         except Divergence as error:
-            raise InvalidAnswer("replay-diverged", str(error)) from None
+            raise diverged(error) from None
 
 
 def _believe(function: Callable[..., Any], tasks: Iterable[Any], /) -> Iterator[None]:

@@ -21,12 +21,13 @@ from ledger.tlog.merkle import prove_inclusion
 from ledger.tlog.note import SignedNote
 from ledger.tlog.tiles import ENTRIES_LEVEL, TILE_WIDTH, TilePath, TileReader, decode_entries
 from ledger.verify import BlockEntries, LogCopy, open_copy
+from tools.audit.divergence import diverged
 from tools.audit.evidence.bundle import Evidence, Proven
 from tools.audit.evidence.facts import Asked
 from tools.audit.evidence.standing import select_governance
 from tools.audit.evidence.story import Story, Told
 from tools.contract.past import MapAll, Past
-from tools.exits import InvalidAnswer, InvalidInput, NotFound
+from tools.exits import InvalidInput, NotFound
 from tools.mirror import folder_reader
 
 
@@ -87,7 +88,7 @@ def gather(
             if end == size:
                 break
     except Divergence as error:
-        raise InvalidAnswer("replay-diverged", str(error)) from None
+        raise diverged(error) from None
     if size not in (None, end):
         raise InvalidInput("log-other-size", f"{end} / {size}")
     if not notes.events or notes.events[0].event.digest != exchange:

@@ -39,6 +39,7 @@ from ledger.verify import (
     read_blocks,
     read_start,
 )
+from tools.audit.divergence import diverged
 from tools.audit.index.tables import (
     INDEX_NAME,
     SCHEMA,
@@ -89,7 +90,7 @@ def open_index(
             how = _bring_up(directory, copy, held, jobs)
             db, states = (connect(directory / name) for name in (INDEX_NAME, STATE_NAME))
     except Divergence as error:
-        raise InvalidAnswer("replay-diverged", str(error)) from None
+        raise diverged(error) from None
     with closing(db), closing(states):
         yield Index(db=db, state=IndexState(states), covered=read_covered(db), copy=copy, how=how)
 

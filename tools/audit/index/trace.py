@@ -22,10 +22,10 @@ from ledger.exchange.matters import EMPTY_MATTERS, Matters
 from ledger.keys import fingerprint
 from ledger.registry import Exchange
 from tools.audit.codes import Names, find_code_names
+from tools.audit.divergence import diverged
 from tools.audit.index.build import parties_of
 from tools.audit.index.entries import Entries
 from tools.audit.index.tables import Index
-from tools.exits import InvalidAnswer
 from tools.output import printable, tell_time
 from tools.words import language, say
 
@@ -83,7 +83,7 @@ def trace(index: Index, digest: bytes) -> Trace:
             for (idx,) in index.db.execute(asked, (digest, digest))
         )
     except Divergence as error:
-        raise InvalidAnswer("replay-diverged", str(error)) from None
+        raise diverged(error) from None
     requester, provider = parties_of(moments[0].event)
     exchange = find_exchange(index.state, digest)
     matters: Matters = EMPTY_MATTERS

@@ -16,6 +16,7 @@ from ledger.export.cloudevents import cloud_event, encode_cloud_event
 from ledger.genesis import Genesis
 from ledger.verify import LogCopy, MapEvents, open_copy
 from tools.audit.export.prov import write_prov
+from tools.audit.divergence import diverged
 from tools.audit.export.records import Filters, Row, read_rows
 from tools.audit.export.sheets import write_csv, write_parquet
 from tools.audit.export.statements import ProvJson, ProvJsonLd, ProvJsonLdInline
@@ -23,7 +24,7 @@ from tools.audit.export.tables import EXCHANGES, RECORDS, TABLES, RecordRows, Ta
 from tools.audit.period import make_period, period_options
 from tools.audit.stories import Stories
 from tools.contract.past import Past, progress
-from tools.exits import InvalidAnswer, InvalidUsage
+from tools.exits import InvalidUsage
 from tools.mirror import copy_at, event_map, folder_reader, read_genesis
 from tools.output import WordCommand, common, emit, note, option
 from tools.words import say
@@ -107,7 +108,7 @@ def export(
             try:
                 count = write(wanted, file, map_events)
             except Divergence as error:
-                raise InvalidAnswer("replay-diverged", str(error)) from None
+                raise diverged(error) from None
     if out is not None:
         document = {"schema": wanted.schema, "rows": count, "file": str(out)}
         emit(as_json, document, say("export.written", **document))
