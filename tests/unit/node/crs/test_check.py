@@ -220,6 +220,26 @@ def test_findings_are_bounded(tmp_path: Path) -> None:
     assert (len(report.findings), report.more, report.records) == (FAULTS_MAX, 5, FAULTS_MAX + 6)
 
 
+def test_a_code_beyond_the_bound_is_not_lost(tmp_path: Path) -> None:
+    accounts = [m.account(f"DE2024A{number}", balance="-1") for number in range(FAULTS_MAX)]
+    accounts.append(m.account("DE2024B", holder=m.person(born="1850-01-01")))
+    report = check(tmp_path / "m.xml", m.message(m.body(m.institution(), m.group(*accounts))))
+    assert {finding.code for finding in report.findings} == {60002}
+    assert report.codes == (60002, 60014)
+
+
+def test_a_long_check_gives_signs_of_life(tmp_path: Path) -> None:
+    accounts = [m.account(f"DE2024A{number}") for number in range(500)]
+    path, signs = tmp_path / "m.xml", [0]
+    path.write_text(m.message(m.body(m.institution(), m.group(*accounts))))
+
+    def tell() -> None:
+        signs[0] += 1
+
+    check_file(path, SCHEMA, tell=tell)
+    assert signs[0] > 500
+
+
 def test_memory_holds_what_is_read_ahead(tmp_path: Path) -> None:
     accounts = [m.account(f"DE2024A{number}") for number in range(1_000)]
     (tmp_path / "m.xml").write_text(m.message(m.body(m.institution(), m.group(*accounts))))
