@@ -471,4 +471,6 @@ def test_partners_and_names_of_files_follow_from_the_side() -> None:
     provide, acquire = story.jobs["provide"], story.jobs["acquire"]
     assert (provide.partner, acquire.partner) == (ASKER, OWNER)
     assert provide.file_name == acquire.file_name == f"{OPEN.digest.hex()}.1.sealed"
-    assert list(provide.file_names) == [f"{OPEN.digest.hex()}.{n}.sealed" for n in (0, 1)]
+    assert list(provide.file_names) == [
+        f"{OPEN.digest.hex()}.{n}.{kind}" for n in (0, 1) for kind in ("sealed", "references")
+    ]
