@@ -326,7 +326,8 @@ _WITH_FILE: dict[Side, tuple[Stage, ...]] = {
 
 def _needed_files(job: Job) -> tuple[str, ...]:
     stage = job.resume if job.stage == "held" else job.stage
-    if stage not in _WITH_FILE[job.side] or job.fault == "outbox-expired":
+    is_void = job.fault == "outbox-expired" or (job.stage == "held" and stage == "prepare")
+    if stage not in _WITH_FILE[job.side] or is_void:
         return ()
     if stage in ("prepare", "refer"):
         return job.file_name, job.references_name
