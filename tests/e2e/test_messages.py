@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ledger.exchange.references import REFERENCES_MAX
 from ledger.governance.actions import Action, SetCodeList
 from ledger.governance.proposals import GovernanceBalloted, GovernanceProposed
 from ledger.governance.registers import Code, CodeList
@@ -103,12 +104,12 @@ def export(owner: Gate, text: str) -> bytes:
     return text.encode()
 
 
-def offer(net: Net, owner: Gate) -> str:
+def offer(net: Net, owner: Gate, *, without: int = 0) -> str:
     datasets = net.get(OWNER, "/v1/datasets").body["items"]
     fields = [
         field["id"] for each in datasets if each["id"] == "account" for field in each["fields"]
     ]
-    code, answer = owner.call("POST", "/v1/offers", {**OFFER, "fields": fields})
+    code, answer = owner.call("POST", "/v1/offers", {**OFFER, "fields": fields[without:]})
     assert (code, answer["decision"]) == (200, "permit"), answer
     return str(answer["exchange"])
 
@@ -197,6 +198,19 @@ def test_messages_are_received_rejected_corrected_and_their_history_is_known(
     export(owner, m.message(m.body(again, m.group(once_more)), id_="DE2024CN0006", kind="CRS702"))
     owner.call("POST", f"/v1/jobs/provide/{first}/correct", {"reason": "wrong-value"})
     assert owner.wait("provide", first, "held")["fault"] == "oecd-80003"
+    # Part of a message is on the ledger when the rest is refused: it needs a new id as well.
+    many = [m.account(f"DE2024B{n}") for n in range(REFERENCES_MAX)]
+    for last, fault in (("DE2024A4", "oecd-80000"), ("DE2024A9", "references-recorded")):
+        body = m.body(m.institution("DE2024F7"), m.group(*many, m.account(last)))
+        export(owner, m.message(body, id_="DE2024CN0007"))
+        if last == "DE2024A4":
+            third = offer(net, owner)
+        else:
+            owner.call("POST", f"/v1/jobs/provide/{third}/retry")
+        assert owner.wait("provide", third, "held")["fault"] == fault
+    # A message cannot be sent without some of the fields.
+    partial = offer(net, owner, without=1)
+    assert owner.wait("provide", partial, "held")["fault"] == "message-fields-partial"
     for gate in pair:
         gate.stop()
         left = [path for path in (gate.directory / "gateway-data").rglob("*") if path.is_file()]
