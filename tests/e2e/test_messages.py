@@ -130,23 +130,37 @@ def test_messages_are_received_rejected_corrected_and_their_history_is_known(
     net: Net, pair: tuple[Gate, Gate]
 ) -> None:
     asker, owner = pair
-    # One that is right arrives as it is, with the status message that its sender gets too.
+    first = arrives(net, asker, owner)
+    second = is_rejected(net, asker, owner)
+    is_mended(asker, owner, second)
+    is_corrected(net, asker, owner, first)
+    is_refused(net, owner)
+    for gate in pair:
+        gate.stop()
+        left = [path for path in (gate.directory / "gateway-data").rglob("*") if path.is_file()]
+        assert not any(b"Zhang San" in path.read_bytes() for path in left)
+        assert not [path for path in left if path.name.endswith((".references", ".sealed"))]
+
+
+def arrives(net: Net, asker: Gate, owner: Gate) -> str:
+    """One that is right arrives as it is, with the status message that its sender gets too."""
     data = export(owner, m.message())
     first = offer(net, owner)
     asker.wait("acquire", first, "kept")
     owner.wait("provide", first, "settled")
     place = asker.directory / "received" / f"{first}.0"
     assert (place / "message.xml").read_bytes() == data
-    known, said = (
-        read_status((place / "status.xml").read_bytes()),
-        status_at(owner, "provide", first),
-    )
-    assert said == (0, known)
+    known = read_status((place / "status.xml").read_bytes())
+    assert status_at(owner, "provide", first) == (0, known)
     assert (known.status, known.original_id) == ("Accepted", "DE2024CN0001")
     assert kinds_of(net, first) == [
         "share.offered", "share.referenced", "share.delivered", "share.received"
     ]  # fmt: skip
-    # One with a fault of a record is rejected, with the codes on both sides.
+    return first
+
+
+def is_rejected(net: Net, asker: Gate, owner: Gate) -> str:
+    """One with a fault of a record is rejected, with the codes on both sides."""
     old = m.person(born="1850-01-01")
     faulty = m.body(m.institution("DE2024F2"), m.group(m.account("DE2024A2", holder=old)))
     export(owner, m.message(faulty, id_="DE2024CN0002"))
@@ -163,30 +177,32 @@ def test_messages_are_received_rejected_corrected_and_their_history_is_known(
             (60014, ("DE2024A2",))
         ]
     assert not (asker.directory / "received" / f"{second}.0").exists()
-    # Ids that were recorded stay used: the ledger refuses what the gateway would send again.
-    export(
-        owner,
-        m.message(
-            m.body(m.institution("DE2024F3"), m.group(m.account("DE2024A2"))), id_="DE2024CN0003"
-        ),
-    )
+    return second
+
+
+def is_mended(asker: Gate, owner: Gate, second: str) -> None:
+    """Ids that were recorded stay used: the ledger refuses what would be sent under them again."""
+    same = m.body(m.institution("DE2024F3"), m.group(m.account("DE2024A2")))
+    export(owner, m.message(same, id_="DE2024CN0003"))
     owner.call("POST", f"/v1/jobs/provide/{second}/retry")
-    held = owner.wait("provide", second, "held")
-    assert held["fault"] == "oecd-80000", held
+    assert owner.wait("provide", second, "held")["fault"] == "oecd-80000"
     mended = m.body(m.institution("DE2024F4"), m.group(m.account("DE2024A4")))
     export(owner, m.message(mended, id_="DE2024CN0004"))
     owner.call("POST", f"/v1/jobs/provide/{second}/retry")
     asker.wait("acquire", second, "kept")
     owner.wait("provide", second, "settled")
-    assert status_at(owner, "provide", second)[1].status == "Accepted"
-    # A correction names what it corrects, and goes the way of corrections.
+    number, status = status_at(owner, "provide", second)
+    assert (number, status.status) == (1, "Accepted")
+
+
+def is_corrected(net: Net, asker: Gate, owner: Gate, first: str) -> None:
+    """A correction names what it corrects, and goes the way of corrections."""
     again = m.institution("DE2024F1", indicator="OECD0")
     fixed = m.account("DE2024A5", balance="99.00", indicator="OECD2", corrected="DE2024A1")
-    data = export(
-        owner, m.message(m.body(again, m.group(fixed)), id_="DE2024CN0005", kind="CRS702")
-    )
-    code, job = owner.call("POST", f"/v1/jobs/provide/{first}/correct", {"reason": "wrong-value"})
-    assert code == 200, job
+    body = m.body(again, m.group(fixed))
+    data = export(owner, m.message(body, id_="DE2024CN0005", kind="CRS702"))
+    order = {"reason": "wrong-value"}
+    assert owner.call("POST", f"/v1/jobs/provide/{first}/correct", order)[0] == 200
     owner.wait("provide", first, "settled")
     assert status_at(owner, "provide", first)[0] == 1
     assert (asker.directory / "received" / f"{first}.1" / "message.xml").read_bytes() == data
@@ -194,25 +210,23 @@ def test_messages_are_received_rejected_corrected_and_their_history_is_known(
         "share.referenced", "share.corrected", "share.correction_acknowledged"
     ]  # fmt: skip
     # What was corrected is no longer valid.
-    once_more = m.account("DE2024A6", indicator="OECD2", corrected="DE2024A1")
-    export(owner, m.message(m.body(again, m.group(once_more)), id_="DE2024CN0006", kind="CRS702"))
-    owner.call("POST", f"/v1/jobs/provide/{first}/correct", {"reason": "wrong-value"})
+    more = m.account("DE2024A6", indicator="OECD2", corrected="DE2024A1")
+    body = m.body(again, m.group(more))
+    export(owner, m.message(body, id_="DE2024CN0006", kind="CRS702"))
+    owner.call("POST", f"/v1/jobs/provide/{first}/correct", order)
     assert owner.wait("provide", first, "held")["fault"] == "oecd-80003"
-    # Part of a message is on the ledger when the rest is refused: it needs a new id as well.
+
+
+def is_refused(net: Net, owner: Gate) -> None:
+    """Part of a message is on the ledger when the rest is refused: it needs a new id as well."""
     many = [m.account(f"DE2024B{n}") for n in range(REFERENCES_MAX)]
-    for last, fault in (("DE2024A4", "oecd-80000"), ("DE2024A9", "references-recorded")):
-        body = m.body(m.institution("DE2024F7"), m.group(*many, m.account(last)))
-        export(owner, m.message(body, id_="DE2024CN0007"))
-        if last == "DE2024A4":
-            third = offer(net, owner)
-        else:
-            owner.call("POST", f"/v1/jobs/provide/{third}/retry")
-        assert owner.wait("provide", third, "held")["fault"] == fault
+    fi = m.institution("DE2024F7")
+    export(owner, m.message(m.body(fi, m.group(*many, m.account("DE2024A4"))), id_="DE2024CN7"))
+    third = offer(net, owner)
+    assert owner.wait("provide", third, "held")["fault"] == "oecd-80000"
+    export(owner, m.message(m.body(fi, m.group(*many, m.account("DE2024A9"))), id_="DE2024CN7"))
+    owner.call("POST", f"/v1/jobs/provide/{third}/retry")
+    assert owner.wait("provide", third, "held")["fault"] == "references-recorded"
     # A message cannot be sent without some of the fields.
     partial = offer(net, owner, without=1)
     assert owner.wait("provide", partial, "held")["fault"] == "message-fields-partial"
-    for gate in pair:
-        gate.stop()
-        left = [path for path in (gate.directory / "gateway-data").rglob("*") if path.is_file()]
-        assert not any(b"Zhang San" in path.read_bytes() for path in left)
-        assert not [path for path in left if path.name.endswith((".references", ".sealed"))]

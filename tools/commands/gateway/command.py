@@ -187,7 +187,7 @@ def status_message(gateway: GatewaySocket, exchange: str, output: Path, as_json:
     """Write what the requester says of a message of the reporting standard."""
     job = gateway.find(exchange)
     told = gateway.get(f"/v1/jobs/{job['side']}/{job['exchange']}/status-message")
-    write_secret(output, base64.b64decode(told["document"]))
+    write_secret(output, base64.b64decode(told["document"], validate=True))
     number = told["correction"]
     text = say("gateway.status_written", number=number, path=str(output))
     emit(as_json, {"correction": number, "file": str(output)}, text)
