@@ -6,11 +6,13 @@ The form of the payloads and the reference key are voted on; each agency has its
 import asyncio
 import base64
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ledger.events import ShareWithdrawn
 from ledger.exchange.references import REFERENCES_MAX
 from ledger.governance.actions import Action, SetCodeList
 from ledger.governance.proposals import GovernanceBalloted, GovernanceProposed
@@ -19,7 +21,7 @@ from node.crs.references import make_key
 from node.crs.status import StatusMessage, read_status
 from tests.e2e.gateways import RECEIVER, Gate, gates
 from tests.e2e.network import ASKER, OWNER, Net, running
-from tests.e2e.test_gateway import kinds_of
+from tests.e2e.test_gateway import exchanges_of, kinds_of
 from tests.unit.node.crs import messages as m
 from tools.client import Client
 
@@ -79,11 +81,18 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Net]:
         yield made
 
 
-@pytest.fixture
-def pair(net: Net, tmp_path: Path) -> Iterator[tuple[Gate, Gate]]:
-    key = make_key(tmp_path / "reference-2024.key", "2024")
+@pytest.fixture(scope="module")
+def key(net: Net, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The members have voted on it, and on which dataset is of messages."""
+    path = tmp_path_factory.mktemp("key") / "reference-2024.key"
+    made = make_key(path, "2024")
     forms = code_list("payload-forms", "account", "crs")
-    asyncio.run(carry(net, forms, code_list("reference-keys", "2024", key.id.hex())))
+    asyncio.run(carry(net, forms, code_list("reference-keys", "2024", made.id.hex())))
+    return path
+
+
+@pytest.fixture
+def pair(net: Net, key: Path, tmp_path: Path) -> Iterator[tuple[Gate, Gate]]:
     with gates(net, tmp_path, datasets={"account": CONNECTOR}, receiver=RECEIVER) as made:
         for gate in made:
             with (gate.directory / "gateway.toml").open("a") as file:
@@ -91,8 +100,7 @@ def pair(net: Net, tmp_path: Path) -> Iterator[tuple[Gate, Gate]]:
             (gate.directory / "schema").symlink_to(m.SCHEMA_FOLDER)
             copied = gate.directory / "reference-2024.key"
             copied.touch(mode=0o600)
-            copied.write_bytes((tmp_path / "reference-2024.key").read_bytes())
-            gate.start()
+            copied.write_bytes(key.read_bytes())
         yield made
 
 
@@ -130,6 +138,8 @@ def test_messages_are_received_rejected_corrected_and_their_history_is_known(
     net: Net, pair: tuple[Gate, Gate]
 ) -> None:
     asker, owner = pair
+    asker.start()
+    owner.start()
     first = arrives(net, asker, owner)
     second = is_rejected(net, asker, owner)
     is_mended(asker, owner, second)
@@ -230,3 +240,34 @@ def is_refused(net: Net, owner: Gate) -> None:
     # A message cannot be sent without some of the fields.
     partial = offer(net, owner, without=1)
     assert owner.wait("provide", partial, "held")["fault"] == "message-fields-partial"
+    for exchange in (third, partial):
+        net.submit_final(net.sign(ShareWithdrawn(exchange=bytes.fromhex(exchange), text="")))
+        owner.wait("provide", exchange, "closed")
+
+
+def test_killed_around_what_only_messages_do_one_arrives_once(
+    net: Net, pair: tuple[Gate, Gate]
+) -> None:
+    """Each life of the provider's gateway ends a little later in the exchange."""
+    asker, owner = pair
+    asker.start()
+    body = m.body(m.institution("DE2024F90"), m.group(m.account("DE2024A90")))
+    export(owner, m.message(body, id_="DE2024CN0090"))
+    owner.start()
+    owner.stop()
+    before = exchanges_of(owner)
+    for point in ("refer", "refer+event", "learn"):
+        for when in ("before", "after"):
+            owner.start("tests.e2e.crashing_gateway", CRASH_AT=point, CRASH_WHEN=when)
+            if not exchanges_of(owner) - before:
+                with suppress(ConnectionError):
+                    offer(net, owner)
+            assert owner.wait_ended() == 9, (point, when, owner.log())
+    owner.start()
+    [exchange] = exchanges_of(owner) - before
+    owner.wait("provide", exchange, "settled")
+    asker.wait("acquire", exchange, "kept")
+    assert kinds_of(net, exchange) == [
+        "share.offered", "share.referenced", "share.delivered", "share.received"
+    ]  # fmt: skip
+    assert status_at(owner, "provide", exchange)[1].status == "Accepted"
