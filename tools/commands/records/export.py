@@ -15,8 +15,8 @@ from ledger.events import BODY_TYPES
 from ledger.export.cloudevents import cloud_event, encode_cloud_event
 from ledger.genesis import Genesis
 from ledger.verify import LogCopy, MapEvents, open_copy
-from tools.audit.export.prov import write_prov
 from tools.audit.divergence import diverged
+from tools.audit.export.prov import write_prov
 from tools.audit.export.records import Filters, Row, read_rows
 from tools.audit.export.sheets import write_csv, write_parquet
 from tools.audit.export.statements import ProvJson, ProvJsonLd, ProvJsonLdInline
