@@ -46,7 +46,7 @@ class Past:
         signatures and state. `map_all` is `map` or that of a pool.
         """
         last: BlockEntries | None = None
-        for block in read_blocks(self._copy, _believe if trust else map_all):
+        for block in read_blocks(self._copy, believe if trust else map_all):
             if until_ms is not None and block.header.time_ms >= until_ms:
                 break
             self.policy_set = self.history.policy_set
@@ -71,7 +71,7 @@ def open_past(where: str, genesis: Path | None) -> Iterator[Past]:
             raise InvalidAnswer("replay-diverged", str(error)) from None
 
 
-def _believe(function: Callable[..., Any], tasks: Iterable[Any], /) -> Iterator[None]:
+def believe(function: Callable[..., Any], tasks: Iterable[Any], /) -> Iterator[None]:
     """The results of tasks that nobody does."""
     del function
     return (None for _ in tasks)
