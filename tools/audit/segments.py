@@ -67,7 +67,7 @@ def first_state_behind(directory: Path, entries: int) -> int:
     """Height of the first state file that needs none of the first `entries`; 0: there is none."""
     for height in find_states(directory):
         try:
-            with _path(directory, height).open("rb") as file:
+            with state_path(directory, height).open("rb") as file:
                 if read_head(file.read).index >= entries:
                     return height
         except InvalidEncoding:
@@ -141,7 +141,7 @@ def begin_at(directory: Path, copy: LogCopy, height: int) -> Beginning | None:
     """
     if not height:
         return None
-    path = _path(directory, height)
+    path = state_path(directory, height)
     try:
         with path.open("rb") as file:
             begin = begin_after(copy, file.read)
@@ -156,7 +156,7 @@ def begin_at(directory: Path, copy: LogCopy, height: int) -> Beginning | None:
 
 def keep_state(directory: Path, network: bytes, point: Point, index: int, state: MapState) -> None:
     """Write the state at a point, the end of the block whose header is entry `index`."""
-    path = _path(directory, point.height)
+    path = state_path(directory, point.height)
     path.parent.mkdir(exist_ok=True)
     head = StateHead(version=1, network=network, height=point.height, index=index)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -166,7 +166,8 @@ def keep_state(directory: Path, network: bytes, point: Point, index: int, state:
     temporary.replace(path)
 
 
-def _path(directory: Path, height: int) -> Path:
+def state_path(directory: Path, height: int) -> Path:
+    """The state file of a height."""
     return directory / FOLDER / f"{height}{ENDING}"
 
 

@@ -261,7 +261,7 @@ class _Writer:
             self._digest = StateDigest(held.accumulator)
         self._touched: set[bytes] = set()
         # Commitments come in no order: they are put in their places when all are there.
-        db.execute("CREATE TEMP TABLE named (commitment BLOB, exchange INTEGER)")
+        states.execute("CREATE TEMP TABLE named (commitment BLOB, exchange INTEGER)")
         self._words = _Words(db)
         self._officers: dict[bytes, int] = dict(db.execute("SELECT key, id FROM officer"))
         self._exchanges: dict[bytes, _Known] = {
@@ -306,7 +306,7 @@ class _Writer:
         self._exchanges[event.digest] = _Known(id_, *map(number, about), *days)
         self._db.execute("INSERT INTO exchange VALUES (?, ?, ?)", (id_, event.digest, index))
         rows = [(commitment, id_) for commitment in body.subjects]
-        self._db.executemany("INSERT INTO temp.named VALUES (?, ?)", rows)
+        self._states.executemany("INSERT INTO temp.named VALUES (?, ?)", rows)
 
     def _event(self, each: Happened) -> tuple[Any, ...]:
         event, number = each.event, self._words.number
@@ -351,7 +351,7 @@ class _Writer:
                 self._digest.remove(key, value)
         self._digest.add_all(changed)
         self._states.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", changed)
-        self._db.execute(
+        self._states.execute(
             "INSERT OR IGNORE INTO subject SELECT * FROM temp.named ORDER BY commitment, exchange"
         )
         self._db.executescript(SEARCH_SCHEMA)
