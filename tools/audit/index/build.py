@@ -279,7 +279,7 @@ class _Writer:
         )
         for each in happened:
             self._add_opening(each.index, each.event)
-        for table, columns, row in (("event", 14, self._event), ("record", 7, self._record)):
+        for table, columns, row in (("event", 15, self._event), ("record", 7, self._record)):
             places = ", ".join("?" * columns)
             rows = [row(each) for each in happened]
             self._db.executemany(f"INSERT INTO {table} VALUES ({places})", rows)  # noqa: S608 - our own names
@@ -315,9 +315,10 @@ class _Writer:
         if known is not None:
             self._touched.add(event.exchange)
             about = (*known, number(NOT_OPENED))
+        outcome = each.outcome
         return (
             each.index, number(event.kind), number(event.member), self._officer(event.officer),
-            number(each.outcome.decision), *about,
+            number(outcome.decision), *about, bool(outcome.decision or outcome.policies),
         )  # fmt: skip
 
     def _record(self, each: Happened) -> tuple[Any, ...]:

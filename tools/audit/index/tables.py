@@ -5,12 +5,14 @@
     DIR/index.sha256          the seal of both, as `sha256sum` writes it
 
 A row of `event` is a record of the log with what its exchange is about and the state that this is
-in now, narrow, since a search reads them all; `record` holds the rest. Commitments to subjects are
-more than all the rest, so they stand with the state: a search need not see that they are whole.
-Days are numbers, 20260131.
-`exchange` has a row for each opening event, also one that was refused. Words (members, kinds,
-codes) stand once in `word` and are named by their number. The seal tells damage, not malice: who
-can write the folder can write all three files.
+in now, narrow, since a search reads them all; `record` holds the rest. `decided`: contracts were
+asked; a step that they allow has no word of decision. Days are numbers, 20260131. `exchange` has a
+row for each opening event, also one that was refused. Words (members, kinds, codes) stand once in
+`word` and are named by their number.
+
+Commitments to subjects are more than all the rest, so they stand with the state: a search need not
+see that they are whole. The seal tells damage, not malice: who can write the folder can write all
+three files.
 """
 
 import hashlib
@@ -43,7 +45,7 @@ CREATE TABLE event (
     officer INTEGER NOT NULL, decision INTEGER NOT NULL, exchange INTEGER,
     requester INTEGER NOT NULL, provider INTEGER NOT NULL, dataset INTEGER NOT NULL,
     purpose INTEGER NOT NULL, legal_basis INTEGER NOT NULL, period_from INTEGER NOT NULL,
-    period_to INTEGER NOT NULL, status INTEGER NOT NULL
+    period_to INTEGER NOT NULL, status INTEGER NOT NULL, decided INTEGER NOT NULL
 );
 CREATE TABLE record (
     idx INTEGER PRIMARY KEY, height INTEGER NOT NULL, roles INTEGER NOT NULL,
