@@ -49,7 +49,7 @@ class Past:
         `map_all` is `map` or that of a pool.
         """
         last: BlockEntries | None = None
-        for block in read_blocks(self.copy, map_all if with_signatures and not trust else _believe):
+        for block in read_blocks(self.copy, map_all if with_signatures and not trust else believe):
             if until_ms is not None and block.header.time_ms >= until_ms:
                 break
             self.policy_set = self.history.policy_set
@@ -74,7 +74,7 @@ def open_past(where: str, genesis: Path | None) -> Iterator[Past]:
             raise diverged(error) from None
 
 
-def _believe(function: Callable[..., Any], tasks: Iterable[Any], /) -> Iterator[None]:
+def believe(function: Callable[..., Any], tasks: Iterable[Any], /) -> Iterator[None]:
     """The results of tasks that nobody does."""
     del function
     return (None for _ in tasks)
