@@ -93,8 +93,7 @@ class _Way:
         while True:
             block = next(self._blocks)
             self.height = block.header.height
-            if self.height == height:
-                policy_set = self._history.policy_set
+            policy_set = self._history.policy_set
             happened = self._history.add(block)
             for key, value in self._history.replaced.items():
                 self._before.setdefault(key, value)
