@@ -1,6 +1,8 @@
 """Receiver: a folder for each delivery, which appears under its name complete and durable.
 
-    <exchange in hex>.<correction>/records.jsonl     the records
+    <exchange in hex>.<correction>/records.jsonl     the records, or instead
+    <exchange in hex>.<correction>/message.xml       the message of the reporting standard, and
+    <exchange in hex>.<correction>/status.xml        the status message about it
     <exchange in hex>.<correction>/report.json       the quality report
     <exchange in hex>.<correction>/delivery.json     whose records these are, and how many
 
@@ -36,7 +38,6 @@ INBOX_OPTIONS = (
     ),
 )
 
-_NAMES = ("records.jsonl", "report.json", "delivery.json")
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -70,11 +71,15 @@ class FolderReceiver:
                 shutil.rmtree(draft)
             draft.mkdir(mode=0o700)
             try:
-                records, told, label = (draft / each for each in _NAMES)
-                _write(records, delivery.checked_pieces())
-                _write(told, (report,))
-                _write(label, (about,))
-                sync_all((records, told, label, draft))
+                written = [draft / ("message.xml" if delivery.form else "records.jsonl")]
+                _write(written[0], delivery.checked_pieces())
+                small = {"report.json": report, "delivery.json": about}
+                if delivery.answer:
+                    small["status.xml"] = delivery.answer
+                for name, data in small.items():
+                    written.append(draft / name)
+                    _write(written[-1], (data,))
+                sync_all((*written, draft))
                 draft.rename(place)
             except BaseException:
                 shutil.rmtree(draft, ignore_errors=True)

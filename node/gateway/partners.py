@@ -40,8 +40,8 @@ REPORT_HEADER = "X-Quality-Report"
 # What a partner may say of why it refuses.
 PROBLEMS = frozenset(
     (
-        "certificate-unknown", "gateway-not-ready", "payload-expired", "payload-not-ready",
-        "payload-unknown", "question-not-ready", "question-unknown",
+        "answer-unknown", "certificate-unknown", "gateway-not-ready", "payload-expired",
+        "payload-not-ready", "payload-unknown", "question-not-ready", "question-unknown",
     )
 )  # fmt: skip
 

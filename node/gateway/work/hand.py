@@ -6,6 +6,7 @@ a byte of one that is not.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from node.connectors.interface import Delivery, Receiver
@@ -53,7 +54,7 @@ def hand(
                 yield piece
 
     delivery = make_delivery(task, task.plain_bytes, pieces(), lambda: tell(payload.plain_bytes))
-    receiver.receive(delivery)
+    receiver.receive(replace(delivery, form=task.form, answer=task.answer))
 
 
 def hand_checked(
