@@ -1,11 +1,13 @@
-"""`tally bench payload`: one large payload through two gateways, and the memory that it takes.
+"""`tally bench payload`: one large payload through two gateways, and what each process needs.
 
 Four nodes and the gateways of two agencies run as processes on this machine. One offers the other
 made-up registrations with long texts; it ends when the receipt is final and the records lie in the
-receiver's folder. Peaks of memory are those that the system keeps of each process (`VmHWM`).
+receiver's folder. Peaks of memory are those that the system keeps of each process (`VmHWM`), the
+processor time is that of all processes of a kind together.
 """
 
 import csv
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -46,11 +48,14 @@ async def measure_payload(folder: Path, *, megabytes: int, bar: Bar) -> dict[str
         took_s = time.monotonic() - started_s
         received = gateways.directory(requester) / "received" / f"{job['exchange']}.0"
         plain_bytes = (received / "records.jsonl").stat().st_size
-        peaks = {
-            "nodes": [_peak_mb(network.pid(member)) for member in network.members],
-            **_gateway_peaks("provider", gateways.pid(provider)),
-            **_gateway_peaks("requester", gateways.pid(requester)),
+        nodes = [network.pid(member) for member in network.members]
+        pids = {
+            "nodes": nodes,
+            **_gateway_pids("provider", gateways.pid(provider)),
+            **_gateway_pids("requester", gateways.pid(requester)),
         }
+        peaks = {name: max(map(_peak_mb, each)) for name, each in pids.items()}
+        cpu_s = {name: round(sum(map(_cpu_s, each)), 1) for name, each in pids.items()}
     finally:
         gateways.stop()
         network.stop()
@@ -60,7 +65,8 @@ async def measure_payload(folder: Path, *, megabytes: int, bar: Bar) -> dict[str
         "sealed_mb": round(job["size_bytes"] / MB),
         "seconds": round(took_s, 1),
         "mb_per_s": round(plain_bytes / MB / took_s, 1),
-        "peak_mb": {name: max(found) for name, found in peaks.items()},
+        "peak_mb": peaks,
+        "cpu_s": cpu_s,
     }
 
 
@@ -110,16 +116,19 @@ def _job(
     return gateways.socket(member).get(route)
 
 
-def _gateway_peaks(name: str, pid: int) -> dict[str, list[float]]:
+def _gateway_pids(name: str, pid: int) -> dict[str, list[int]]:
     """A gateway's, and those of its processes that read, seal and open."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return {
-        f"{name}_gateway": [_peak_mb(pid)],
-        f"{name}_worker": [_peak_mb(int(child)) for child in children],
-    }
+    return {f"{name}_gateway": [pid], f"{name}_worker": [int(child) for child in children]}
 
 
 def _peak_mb(pid: int) -> float:
     status = Path(f"/proc/{pid}/status").read_text()
     line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
     return round(int(line.split()[1]) * 1_024 / MB, 1)
+
+
+def _cpu_s(pid: int) -> float:
+    # Behind the name, which may hold spaces: utime and stime are fields 14 and 15.
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
