@@ -18,16 +18,21 @@ from tools.output import WordCommand, emit, format_table, option, run
 from tools.words import language, say
 
 
-class Task(msgspec.Struct, frozen=True, kw_only=True):
+class Owed(msgspec.Struct, frozen=True, kw_only=True):
     """What a member owes, as a node says; an auditor computes it afresh."""
 
-    subject: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
-    about: Literal["exchange", "incident"]
     member: Identifier
     gap: Identifier
     kinds: tuple[str, ...]
     due_ms: Annotated[int, Meta(ge=0, le=253_402_300_799_999)]  # to the end of the year 9999
     is_overdue: bool
+
+
+class Task(Owed, frozen=True, kw_only=True):
+    """What a member owes in an exchange or after an incident."""
+
+    subject: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+    about: Literal["exchange", "incident"]
 
 
 @click.command("tasks", cls=WordCommand, help="help.officer_tasks")
@@ -52,7 +57,7 @@ def tell_tasks(found: Sequence[Task]) -> str:
     columns = ("due", "task", "member", "about", "subject")
     rows = [
         [
-            _day(each.due_ms) + (" " + say("tasks.overdue") if each.is_overdue else ""),
+            _due(each),
             _gap_word(each.gap),
             each.member,
             say(f"tasks.{each.about}"),
@@ -64,8 +69,14 @@ def tell_tasks(found: Sequence[Task]) -> str:
     return format_table(head, rows) if rows else say("tasks.none")
 
 
-def _day(due_ms: int) -> str:
-    return f"{datetime.fromtimestamp(due_ms / 1000, UTC):%Y-%m-%d %H:%M}Z"
+def tell_owed(duty: Owed) -> str:
+    """A duty in a line."""
+    return say("trace.owed", gap=_gap_word(duty.gap), member=duty.member, due=_due(duty))
+
+
+def _due(duty: Owed) -> str:
+    day = f"{datetime.fromtimestamp(duty.due_ms / 1000, UTC):%Y-%m-%d %H:%M}Z"
+    return f"{day} {say('tasks.overdue')}" if duty.is_overdue else day
 
 
 def _gap_word(gap: str) -> str:

@@ -59,7 +59,7 @@ def test_words_of_roles_states_and_fields_in_both_languages() -> None:
     pair = ({"status": "active", "roles": ["admin"]}, {"status": "suspended", "roles": []})
     assert list(compare(*pair)) == ["status: active → suspended", "roles: administrator → -"]
     select_language(["--lang", "zh"])
-    assert list(compare(*pair)) == ["状态: 生效 → 已暂停", "角色: 管理员 → -"]
+    assert list(compare(*pair)) == ["状态：生效 → 已暂停", "角色：管理员 → -"]
     assert change(None, None, target=f"officer/{KEY}").startswith("经办人 ed25519:abab")
 
 
