@@ -40,6 +40,10 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     after: Any = None
 
 
+# Words of what stands in a field: its name, and the table of the catalogue.
+_TABLES = {"status": "standing", "kind": "party"}
+
+
 def format_changes(changes: Sequence[Change]) -> str:
     """All changes as a text; says so where there is none."""
     if not changes:
@@ -135,8 +139,8 @@ def _text_of(value: Any, name: str) -> str:
     if leaf == "roles" and isinstance(value, str):
         return tell_role(value)
     if isinstance(value, str):
-        known = words.get(f"standing.{value}", value) if leaf == "status" else value
-        return printable(known) or "-"
+        table = _TABLES.get(leaf)
+        return printable(words.get(f"{table}.{value}", value) if table else value) or "-"
     return str(value)
 
 
