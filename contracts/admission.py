@@ -23,8 +23,9 @@ from contracts.facts import block_date
 from contracts.governance.evidence import check_evidence
 from contracts.governance.proposals import check_acknowledgement, check_governance
 from contracts.governance.validators import check_ready
-from contracts.lifecycle import STEPS, Actor
+from contracts.lifecycle import STEPS, Actor, Step
 from contracts.lookup import (
+    field_ids,
     find_exchange,
     find_last_day,
     find_legal_basis,
@@ -35,13 +36,12 @@ from contracts.lookup import (
 from ledger.access.anchors import AccessLogged
 from ledger.events import (
     Event,
-    GovernanceBody,
     ShareDelivered,
     ShareOpening,
     ShareReceived,
     ShareRejected,
 )
-from ledger.exchange.bodies import HoldingStep, ShareOffered
+from ledger.exchange.bodies import ShareOffered
 from ledger.exchange.incidents import DrillRun, IncidentBody
 from ledger.exchange.references import ShareReferenced
 from ledger.governance.keys import is_over
@@ -61,6 +61,10 @@ def check_event(
     1. Network, expiry, nonce. 2. Member and officer, or validator. 3. Role, references, lifecycle.
     """
     _check_envelope(state, event, network=network, height=height)
+    step = STEPS.get(event.kind)
+    if step is not None:
+        _check_step(state, event, step, _check_actor(state, event, time_ms))
+        return
     body = event.body
     if isinstance(body, ValidatorReady):
         check_ready(state, event, body)
@@ -78,14 +82,12 @@ def check_event(
         check_incident(state, event, body, officer)
     elif isinstance(body, DrillRun):
         check_drill(officer)
-    elif isinstance(body, GovernanceBody):
+    else:
         check_role(officer, "admin")
         if isinstance(body, GovernanceAcknowledged):
             check_acknowledgement(state, event, body)
         else:
             check_governance(state, event, height=height)
-    else:
-        _check_step(state, event, officer)
 
 
 def _check_envelope(state: StateReader, event: Event, *, network: bytes, height: int) -> None:
@@ -137,7 +139,7 @@ def _check_opening(state: StateReader, event: Event, body: ShareOpening, officer
     check_purpose(state, body.purpose)
     if find_legal_basis(state, body.legal_basis) is None:
         raise refused("legal-basis-unknown", body.legal_basis)
-    known = {field.id for field in dataset.fields}
+    known = field_ids(dataset)
     for field in body.fields:
         if field not in known:
             raise refused("field-unknown", f"{body.dataset} has no field {field}")
@@ -176,8 +178,7 @@ def _count_days(first: str, last: str) -> int | None:
         return None
 
 
-def _check_step(state: StateReader, event: Event, officer: Officer) -> None:
-    step = STEPS[event.kind]
+def _check_step(state: StateReader, event: Event, step: Step, officer: Officer) -> None:
     if len(step.actors) == 1:
         check_role(officer, step.actors[0].role)
     exchange = find_exchange(state, event.exchange)
@@ -189,7 +190,7 @@ def _check_step(state: StateReader, event: Event, officer: Officer) -> None:
         raise refused("exchange-state", f"{event.kind} while {exchange.status}")
     if actor.role == "approver" and event.officer == exchange.requested_by:
         raise refused("same-officer", "the requesting officer cannot decide the review")
-    if isinstance(event.body, HoldingStep):
+    if step.is_holding:
         _check_holding(state, event, exchange)
     else:
         _check_body(state, event, exchange)

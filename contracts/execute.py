@@ -45,9 +45,8 @@ from ledger.events import (
     ShareOpening,
     ShareReceived,
     ShareRequested,
-    ShareStep,
 )
-from ledger.exchange.bodies import HoldingStep, ShareCorrected, ShareOffered
+from ledger.exchange.bodies import ShareCorrected, ShareOffered
 from ledger.exchange.incidents import DrillRun, IncidentBody
 from ledger.exchange.matters import EMPTY_MATTERS, MATTERS, Matters
 from ledger.exchange.references import ShareReferenced
@@ -202,11 +201,12 @@ class _Run:
         self._outcomes.append(outcome)
 
     def _execute(self, event: Event) -> Outcome:
+        step = STEPS.get(event.kind)
+        if step is not None:
+            return self._step(event, step)
         body = event.body
         if isinstance(body, ShareOpening):
             return self._open(event, body)
-        if isinstance(body, ShareStep):
-            return self._step(event, STEPS[event.kind])
         if isinstance(body, IncidentBody):
             self._credits.count_incident(event, body)
             apply_incident(self._overlay, event, body, self._time_ms)
@@ -277,14 +277,14 @@ class _Run:
         exchange = find_exchange(self._overlay, event.exchange)
         assert exchange is not None, "check_event has found it"
         matters = EMPTY_MATTERS  # what leads to a delivery neither reads nor changes them
-        if isinstance(event.body, HoldingStep):
+        if step.is_holding:
             matters = read_matters(self._overlay, event.exchange, exchange)
         decision: Decision | None = None
         if step.action is not None:
             decision = self._decide_step(event, step.action, exchange, matters)
             if decision.verdict is Verdict.DENY:
                 return _refusal(_deny_code(decision), decision)
-        if isinstance(event.body, HoldingStep):
+        if step.is_holding:
             scene = Scene(
                 state=self._overlay, event=event, exchange=exchange, time_ms=self._time_ms
             )

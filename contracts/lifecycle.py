@@ -12,8 +12,10 @@ exchange: `contracts.exchange.matters`. Steps about them leave the state as it i
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
+from ledger.events import BODY_TYPES
+from ledger.exchange.bodies import HoldingStep
 from ledger.registry import Role
 
 Side = Literal["requester", "provider", "holder"]
@@ -60,6 +62,8 @@ class Step:
     after: str | None
     action: str | None
     """Cedar action that the contracts are asked for, or None."""
+    is_holding: bool
+    """Whether it is one of the steps that move the matters of an exchange."""
 
 
 REQUESTER = Actor(side="requester", role="requester")
@@ -76,7 +80,14 @@ def _row(
     action: str | None = None,
 ) -> Step:
     several = actors if isinstance(actors, tuple) else (actors,)
-    return Step(kind=kind, actors=several, before=before, after=after, action=action)
+    return Step(
+        kind=kind,
+        actors=several,
+        before=before,
+        after=after,
+        action=action,
+        is_holding=BODY_TYPES[kind, 1] in get_args(HoldingStep),
+    )
 
 
 STEPS: dict[str, Step] = {

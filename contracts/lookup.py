@@ -153,6 +153,12 @@ def find_dataset(state: StateReader, dataset: str) -> Dataset | None:
     return None if data is None else _decode_dataset(data)
 
 
+@lru_cache(256)
+def field_ids(dataset: Dataset) -> frozenset[str]:
+    """Ids of the fields of a dataset."""
+    return frozenset(field.id for field in dataset.fields)
+
+
 def find_legal_basis(state: StateReader, legal_basis: str) -> LegalBasis | None:
     """Legal basis by id, or None."""
     data = state.get(legal_basis_key(legal_basis))

@@ -55,6 +55,7 @@ _PAIRS_PER_SUM = 65_536
 # Under these keys nothing is ever changed, so their lanes are needed once only.
 _FINAL_KEYS = b"i/"
 _LANES_KEPT = 2_048
+_KEYS_KEPT = 4_096
 _CARRY = int.from_bytes(b"\x00\x01\x00\x00" * 512, "big")
 
 
@@ -205,6 +206,7 @@ class MapState:
         self.get: Callable[[bytes], bytes | None] = self.pairs.get
 
 
+@lru_cache(_KEYS_KEPT)
 def member_key(member: str) -> bytes:
     """State key of a member."""
     return b"m/" + member.encode()
@@ -235,16 +237,19 @@ def gateway_key(member: str) -> bytes:
     return b"G/" + member.encode()
 
 
+@lru_cache(_KEYS_KEPT)
 def dataset_key(dataset: str) -> bytes:
     """State key of a dataset."""
     return b"d/" + dataset.encode()
 
 
+@lru_cache(_KEYS_KEPT)
 def legal_basis_key(legal_basis: str) -> bytes:
     """State key of a legal basis."""
     return b"l/" + legal_basis.encode()
 
 
+@lru_cache(_KEYS_KEPT)
 def purpose_key(purpose: str) -> bytes:
     """State key of a purpose."""
     return b"u/" + purpose.encode()
@@ -260,7 +265,7 @@ def exchange_key(exchange: bytes) -> bytes:
     return b"x/" + exchange
 
 
-@lru_cache(4_096)
+@lru_cache(_KEYS_KEPT)
 def counters_key(requester: str, provider: str, purpose: str, year: int) -> bytes:
     """State key of the reciprocity counters of an ordered pair, purpose and year."""
     return b"c/" + b"\0".join(
@@ -303,6 +308,7 @@ def reachable_key(member: str) -> bytes:
     return b"a/" + member.encode()
 
 
+@lru_cache(_KEYS_KEPT)
 def credit_key(member: str) -> bytes:
     """State key of the credit of a member."""
     return b"k/" + member.encode()

@@ -111,13 +111,11 @@ def add_to_bucket(
     buckets: tuple[CreditBucket, ...], day: int, behaviour: str, amount: int
 ) -> tuple[CreditBucket, ...]:
     """The buckets with `amount` more of a behaviour in the one that begins on `day`."""
-    others = tuple(each for each in buckets if each.start_day != day)
-    tallies = next((each.tallies for each in buckets if each.start_day == day), ())
-    seen = next((tally.amount for tally in tallies if tally.behaviour == behaviour), 0)
-    same = CreditTally(behaviour, min(seen + amount, _AMOUNT_MAX))
-    rest = (tally for tally in tallies if tally.behaviour != behaviour)
-    changed = CreditBucket(day, tuple(sorted((*rest, same))))
-    return tuple(sorted((*others, changed)))[-CREDIT_BUCKETS_KEPT_MAX:]
+    found = dict(buckets)
+    amounts = dict(found.get(day, ()))
+    amounts[behaviour] = min(amounts.get(behaviour, 0) + amount, _AMOUNT_MAX)
+    found[day] = tuple(map(CreditTally._make, sorted(amounts.items())))
+    return tuple(map(CreditBucket._make, sorted(found.items())))[-CREDIT_BUCKETS_KEPT_MAX:]
 
 
 def add_cause(causes: tuple[CreditCause, ...], cause: CreditCause) -> tuple[CreditCause, ...]:

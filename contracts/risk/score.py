@@ -67,6 +67,8 @@ class Assessor:
         self.rules = rules
         own = {row.id: row.points for row in TABLE}
         self._points = own | {weight.reason: weight.points for weight in rules.weights}
+        # One for each combination of reasons that was met.
+        self._risks: dict[tuple[str, ...], Risk] = {}
 
     def assess(self, asked: Asked, own: Counts, pair: Counts) -> Risk:
         """Risk of a request, given how its member asked everybody and this provider before."""
@@ -89,7 +91,13 @@ class Assessor:
             volume, asked.month, own.before, [each.subjects for each in own.before]
         ):
             codes.append(VOLUME)
-        return self._risk(codes) if codes else NO_RISK
+        if not codes:
+            return NO_RISK
+        found = tuple(codes)
+        risk = self._risks.get(found)
+        if risk is None:
+            risk = self._risks[found] = self._risk(found)
+        return risk
 
     def _is_unusual(
         self, count: int, month: int, before: tuple[AskedMonth, ...], counts: Iterable[int]
@@ -104,7 +112,7 @@ class Assessor:
         is_last = last is not None and last.month == month - 1
         return own.turned_down + (last.turned_down if last is not None and is_last else 0)
 
-    def _risk(self, codes: list[str]) -> Risk:
+    def _risk(self, codes: tuple[str, ...]) -> Risk:
         found = ((code, self._points[code]) for code in codes)
         reasons = tuple(sorted(RiskReason(code, points) for code, points in found if points))
         if not reasons:
