@@ -171,9 +171,9 @@ def tell_role(role: str) -> str:
         return printable(role)
 
 
-def tell_value(name: str, text: str = "") -> str:
+def tell_value(name: str, text: str | None = None) -> str:
     """The name of a field and what it holds; without `text` what follows stands below."""
-    return f"{tell_field(name)}{say('word.colon')}{text}".rstrip()
+    return f"{tell_field(name)}{say('word.colon')}{text or ''}".rstrip()
 
 
 def tell_field(name: str) -> str:
