@@ -11,7 +11,7 @@ from msgspec import Meta
 from contracts.exchange.duties import GAPS
 from ledger.scalars import Identifier
 from tools.client import Client
-from tools.commands.acting import Place, place_options
+from tools.commands.acting import Place, note_freezes, place_options
 from tools.commands.exchange.pages import fetch_pages
 from tools.mirror import read_genesis
 from tools.output import WordCommand, emit, format_table, option, run
@@ -40,6 +40,7 @@ class Task(Owed, frozen=True, kw_only=True):
 @place_options(None)
 def tasks(place: Place, is_overdue: bool, as_json: bool) -> None:
     """List open duties by due time; those of one member with --member."""
+    note_freezes(place)
     query = {"member": place.member} if place.member else {}
     if is_overdue:
         query["overdue"] = "true"
