@@ -53,8 +53,8 @@ def tasks(place: Place, is_overdue: bool, as_json: bool) -> None:
     emit(as_json, {"verified": False, "tasks": found}, tell_tasks(found))
 
 
-def tell_tasks(found: Sequence[Task]) -> str:
-    """Tasks as a table."""
+def tell_tasks(found: Sequence[Task], none: str = "tasks.none") -> str:
+    """Tasks as a table; `none` is what to say where there are none."""
     columns = ("due", "task", "member", "about", "subject")
     rows = [
         [
@@ -67,7 +67,7 @@ def tell_tasks(found: Sequence[Task]) -> str:
         for each in found
     ]
     head = [say(f"column.{name}") for name in columns]
-    return format_table(head, rows) if rows else say("tasks.none")
+    return format_table(head, rows) if rows else say(none)
 
 
 def tell_owed(duty: Owed) -> str:
