@@ -249,7 +249,8 @@ class Pacemaker:
             times += [self._flush_ms(), self._heartbeat_ms()]
         elif self._may_propose_ms is not None and self._may_propose_ms > self.now.mono_ms:
             times.append(self._may_propose_ms)
-        times.append(self._gathers_until_ms)
+        if self._gathers_until_ms is not None and self._gathers_until_ms > self.now.mono_ms:
+            times.append(self._gathers_until_ms)
         return times
 
     def _is_demanded(self) -> bool:

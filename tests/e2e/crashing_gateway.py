@@ -3,7 +3,7 @@
 `python -m tests.e2e.crashing_gateway --config FILE` with `CRASH_AT` and `CRASH_WHEN` (`before` or
 `after`). A change is named by the stage that a job is in with it, and `+event` while the job has a
 signed event on its way: `prepare`, `deliver+event`, `offered`. `CRASH_SMALL` is the size in bytes
-up to which payloads go through several stages at once.
+up to which payloads go through several stages at once, where that is to be another than usual.
 """
 
 import os
@@ -32,7 +32,7 @@ def _dying_commit(self: store.Store, changes: Sequence[store.Change]) -> None:
         os._exit(9)
 
 
-acquire.AT_ONCE_BYTES_MAX = int(os.environ["CRASH_SMALL"])
+acquire.AT_ONCE_BYTES_MAX = int(os.environ.get("CRASH_SMALL", acquire.AT_ONCE_BYTES_MAX))
 store.Store._commit = _dying_commit  # type: ignore[method-assign]  # the fault that is injected
 
 if __name__ == "__main__":

@@ -229,10 +229,8 @@ def test_killed_before_and_after_every_durable_change_the_exchange_completes_onc
         lives = [(point, when) for point in POINTS[who] for when in ("before", "after")]
         known: set[str] = set()
         for point, when in lives:
-            victim.start(
-                "tests.e2e.crashing_gateway", CRASH_AT=point, CRASH_WHEN=when,
-                CRASH_SMALL="0" if who == "asker-of-much" else "1000000",
-            )  # fmt: skip
+            small = {"CRASH_SMALL": "0"} if who == "asker-of-much" else {}
+            victim.start("tests.e2e.crashing_gateway", CRASH_AT=point, CRASH_WHEN=when, **small)
             if not known:
                 with suppress(ConnectionError):  # the asker itself may be the one that dies
                     asker.ask(OWNER, [rows[0]["uscc"]])

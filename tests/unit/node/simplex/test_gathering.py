@@ -43,6 +43,18 @@ def test_a_leader_gathers_after_a_block_with_many_events() -> None:
     assert 1_000 + GATHER_MS not in bench.core._pace.wake_times_ms()
 
 
+def test_nothing_is_woken_for_when_what_it_gathered_for_is_gone() -> None:
+    """A time that is over would wake the driver again and again."""
+    bench = leader_after(b"1", b"2")
+    bench.time_ms += 1
+    bench.submit(b"3")
+    bench.application.pool.clear()
+    effects = bench.tick(1_000 + GATHER_MS)
+    assert (N, 2) not in bench.own_votes()
+    assert effects.wake_ms is not None
+    assert effects.wake_ms > bench.time_ms
+
+
 def test_it_stops_as_soon_as_enough_wait() -> None:
     bench = leader_after(b"1", b"2")
     for number in range(4):
