@@ -35,7 +35,8 @@ def fetched(folder: Path, report: bytes, digest: bytes) -> Job:
             offered = make_job(stage="offered", payload=payload)
             await made.store.save([offered])
             (made.outbox / offered.file_name).write_bytes(SEALED)
-            parts = Parts(chain=None, directory=made.asker, pool=None, signing=None)  # type: ignore[arg-type]  # not reached
+            # Its node knows no rules: the check fails, and is left to a step of its own.
+            parts = Parts(chain=made.asker._chain, directory=made.asker, pool=None, signing=None)  # type: ignore[arg-type]  # not reached
             wanted = make_job(side="acquire", stage="fetch", payload=payload)
             change = await Acquirer(parts, inbox=folder).fetch(wanted)
             return change(wanted)
