@@ -111,7 +111,8 @@ def _compile_string(shape: Shape, codes: CodeLists) -> Check:
         steps.append((shape.format, CHECKS[shape.format]))
     if not steps:  # all others admit visible characters only
         steps.append(("character", lambda value: not CONTROL.search(value)))
-    good: str | None = None  # what was last found good: rows of one exchange are often about one subject
+    # What was last found good: rows of one exchange are often about one subject.
+    good: str | None = None
 
     def check(value: Any) -> str:
         nonlocal good
