@@ -47,6 +47,7 @@ from ledger.tlog.tiles import (
     tile_paths,
 )
 from ledger.verify import LogCopy, open_copy
+from tools.audit.divergence import diverged
 from tools.exits import InvalidAnswer, InvalidInput
 from tools.mirror.folder import FILE_BYTES_MAX, OnProgress, folder_reader, write_file
 from tools.mirror.pruned import (
@@ -190,7 +191,7 @@ def open_proven(read: Read, genesis: Genesis | None) -> tuple[LogCopy, ProvenTre
         copy = open_copy(read, genesis=genesis)
         return copy, ProvenTree(read, copy.checkpoint)
     except Divergence as error:
-        raise InvalidAnswer("replay-diverged", str(error)) from None
+        raise diverged(error) from None
 
 
 def _count_segments(archive: Path, pruned: Pruned) -> int:
@@ -250,7 +251,7 @@ def _write_segment(archive: Path, segment: Segment, tree: ProvenTree) -> str:
             for name, (_, entries, _) in zip(names, bundles, strict=False):
                 tar.add(name, encode_entries(entries))
         except Divergence as error:
-            raise InvalidAnswer("replay-diverged", str(error)) from None
+            raise diverged(error) from None
     return tar.sha256
 
 

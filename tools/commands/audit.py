@@ -17,6 +17,7 @@ from ledger.quorum.votes import decode_vote
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.receipt import Receipt, verify_receipt
 from ledger.verify import LogCopy, open_copy, read_blocks
+from tools.audit.divergence import diverged
 from tools.commands.copies.archive import archive, prune, restore
 from tools.commands.copies.mirror import mirror
 from tools.commands.copies.replay import merge, replay, segment
@@ -172,7 +173,7 @@ def find_evidence(directory: Path, *, genesis: Genesis | None, jobs: int) -> Ite
                     if isinstance(event.body, EvidenceEquivocation) and record.outcome.applied:
                         yield _accuse(copy, event, event.body, place, block.header.height)
     except Divergence as error:
-        raise InvalidAnswer("replay-diverged", str(error)) from None
+        raise diverged(error) from None
 
 
 def _accuse(

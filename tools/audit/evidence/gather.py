@@ -22,6 +22,7 @@ from ledger.tlog.merkle import prove_inclusion
 from ledger.tlog.note import SignedNote
 from ledger.tlog.tiles import ENTRIES_LEVEL, TILE_WIDTH, TilePath, TileReader, decode_entries
 from ledger.verify import BlockEntries, LogCopy, open_copy
+from tools.audit.divergence import diverged
 from tools.audit.evidence.bundle import Evidence, Proven
 from tools.audit.evidence.facts import Asked
 from tools.audit.evidence.indexed import find_told, walk_to
@@ -29,7 +30,7 @@ from tools.audit.evidence.standing import select_governance
 from tools.audit.evidence.story import Story, Told
 from tools.audit.index.tables import Index
 from tools.contract.past import MapAll, Past
-from tools.exits import InvalidAnswer, InvalidInput, NotFound
+from tools.exits import InvalidInput, NotFound
 from tools.mirror import folder_reader
 
 
@@ -97,7 +98,7 @@ def gather(
             if end == size:
                 break
     except Divergence as error:
-        raise InvalidAnswer("replay-diverged", str(error)) from None
+        raise diverged(error) from None
     if size not in (None, end):
         raise InvalidInput("log-other-size", f"{end} / {size}")
     return _conclude(copy, exchange, notes, past.history.state)
@@ -115,7 +116,7 @@ def gather_by_index(directory: Path, index: Index, exchange: bytes) -> Evidence:
             notes.add_asked(happened, policy_set)
         return _conclude(index.copy, exchange, notes, index.state)
     except Divergence as error:
-        raise InvalidAnswer("replay-diverged", str(error)) from None
+        raise diverged(error) from None
 
 
 def _conclude(copy: LogCopy, exchange: bytes, notes: _Notes, state: StateReader) -> Evidence:

@@ -39,6 +39,7 @@ from ledger.verify import (
     read_blocks,
     read_start,
 )
+from tools.audit.divergence import diverged
 from tools.audit.index.tables import (
     INDEX_NAME,
     SCHEMA,
@@ -89,9 +90,18 @@ def open_index(
             how = _bring_up(directory, copy, held, jobs)
             db, states = (connect(directory / name) for name in (INDEX_NAME, STATE_NAME))
     except Divergence as error:
-        raise InvalidAnswer("replay-diverged", str(error)) from None
+        raise diverged(error) from None
     with closing(db), closing(states):
         yield Index(db=db, state=IndexState(states), covered=read_covered(db), copy=copy, how=how)
+
+
+def covers_all(directory: Path, copy: LogCopy) -> bool:
+    """Whether a whole index stands beside a copy, of all that it has: who made it has verified it.
+
+    Raises `InvalidAnswer` where the index was made of another history.
+    """
+    held = _find_held(directory, copy, with_state=False)
+    return held is not None and held.size == copy.checkpoint.size
 
 
 def _bring_up(directory: Path, copy: LogCopy, held: Covered | None, jobs: int) -> str:

@@ -63,7 +63,8 @@ def gaps(source: Source, member: str, with_all: bool, as_json: bool) -> None:
             for task in sorted(read_tasks(index.state, time_ms), key=_place)
             if member in ("", task.member) and (with_all or task.is_overdue)
         ]
-        text = f"{printable(tell_tasks(found))}\n{cover_line(index)}"
+        none = "tasks.none" if with_all else "tasks.none_overdue"
+        text = f"{printable(tell_tasks(found, none))}\n{cover_line(index)}"
         emit(as_json, {**cover_document(index), "verified": True, "tasks": found}, text)
 
 

@@ -1,5 +1,6 @@
 """Archives: the same bytes for all, each file proven and chained, and what is made of them."""
 
+import io
 import shutil
 import tarfile
 from collections.abc import Callable
@@ -71,6 +72,42 @@ def test_a_changed_segment_is_refused(
         restored(archive, tmp_path / "again")
     assert caught.value.code == "archive-invalid"
     assert segment_path(archive, number).name in caught.value.detail
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_an_archive_of_other_entries_is_refused(archive: Path, tmp_path: Path, number: int) -> None:
+    entry = (number * SEGMENT_ENTRIES + 100).to_bytes(8, "big")
+    path = segment_path(archive, number)
+    assert path.read_bytes().count(entry) == 1
+    spoil(path, lambda data: data.replace(entry, b"another!"))
+    with pytest.raises(InvalidAnswer, match="the entries are not those of the log"):
+        restored(archive, tmp_path / "again")
+
+
+def test_an_entry_of_an_archive_has_its_own_name(archive: Path, tmp_path: Path) -> None:
+    """Its bytes are what the log says, but they would be written somewhere else."""
+    path = segment_path(archive, 0)
+    with tarfile.open(path) as tar:
+        files = [(member.name, tar.extractfile(member)) for member in tar]
+        named = [(name, file.read()) for name, file in files if file is not None]
+    named[-1] = ("../outside", named[-1][1])
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, data in named:
+            member = tarfile.TarInfo(name)
+            member.size, member.mode = len(data), 0o644
+            tar.addfile(member, io.BytesIO(data))
+    with pytest.raises(InvalidAnswer, match=r"\.\./outside does not belong there"):
+        restored(archive, tmp_path / "again")
+    assert not (tmp_path / "outside").exists()
+
+
+def test_a_link_in_an_archive_is_refused(archive: Path, tmp_path: Path) -> None:
+    with tarfile.open(segment_path(archive, 0), "w") as tar:
+        link = tarfile.TarInfo("segment.json")
+        link.type, link.linkname = tarfile.SYMTYPE, "elsewhere"
+        tar.addfile(link)
+    with pytest.raises(InvalidAnswer, match=r"segment.json is no file of an archive"):
+        restored(archive, tmp_path / "again")
 
 
 @pytest.mark.parametrize("place", [0.1, 0.4, 0.7])
