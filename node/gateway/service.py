@@ -1,6 +1,7 @@
 """The gateway put together: its parts, the files of its folders, and following the chain."""
 
 import asyncio
+import heapq
 import os
 import socket
 import ssl
@@ -26,7 +27,7 @@ from node.gateway.follow import observe, open_job
 from node.gateway.jobs import Job, Side, Stage, advance, change, hold
 from node.gateway.metrics import Metrics
 from node.gateway.partners import Directory
-from node.gateway.serving import Runner, Serving
+from node.gateway.serving import Runner, Serving, Site
 from node.gateway.signing import Signing
 from node.gateway.steps.acquire import Acquirer
 from node.gateway.steps.provide import Parts, Provider
@@ -116,6 +117,8 @@ class Service:
         self._parts = Parts(
             chain=chain, directory=self._directory, pool=self._pool, signing=signing
         )
+        # Heights from which something that the members decide may be otherwise.
+        self._due: list[int] = []
         self._metrics = Metrics(self._store, signing)
         self._desk = self._make_desk()
 
@@ -180,6 +183,8 @@ class Service:
         # Not that of the last block seen here: events signed now must outlive the way to there.
         self._signing.height = int(status["height"])
         await self._bootstrap(self._signing.height)
+        for proposal in await self._chain.pages("/v1/proposals"):
+            self._note_due(proposal["activate_height"], self._signing.height)
         asking = Asking(self._parts, self._desk)
         local = Local(self._parts, asking, store=self._store, desk=self._desk)
         serving = Serving(self._store, self._desk, self._directory, self._place.outbox)
@@ -257,18 +262,31 @@ class Service:
         saved = after
         async for block in self._chain.blocks(after):
             self._signing.height = max(self._signing.height, block.height)
+            self._note_governance(block)
             changed = self._changed_by(block)
             if changed or block.height >= saved + HEIGHT_SAVED_EVERY:
                 saved = block.height
                 await self._desk.put(changed, **{HEIGHT_MARK: saved})
             self._chain.reached(block.height)
 
+    def _note_governance(self, block: Block) -> None:
+        """What members decide is in force from the next block on, or from its own height on."""
+        for record in block.records:
+            if record.event.kind.startswith("governance."):
+                self._note_due(record.event.body.get("activate_height", 0), block.height)
+                self._directory.expire()
+        while self._due and self._due[0] <= block.height + 1:
+            heapq.heappop(self._due)
+            self._directory.expire()
+
+    def _note_due(self, activate_height: int, height: int) -> None:
+        if activate_height > height:
+            heapq.heappush(self._due, activate_height)
+
     def _changed_by(self, block: Block) -> list[Job]:
         changed: dict[tuple[bytes, Side], Job] = {}
         for record in block.records:
             opened = open_job(record, self._signing.member)
-            if record.event.kind.startswith("governance."):
-                self._directory.expire()
             exchange = bytes.fromhex(record.event.exchange)
             sides: tuple[Side, ...] = ("provide", "acquire")
             for side in sides:
@@ -296,7 +314,8 @@ async def _listen(
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     try:
-        await web.TCPSite(runner, listen.host, listen.port, ssl_context=tls).start()
+        site = web.TCPSite if tls is None else Site
+        await site(runner, listen.host, listen.port, ssl_context=tls).start()
     except OSError as error:
         raise StartRefused(
             f"the address {listen} cannot be used: {error}",

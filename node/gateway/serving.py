@@ -27,6 +27,8 @@ from node.gateway.store import Store
 NEWS_S = 5.0
 # A partner's gateway keeps `partners.CONNECTIONS_MAX`; more are of two at once, or a fault.
 CONNECTIONS_MAX = 32
+# Whoever connects and does not show a certificate holds a connection no longer than this.
+HANDSHAKE_S = 10.0
 
 
 class Serving:
@@ -120,6 +122,24 @@ class Runner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
         return _Connections(server)
+
+
+class Site(web.TCPSite):
+    """Where partners connect: TLS that is not agreed upon in time ends the connection."""
+
+    async def start(self) -> None:
+        """Listen."""
+        await web.BaseSite.start(self)
+        server = self._runner.server
+        assert server is not None, "the runner is set up"
+        self._server = await asyncio.get_running_loop().create_server(
+            server,
+            self._host,
+            self._port,
+            ssl=self._ssl_context,
+            backlog=self._backlog,
+            ssl_handshake_timeout=HANDSHAKE_S,
+        )
 
 
 class _Connections(web.Server):

@@ -27,10 +27,10 @@ from aiohttp import web
 from msgspec import Meta
 
 from contracts.words import Language
-from ledger.events import hash_event
-from ledger.scalars import Identifier, Text
+from ledger.events import Event
+from ledger.scalars import SUBJECTS_MAX, Identifier, Text
 from node.api.problems import choose_language
-from node.gateway.agency.asking import Asking, Pairs, convert
+from node.gateway.agency.asking import Asking, Pairs, SubjectId, convert
 from node.gateway.desk import Desk
 from node.gateway.jobs import UNREADABLE, Failed, Job, Side, advance, change
 from node.gateway.steps.provide import Parts, about_of
@@ -39,28 +39,24 @@ from node.gateway.words import describe
 from node.gateway.work.tasks import Reveal, Revealed
 
 BODY_BYTES_MAX = 2 * 1024 * 1024
-SUBJECTS_MAX = 1_000
 PAGE_MAX = 1_000
 WAIT_S_MAX = 60
 _SIDES = ("provide", "acquire")
 
 
 class _Subject(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    id: Annotated[str, Meta(min_length=1, max_length=256)]
+    id: SubjectId
     blind: str
 
 
-_Name = Annotated[str, Meta(min_length=1, max_length=256)]
-
-
-_Subjects = Annotated[tuple[_Name, ...], Meta(max_length=SUBJECTS_MAX)]
+_Subjects = Annotated[tuple[SubjectId, ...], Meta(max_length=SUBJECTS_MAX)]
 
 
 class _Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Body of a request that the gateway signs."""
 
     request: dict[str, Any]
-    subjects: Annotated[tuple[_Name, ...], Meta(min_length=1, max_length=SUBJECTS_MAX)]
+    subjects: Annotated[tuple[SubjectId, ...], Meta(min_length=1, max_length=SUBJECTS_MAX)]
 
 
 class _Signed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -203,21 +199,21 @@ class Local:
         else:
             wanted = _decode(data, _Wanted)
             event, pairs = self._asking.sign_request(wanted.request, wanted.subjects)
-        await self._asking.keep(event, pairs)
-        return await self._submit(event.data)
+        return await self._enter(event, pairs)
 
     async def offer(self, request: web.Request) -> web.Response:
         """Offer records."""
         document = _decode(await request.read(), dict[str, Any])
         subjects = convert(document.pop("subjects", ()), _Subjects)
         event, pairs = self._asking.sign_offer(document, subjects)
-        await self._asking.keep(event, pairs)
-        return await self._submit(event.data)
+        return await self._enter(event, pairs)
 
-    async def _submit(self, event: bytes) -> web.Response:
-        answer = await self._asking.submit(event)
+    async def _enter(self, event: Event, pairs: Pairs) -> web.Response:
+        with self._asking.entering():
+            await self._asking.keep(event, pairs)
+            answer = await self._asking.submit(event.data)
         document = {
-            "exchange": hash_event(event).hex(),
+            "exchange": event.digest.hex(),
             "state": answer.state,
             "code": answer.code,
             "decision": answer.decision,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from ledger.errors import InvalidEncoding
 from ledger.events import Body, ShareReceived, ShareRejected
 from ledger.exchange.bodies import ShareCorrectionAcknowledged, ShareDestroyed
 from node.gateway.desk import Change
@@ -13,7 +14,7 @@ from node.gateway.steps.messages import find_jurisdiction, is_whole
 from node.gateway.steps.provide import Parts, about_of, read_rules, submit_opening
 from node.gateway.work.check import CODE_SET, CUSTOM, DOWNLOAD
 from node.gateway.work.tasks import Check, Checked, Done, Erase, Hand
-from node.records.report import REPORT_DOMAIN
+from node.records.report import REPORT_DOMAIN, decode_report
 
 DOWNLOADS_MAX = 3
 _GONE, _DAMAGED = "payload-expired", "payload-damaged"
@@ -44,6 +45,11 @@ class Acquirer:
             return _answer((DOWNLOAD,), f"{error.code} {error.detail}")
         if hashlib.sha256(REPORT_DOMAIN + report).digest() != payload.quality_digest:
             return _answer((CUSTOM,), "quality-report-mismatch")
+        try:
+            decode_report(report)
+        except InvalidEncoding:
+            # No receiver could take it, however often it were fetched.
+            return _answer((CUSTOM,), "quality-report-malformed")
         whole = msgspec.structs.replace(payload, report=report)
         return lambda now: advance(now, "check", payload=whole)
 

@@ -17,10 +17,10 @@ from tools.commands.gateway import asking, making
 from tools.commands.gateway.sockets import socket_options
 from tools.exits import ERROR, FailedNode, Interrupted
 from tools.founding import write_secret
-from tools.gateway.codes import tell_code
 from tools.gateway.socket import GatewaySocket
 from tools.output import WordGroup, common, emit, format_table, option, printable
 from tools.words import catalogue, language, say
+from tools.words.codes import tell_code
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 DIGITS_SHOWN = 16
@@ -214,7 +214,7 @@ def _stage_and_status(job: dict[str, Any]) -> str:
     """The stage; of an exchange that is over, how it ended."""
     stage = tell_stage(job["stage"])
     is_over = job["stage"] == "closed" and job["status"]
-    return f"{stage}: {tell_status(job['status'])}" if is_over else stage
+    return f"{stage}{say('word.colon')}{tell_status(job['status'])}" if is_over else stage
 
 
 def tell_job(job: dict[str, Any]) -> str:

@@ -339,3 +339,20 @@ def test_the_provider_gets_the_status_message_of_its_delivery_and_nobody_else(
             assert code == "answer-unknown", each.provider
 
     play(tmp_path, story)
+
+
+def test_who_connects_and_says_nothing_is_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before a certificate is shown nobody counts its connections: they end by themselves."""
+    monkeypatch.setattr(serving, "HANDSHAKE_S", 0.2)
+
+    async def story(made: Line) -> None:
+        host, port = made.ledger.gateways[OWNER][0].split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        async with asyncio.timeout(10):
+            assert await reader.read() == b""
+        writer.close()
+        assert await problem(made, paths_of(payload_job())[0]) == "payload-unknown"
+
+    play(tmp_path, story)
