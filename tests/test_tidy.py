@@ -373,7 +373,7 @@ LAWS: list[tuple[Law, tuple[str, ...], Module, Module]] = [
 
 # Places of one machine have no place in files for all. The brackets keep this file out of it.
 MACHINE_PATHS = re.compile(
-    r"/wor[k]/|(?<![\w-])share[d]/|/roo[t]/|/tmp/(wor[k]|v3\d)|\.pyen[v]/|/home/(?!user\b)\w+/"
+    r"(?<!\w)/wor[k]/|(?<![\w-])share[d]/|/roo[t]/|/tmp/(wor[k]|v3\d)|\.pyen[v]/|/home/(?!user\b)\w+/"
 )
 
 

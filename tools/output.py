@@ -147,6 +147,16 @@ def emit(as_json: bool, document: Any, text: str) -> None:
         click.echo(text)
 
 
+def user_agent() -> str:
+    """Who a node's access log says that asked: `tallystick audit export`, or the bare name."""
+    names: list[str] = []
+    context = click.get_current_context(silent=True)
+    while context is not None and context.parent is not None:
+        names.append(context.info_name or "")
+        context = context.parent
+    return " ".join(("tallystick", *reversed(names)))
+
+
 def printable(text: str) -> str:
     """Text without control characters: what others wrote must not steer the terminal."""
     if text.replace("\n", "").replace("\t", "").isprintable():

@@ -36,8 +36,8 @@ SMALL_BYTES_MAX = 2 * 1024 * 1024
 # What a partner may say of why it refuses.
 PROBLEMS = frozenset(
     (
-        "certificate-unknown", "gateway-not-ready", "payload-expired", "payload-not-ready",
-        "payload-unknown", "question-not-ready", "question-unknown",
+        "answer-unknown", "certificate-unknown", "gateway-not-ready", "payload-expired",
+        "payload-not-ready", "payload-unknown", "question-not-ready", "question-unknown",
     )
 )  # fmt: skip
 

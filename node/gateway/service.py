@@ -34,7 +34,7 @@ from node.gateway.steps.provide import Parts, Provider
 from node.gateway.store import Store
 from node.gateway.work.pool import Pool
 from node.gateway.work.prepare import partial_path
-from node.gateway.work.tasks import Plug, Setup
+from node.gateway.work.tasks import Messages, Plug, Setup
 
 LOG = structlog.get_logger("gateway")
 
@@ -93,6 +93,7 @@ class Service:
         connectors: dict[str, Plug],
         receiver: Plug,
         schedules: dict[str, Schedule],
+        messages: dict[str, Messages],
     ) -> None:
         for folder in (place.data_dir, place.outbox, place.inbox):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -110,6 +111,7 @@ class Service:
             receiver=receiver,
             base=str(place.base),
             memory_bytes_max=place.memory_bytes_max,
+            messages=messages,
         )
         self._pool = Pool(setup, size=place.processes, stall_s=place.stall_s)
         self._parts = Parts(
@@ -130,7 +132,9 @@ class Service:
                 ("provide", "request"): provider.request,
                 ("provide", "ask"): provider.ask,
                 ("provide", "prepare"): provider.prepare,
+                ("provide", "refer"): provider.refer,
                 ("provide", "deliver"): provider.deliver,
+                ("provide", "learn"): provider.learn,
                 ("acquire", "request"): acquirer.request,
                 ("acquire", "fetch"): acquirer.fetch,
                 ("acquire", "check"): acquirer.check,
@@ -155,7 +159,7 @@ class Service:
         """Remove the sealed copies that nobody needs any more."""
         folder = self._place.outbox if job.side == "provide" else self._place.inbox
         for name in job.file_names:
-            if name != job.file_name or not _needs_file(job):
+            if name not in _needed_files(job):
                 (folder / name).unlink(missing_ok=True)
         if job.side == "provide" and job.stage != "prepare":
             partial_path(folder / job.file_name).unlink(missing_ok=True)
@@ -168,7 +172,7 @@ class Service:
         for side, folder in sides:
             for path in folder.iterdir():
                 job = self._store.find(_exchange_of(path), side)
-                if job is None or job.file_name != path.name or not _needs_file(job):
+                if job is None or path.name not in _needed_files(job):
                     path.unlink()
 
     async def run(self, on_started: Callable[[str, str], None]) -> None:
@@ -323,7 +327,7 @@ async def _listen(
 
 def _forget(job: Job) -> Job:
     """The end of retention on the provider's side: blinds and question go."""
-    return advance(job, "closed", question=b"", payload=None)
+    return advance(job, "closed", question=b"", payload=None, answered=None)
 
 
 def _end_retention(job: Job) -> Job:
@@ -334,14 +338,19 @@ def _end_retention(job: Job) -> Job:
 
 # Stages in which a sealed copy is needed, or still being made.
 _WITH_FILE: dict[Side, tuple[Stage, ...]] = {
-    "provide": ("prepare", "deliver", "offered"),
+    "provide": ("prepare", "refer", "deliver", "offered"),
     "acquire": ("fetch", "check", "hand"),
 }
 
 
-def _needs_file(job: Job) -> bool:
+def _needed_files(job: Job) -> tuple[str, ...]:
     stage = job.resume if job.stage == "held" else job.stage
-    return stage in _WITH_FILE[job.side] and job.fault != "outbox-expired"
+    is_void = job.fault == "outbox-expired" or (job.stage == "held" and stage == "prepare")
+    if stage not in _WITH_FILE[job.side] or is_void:
+        return ()
+    if stage in ("prepare", "refer"):
+        return job.file_name, job.references_name
+    return (job.file_name,)
 
 
 def _exchange_of(path: Path) -> bytes:

@@ -6,7 +6,8 @@ Mutations stand in `lists/*.toml`, one list for a source file:
 
     [[mutation]]
     name = "quorum 2f+1"
-    rule = "1.0"                  section, rule or invariant of CONSENSUS
+    rule = "1.0"                  section, rule or invariant of CONSENSUS; elsewhere the
+                                  requirement that it serves, or the status code
     old = '...'                   occurs once in the file
     new = '...'                   stands in its place
     catcher = "tests/a.py::test"  must fail then: a pytest node, or arguments of `python`

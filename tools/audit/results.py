@@ -21,6 +21,7 @@ from ledger.errors import Divergence, InvalidKey, InvalidSignature
 from ledger.keys import Signer, format_public_key, parse_public_key, verify_signature
 from ledger.scalars import Uint
 from ledger.verify import LogCopy
+from tools.audit.divergence import Fault, describe_fault
 from tools.exits import InvalidInput
 
 SEGMENT_DOMAIN = b"tallystick/audit-segment/v1\0"
@@ -30,7 +31,6 @@ FILES_MAX = 100_000
 Hex32 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 HexSignature = Annotated[str, Meta(pattern=r"^[0-9a-f]{130}\Z")]
 Word = Annotated[str, Meta(max_length=64)]
-Found = Annotated[str, Meta(max_length=65_536)]
 
 
 class PlaceInLog(Value, frozen=True, kw_only=True):
@@ -40,16 +40,6 @@ class PlaceInLog(Value, frozen=True, kw_only=True):
     block: Hex32
     entries: Uint
     state: Hex32
-
-
-class Fault(Value, frozen=True, kw_only=True):
-    """The first divergence of a part; entry -1: no single entry."""
-
-    step: Annotated[int, Meta(ge=1, le=99)]
-    name: Word
-    entry: Annotated[int, Meta(ge=-1)]
-    expected: Found
-    found: Found
 
 
 class Act(Value, frozen=True, kw_only=True):
@@ -149,17 +139,6 @@ def faulty_result(copy: LogCopy, first: Point, to_height: int, error: Divergence
         review=0,
         deny=0,
         acts=(),
-    )
-
-
-def describe_fault(error: Divergence) -> Fault:
-    """A divergence as a value."""
-    return Fault(
-        step=error.step,
-        name=error.step_name,
-        entry=error.index,
-        expected=error.expected,
-        found=error.found,
     )
 
 

@@ -17,7 +17,8 @@ from ledger.quorum.votes import decode_vote
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.receipt import Receipt, verify_receipt
 from ledger.verify import LogCopy, open_copy, read_blocks
-from tools.commands.copies.archive import archive, restore
+from tools.audit.divergence import diverged
+from tools.commands.copies.archive import archive, prune, restore
 from tools.commands.copies.mirror import mirror
 from tools.commands.copies.replay import merge, replay, segment
 from tools.commands.copies.watch import alarm, watch
@@ -57,7 +58,7 @@ for added in (
     evidence, verify_evidence,
     export,
     report,
-    mirror, archive, restore, watch, alarm, witness,
+    mirror, archive, prune, restore, watch, alarm, witness,
 ):  # fmt: skip
     command.add_command(added)
 
@@ -172,7 +173,7 @@ def find_evidence(directory: Path, *, genesis: Genesis | None, jobs: int) -> Ite
                     if isinstance(event.body, EvidenceEquivocation) and record.outcome.applied:
                         yield _accuse(copy, event, event.body, place, block.header.height)
     except Divergence as error:
-        raise InvalidAnswer("replay-diverged", str(error)) from None
+        raise diverged(error) from None
 
 
 def _accuse(

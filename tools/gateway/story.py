@@ -19,12 +19,12 @@ from urllib.parse import urlencode
 from contracts.exchange.duties import GAPS
 from ledger.genesis import Genesis
 from tools.exits import FailedNode
-from tools.gateway.codes import tell_code
 from tools.gateway.local import LocalGateways, vote_in
 from tools.localnet import Localnet, get_json
 from tools.output import tell_time
 from tools.sample.making import make_sample
 from tools.words import language, say
+from tools.words.codes import tell_code
 
 ROWS = 2_000
 FAULT_PERCENT = 5

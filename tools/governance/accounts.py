@@ -39,6 +39,7 @@ from ledger.verify import (
     open_copy,
     read_blocks,
 )
+from tools.audit.divergence import diverged
 from tools.exits import InvalidAnswer
 
 OFFICER_PREFIX = officer_key(b"")
@@ -121,7 +122,7 @@ def account_for(
             done = block.index + 1 + len(block.records)
             on_progress(Progress(done=done, total=copy.checkpoint.size))
     except Divergence as error:
-        raise InvalidAnswer("replay-diverged", str(error)) from None
+        raise diverged(error) from None
     return book.account
 
 

@@ -6,6 +6,7 @@ A Unix socket with mode 0600 in the data directory: who may open it is decided b
     GET  /v1/jobs?stage=&after=&limit=         jobs
     GET  /v1/jobs/{side}/{exchange}            one job; ?stage=&wait= waits until it is there
     GET  /v1/jobs/acquire/{exchange}/subjects  the subjects with their blinds
+    GET  /v1/jobs/{side}/{exchange}/status-message  the newest one about a message: XML in base64
     POST /v1/jobs/{side}/{exchange}/retry      go on with a job that is held
     POST /v1/jobs/provide/{exchange}/correct   {"reason", "text"}: deliver a correction
     POST /v1/jobs/acquire/{exchange}/destroy   erase now, before the end of retention, and attest it
@@ -88,6 +89,7 @@ class Local:
         app.router.add_get("/v1/jobs", self.jobs)
         app.router.add_get("/v1/jobs/{side}/{exchange}", self.job)
         app.router.add_get("/v1/jobs/acquire/{exchange}/subjects", self.subjects)
+        app.router.add_get("/v1/jobs/{side}/{exchange}/status-message", self.status_message)
         app.router.add_post("/v1/jobs/{side}/{exchange}/retry", self.retry)
         app.router.add_post("/v1/jobs/provide/{exchange}/correct", self.correct)
         app.router.add_post("/v1/jobs/acquire/{exchange}/destroy", self.destroy)
@@ -140,6 +142,13 @@ class Local:
         revealed = await self._pool.run(task, Revealed)
         pairs = [{"id": id_, "blind": blind.hex()} for id_, blind in revealed.subjects]
         return _json({"subjects": pairs})
+
+    async def status_message(self, request: web.Request) -> web.Response:
+        """What the requester says of a message of the reporting standard."""
+        job = self._find(request, request.match_info["side"])
+        if job.answered is None:
+            raise Failed("status-message-unknown", job.exchange.hex(), retry=False)
+        return _json(job.answered)
 
     async def retry(self, request: web.Request) -> web.Response:
         """Go on with a job that is held, or that pauses."""

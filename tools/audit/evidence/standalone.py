@@ -277,7 +277,7 @@ def say(text: str) -> None:
 def main(arguments: list[str]) -> int:
     """Run the steps; the exit code."""
     try:
-        network = bytes.fromhex(arguments[0])
+        network = bytes.fromhex("".join(arguments[:1]))
         folder = Path(arguments[1]) if arguments[1:] else Path(__file__).resolve().parent
         if len(network) != 32 or not is_signed(SAMPLE[:32], SAMPLE[32:33], SAMPLE[33:]):
             fail("GENESIS_HASH of 64 digits; openssl with Ed25519 | 需要 openssl")

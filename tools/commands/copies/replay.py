@@ -15,13 +15,12 @@ from ledger.genesis import Genesis, hash_genesis
 from ledger.keys import format_public_key, parse_public_key
 from ledger.quorum.founding import verify_founders
 from ledger.verify import LogCopy, Step
+from tools.audit.divergence import diverged, tell_fault
 from tools.audit.results import (
     FILE_BYTES_MAX,
-    Fault,
     Joined,
     Result,
     SignedResult,
-    describe_fault,
     join,
     join_run,
     read_result,
@@ -119,7 +118,7 @@ def segment(
         "auditor": format_public_key(signer.public),
         "result": msgspec.to_builtins(result),
     }
-    verdict = say("audit.segment_valid") if result.fault is None else _tell_fault(result.fault)
+    verdict = say("audit.segment_valid") if result.fault is None else tell_fault(result.fault)
     last = result.last.height if result.last else to_height
     text = say("audit.segment", out=out, first=from_height, last=last, verdict=verdict)
     emit(as_json, document, printable(text))
@@ -167,7 +166,7 @@ def _judge(joined: Joined, signed: Sequence[SignedResult]) -> Result:
         "auditors": _signers(signed),
     }
     if joined.fault is not None:
-        lines = [_tell_fault(joined.fault), *joined.contradictions]
+        lines = [tell_fault(joined.fault), *joined.contradictions]
         raise InvalidAnswer("replay-diverged", "\n".join(lines), facts=facts)
     if joined.contradictions:
         raise InvalidAnswer("segments-contradict", "\n".join(joined.contradictions), facts=facts)
@@ -242,7 +241,7 @@ def replay_parted(
     results = _run(copy, parts, jobs=jobs, cluster=cluster)
     joined = join_run(results)
     if joined.fault is not None:
-        raise _diverged(joined.fault)
+        raise diverged(joined.fault)
     if joined.whole is None:
         detail = "\n".join(joined.contradictions)
         raise InvalidAnswer("segments-contradict", detail)
@@ -262,7 +261,7 @@ def _open(part: Part) -> LogCopy:
     try:
         return open_part(part)
     except Divergence as error:
-        raise _diverged(describe_fault(error)) from None
+        raise diverged(error) from None
 
 
 def _run(copy: LogCopy, parts: list[Part], *, jobs: int, cluster: str | None) -> list[Result]:
@@ -283,18 +282,6 @@ def _run(copy: LogCopy, parts: list[Part], *, jobs: int, cluster: str | None) ->
             return [replay_one(parts[0], map_events=map_events, on_entries=on_entries)]
     finally:
         bar.close()
-
-
-def _diverged(fault: Fault) -> InvalidAnswer:
-    facts = {"divergence": msgspec.to_builtins(fault)}
-    return InvalidAnswer("replay-diverged", _tell_fault(fault), facts=facts)
-
-
-def _tell_fault(fault: Fault) -> str:
-    error = Divergence(
-        fault.step, fault.name, fault.entry, expected=fault.expected, found=fault.found
-    )
-    return str(error)
 
 
 def _describe(result: Result) -> dict[str, Any]:

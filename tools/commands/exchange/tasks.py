@@ -74,8 +74,8 @@ def _format_moment(time_ms: int) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{time_ms % 1_000:03}Z"
 
 
-def tell_tasks(found: Sequence[Task]) -> str:
-    """Tasks as a table."""
+def tell_tasks(found: Sequence[Task], none: str = "tasks.none") -> str:
+    """Tasks as a table; `none` is what to say where there are none."""
     columns = ("due", "task", "member", "about", "subject")
     rows = [
         [
@@ -88,7 +88,7 @@ def tell_tasks(found: Sequence[Task]) -> str:
         for each in found
     ]
     head = [say(f"column.{name}") for name in columns]
-    return format_table(head, rows) if rows else say("tasks.none")
+    return format_table(head, rows) if rows else say(none)
 
 
 def _day(due_ms: int) -> str:

@@ -63,7 +63,8 @@ def gaps(source: Source, member: str, with_all: bool, as_json: bool) -> None:
             for task in sorted(read_tasks(index.state, time_ms), key=_place)
             if member in ("", task.member) and (with_all or task.is_overdue)
         ]
-        text = f"{printable(tell_tasks(found))}\n{cover_line(index)}"
+        none = "tasks.none" if with_all else "tasks.none_overdue"
+        text = f"{printable(tell_tasks(found, none))}\n{cover_line(index)}"
         emit(as_json, {**cover_document(index), "verified": True, "tasks": found}, text)
 
 
@@ -194,11 +195,9 @@ def read_blinds(path: Path) -> tuple[Blinded, ...]:
 
 def find_disclosures(index: Index, blinded: Blinded) -> Iterator[Disclosure]:
     """Exchanges with the commitment that a subject and its blind make."""
-    asked = """
-        SELECT x.digest, x.idx FROM subject s JOIN exchange x ON x.id = s.exchange
-        WHERE s.commitment = ? ORDER BY x.idx
-    """
-    for digest, idx in index.db.execute(asked, (blinded.commitment,)).fetchall():
+    asked = "SELECT digest, idx FROM exchange WHERE id = ?"
+    for number in index.state.find_exchanges(blinded.commitment):
+        digest, idx = index.db.execute(asked, (number,)).fetchone()
         (opening,) = describe_records(index.db, [idx])
         exchange = find_exchange(index.state, digest)
         holders: tuple[Holding, ...] = ()

@@ -25,7 +25,8 @@ from ledger.errors import Divergence, InvalidEncoding
 from ledger.events import parse_event
 from ledger.genesis import Genesis
 from ledger.verify import open_copy, read_blocks
-from tools.exits import UNVERIFIED, InvalidAnswer, InvalidInput
+from tools.audit.divergence import diverged
+from tools.exits import UNVERIFIED, InvalidInput
 from tools.mirror import copy_at, event_map, folder_reader, read_genesis
 from tools.output import WordCommand, common, emit, format_table, note, option, printable
 from tools.words import say
@@ -104,7 +105,7 @@ def find_anchors(
                     if isinstance(event.body, AccessLogged) and record.outcome.applied:
                         found[event.member].append(Anchor(index=index, body=event.body))
     except Divergence as error:
-        raise InvalidAnswer("replay-diverged", str(error)) from None
+        raise diverged(error) from None
     return found, time_ms
 
 

@@ -1,10 +1,12 @@
 """Anchors of access logs: signed by the node, each continuing the one before."""
 
+import msgspec
 import pytest
 
+from contracts.exchange.access import ENTRIES_MAX
 from contracts.lookup import find_access_anchor
 from contracts.words import LANGUAGES, catalogue
-from ledger.access.anchors import AccessAnchor
+from ledger.access.anchors import ACCESS_ANCHORS, AccessAnchor
 from ledger.events import Event
 from ledger.state import access_key
 from tests.builders import TIME_MS, VALIDATORS, anchor, consensus_key, hash32
@@ -68,3 +70,15 @@ def test_the_first_anchor_of_a_member_has_no_previous_one() -> None:
 def test_every_validator_has_a_chain_of_its_own() -> None:
     state = after(*(anchor(member=member) for member in VALIDATORS))
     assert all(find_access_anchor(state, member) is not None for member in VALIDATORS)
+
+
+def test_the_sum_of_lines_stays_a_number_of_the_state() -> None:
+    state = after(anchor())
+    last = find_access_anchor(state, FIRST)
+    assert last is not None
+    most = msgspec.structs.replace(last, entries=ENTRIES_MAX - 1)
+    state.pairs[access_key(FIRST)] = ACCESS_ANCHORS.encode(most)
+    after(next_anchor(), state=state)
+    found = find_access_anchor(state, FIRST)
+    assert found is not None
+    assert found.entries == ENTRIES_MAX

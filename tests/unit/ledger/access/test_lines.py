@@ -92,6 +92,14 @@ def test_worked_example_of_the_docstring() -> None:
         encode_line(ONE).replace(b'"status":200', b'"status":200,"more":1'),
         encode_line(ONE).replace(b"curl", b"c\\u0075rl"),
         encode_line(msgspec.structs.replace(ONE, ids={"x": "y" * LINE_BYTES_MAX})),
+        # Every field is short enough, but not all of them together.
+        encode_line(
+            msgspec.structs.replace(
+                ONE,
+                ids={"\U00020000" * 120 + f"{n}": "" for n in range(8)},
+                agent="\U00020000" * 128,
+            )
+        ),
         encode_line(msgspec.structs.replace(ONE, previous="00")),
     ],
 )

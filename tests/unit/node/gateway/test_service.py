@@ -11,7 +11,7 @@ import pytest
 from ledger.governance.actions import SuspendMember
 from node.gateway.desk import now_ms
 from node.gateway.jobs import Job, Stage
-from node.gateway.service import _all_of
+from node.gateway.service import _all_of, _needed_files
 from tests.builders import ASKER, OWNER, deliver, propose, receive, reject, request, withdraw
 from tests.certificates import der_of
 from tests.exchanges import (
@@ -362,3 +362,24 @@ def test_what_ends_a_gateway_is_told_as_it_is() -> None:
 
     with pytest.raises(sqlite3.OperationalError, match="full"):
         asyncio.run(_all_of(never(), fails()))
+
+
+@pytest.mark.parametrize(
+    ("stage", "resume", "kinds"),
+    [
+        ("prepare", "closed", ("sealed", "references")),
+        ("refer", "closed", ("sealed", "references")),
+        ("held", "refer", ("sealed", "references")),
+        # Made anew in any case: what a refusal has left is of no use.
+        ("held", "prepare", ()),
+        ("deliver", "closed", ("sealed",)),
+        ("offered", "closed", ("sealed",)),
+        ("learn", "closed", ()),
+        ("settled", "closed", ()),
+    ],
+)
+def test_files_of_the_outbox_stay_as_long_as_they_are_needed(
+    stage: Stage, resume: Stage, kinds: tuple[str, ...]
+) -> None:
+    job = make_job(stage=stage, resume=resume, correction=2)
+    assert _needed_files(job) == tuple(f"{job.exchange.hex()}.2.{kind}" for kind in kinds)

@@ -84,8 +84,9 @@ def test_what_stands_on_each_side_in_words(
     other = written(chain_of([1], genesis=make_genesis(name="other")), tmp_path / "d")
     words = {
         "en": ("DIFFERENT from entry 16", "header of block 5", "is the beginning of",
-               "DIFFERENT networks", "Equal: both have the same 360 entries"),
-        "zh": ("从条目 16 起不同", "区块 5 的区块头", "的开头", "网络不同", "双方 360 个条目一致"),
+               "DIFFERENT networks", "Equal: both checkpoints are of the same 360 entries"),
+        "zh": ("从条目 16 起不同", "区块 5 的区块头", "的开头",
+               "网络不同", "所签为相同的 360 个条目"),
     }[language]  # fmt: skip
     shown = [say(one, two, language), say(one, two, language), say(three, one, language),
              say(one, other, language), say(one, one, language)]  # fmt: skip

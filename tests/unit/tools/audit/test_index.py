@@ -1,6 +1,8 @@
 """The index of a copy: made in one pass, extended, made anew when it is damaged."""
 
+import fcntl
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 
 from ledger.events import ShareDisputed
 from ledger.genesis import Genesis, encode_genesis_json
+from ledger.governance.actions import SetRoles
 from tests.unit.contracts.drafts.pasts import (
     add_executed,
     ask,
@@ -17,7 +20,14 @@ from tests.unit.contracts.drafts.pasts import (
     make_past_genesis,
     write_copy,
 )
-from tests.unit.ledger.builders import ChainBuilder, break_signature, make_record
+from tests.unit.contracts.test_replay_epochs import Governed
+from tests.unit.ledger.builders import (
+    ChainBuilder,
+    break_signature,
+    make_record,
+    make_request,
+    officer_secret,
+)
 from tests.unit.tools.audit.logs import ASKER, Story
 from tests.unit.tools.test_epochs import code_of, tally
 from tools.audit.index import build
@@ -26,13 +36,13 @@ from tools.audit.index.build import open_index
 from tools.audit.index.tables import INDEX_NAME, SEAL_NAME, STATE_NAME, connect, write_seal
 from tools.exits import ERROR, OK, UNVERIFIED, InvalidAnswer
 
+BLOCKS = 3
 # Numbers of words depend on when they came: rows are compared with the words themselves.
 TABLES = {
     "block": "SELECT * FROM block ORDER BY 1",
     "exchange": "SELECT x.*, period_from, period_to FROM exchange x JOIN event e "
     "ON e.idx = x.idx ORDER BY 1",
     "code": "SELECT text, idx FROM code JOIN word w ON w.id = code.id ORDER BY 1, 2",
-    "subject": "SELECT * FROM subject ORDER BY 1, 2",
     "incident": "SELECT * FROM incident ORDER BY 1, 2",
     "officer": "SELECT * FROM officer ORDER BY 1",
     "set": "SELECT idx, text FROM record JOIN word w ON w.id = policy_set ORDER BY 1",
@@ -41,7 +51,7 @@ TABLES = {
 
 @pytest.fixture(scope="module")
 def chain() -> ChainBuilder:
-    return make_past(3)
+    return make_past(BLOCKS)
 
 
 @pytest.fixture
@@ -62,7 +72,10 @@ def dump(folder: Path) -> dict[str, list[Any]]:
         indexes = [idx for (idx,) in index.db.execute("SELECT idx FROM event ORDER BY 1")]
         found["event"] = describe_records(index.db, indexes)
         found["state"] = list(index.state.scan(b"x/"))
-        return found
+    with closing(connect(folder / STATE_NAME)) as states:
+        found["subject"] = list(states.execute("SELECT * FROM subject ORDER BY 1, 2"))
+        assert found["subject"]
+    return found
 
 
 def test_it_is_made_once_and_kept(copy: Path, chain: ChainBuilder) -> None:
@@ -190,9 +203,23 @@ def test_what_a_broken_run_left_is_replaced(copy: Path) -> None:
     assert not list(copy.glob(".*.part"))
 
 
-def test_another_network_in_the_folder_is_indexed_anew(copy: Path, tmp_path: Path) -> None:
+def test_one_process_waits_while_another_looks_after_the_index(copy: Path) -> None:
     how(copy)
-    other = write_copy(make_past(1, genesis=renamed()), tmp_path / "other")
+    with (copy / f".{INDEX_NAME}.lock").open("wb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        other = threading.Thread(target=how, args=(copy,))
+        other.start()
+        other.join(1)
+        assert other.is_alive()
+    other.join()
+
+
+@pytest.mark.parametrize("blocks", [1, BLOCKS, BLOCKS + 1])
+def test_another_network_in_the_folder_is_indexed_anew(
+    copy: Path, tmp_path: Path, blocks: int
+) -> None:
+    how(copy)
+    other = write_copy(make_past(blocks, genesis=renamed()), tmp_path / "other")
     for name in (INDEX_NAME, STATE_NAME, SEAL_NAME):
         (other / name).write_bytes((copy / name).read_bytes())
     assert how(other) == "rebuilt"
@@ -242,6 +269,7 @@ def test_a_copy_that_does_not_verify_is_refused(chain: ChainBuilder, tmp_path: P
     told = tally("audit", "search", folder, "--jobs", 1, exit_code=UNVERIFIED)
     assert code_of(told) == "replay-diverged"
     assert not (folder / INDEX_NAME).exists()
+    assert not list(folder.glob(".*.part")), "what was begun is removed"
 
 
 def test_a_copy_of_another_network_than_pinned_is_refused(copy: Path, tmp_path: Path) -> None:
@@ -260,6 +288,20 @@ def test_a_lie_about_the_state_is_refused(tmp_path: Path) -> None:
     add_executed(chain, [], state_digest=bytes(32))
     with pytest.raises(InvalidAnswer, match="step 10 state"):
         how(write_copy(chain, tmp_path / "copy"))
+
+
+def test_roles_are_those_in_which_the_officer_acted(tmp_path: Path) -> None:
+    """What a block changes counts after it, for the index as for the contracts."""
+    log = Governed()
+    change = SetRoles(key=officer_secret("north").public, roles=("admin",))
+    asked = [log.sign("north", make_request()) for _ in range(2)]
+    add_executed(log.chain, [asked[0], *log.change(change)])
+    add_executed(log.chain, [asked[1]])
+    told = tally("audit", "search", write_copy(log.chain, tmp_path / "copy"), "--jobs", 1)
+    roles = {each["event"]: (each["roles"], each["code"]) for each in told["records"]}
+    before, after = (roles[each.digest.hex()] for each in asked)
+    assert "requester" in before[0]
+    assert after == ("admin", "role-missing")
 
 
 def test_a_word_in_the_index_is_no_statement(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import pytest
 from ledger.keys import SecretKey
 from tests.unit.contracts.test_replay_epochs import Governed
 from tests.unit.tools.audit.copies import HEIGHTS, make_part
-from tools.audit.results import Fault, Result, join, join_run, read_result, sign_result
+from tools.audit.divergence import Fault
+from tools.audit.results import Result, join, join_run, read_result, sign_result
 from tools.audit.segments import replay_one
 from tools.exits import InvalidInput
 

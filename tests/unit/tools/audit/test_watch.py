@@ -24,7 +24,7 @@ from tests.unit.ledger.test_verify_epochs import spanning
 from tests.unit.tools.mirror.servers import LogServer, grow, listening, log_server
 from tests.unit.tools.test_epochs import node_of
 from tools.audit import watch as watching
-from tools.audit.alarms import Alarm, read_alarm, verify_alarm
+from tools.audit.alarms import Alarm, read_alarm, verify_alarm, write_alarm
 from tools.audit.watch import Watcher, look_on, look_once
 from tools.cli import main
 from tools.exits import ERROR, OK, UNREACHABLE, UNVERIFIED, InvalidInput
@@ -181,6 +181,17 @@ def test_a_log_that_spans_epochs(tmp_path: Path) -> None:
     assert looking(tmp_path / "watch.json", log_server(chain), chain=chain) == ["consistent"]
 
 
+def test_an_alarm_about_a_later_epoch_brings_the_proofs_of_those_before(tmp_path: Path) -> None:
+    chain, second = spanning(), spanning()
+    grow(chain, 3, first=5_000)
+    grow(second, 3, first=6_000)
+    servers = (log_server(chain), log_server(second))
+    assert "split_view" in looking(tmp_path / "watch.json", *servers, chain=chain)
+    (alarm,) = alarms(tmp_path)
+    assert len(alarm.epochs) == 2
+    verify_alarm(alarm, chain.genesis)
+
+
 def test_state_that_cannot_be_used(tmp_path: Path) -> None:
     path, chain = tmp_path / "watch.json", make_chain([2])
     looking(path, log_server(chain), chain=chain)
@@ -332,6 +343,13 @@ def test_an_alarm_that_proves_nothing(alarm_file: Path) -> None:
             verify_alarm(lie, genesis)
 
 
+def test_the_first_alarm_about_two_checkpoints_stays(alarm_file: Path) -> None:
+    data, alarm = alarm_file.read_bytes(), read_alarm(alarm_file)
+    later = msgspec.structs.replace(alarm, time_ms=alarm.time_ms + 1)
+    assert write_alarm(alarm_file.parent, later) == (alarm_file, False)
+    assert alarm_file.read_bytes() == data
+
+
 def test_two_checkpoints_of_one_history_are_no_alarm(alarm_file: Path, tmp_path: Path) -> None:
     """A true proof between honest checkpoints: both are of one history."""
     chain = make_chain([200])
@@ -429,7 +447,7 @@ def test_the_command_watches_until_it_is_stopped_or_alarmed(tmp_path: Path) -> N
 
     code, text = asyncio.run(play())
     assert code == OK
-    assert text.count("与此前所见历史一致") == 2
+    assert text.count("与迄今所见的同一历史一致") == 2
     (tmp_path / "watch.json").unlink()
     code, text = asyncio.run(play("--exit-on-alarm"))
     assert code == UNVERIFIED

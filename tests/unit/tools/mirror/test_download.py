@@ -10,10 +10,18 @@ from typing import Any
 import pytest
 
 from ledger.errors import InvalidProof
+from ledger.quorum.founding import encode_signatures
 from ledger.tlog.tiles import tile_paths
 from ledger.verify import verify_log
 from tests import builders
-from tests.unit.ledger.builders import ChainBuilder, make_chain, make_copy
+from tests.unit.ledger.builders import (
+    MEMBERS,
+    ChainBuilder,
+    make_chain,
+    make_checkpoint,
+    make_copy,
+)
+from tests.unit.ledger.quorum.test_founding import GENESIS, OUTSIDER, all_signed
 from tests.unit.ledger.test_verify_epochs import spanning
 from tests.unit.node.api.harness import Served, run
 from tests.unit.tools.mirror.servers import LogServer, grow, listening, log_server
@@ -266,6 +274,17 @@ def test_a_rewritten_log_is_proven_and_nothing_is_overwritten(
     assert [each.size for each in verify_alarm(alarm, chain.genesis)] == sizes
 
 
+def test_a_checkpoint_that_nobody_signed_is_no_history(tmp_path: Path) -> None:
+    """What lies in the folder raises an alarm about a node only if a quorum signed it."""
+    chain, other = forked([200, 299], [299])
+    copying(tmp_path, log_server(chain), chain=chain)
+    few = make_checkpoint(other.range.size, other.range.root(), cosigners=MEMBERS[:2])
+    (tmp_path / "checkpoint").write_bytes(few)
+    copying(tmp_path, log_server(chain), chain=chain)
+    assert_is_copy(tmp_path, chain)
+    assert not list(tmp_path.glob("alarm-*"))
+
+
 def test_two_nodes_with_two_histories(tmp_path: Path) -> None:
     chain, other = forked([200, 299], [350])
     with pytest.raises(InvalidAnswer) as caught:
@@ -283,6 +302,24 @@ def test_a_node_that_is_behind_is_no_fork(tmp_path: Path) -> None:
     # Alone it does not take the mirror back.
     assert copying(tmp_path, log_server(behind), chain=chain).checkpoint.size == 501
     assert_is_copy(tmp_path, chain)
+
+
+@pytest.mark.parametrize("is_forged", [False, True])
+def test_signatures_of_founders_are_kept_if_they_verify(tmp_path: Path, is_forged: bool) -> None:
+    chain = ChainBuilder(GENESIS)
+    grow(chain, 3, first=0)
+    signatures = all_signed(key=OUTSIDER) if is_forged else all_signed()
+    server = log_server(chain)
+    server.files["genesis.signatures.json"] = encode_signatures(signatures)
+    kept = tmp_path / "genesis.signatures.json"
+    if is_forged:
+        with pytest.raises(InvalidAnswer) as caught:
+            copying(tmp_path, server, chain=chain)
+        assert caught.value.code == "signatures-invalid"
+        assert not kept.exists()
+    else:
+        copying(tmp_path, server, chain=chain)
+        assert kept.read_bytes() == encode_signatures(signatures)
 
 
 # --- following --------------------------------------------------------------------------------

@@ -6,10 +6,11 @@ from typing import TypeVar
 
 import pytest
 
-from ledger.errors import LedgerError
+from ledger.errors import InvalidProof, LedgerError
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.merkle import prove_consistency, root_of, verify_consistency
 from tests.unit.ledger.builders import ORIGIN, LeafReader, make_copy
+from tools.mirror import tree as tree_module
 from tools.mirror.tree import RemoteTree, head_root
 
 T = TypeVar("T")
@@ -86,4 +87,38 @@ def test_a_tile_of_another_tree_is_not_taken(
         await tree.hashes(0, 0)
 
     with pytest.raises(LedgerError):
+        asyncio.run(story())
+
+
+def test_only_so_many_tiles_are_kept(
+    files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tree_module, "TILES_KEPT_MAX", 4)
+    remote = Remote(files)
+
+    async def story() -> None:
+        tree = tree_of(remote)
+        await tree.open()
+        for tile in range(6):
+            await tree.hashes(0, tile)
+        seen = len(remote.asked)
+        await tree.hashes(0, 5)
+        assert remote.asked[seen:] == []
+        await tree.hashes(0, 0)
+        assert remote.asked[-1] == "tile/0/000"
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(("level", "index"), [(0, SIZE), (4, SIZE // 16), (16, 1), (17, 0)])
+def test_a_subtree_that_is_not_whole_has_no_hash(
+    files: dict[str, bytes], level: int, index: int
+) -> None:
+    tree = tree_of(Remote(files))
+
+    async def story() -> None:
+        await tree.open()
+        await tree.compute(lambda reader: reader.read_hash(level, index))
+
+    with pytest.raises(InvalidProof, match=f"no subtree {index} of level {level}"):
         asyncio.run(story())

@@ -1,5 +1,6 @@
 """The verdict about a fetched payload: what is whole passes, everything else has its code."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from node.gateway.jobs import Failed
 from node.gateway.work.check import CUSTOM, DECRYPTION, DOWNLOAD, SCHEMA, SIGNATURE
 from node.gateway.work.tasks import Rules
 from node.records.errors import RecordsError
+from node.records.shipped import read_codes
 from node.sealing.format import HEADER_BYTES, TAG_BYTES
 from tests.builders import hash32
 from tests.unit.node.gateway.work.bench import ABOUT, OWN, PARTNER, lines, seal, verdict
@@ -182,7 +184,34 @@ def test_a_schema_that_was_voted_for_counts_instead_of_the_shipped_one(path: Pat
     assert caught.value.code
 
 
+def voted(**properties: dict[str, Any]) -> str:
+    """The text of a schema with these fields."""
+    words = {"title": "A", "title_zh": "甲", "x-sensitivity": "public", "type": "string"}
+    fields = {name: words | more for name, more in properties.items()}
+    document = {
+        "type": "object", "title": "B", "title_zh": "乙", "additionalProperties": False,
+        "properties": fields,
+    }  # fmt: skip
+    return json.dumps(document)
+
+
+@pytest.mark.parametrize(("codes", "expected"), [({}, ()), ({"tax-type": ("other",)}, (SCHEMA,))])
+def test_code_lists_that_were_voted_for_count_instead_of_the_shipped_ones(
+    path: Path, codes: dict[str, tuple[str, ...]], expected: tuple[int, ...]
+) -> None:
+    shipped = min(read_codes("tax-type"))
+    rules = Rules(version=2, text=voted(tax={"x-code-list": "tax-type"}), codes=codes)
+    about = replace(ABOUT, fields=("tax",))
+    commitment = seal(path, lines({"tax": shipped}))
+    assert verdict(path, commitment, 1, rules=rules, about=about).codes == expected
+
+
 def test_texts_on_the_ledger_are_short(path: Path) -> None:
-    rows = [{"name": "x" * n, "uscc": f"{n}"} for n in range(60)]
-    checked = verdict(path, seal(path, lines(*rows)), 60)
-    assert 0 < len(checked.text) <= 500
+    """However many faults there are, and however long the names of fields."""
+    names = [f"field-{n}-{'x' * 55}" for n in range(6)]
+    rules = Rules(version=2, text=voted(**{name: {"maxLength": 1} for name in names}))
+    rows = [dict.fromkeys(names, f"too long {n}") for n in range(60)]
+    about = replace(ABOUT, fields=tuple(names))
+    checked = verdict(path, seal(path, lines(*rows)), 61, rules=rules, about=about)
+    assert len(checked.text) == 500
+    assert names[0] in checked.text

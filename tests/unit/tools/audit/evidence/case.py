@@ -216,7 +216,12 @@ def bundle_of(case: Case) -> bytes:
 
 def unpacked(case: Case) -> dict[str, bytes]:
     """Files of the bag by their paths in it."""
-    with ZipFile(BytesIO(bundle_of(case))) as archive:
+    return unzipped(bundle_of(case))
+
+
+def unzipped(data: bytes) -> dict[str, bytes]:
+    """The same of any bag."""
+    with ZipFile(BytesIO(data)) as archive:
         return {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
 
 

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from ledger.genesis import GENESES
+from ledger.quorum.lists import hash_validator_list
 from ledger.registry import POLICY_SETS
 from ledger.tlog.note import SignedNote
 from tests.unit.tools.audit.evidence.case import (
@@ -20,6 +21,7 @@ from tests.unit.tools.audit.evidence.case import (
     make_case,
     repacked,
     unpacked,
+    unzipped,
 )
 from tools.audit.evidence.bundle import Evidence, folder_name, make_files, pack
 from tools.audit.evidence.checking import compare_with_log, verify_bundle
@@ -295,6 +297,25 @@ def test_what_another_release_worded_otherwise_cannot_be_told(case: Case) -> Non
     assert caught.value.code == "bundle-release"
     assert "index.html" not in caught.value.detail, "it does not name its maker"
     assert "README.txt" in caught.value.detail
+
+
+def test_an_epoch_that_ends_after_the_tree_does_not_belong(case: Case) -> None:
+    """Its proof is true, but proves nothing here: of one evidence there is one bundle."""
+    later = Case().chain
+    later.add(next_validators=hash_validator_list(later.validators))
+    later.enter(later.validators)
+    found = gathered(case)
+    assert tuple(later.proofs[:-1]) == found.proofs
+    more = dataclasses.replace(found, proofs=tuple(later.proofs))
+    with pytest.raises(InvalidAnswer, match="an epoch that ends after the tree"):
+        check(case, pack(make_files(more), folder_name(case.exchange)))
+
+
+def test_a_damaged_file_is_named_by_the_manifests_whoever_made_it(case: Case) -> None:
+    content = unzipped(with_contents(case, agent="tallystick 9.9.9"))
+    content["index.html"] += b" "
+    with pytest.raises(InvalidAnswer, match=r"^tagmanifest-sha256.txt: the files"):
+        check(case, pack(content, folder_name(case.exchange)))
 
 
 def test_a_compressed_or_doubled_or_misplaced_file_is_refused(case: Case) -> None:

@@ -76,6 +76,21 @@ def test_a_proposal_without_an_approving_ballot_carries_nothing(case: Case) -> N
     assert find_carried(alone) == ()
 
 
+def test_ballots_against_a_proposal_carry_nothing(case: Case) -> None:
+    governance = [refusing(told) for told in governance_of(case)]
+    assert any(isinstance(told.event.body, GovernanceBalloted) for told in governance)
+    assert find_carried(governance) == ()
+
+
+def refusing(told: Told) -> Told:
+    """The same event; a ballot is one against the proposal."""
+    body = told.event.body
+    if not isinstance(body, GovernanceBalloted):
+        return told
+    against = msgspec.structs.replace(body, approve=False)
+    return dataclasses.replace(told, event=msgspec.structs.replace(told.event, body=against))
+
+
 def moved(told: Told, **changed: int) -> Told:
     """An event as if it stood in another block."""
     return dataclasses.replace(told, header=msgspec.structs.replace(told.header, **changed))
@@ -97,3 +112,12 @@ def test_a_key_that_might_not_sign_then_is_refused(
     late = moved(story.events[-1], **changed)
     with pytest.raises(InvalidAnswer, match=said):
         find_standings(case.chain.genesis, dataclasses.replace(story, events=(late,)))
+
+
+def test_the_key_of_another_member_is_refused(case: Case) -> None:
+    """As nobody but a rogue quorum could have put on the log."""
+    story = gathered(case).story()
+    last = story.events[-1]
+    false = dataclasses.replace(last, event=msgspec.structs.replace(last.event, member="east"))
+    with pytest.raises(InvalidAnswer, match="no officer of east has the key"):
+        find_standings(case.chain.genesis, dataclasses.replace(story, events=(false,)))
