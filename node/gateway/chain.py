@@ -49,7 +49,7 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of an event. `applied` tells whether the state changed."""
+    """What became of an event; `decision` is empty where contracts were not asked."""
 
     digest: bytes
     state: str

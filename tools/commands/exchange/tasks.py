@@ -12,7 +12,7 @@ from contracts.errors import InvalidMoment
 from contracts.exchange.duties import GAPS, look_ahead
 from ledger.scalars import Identifier
 from tools.client import Client
-from tools.commands.acting import Place, place_options
+from tools.commands.acting import Place, note_freezes, place_options
 from tools.commands.exchange.pages import fetch_pages
 from tools.exits import InvalidAnswer, InvalidInput
 from tools.mirror import read_genesis
@@ -22,16 +22,21 @@ from tools.words import language, say
 TimeMs = Annotated[int, Meta(ge=0, le=253_402_300_799_999)]  # to the end of the year 9999
 
 
-class Task(msgspec.Struct, frozen=True, kw_only=True):
+class Owed(msgspec.Struct, frozen=True, kw_only=True):
     """What a member owes, as a node says; an auditor computes it afresh."""
 
-    subject: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
-    about: Literal["exchange", "incident"]
     member: Identifier
     gap: Identifier
     kinds: tuple[str, ...]
     due_ms: TimeMs
     is_overdue: bool
+
+
+class Task(Owed, frozen=True, kw_only=True):
+    """What a member owes in an exchange or after an incident."""
+
+    subject: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+    about: Literal["exchange", "incident"]
 
 
 @click.command("tasks", cls=WordCommand, help="help.officer_tasks")
@@ -40,6 +45,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 @place_options(None)
 def tasks(place: Place, is_overdue: bool, at: str, as_json: bool) -> None:
     """List open duties by due time; those of one member with --member."""
+    note_freezes(place)
     query = {"member": place.member} if place.member else {}
     if is_overdue:
         query["overdue"] = "true"
@@ -79,7 +85,7 @@ def tell_tasks(found: Sequence[Task], none: str = "tasks.none") -> str:
     columns = ("due", "task", "member", "about", "subject")
     rows = [
         [
-            _day(each.due_ms) + (" " + say("tasks.overdue") if each.is_overdue else ""),
+            _due(each),
             _gap_word(each.gap),
             each.member,
             say(f"tasks.{each.about}"),
@@ -91,8 +97,14 @@ def tell_tasks(found: Sequence[Task], none: str = "tasks.none") -> str:
     return format_table(head, rows) if rows else say(none)
 
 
-def _day(due_ms: int) -> str:
-    return f"{datetime.fromtimestamp(due_ms / 1000, UTC):%Y-%m-%d %H:%M}Z"
+def tell_owed(duty: Owed) -> str:
+    """A duty in a line."""
+    return say("trace.owed", gap=_gap_word(duty.gap), member=duty.member, due=_due(duty))
+
+
+def _due(duty: Owed) -> str:
+    day = f"{datetime.fromtimestamp(duty.due_ms / 1000, UTC):%Y-%m-%d %H:%M}Z"
+    return f"{day} {say('tasks.overdue')}" if duty.is_overdue else day
 
 
 def _gap_word(gap: str) -> str:

@@ -214,7 +214,7 @@ def _stage_and_status(job: dict[str, Any]) -> str:
     """The stage; of an exchange that is over, how it ended."""
     stage = tell_stage(job["stage"])
     is_over = job["stage"] == "closed" and job["status"]
-    return f"{stage}: {tell_status(job['status'])}" if is_over else stage
+    return f"{stage}{say('word.colon')}{tell_status(job['status'])}" if is_over else stage
 
 
 def tell_job(job: dict[str, Any]) -> str:

@@ -319,23 +319,6 @@ def test_a_partner_holds_so_many_connections_and_no_place_of_another(tmp_path: P
     play(tmp_path, story)
 
 
-def test_who_connects_and_says_nothing_is_cut_off(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Before a certificate is shown nobody counts its connections: they end by themselves."""
-    monkeypatch.setattr(serving, "HANDSHAKE_S", 0.2)
-
-    async def story(made: Line) -> None:
-        host, port = made.ledger.gateways[OWNER][0].split(":")
-        reader, writer = await asyncio.open_connection(host, int(port))
-        async with asyncio.timeout(10):
-            assert await reader.read() == b""
-        writer.close()
-        assert await problem(made, paths_of(payload_job())[0]) == "payload-unknown"
-
-    play(tmp_path, story)
-
-
 def test_the_provider_gets_the_status_message_of_its_delivery_and_nobody_else(
     tmp_path: Path,
 ) -> None:
@@ -354,5 +337,22 @@ def test_the_provider_gets_the_status_message_of_its_delivery_and_nobody_else(
         for each in (third, own, bare):
             code = await problem(made, f"/v1/answers/{each.exchange.hex()}/1")
             assert code == "answer-unknown", each.provider
+
+    play(tmp_path, story)
+
+
+def test_who_connects_and_says_nothing_is_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before a certificate is shown nobody counts its connections: they end by themselves."""
+    monkeypatch.setattr(serving, "HANDSHAKE_S", 0.2)
+
+    async def story(made: Line) -> None:
+        host, port = made.ledger.gateways[OWNER][0].split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        async with asyncio.timeout(10):
+            assert await reader.read() == b""
+        writer.close()
+        assert await problem(made, paths_of(payload_job())[0]) == "payload-unknown"
 
     play(tmp_path, story)
