@@ -257,6 +257,7 @@ EMPTY_REPORT = Report(
     accepted=0, rejected=0, duplicates=0, fixed=0, warned=0, rules=(),
 )  # fmt: skip
 ROWS = lines({"name": "a", "uscc": SECRET})
+GOOD = {"name": "某公司", "uscc": SECRET}
 
 
 def test_a_receiver_gets_the_records_or_nothing(outbox: Path) -> None:
@@ -281,7 +282,7 @@ def make_check(path: Path, commitment: bytes, **changed: Any) -> Check:
 
 
 def test_what_is_small_is_checked_and_handed_over_in_one_go(outbox: Path) -> None:
-    good = lines({"name": "a", "uscc": "91110000600037341L"})
+    good = lines(GOOD)
     path = outbox / "a.sealed"
 
     async def story(pool: Pool) -> None:
@@ -315,7 +316,7 @@ def test_what_cannot_be_handed_over_at_once_is_a_step_of_its_own(
     outbox: Path, receiver: Plug
 ) -> None:
     async def story(pool: Pool) -> None:
-        commitment = seal(outbox / "a.sealed", ROWS)
+        commitment = seal(outbox / "a.sealed", lines(GOOD))
         told = await pool.run(make_check(outbox / "a.sealed", commitment), Checked)
         assert (told.codes, told.handed) == ((), False)
 
