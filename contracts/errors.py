@@ -55,6 +55,14 @@ class InvalidInclusion(ContractError):
         self.code = refused.code
 
 
+class InvalidMoment(ContractError):
+    """`text` names no time, or none that can be looked ahead to."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+
 class InvalidTime(ContractError):
     """A block's time is beyond the calendar; `time_ms` is what it says."""
 

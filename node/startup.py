@@ -154,7 +154,7 @@ def lock_data_dir(path: Path) -> int:
     except OSError as error:
         raise StartRefused(
             f"the data directory {path} cannot be used: {error.strerror}",
-            "Check [node] data_dir, its owner and the free space",
+            "Check data_dir in the configuration, its owner and the free space",
         ) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -162,7 +162,7 @@ def lock_data_dir(path: Path) -> int:
         os.close(descriptor)
         raise StartRefused(
             f"another process uses the data directory {path}",
-            "Stop the other node first: two nodes with one key would contradict each other",
+            "Stop that process first: two with one key would contradict each other",
         ) from None
     return descriptor
 

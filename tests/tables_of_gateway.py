@@ -9,8 +9,21 @@ from tests.tables_of_credit import Table
 from tools.words import catalogue as tool_words
 
 # Stages by side, in the order in which an exchange passes through them.
-STAGES = (
-    ("provide", ("request", "review", "ask", "prepare", "deliver", "offered", "settled")),
+STAGES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    (
+        "provide",
+        (
+            "request",
+            "review",
+            "ask",
+            "prepare",
+            "refer",
+            "deliver",
+            "offered",
+            "learn",
+            "settled",
+        ),
+    ),
     ("acquire", ("request", "open", "fetch", "check", "hand", "answer", "kept", "erase", "attest")),
     ("", ("held", "closed")),
 )

@@ -337,6 +337,7 @@ RENDERERS: dict[str, Callable[[Language], str]] = {
     "errors": render_errors,
     "exits": render_exits,
     "export-exchanges": lambda language: _table(*tables_of_exports.columns(language, "exchanges")),
+    "export-provenance": lambda language: _table(*tables_of_exports.attributes(language)),
     "export-records": lambda language: _table(*tables_of_exports.columns(language, "records")),
     "findings": lambda language: _table(*tables_of_faults.findings(language)),
     "gaps": lambda language: _table(*tables_of_lifecycle.gaps(language)),

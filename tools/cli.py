@@ -3,8 +3,11 @@
 import errno
 import importlib
 import json
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
@@ -53,6 +56,7 @@ class Root(WordGroup):
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:
         """Run; every `ToolError` becomes a message and its exit code."""
+        _open_streams()
         arguments = list(sys.argv[1:] if args is None else args)
         select_language(arguments)
         try:
@@ -86,7 +90,43 @@ def _usage(error: click.UsageError) -> Exception:
     """The same as one of our errors; a group without a command shows its help instead."""
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         return error
-    return InvalidUsage("usage-invalid", error.format_message())
+    return InvalidUsage("usage-invalid", _describe_usage(error))
+
+
+def _describe_usage(error: click.UsageError) -> str:
+    """What is wrong, in the chosen language; what is too rare for words of ours in click's."""
+    if isinstance(error, click.NoSuchOption):
+        told, similar = say("usage.no_option", name=error.option_name), error.possibilities
+    elif isinstance(error, click.exceptions.NoSuchCommand):
+        told, similar = say("usage.no_command", name=error.command_name), error.possibilities
+    elif isinstance(error, click.BadParameter) and error.param is not None:
+        told, similar = _describe_parameter(error, error.param), None
+    else:
+        return error.format_message()
+    return told + (say("usage.similar", names=" / ".join(similar)) if similar else "")
+
+
+def _describe_parameter(error: click.BadParameter, parameter: click.Parameter) -> str:
+    hint = parameter.get_error_hint(None)  # the name, not what it may be
+    kind = parameter.type
+    if isinstance(error, click.MissingParameter):
+        return say("usage.missing", hint=hint)
+    if isinstance(kind, click.Choice):
+        return say("usage.choice", hint=hint, choices=", ".join(map(str, kind.choices)))
+    if isinstance(kind, click.IntRange):
+        limits = " … ".join("" if end is None else f"{end:,}" for end in (kind.min, kind.max))
+        return say("usage.range", hint=hint, limits=limits)
+    return say("usage.value", hint=hint, reason=error.message)
+
+
+def _open_streams() -> None:
+    """Give every standard stream a file: one that is closed would lend its number to a socket."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            file = Path(os.devnull).open(mode)  # noqa: SIM115 - as long as the process
+            # Programs that take our place must not find the number free again.
+            os.set_inheritable(file.fileno(), True)
+            setattr(sys, name, file)
 
 
 def _fail(error: ToolError, as_json: bool) -> NoReturn:
@@ -104,7 +144,9 @@ def _fail(error: ToolError, as_json: bool) -> NoReturn:
             "exit_code": error.exit_code,
             **error.facts,
         }
-        click.echo(json.dumps({"error": document}, ensure_ascii=False))
+        # Nowhere to write to may be the very error.
+        with suppress(OSError):
+            click.echo(json.dumps({"error": document}, ensure_ascii=False))
     first, *more = printable(error.detail).split("\n")
     parts = filter(None, (say("word.error"), printable(title), first))
     lines = [f"{say('word.colon').join(parts)} [{printable(error.code)}]", *more]

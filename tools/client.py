@@ -37,6 +37,7 @@ from tools.exits import (
     ToolError,
     Unreachable,
 )
+from tools.output import user_agent
 from tools.words import language
 
 MSGPACK = {"Content-Type": "application/msgpack"}
@@ -162,7 +163,7 @@ class Client:
         self._open = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=self._tls),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
-            headers={"Accept-Language": language()},
+            headers={"Accept-Language": language(), "User-Agent": user_agent()},
             # A block is one line of the stream; aiohttp bounds a line by twice this.
             read_bufsize=BODY_BYTES_MAX // 2,
         )
@@ -513,10 +514,9 @@ async def fetch_file(url: str, path: str) -> bytes:
     """One file of a node, not verified. Raises `NotFound`, `Unreachable`."""
     try:
         timeout = aiohttp.ClientTimeout(total=CALL_MARGIN_S)
+        headers = {"Accept-Language": language(), "User-Agent": user_agent()}
         async with (
-            aiohttp.ClientSession(
-                timeout=timeout, headers={"Accept-Language": language()}
-            ) as session,
+            aiohttp.ClientSession(timeout=timeout, headers=headers) as session,
             session.get(f"{url.rstrip('/')}{path}") as response,
         ):
             data = await _read_bounded(response)

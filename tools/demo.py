@@ -25,7 +25,7 @@ from tools.custody.signer import open_signer
 from tools.exits import InvalidAnswer, RefusedEvent
 from tools.founding import read_source
 from tools.gateway.local import LocalGateways
-from tools.gateway.story import Travel, count_ids_on, let_data_travel
+from tools.gateway.story import Travel, count_ids_on, let_data_travel, show_overdue
 from tools.localnet import Localnet, create_network, shipped_policy_set
 from tools.mirror import mirror_log, read_genesis
 from tools.output import Bar
@@ -111,12 +111,23 @@ async def play(story: Story) -> None:
 
 def travel(story: Story) -> None:
     """The data itself, through the gateways of two agencies."""
-    journey = Travel(
-        network=story.network, genesis=story.genesis, tell=story.tell, gateways=story.gateways
-    )
+    journey = _journey(story)
     let_data_travel(journey)
     story.ids |= journey.ids
     story.figures |= journey.figures
+
+
+def look_ahead(story: Story) -> None:
+    """What would be overdue some days from now; nothing is within the minute of the story."""
+    journey = _journey(story)
+    show_overdue(journey)
+    story.figures |= journey.figures
+
+
+def _journey(story: Story) -> Travel:
+    return Travel(
+        network=story.network, genesis=story.genesis, tell=story.tell, gateways=story.gateways
+    )
 
 
 def stop(story: Story) -> None:

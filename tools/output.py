@@ -3,11 +3,12 @@
 import asyncio
 import copy
 import datetime as dt
+import re
 import signal
 import sys
 import time
 import unicodedata
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +20,17 @@ from tools.words import LANGUAGES, say
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+# click's mark of a paragraph that is wrapped already.
+_AS_IT_IS = "\b\n"
+_WIDE = "\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef"
+_OPENING, _CLOSING = r"\[（《「“", r"，。；：、！？）》」”…\]"
+# What stays together in a line: a word, or one Chinese character, with its punctuation.
+_UNIT = re.compile(
+    rf"\s+|[{_OPENING}]*(?:[^\s{_WIDE}{_OPENING}{_CLOSING}]+|[^\s{_CLOSING}])[{_CLOSING}]*|\S"
+)
+_SENTENCE = re.compile(r".*?(?:。|\.(?=\s|$))", re.DOTALL)
 
 
 class WordOption(click.Option):
@@ -35,11 +47,15 @@ class WordOption(click.Option):
         extra = super().get_help_extra(ctx)
         if "required" in extra:
             extra["required"] = say("word.required")
+        if "default" in extra:
+            # click would put its own word before it.
+            told = say("word.default", default=extra.pop("default"))
+            extra["range"] = "; ".join(filter(None, (told, extra.get("range"))))
         return extra
 
 
 class WordFormatter(click.HelpFormatter):
-    """Help pages with headings in the chosen language."""
+    """Help pages with headings in the chosen language, and lines no wider than the terminal."""
 
     def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
         """The usage line."""
@@ -50,6 +66,20 @@ class WordFormatter(click.HelpFormatter):
         """The heading of a section, by click's own word for it."""
         words = {"Options": "word.options", "Commands": "word.commands"}
         self.write(f"{'':>{self.current_indent}}{say(words[heading])}\n")
+
+    def write_text(self, text: str) -> None:
+        """A paragraph."""
+        super().write_text(_AS_IT_IS + wrap_cells(text, self.width - self.current_indent))
+
+    def write_dl(
+        self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
+    ) -> None:
+        """Names and what they mean, in two columns."""
+        pairs = list(rows)
+        first = min(max(len(name) for name, _ in pairs), col_max) + col_spacing
+        width = max(self.width - self.current_indent - first, 10)
+        told = [(name, text and _AS_IT_IS + wrap_cells(text, width)) for name, text in pairs]
+        super().write_dl(told, col_max, col_spacing)
 
 
 class WordContext(click.Context):
@@ -97,9 +127,11 @@ class WordCommand(click.Command):
         _in_words(self, lambda: show(ctx, formatter))
 
     def get_short_help_str(self, limit: int = 45) -> str:
-        """First sentence in the chosen language."""
-        show = super().get_short_help_str
-        return _in_words(self, lambda: show(max(limit, 70)))
+        """First sentence in the chosen language, whole: a list of commands has more lines."""
+        del limit
+        text = say(self.help) if self.help else ""
+        found = _SENTENCE.match(text)
+        return found.group() if found else text
 
 
 class WordGroup(WordCommand, click.Group):
@@ -147,6 +179,16 @@ def emit(as_json: bool, document: Any, text: str) -> None:
         click.echo(text)
 
 
+def user_agent() -> str:
+    """Who a node's access log says that asked: `tallystick audit export`, or the bare name."""
+    names: list[str] = []
+    context = click.get_current_context(silent=True)
+    while context is not None and context.parent is not None:
+        names.append(context.info_name or "")
+        context = context.parent
+    return " ".join(("tallystick", *reversed(names)))
+
+
 def printable(text: str) -> str:
     """Text without control characters: what others wrote must not steer the terminal."""
     if text.replace("\n", "").replace("\t", "").isprintable():
@@ -190,20 +232,32 @@ def run_until_stopped(task: Coroutine[Any, Any, None]) -> None:
 
 def format_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns aligned for terminals, where a Chinese character takes two cells."""
-    widths = [max(_cells(row[at]) for row in (head, *rows)) for at in range(len(head))]
+    widths = [max(count_cells(row[at]) for row in (head, *rows)) for at in range(len(head))]
     return "\n".join(
         "  ".join(
-            cell + " " * (width - _cells(cell)) for cell, width in zip(row, widths, strict=True)
+            cell + " " * (width - count_cells(cell))
+            for cell, width in zip(row, widths, strict=True)
         ).rstrip()
         for row in (head, *rows)
     )
 
 
-def _cells(text: str) -> int:
+def count_cells(text: str) -> int:
+    """How many cells of a terminal a text takes."""
     shown = click.unstyle(text)
     if shown.isascii():
         return len(shown)
     return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in shown)
+
+
+def wrap_cells(text: str, width: int) -> str:
+    """Text in lines of at most `width` cells; a word that is longer has a line of its own."""
+    lines = [""]
+    for unit in _UNIT.findall(text):
+        if count_cells(lines[-1]) + count_cells(unit.rstrip()) > width and lines[-1]:
+            lines.append("")
+        lines[-1] += unit if lines[-1] else unit.lstrip()
+    return "\n".join(line.rstrip() for line in lines)
 
 
 class Bar:

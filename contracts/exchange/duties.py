@@ -4,14 +4,23 @@ A duty that is overdue is a gap. Nothing is typed in: whoever has the state and 
 same list. `GAPS` names each duty and the events that fulfil it.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
+from contracts.errors import InvalidMoment
 from contracts.exchange.matters import DAY_MS, HOUR_MS
 from contracts.lifecycle import DELIVERED, IN_REVIEW, PERMITTED, RECEIVED, REJECTED, USED
 from ledger.exchange.incidents import Incident
 from ledger.exchange.matters import DeadlineRules, Matters
 from ledger.registry import Exchange
+
+_DAYS_AHEAD = re.compile(r"\+([1-9][0-9]{0,4}) days?\Z", re.ASCII)
+_DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_CLOCK = r"[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{3})?)?(Z|[+-][0-9]{2}:[0-9]{2})"
+_MOMENT = re.compile(f"{_DAY}(T{_CLOCK})?\\Z", re.ASCII)
+_LAST_MS = 253_402_300_799_999  # of the year 9999
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +99,32 @@ class Duty:
     def is_overdue(self, time_ms: int) -> bool:
         """Whether the duty is a gap at a block time."""
         return time_ms > self.due_ms
+
+
+def look_ahead(text: str, time_ms: int) -> int:
+    """The block time to judge duties at, as if nothing were recorded from `time_ms` until then.
+
+    `2026-12-01T08:00+08:00` (seconds and thousandths as well), `2026-12-01` for the end of that
+    day in UTC, or `+30 days` from `time_ms`. Raises `InvalidMoment`.
+    """
+    if days := _DAYS_AHEAD.match(text):
+        at_ms = time_ms + int(days[1]) * DAY_MS
+    elif moment := _MOMENT.match(text):
+        at_ms = _moment_ms(text) if moment[1] else _moment_ms(f"{text}T00:00Z") + DAY_MS - 1
+    else:
+        raise InvalidMoment(text)
+    # What was owed before, the state of now does not tell.
+    if not time_ms <= at_ms <= _LAST_MS:
+        raise InvalidMoment(text)
+    return at_ms
+
+
+def _moment_ms(text: str) -> int:
+    try:
+        since = datetime.fromisoformat(text) - datetime(1970, 1, 1, tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise InvalidMoment(text) from None
+    return (since.days * 86_400 + since.seconds) * 1_000 + since.microseconds // 1_000
 
 
 def exchange_duties(exchange: Exchange, matters: Matters, rules: DeadlineRules) -> tuple[Duty, ...]:

@@ -8,6 +8,7 @@ import msgspec
 
 from contracts.errors import refused
 from contracts.exchange.force import check_role
+from contracts.exchange.matters import read_matters
 from contracts.lookup import find_exchange, find_member
 from ledger.events import Event
 from ledger.exchange.incidents import (
@@ -71,12 +72,13 @@ def _check_report(
         exchange = find_exchange(state, each)
         if exchange is None:
             raise refused("exchange-unknown", each.hex())
-        parties = {exchange.requester, exchange.provider}
-        if event.member not in parties:
+        # Whoever was handed the data later is touched no less than the two that exchanged it.
+        holders = {holding.holder for holding in read_matters(state, each, exchange).holders}
+        involved = {exchange.requester, exchange.provider, *holders}
+        if event.member not in involved:
             raise refused("not-a-party", f"{event.member} has no part in {each.hex()}")
-        (other,) = parties - {event.member}
-        if other not in body.partners:
-            raise refused("partner-missing", f"{other} is a party of {each.hex()}")
+        for missing in sorted(involved - {event.member, *body.partners}):
+            raise refused("partner-missing", f"{missing} has a part in {each.hex()}")
 
 
 def _check_step(state: StateReader, event: Event, body: IncidentStep, officer: Officer) -> None:

@@ -36,7 +36,7 @@ from ledger.exchange.references import (
     Reference,
     ShareReferenced,
 )
-from ledger.registry import Exchange, Member
+from ledger.registry import Exchange
 from ledger.state import Overlay, StateReader, document_key, message_key
 
 FAULTS_SHOWN_MAX = 20
@@ -105,9 +105,9 @@ def describe_faults(faults: list[Fault]) -> str:
     return "; ".join(parts) + (f"; {more} more" if more else "")
 
 
-def jurisdictions_of(member: Member) -> tuple[str, ...]:
-    """What a message for a member may name: its region, or the jurisdiction that is part of."""
-    region = member.region.upper()
+def jurisdictions_of(region: str) -> tuple[str, ...]:
+    """What a message for a member of a region may name: that, or the jurisdiction it is part of."""
+    region = region.upper()
     if not (region.isascii() and region.isdigit()):
         return (region,)
     return region, _OWN_JURISDICTIONS.get(region[:2], "CN")
@@ -153,7 +153,7 @@ class _Judge:
         codes = []
         requester = find_member(self.state, self.exchange.requester)
         assert requester is not None, "every exchange has its parties"
-        if self.body.receiving not in jurisdictions_of(requester):
+        if self.body.receiving not in jurisdictions_of(requester.region):
             codes.append(50012)
         if before is None:
             return codes

@@ -11,6 +11,14 @@ class Fault:
     detail: str
 
 
+def find_version_faults(name: str, version: int, following: int) -> list[Fault]:
+    """The versions of a thing follow each other without a gap."""
+    if version == following:
+        return []
+    detail = f"{name}: version {version}, the next one is {following}"
+    return [Fault(code="version-invalid", detail=detail)]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
     """A carried proposal takes effect with the block at `height`, at the time of the one before."""

@@ -176,7 +176,7 @@ def _find_open(state: StateReader, digest: bytes) -> Proposal:
     if proposal is None:
         raise refused("proposal-unknown", digest.hex())
     if proposal.status != "open":
-        raise refused("proposal-closed", f"it is {proposal.status}")
+        raise refused("proposal-closed", proposal.status)
     return proposal
 
 

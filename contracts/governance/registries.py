@@ -11,7 +11,7 @@ import msgspec
 from contracts.credit.score import find_rules_faults
 from contracts.drafts.check import find_policy_set_faults
 from contracts.exchange.matters import read_deadlines
-from contracts.governance.faults import Fault
+from contracts.governance.faults import Fault, find_version_faults
 from contracts.governance.rules import SHARE_MAX, SHARE_MIN, rule_of
 from contracts.lookup import (
     find_dataset,
@@ -116,10 +116,7 @@ def set_dataset(overlay: Overlay, action: SetDataset) -> list[Fault]:
     dataset = action.dataset
     before = find_dataset(overlay, dataset.id)
     following = 1 if before is None else before.version + 1
-    faults = []
-    if dataset.version != following:
-        detail = f"{dataset.id}: version {dataset.version}, the next one is {following}"
-        faults.append(Fault(code="version-invalid", detail=detail))
+    faults = find_version_faults(dataset.id, dataset.version, following)
     names = [field.id for field in dataset.fields]
     if len(frozenset(names)) != len(names):
         faults.append(Fault(code="field-repeated", detail=dataset.id))
@@ -173,9 +170,7 @@ def set_credit_rules(overlay: Overlay, action: SetCreditRules) -> list[Fault]:
     faults = [
         Fault(code="credit-rules-invalid", detail=text) for text in find_rules_faults(action.rules)
     ]
-    if action.rules.version != following:
-        detail = f"credit rules: version {action.rules.version}, the next one is {following}"
-        faults.append(Fault(code="version-invalid", detail=detail))
+    faults += find_version_faults("credit rules", action.rules.version, following)
     if not faults:
         overlay.put(CREDIT_RULES_KEY, CREDIT_RULES.encode(action.rules))
     return faults
@@ -187,9 +182,7 @@ def set_risk_rules(overlay: Overlay, action: SetRiskRules) -> list[Fault]:
     faults = [
         Fault(code="risk-rules-invalid", detail=text) for text in find_risk_faults(action.rules)
     ]
-    if action.rules.version != following:
-        detail = f"rules of risk: version {action.rules.version}, the next one is {following}"
-        faults.append(Fault(code="version-invalid", detail=detail))
+    faults += find_version_faults("rules of risk", action.rules.version, following)
     if not faults:
         overlay.put(RISK_RULES_KEY, RISK_RULES.encode(action.rules))
     return faults

@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 from contracts.errors import InvalidSchema
-from contracts.governance.faults import Fault
+from contracts.governance.faults import Fault, find_version_faults
 from contracts.lookup import (
     find_code_list,
     find_dataset,
@@ -26,11 +26,8 @@ from ledger.state import (
 def set_record_schema(overlay: Overlay, action: SetRecordSchema) -> list[Fault]:
     """The next version for a dataset that is known; earlier ones stay."""
     schema = action.record_schema
-    faults = []
     following = read_record_schema_version(overlay, schema.dataset) + 1
-    if schema.version != following:
-        detail = f"{schema.dataset}: version {schema.version}, the next one is {following}"
-        faults.append(Fault(code="version-invalid", detail=detail))
+    faults = find_version_faults(schema.dataset, schema.version, following)
     dataset = find_dataset(overlay, schema.dataset)
     if dataset is None:
         faults.append(Fault(code="dataset-unknown", detail=schema.dataset))
@@ -79,10 +76,7 @@ def set_code_list(overlay: Overlay, action: SetCodeList) -> list[Fault]:
     listed = action.code_list
     before = find_code_list(overlay, listed.id)
     following = 1 if before is None else before.version + 1
-    faults = []
-    if listed.version != following:
-        detail = f"{listed.id}: version {listed.version}, the next one is {following}"
-        faults.append(Fault(code="version-invalid", detail=detail))
+    faults = find_version_faults(listed.id, listed.version, following)
     codes = [each.code for each in listed.codes]
     for left, right in pairwise(codes):
         if left >= right:

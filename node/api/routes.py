@@ -128,7 +128,12 @@ _EVENT_ROUTES = (
         zh="终局区块的事件流（SSE），可用 Last-Event-ID 续传。",
         en="Final blocks as server-sent events, resumable with Last-Event-ID.",
         parameters=(
-            MEMBER,
+            Parameter(
+                name="member",
+                place="query",
+                zh="只看该成员参与的，以及各成员共同决定的。",
+                en="Only what this member takes part in, and what members decide together.",
+            ),
             Parameter(
                 name="Last-Event-ID",
                 place="header",

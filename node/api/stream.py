@@ -154,7 +154,7 @@ class BlockMessages:
         self._encoded: OrderedDict[int, bytes] = OrderedDict()
 
     def encode(self, block: FinalBlock, member: str) -> bytes:
-        """The message of a block; with `member`, the records of its exchanges only."""
+        """The message of a block; with `member`, its exchanges and what all decide together."""
         height = block.header.height
         if member:
             return _message(
@@ -169,7 +169,7 @@ class BlockMessages:
         return message
 
     def _concerns(self, event: Event, member: str) -> bool:
-        if event.member == member:
+        if event.member == member or event.kind.startswith("governance."):
             return True
         value = self._service.state().get(exchange_key(event.exchange))
         if value is None:

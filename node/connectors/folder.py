@@ -1,5 +1,7 @@
 """Connector: files of CSV, JSON Lines or XML in a folder, which another system puts there.
 
+With the format `message` it is one file, a message of the reporting standard, which goes as it is.
+
 A file name that ends with `.part` or `.tmp`, or begins with a dot, is still being written and is
 not seen; one that changes while it is read makes the ask fail, to be tried again. Links may lead
 only to files in the same folder.
@@ -14,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from node.connectors.errors import ConnectorFailed, InvalidOptions
-from node.connectors.interface import Ask, Source
+from node.connectors.interface import SOURCE_FORMATS, Ask, Source
 from node.connectors.options import (
     NAMES,
     PATH,
@@ -32,7 +34,6 @@ from node.connectors.rows import (
     select_lines,
     select_xml,
 )
-from node.records.pipeline import FORMATS
 
 PIECE_BYTES = 1 << 18
 FILES_MAX = 10_000
@@ -43,11 +44,18 @@ FOLDER_OPTIONS = (
         "files",
         TEXT,
         REQUIRED,
-        "文件名模式，可含 `{dataset}`、`{period}`、`{exchange}` 与 `*`、`?`；按名称顺序读取",
-        "pattern of file names, with `{dataset}`, `{period}`, `{exchange}`, `*` and `?`; read in"
-        " the order of names",
+        "文件名模式，可含 `{dataset}`、`{period}`、`{exchange}`、`{requester}` 与 `*`、`?`；"
+        "按名称顺序读取",
+        "pattern of file names, with `{dataset}`, `{period}`, `{exchange}`, `{requester}`, `*` and"
+        " `?`; read in the order of names",
     ),
-    option("format", choice(*FORMATS), REQUIRED, "文件格式", "format of the files"),
+    option(
+        "format",
+        choice(*SOURCE_FORMATS),
+        REQUIRED,
+        "文件格式；`message` 为单个申报标准报文，原样发送",
+        "format of the files; `message`: one message of the reporting standard, sent as it is",
+    ),
     option("encoding", choice("utf-8", "gb18030"), "utf-8", "字符编码", "encoding"),
     option("amounts", choice("fen", "yuan"), "fen", "金额单位", "unit of amounts"),
     option(
@@ -81,7 +89,7 @@ FOLDER_OPTIONS = (
 )
 
 _PLACE = re.compile(r"\{(\w*)\}")
-_PLACES = ("dataset", "period", "exchange")
+_PLACES = ("dataset", "period", "exchange", "requester")
 _UNFINISHED = (".part", ".tmp")
 
 
@@ -97,6 +105,9 @@ class FolderConnector:
         if foreign or self._files.startswith("/") or {"..", "**"} & set(parts):
             places = " ".join(f"{{{place}}}" for place in _PLACES)
             raise InvalidOptions("option-invalid", f"files: {places} * ?")
+        self._is_message = self._options["format"] == "message"
+        if self._is_message and (self._options["subject_fields"] or self._options["period_field"]):
+            raise InvalidOptions("option-invalid", "format: message, subject_fields, period_field")
 
     def check(self) -> None:
         """Whether the folder can be listed."""
@@ -112,7 +123,12 @@ class FolderConnector:
             ask, self._options["subject_fields"], self._options["period_field"]
         )
         self.check()
-        files = (self._read_file(path) for path in self._find(ask))
+        paths = self._find(ask)
+        if self._is_message:
+            if len(paths) > 1:
+                raise ConnectorFailed("files-many", "1", retry=False)
+            return Source(format="message", pieces=self._read_file(paths[0]))
+        files = (self._read_file(path) for path in paths)
         is_xml = self._options["format"] == "xml"
         encoding = self._options["encoding"]
         pieces = (
@@ -136,7 +152,11 @@ class FolderConnector:
         """Nothing stays open between two asks."""
 
     def _find(self, ask: Ask) -> list[Path]:
-        places = {"dataset": ask.dataset, "exchange": ask.exchange.hex()}
+        places = {
+            "dataset": ask.dataset,
+            "exchange": ask.exchange.hex(),
+            "requester": ask.requester,
+        }
         labels = [""]
         if "{period}" in self._files:
             labels = list(period_labels(self._options["period"], *period_of(ask)))

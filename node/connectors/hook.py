@@ -1,7 +1,8 @@
 """Receiver: a service of the agency that takes deliveries.
 
-It gets `POST` with the records as JSON Lines and these headers; any status of success means that it
-has them durably. The same key twice is one delivery.
+It gets `POST` with the records as JSON Lines, or a message of the reporting standard as it came,
+and these headers; any status of success means that it has them durably. The same key twice is one
+delivery. The status message about a message is at the gateway's socket.
 
     Idempotency-Key: <exchange in hex>.<correction>
     Tallystick-Delivery: what the delivery is, JSON in ASCII
@@ -88,7 +89,7 @@ class HttpReceiver:
                 self._write(file, piece)
             file.seek(0)
             headers = {
-                "Content-Type": "application/jsonl",
+                "Content-Type": "application/xml" if delivery.form else "application/jsonl",
                 "Content-Length": str(delivery.size_bytes),
                 "Idempotency-Key": key,
                 "Tallystick-Delivery": about.decode(),

@@ -14,14 +14,19 @@ from typing import Any
 import msgspec
 
 from node.connectors.errors import ConnectorFailed
-from node.connectors.interface import Ask, Source
+from node.connectors.interface import SOURCE_FORMATS, Ask, Source
 from node.connectors.options import choice, count, option, read_options
 from node.connectors.transport import PIECE_BYTES, SERVICE_OPTIONS, Service
-from node.records.pipeline import FORMATS
 
 HTTP_OPTIONS = (
     *SERVICE_OPTIONS,
-    option("format", choice(*FORMATS), "jsonl", "应答格式", "format of the answer"),
+    option(
+        "format",
+        choice(*SOURCE_FORMATS),
+        "jsonl",
+        "应答格式；`message` 为单个申报标准报文，原样发送",
+        "format of the answer; `message`: one message of the reporting standard, sent as it is",
+    ),
     option("encoding", choice("utf-8", "gb18030"), "utf-8", "字符编码", "encoding"),
     option("amounts", choice("fen", "yuan"), "fen", "金额单位", "unit of amounts"),
     option(
@@ -59,7 +64,8 @@ class HttpConnector:
             raise
         if is_empty:
             self.close()
-            return Source(format="jsonl", pieces=iter(()))
+            is_message = self._options["format"] == "message"
+            return Source(format="message" if is_message else "jsonl", pieces=iter(()))
         return Source(
             format=self._options["format"],
             encoding=self._options["encoding"],

@@ -1,6 +1,8 @@
 """Receiver: a folder for each delivery, which appears under its name complete and durable.
 
-    <exchange in hex>.<correction>/records.jsonl     the records
+    <exchange in hex>.<correction>/records.jsonl     the records, or instead
+    <exchange in hex>.<correction>/message.xml       the message of the reporting standard, and
+    <exchange in hex>.<correction>/status.xml        the status message about it
     <exchange in hex>.<correction>/report.json       the quality report
     <exchange in hex>.<correction>/delivery.json     whose records these are, and how many
 
@@ -68,7 +70,10 @@ class FolderReceiver:
                 shutil.rmtree(draft)
             draft.mkdir(mode=0o700)
             try:
-                _write(draft / "records.jsonl", delivery.checked_pieces())
+                name = "message.xml" if delivery.form else "records.jsonl"
+                _write(draft / name, delivery.checked_pieces())
+                if delivery.answer:
+                    _write(draft / "status.xml", (delivery.answer,))
                 _write(draft / "report.json", (report,))
                 _write(draft / "delivery.json", (about,))
                 sync_folder(draft)

@@ -14,12 +14,12 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from node.connectors.errors import ConnectorFailed, InvalidOptions, ReceiverFailed
 from node.records.normalise import Amounts
 from node.records.parsing import Encoding
-from node.records.pipeline import Format
+from node.records.pipeline import FORMATS, Format
 
 __all__ = [
     "Ask",
@@ -34,6 +34,10 @@ __all__ = [
     "Source",
     "Subject",
 ]
+
+# A message of the reporting standard goes as it is: it is no table of records.
+SourceFormat = Format | Literal["message"]
+SOURCE_FORMATS: tuple[SourceFormat, ...] = (*FORMATS, "message")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,13 +70,15 @@ class Ask:
 class Source:
     """Records as the bytes of a file, and how to read them (`node.records.pipeline.Options`).
 
+    Of the format `message` it is one message of the reporting standard, byte for byte.
+
     `pieces` are of any size up to about a mebibyte, iterated once, perhaps not to the end. Each is
     a sign of life, an empty one too: a source that gives none for minutes is ended. Taking the next
     one may raise `ConnectorFailed` or `node.records.errors.InvalidSource`: what came
     before is then void.
     """
 
-    format: Format
+    format: SourceFormat
     encoding: Encoding = "utf-8"
     amounts: Amounts = "fen"
     pieces: Iterator[bytes]
@@ -83,6 +89,8 @@ class Delivery:
     """A delivery that was opened and checked, for the agency's own systems.
 
     `pieces` are the records as JSON Lines, iterated once: `record_count` lines, `size_bytes` bytes.
+    With the form `crs` they are a message of the reporting standard instead, and `answer` is the
+    status message (XML) that its sender gets.
     `correction` is 0 for the first delivery of an exchange and counts those that supersede it.
     `report` holds the canonical bytes of the quality report (`node.records.report`). Taking a piece
     is a sign of life; a receiver that works on after the last one calls `alive` now and then.
@@ -98,6 +106,8 @@ class Delivery:
     commitment: bytes
     report: bytes
     pieces: Iterator[bytes]
+    form: str = ""
+    answer: bytes = b""
     alive: Callable[[], None] = lambda: None
 
     def describe(self) -> bytes:
@@ -111,6 +121,7 @@ class Delivery:
             "record_count": self.record_count,
             "size_bytes": self.size_bytes,
             "commitment": self.commitment.hex(),
+            **({"form": self.form} if self.form else {}),
         }
         return json.dumps(document, separators=(",", ":")).encode()
 
@@ -121,6 +132,8 @@ class Delivery:
             size_bytes += len(piece)
             lines += piece.count(b"\n")
             yield piece
+        if self.form:
+            lines = self.record_count
         if (size_bytes, lines) != (self.size_bytes, self.record_count):
             raise ReceiverFailed("delivery-incomplete", f"{size_bytes} B, {lines}", retry=True)
 

@@ -8,12 +8,13 @@ A file that fits is validated as it streams. The library tells lines only of a w
 file with faults is read once more, into memory; beyond `TREE_BYTES_MAX` faults have the line 0.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from lxml import etree
 
+from node.crs.codes import FILE_CODES
 from node.crs.errors import InvalidDocument
 from node.crs.guard import PIECE_BYTES, THREATS, Limits, check_pieces
 from node.crs.message import Header, Reader, Record
@@ -22,7 +23,7 @@ from node.crs.schemas import Schema, make_parser
 
 FAULTS_MAX = 1_000
 TREE_BYTES_MAX = 64 << 20
-FILE_CODES = range(50_000, 60_000)
+TELL_EVERY = 1_000
 
 # What the validator calls a fault: our word for it.
 _SCHEMA_FAULTS = {
@@ -50,36 +51,50 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What was found in a file; `more` findings are left out beyond `FAULTS_MAX`."""
+    """What was found in a file; `more` findings are left out beyond `FAULTS_MAX`.
+
+    `codes` are those of all findings, sorted.
+    """
 
     header: Header
     records: int
     findings: tuple[Finding, ...]
     more: int
+    codes: tuple[int, ...]
 
     @property
     def is_rejected(self) -> bool:
         """Whether the file as a whole is to be rejected."""
-        return any(finding.code in FILE_CODES for finding in self.findings)
+        return any(code in FILE_CODES for code in self.codes)
 
 
-def check_file(path: Path, schema: Schema, setting: Setting | None = None) -> Report:
-    """Check one message. Raises `OSError` if the file cannot be read."""
+Tell = Callable[[], None]
+
+
+def _quiet() -> None:
+    """Nobody waits for a sign of life."""
+
+
+def check_file(
+    path: Path, schema: Schema, setting: Setting | None = None, *, tell: Tell = _quiet
+) -> Report:
+    """Check one message; `tell` is called now and then. Raises `OSError` if it cannot be read."""
     try:
-        check_pieces(read_pieces(path))
+        check_pieces(read_pieces(path, tell))
     except InvalidDocument as error:
         code = 50005 if error.code in THREATS else 50007
         return _report(Header(), 0, [_finding(code, error.line, error.code)])
-    faults = _validate(path, schema)
+    faults = _validate(path, schema, tell)
     if faults:
         return _report(Header(), 0, faults)
-    return _check_records(path, setting or Setting())
+    return _check_records(path, setting or Setting(), tell)
 
 
-def read_pieces(path: Path) -> Iterator[bytes]:
+def read_pieces(path: Path, tell: Tell = _quiet) -> Iterator[bytes]:
     """The bytes of a file."""
     with path.open("rb") as file:
         while piece := file.read(PIECE_BYTES):
+            tell()
             yield piece
 
 
@@ -88,7 +103,7 @@ def check_xml(path: Path) -> None:
     check_pieces(read_pieces(path), Limits())
 
 
-def _validate(path: Path, schema: Schema) -> list[Finding]:
+def _validate(path: Path, schema: Schema, tell: Tell) -> list[Finding]:
     with path.open("rb") as file:
         walk = etree.iterparse(
             file, events=("end",), schema=schema.compiled, resolve_entities=False,
@@ -96,7 +111,9 @@ def _validate(path: Path, schema: Schema) -> list[Finding]:
             remove_pis=True,
         )  # fmt: skip
         try:
-            for _, element in walk:
+            for number, (_, element) in enumerate(walk):
+                if not number % TELL_EVERY:
+                    tell()
                 element.clear(keep_tail=False)
                 while element.getprevious() is not None:
                     del element.getparent()[0]
@@ -113,11 +130,12 @@ def _list_faults(path: Path, schema: Schema, seen: etree._ListErrorLog) -> list[
     return [_finding(50007, line, reason) for line, reason in found]
 
 
-def _check_records(path: Path, setting: Setting) -> Report:
+def _check_records(path: Path, setting: Setting, tell: Tell) -> Report:
     reader, whole = Reader(path), Whole(setting)
     faults: list[Fault] = []
     records = 0
     for part in reader.parts():
+        tell()
         if isinstance(part, Record):
             records += 1
             faults += check_record(part, reader.header)
@@ -135,7 +153,13 @@ def _check_records(path: Path, setting: Setting) -> Report:
 
 def _report(header: Header, records: int, findings: list[Finding]) -> Report:
     shown = tuple(findings[:FAULTS_MAX])
-    return Report(header=header, records=records, findings=shown, more=len(findings) - len(shown))
+    return Report(
+        header=header,
+        records=records,
+        findings=shown,
+        more=len(findings) - len(shown),
+        codes=tuple(sorted({finding.code for finding in findings})),
+    )
 
 
 def _finding(code: int, line: int, reason: str) -> Finding:

@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -80,10 +80,18 @@ def read_references(path: Path, key: ReferenceKey) -> Iterator[dict[str, Any]]:
     Raises `InvalidDocument` for XML that is not safe and `InvalidKey` for a key of another year.
     """
     check_xml(path)
+    yield from walk_references(path, key)
+
+
+def walk_references(
+    path: Path, key: ReferenceKey, tell: Callable[[], None] = lambda: None
+) -> Iterator[dict[str, Any]]:
+    """The same of a file that is known to be safe; `tell` is called for every part of it."""
     reader = Reader(path)
     batch: list[dict[str, str]] = []
     head: dict[str, str] = {}
     for part in reader.parts():
+        tell()
         if not isinstance(part, Record):
             continue
         head = head or _head(reader, key)

@@ -23,6 +23,9 @@ _MARK_CODES = {"Sponsor": 60008, "Intermediary": 60009, "PoolReport": 60010}
 # Of account holders that are entities: a passive one has controlling persons, the others have not.
 _PASSIVE = "CRS101"
 _NOT_PASSIVE = ("CRS102", "CRS103")
+# Types of accounts and of payments; edition 3.0 of the schema has both, those before it none.
+_DEPOSITORY, _INSURANCE, _INVESTMENT = "CRS1101", "CRS1103", "CRS1104"
+_INTEREST, _PROCEEDS_OR_OTHER = ("CRS502",), ("CRS503", "CRS504")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +88,11 @@ def _holder_type(record: Record) -> str:
 
 
 def _individual_residence(record: Record, header: Header) -> bool:
-    found = texts(record.element, "AccountHolder/Individual/ResCountryCode")
-    return bool(found) and header.receiving not in found
+    people = [
+        *find_all(record.element, "AccountHolder/Individual"),
+        *find_all(record.element, "ControllingPerson/Individual"),
+    ]
+    return any(header.receiving not in texts(each, "ResCountryCode") for each in people)
 
 
 def _entity_residence(record: Record, header: Header) -> bool:
@@ -116,6 +122,36 @@ def _individual_controlled(record: Record, _: Header) -> bool:
     return bool(find_all(record.element, "AccountHolder/Individual")) and _has_controlling(record)
 
 
+def _account_type(record: Record) -> str:
+    return text(record.element, "AccountType")
+
+
+def _number_types(record: Record) -> list[str]:
+    found = find_all(record.element, "AccountNumber")
+    return [kind for each in found if (kind := each.get("AcctNumberType")) is not None]
+
+
+def _number_needs_deposit(record: Record, kind: str) -> bool:
+    account = _account_type(record)
+    return bool(account) and account != _DEPOSITORY and kind in _number_types(record)
+
+
+def _equity_interest(record: Record, _: Header) -> bool:
+    account = _account_type(record)
+    has_interest = next(record.element.iter("{*}EquityInterestType"), None) is not None
+    return has_interest and bool(account) and account != _INVESTMENT
+
+
+def _insurance_number(record: Record, _: Header) -> bool:
+    kinds = _number_types(record)
+    return _account_type(record) == _INSURANCE and any(kind != "OECD605" for kind in kinds)
+
+
+def _other_payment(record: Record, account: str, allowed: tuple[str, ...]) -> bool:
+    paid = texts(record.element, "Payment/Type")
+    return _account_type(record) == account and any(kind not in allowed for kind in paid)
+
+
 def _document_format(record: Record, header: Header) -> bool:
     pattern = rf"{re.escape(header.transmitting)}[0-9]{{4}}\S{{1,190}}"
     return not re.fullmatch(pattern, record.document_id)
@@ -132,6 +168,13 @@ ACCOUNT_RULES: dict[int, RecordRule] = {
     60012: _entity_residence,
     60014: _birth,
     60016: _individual_controlled,
+    60017: lambda record, _: _number_needs_deposit(record, "OECD606"),
+    60018: lambda record, _: _number_needs_deposit(record, "OECD601"),
+    60019: _equity_interest,
+    60020: _insurance_number,
+    60021: lambda record, _: _other_payment(record, _DEPOSITORY, _INTEREST),
+    60022: lambda record, _: _other_payment(record, _INVESTMENT, _PROCEEDS_OR_OTHER),
+    60023: lambda record, _: _other_payment(record, _INSURANCE, _PROCEEDS_OR_OTHER),
 }
 INSTITUTION_RULES: dict[int, RecordRule] = {60013: _institution_residence}
 RECORD_RULES: dict[int, RecordRule] = {
@@ -247,7 +290,7 @@ class Whole:
             if body.institution is None:
                 continue
             is_nil = header.type_indicator == _NIL
-            if body.indicator == "new" and not body.accounts and not is_nil:
+            if body.indicator in ("new", "resend") and not body.accounts and not is_nil:
                 yield _at(body.institution, 60015)
             if body.indicator == "deleted" and body.kept:
                 yield _at(body.institution, 80009)

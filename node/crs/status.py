@@ -8,7 +8,8 @@
         ValidationResult Status (Accepted, Rejected), ValidatedBy
 
 A message is rejected as a whole for an error of the file, and then nothing in it counts. Errors of
-records leave it accepted: the sender corrects those records.
+records leave it accepted, and the sender corrects those records; the receiver may reject the whole
+file for some of them (`node.crs.codes.GROUNDS`).
 """
 
 import re
@@ -75,9 +76,12 @@ class StatusMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 def make_status(
     report: Report, *, original_id: str, transmitting: str, receiving: str, message_id: str,
-    timestamp: str, language: Language, code_set: str,
+    timestamp: str, language: Language, code_set: str, is_rejected: bool = False,
 ) -> StatusMessage:  # fmt: skip
-    """The answer to a message; of a file that could not be read, `original_id` is its sender's."""
+    """The answer to a message; of a file that could not be read, `original_id` is its sender's.
+
+    `is_rejected`: for errors of records.
+    """
     names = read_code_set(code_set)
     findings = sorted((each.code, each.document_id) for each in report.findings)
     unknown = [code for code, _ in findings if code not in names]
@@ -99,7 +103,7 @@ def make_status(
         original_id=original_id,
         file_errors=tuple(files),
         record_errors=() if files else tuple(records),
-        status="Rejected" if files else "Accepted",
+        status="Rejected" if files or is_rejected else "Accepted",
         validated_by="Tallystick",
     )
 
@@ -182,7 +186,9 @@ def _check(status: StatusMessage) -> None:
         raise InvalidStatus("status-malformed", "Timestamp") from None
     if any(_FORBIDDEN.search(said) or said != said.strip() for said in _words(status)):
         raise InvalidStatus("status-malformed", "control character, or blanks at an end")
-    if (status.status == "Rejected") is not bool(status.file_errors):
+    is_rejected = status.status == "Rejected"
+    has_errors = bool(status.file_errors or status.record_errors)
+    if (status.file_errors and not is_rejected) or (is_rejected and not has_errors):
         raise InvalidStatus("status-verdict", status.status)
 
 

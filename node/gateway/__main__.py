@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import structlog
@@ -20,6 +21,7 @@ from node.gateway.config import GatewayConfig, read_gateway_config
 from node.gateway.jobs import Failed
 from node.gateway.service import Keys, Place, Service
 from node.gateway.signing import Signing
+from node.gateway.words import describe
 from node.startup import lock_data_dir
 
 LOG = structlog.get_logger("gateway")
@@ -80,6 +82,7 @@ async def serve(config: GatewayConfig, keys: Keys, on_started: Callable[[str, st
             connectors=config.connectors,
             receiver=config.receiver,
             schedules=config.schedules,
+            messages=config.messages,
         )
         task = asyncio.create_task(service.run(on_started))
         loop = asyncio.get_running_loop()
@@ -98,6 +101,9 @@ def run(path: Path) -> int:
     except InvalidConfig as error:
         return _refuse(f"the configuration has faults; correct them and start again\n{error}")
     settings = config.settings
+    if config.messages and find_spec("lxml") is None:
+        told = describe("crs-extra-missing", "lxml", "en")
+        return _refuse(f"[messages] {told.title} ({told.detail}). {told.advice}")
     configure_logging(settings)
 
     def on_started(address: str, figures: str) -> None:

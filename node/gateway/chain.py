@@ -49,7 +49,7 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of an event. `applied` tells whether the state changed."""
+    """What became of an event; `decision` is empty where contracts were not asked."""
 
     digest: bytes
     state: str
@@ -164,6 +164,7 @@ class Chain:
         self._tls = tls
         self._open: aiohttp.ClientSession | None = None
         self._unsent: list[bytes] = []
+        # As many as submit: the steps of `in_flight_max` jobs, and `asking.ENTERED_MAX` callers.
         self._waiting: dict[bytes, tuple[bytes, asyncio.Future[Answer]]] = {}
         self._wake = asyncio.Event()
         self._height = -1

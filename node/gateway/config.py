@@ -23,9 +23,9 @@ from node.config import (
 )
 from node.errors import InvalidConfig
 from node.gateway.agency.schedule import Schedule
-from node.gateway.work.tasks import Plug
+from node.gateway.work.tasks import Messages, Plug
 
-_TABLES = ("receiver", "datasets", "schedules")
+_TABLES = ("receiver", "datasets", "schedules", "messages")
 
 
 def _paths(value: Any) -> tuple[str, ...]:
@@ -116,12 +116,16 @@ SETTINGS: tuple[Setting, ...] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayConfig:
-    """Checked settings, and plug-ins by dataset. A dataset without one is not provided here."""
+    """Checked settings, and plug-ins by dataset. A dataset without one is not provided here.
+
+    `messages` are settings of datasets whose payloads are messages of the reporting standard.
+    """
 
     settings: Config
     connectors: dict[str, Plug]
     receiver: Plug
     schedules: dict[str, Schedule]
+    messages: dict[str, Messages]
 
 
 def read_gateway_config(file: Path) -> GatewayConfig:
@@ -132,6 +136,7 @@ def read_gateway_config(file: Path) -> GatewayConfig:
     connectors = _convert(tables["datasets"], dict[str, Plug], "datasets", faults)
     schedules = _convert(tables["schedules"], dict[str, Schedule], "schedules", faults)
     receiver = _convert(tables["receiver"] or {"name": "folder"}, Plug, "receiver", faults)
+    messages = _convert(tables["messages"], dict[str, Messages], "messages", faults)
     if faults:
         raise InvalidConfig(str(file), tuple(faults))
     return GatewayConfig(
@@ -139,6 +144,7 @@ def read_gateway_config(file: Path) -> GatewayConfig:
         connectors=connectors,
         receiver=receiver,
         schedules=schedules,
+        messages=messages,
     )
 
 

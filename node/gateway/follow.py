@@ -8,8 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
+from ledger.events import hash_event
 from node.gateway.chain import StreamRecord
-from node.gateway.jobs import Job, Payload, Stage, advance, change, hold
+from node.gateway.jobs import Job, Payload, Stage, advance, change, hold, name_more
 
 DAY_MS = 86_400_000
 _OPENING = {"share.requested": "provider", "share.offered": "recipient"}
@@ -93,18 +96,29 @@ def _approved(job: Job, seen: Seen) -> Job:
 
 def _over(job: Job, seen: Seen) -> Job:
     status = seen.record.event.kind.removeprefix("share.")
-    return advance(job, "closed", status=status, question=b"", asked=b"", payload=None)
+    return advance(
+        job, "closed", status=status, question=b"", asked=b"", payload=None, answered=None
+    )
+
+
+def _referenced(job: Job, seen: Seen) -> Job:
+    """More documents of a message are named; the requester compares them with what comes."""
+    event = seen.record.event
+    is_own = bool(job.event) and hash_event(job.event).hex() == event.digest
+    named = name_more(job.named, event.body)
+    return change(job, named=named, event=b"" if is_own else job.event)
 
 
 def _delivered(job: Job, seen: Seen) -> Job:
     body = seen.record.event.body
+    job, named = change(job, named=None), job.named
     if job.side == "provide":
         return _offered(job, body)
     return advance(
         job,
         "fetch",
         status="delivered",
-        payload=_payload_of(body),
+        payload=msgspec.structs.replace(_payload_of(body), named=named),
         codes=(),
         text="",
         downloads=0,
@@ -116,8 +130,9 @@ def _corrected(job: Job, seen: Seen) -> Job:
     if job.stage == "closed" or _goes_on(job) in ("erase", "attest"):
         return job
     body = seen.record.event.body
+    job, named = change(job, named=None), job.named
     if job.side == "provide":
-        if not _is_own(job, body) and _goes_on(job) not in ("prepare", "deliver"):
+        if not _is_own(job, body) and _goes_on(job) not in ("prepare", "refer", "deliver"):
             job = change(job, correction=job.correction + 1)
         return _offered(change(job, supersedes=bytes.fromhex(body["supersedes"])), body)
     return advance(
@@ -125,7 +140,7 @@ def _corrected(job: Job, seen: Seen) -> Job:
         "fetch",
         correction=job.correction + 1,
         supersedes=bytes.fromhex(body["supersedes"]),
-        payload=_payload_of(body),
+        payload=msgspec.structs.replace(_payload_of(body), named=named),
         codes=(),
         text="",
         downloads=0,
@@ -165,14 +180,20 @@ def _payload_of(body: dict[str, Any]) -> Payload:
 
 def _received(job: Job, seen: Seen) -> Job:
     until_ms = seen.time_ms + job.retention_days * DAY_MS
-    return advance(
-        job,
-        "kept" if job.side == "acquire" else "settled",
-        status="received",
-        held=bytes.fromhex(seen.record.event.body["commitment"]),
-        until_ms=until_ms,
-        wake_ms=until_ms,
-    )
+    held = bytes.fromhex(seen.record.event.body["commitment"])
+    return _settled(change(job, status="received", held=held, until_ms=until_ms))
+
+
+def _settled(job: Job) -> Job:
+    """The requester has a delivery; of a message it has more to say than that."""
+    if job.side == "provide" and _is_message(job):
+        return advance(job, "learn")
+    stage: Stage = "kept" if job.side == "acquire" else "settled"
+    return advance(job, stage, wake_ms=job.until_ms)
+
+
+def _is_message(job: Job) -> bool:
+    return job.payload is not None and bool(job.payload.form)
 
 
 def _used(job: Job, _: Seen) -> Job:
@@ -189,24 +210,32 @@ def _acknowledged(job: Job, seen: Seen) -> Job:
     held = bytes.fromhex(seen.record.event.body["commitment"])
     if job.stage == "closed" or _goes_on(job) in ("erase", "attest"):
         return change(job, held=held)
-    stage: Stage = "kept" if job.side == "acquire" else "settled"
-    return advance(job, stage, held=held, wake_ms=job.until_ms)
+    return _settled(change(job, held=held))
 
 
 def _rejected(job: Job, seen: Seen) -> Job:
     if job.side == "acquire":
         return advance(job, "open", status="rejected", correction=job.correction + 1)
-    codes = ", ".join(map(str, seen.record.event.body["codes"]))
-    text = seen.record.event.body["text"]
-    again = advance(job, "prepare", status="rejected", correction=job.correction + 1)
-    return hold(again, "delivery-rejected", f"{codes} {text}")
+    codes, text = tuple(seen.record.event.body["codes"]), seen.record.event.body["text"]
+    job = change(job, status="rejected")
+    if _is_message(job):
+        return advance(job, "learn", codes=codes, text=text)
+    return deliver_anew(job, codes, text)
+
+
+def deliver_anew(job: Job, codes: tuple[int, ...], text: str) -> Job:
+    """A delivery was rejected: once a person has mended what the codes name, comes another."""
+    again = advance(job, "prepare", correction=job.correction + 1, codes=(), text="")
+    return hold(again, "delivery-rejected", f"{', '.join(map(str, codes))} {text}")
 
 
 def _destroyed(job: Job, seen: Seen) -> Job:
     """The requester has nothing left. What other holders destroy does not end the exchange."""
     if seen.record.event.member != job.requester:
         return job
-    return advance(job, "closed", status="destroyed", question=b"", asked=b"", payload=None)
+    return advance(
+        job, "closed", status="destroyed", question=b"", asked=b"", payload=None, answered=None
+    )
 
 
 _BOTH: dict[str, Callable[[Job, Seen], Job]] = {
@@ -215,6 +244,7 @@ _BOTH: dict[str, Callable[[Job, Seen], Job]] = {
     "share.approved": _approved,
     "share.refused": _over,
     "share.withdrawn": _over,
+    "share.referenced": _referenced,
     "share.delivered": _delivered,
     "share.corrected": _corrected,
     "share.received": _received,

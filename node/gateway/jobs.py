@@ -1,14 +1,17 @@
 """What the gateway knows of an exchange, and the stages that it passes through.
 
-    provide   request -> review -> ask -> prepare -> deliver -> offered -> settled -> closed
+    provide   request -> review -> ask -> prepare -> refer -> deliver -> offered -> learn -> settled
+              -> closed
     acquire   request -> open -> fetch -> check -> hand -> answer -> kept -> erase -> attest
               -> closed
 
 A stage of `ACTIVE` has a step to run now; the others wait for a record on the ledger or for
-`wake_ms`. `held` waits for a person: `fault` and `detail` say why, `resume` where it goes on.
+`wake_ms`. `held` waits for a person: `fault` and `detail` say why, `resume` where it goes on. Only
+messages of the reporting standard pass through `refer` and `learn`.
 """
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -19,25 +22,62 @@ UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 Side = Literal["provide", "acquire"]
 SIDES: tuple[Side, ...] = ("provide", "acquire")
 Stage = Literal[
-    "review", "ask", "prepare", "deliver", "offered", "settled",
+    "review", "ask", "prepare", "refer", "deliver", "offered", "learn", "settled",
     "request", "open", "fetch", "check", "hand", "answer", "kept", "erase", "attest",
     "held", "closed",
 ]  # fmt: skip
 
 ACTIVE: frozenset[tuple[Side, Stage]] = frozenset(
     (
-        ("provide", "request"), ("provide", "ask"), ("provide", "prepare"), ("provide", "deliver"),
+        ("provide", "request"), ("provide", "ask"), ("provide", "prepare"), ("provide", "refer"),
+        ("provide", "deliver"), ("provide", "learn"),
         ("acquire", "request"), ("acquire", "fetch"), ("acquire", "check"), ("acquire", "hand"),
         ("acquire", "answer"), ("acquire", "erase"), ("acquire", "attest"),
     )
 )  # fmt: skip
 
 
+# What a payload is, as the ledger says of its dataset; empty: records by a schema.
+Form = Literal["", "crs"]
+
+
+class Named(msgspec.Struct, frozen=True, kw_only=True):
+    """What the ledger names of the newest message that is to be delivered.
+
+    `message` is the commitment of its id in hex, `digest` is over its documents in their order,
+    `parts` counts the events.
+    """
+
+    message: str
+    digest: bytes = b""
+    parts: int = 0
+
+
+def name_more(named: Named | None, body: Mapping[str, Any]) -> Named:
+    """With the documents of one more `share.referenced`, whose digests are in hex."""
+    if named is None or named.message != body["message"]:
+        named = Named(message=body["message"])
+    head = f"{body['key_id']} {body['period']} {body['receiving']}"
+    digest = named.digest
+    for each in body["references"]:
+        said = f"{head} {each['document']} {each['indicator']} {each['corrected']}"
+        digest = hashlib.sha256(digest + said.encode()).digest()
+    return msgspec.structs.replace(named, digest=digest, parts=named.parts + 1)
+
+
+class Answered(msgspec.Struct, frozen=True, kw_only=True):
+    """The requester's status message (XML) about the delivery of a number."""
+
+    correction: int
+    document: bytes
+
+
 class Payload(msgspec.Struct, frozen=True, kw_only=True):
     """One delivery: what `share.delivered` or `share.corrected` says of it, and more.
 
     `report` are the canonical bytes of the quality report. `blind` opens the commitment; it is
-    sealed to the agency's own key. `plain_bytes` is the size of the records.
+    sealed to the agency's own key. `plain_bytes` is the size of the records. `named` is what the
+    ledger had named before this delivery.
     """
 
     commitment: bytes
@@ -49,6 +89,8 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True):
     report: bytes = b""
     blind: bytes = b""
     plain_bytes: int = 0
+    form: Form = ""
+    named: Named | None = None
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,7 +101,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     the first. `supersedes` names what a correction takes the place of, `held` what the requester
     has by the ledger. `downloads` counts copies of one payload that arrived damaged. `event` is a
     signed event on its way to the ledger. `seen_index` is that of the newest record taken into
-    account.
+    account. `named` is what the ledger names of a message that is not delivered yet, `answered` the
+    newest status message.
     """
 
     exchange: bytes
@@ -93,6 +136,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
     resume: Stage = "closed"
     seen_index: int = -1
+    named: Named | None = None
+    answered: Answered | None = None
 
     @property
     def partner(self) -> str:
@@ -105,10 +150,16 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.exchange.hex()}.{self.correction}.sealed"
 
     @property
+    def references_name(self) -> str:
+        """Name of the file in the outbox with what is to be named of a message."""
+        return f"{self.exchange.hex()}.{self.correction}.references"
+
+    @property
     def file_names(self) -> Iterator[str]:
-        """Names of the sealed payloads of all deliveries so far."""
+        """Names of the files in outbox or inbox of all deliveries so far."""
         for number in range(self.correction + 1):
             yield f"{self.exchange.hex()}.{number}.sealed"
+            yield f"{self.exchange.hex()}.{number}.references"
 
     @property
     def is_active(self) -> bool:

@@ -36,8 +36,8 @@ SMALL_BYTES_MAX = 2 * 1024 * 1024
 # What a partner may say of why it refuses.
 PROBLEMS = frozenset(
     (
-        "certificate-unknown", "gateway-not-ready", "payload-expired", "payload-not-ready",
-        "payload-unknown", "question-not-ready", "question-unknown",
+        "answer-unknown", "certificate-unknown", "gateway-not-ready", "payload-expired",
+        "payload-not-ready", "payload-unknown", "question-not-ready", "question-unknown",
     )
 )  # fmt: skip
 
@@ -51,23 +51,32 @@ class Directory:
         self._gateways: dict[str, Gateway] = {}
         self._members_of: dict[bytes, frozenset[str]] = {}
         self._sessions: dict[str, tuple[Gateway, aiohttp.ClientSession]] = {}
-        self._read_s = -STALE_S
+        self._read_s = 0.0
         self._reading = asyncio.Lock()
+        self._is_stale = True
+        self._news = asyncio.Event()
         # New certificates take effect for new connections; who is no longer pinned is turned away
         # by `members_of`.
         self.server_tls = pinned_tls(ssl.PROTOCOL_TLS_SERVER, certificate, key, ())
 
     def expire(self) -> None:
         """Something on the ledger may have changed the gateways."""
-        self._read_s = -STALE_S
+        self._is_stale = True
+        self._news.set()
 
     async def refresh(self) -> None:
         """Read the gateways again if they are older than `STALE_S`. Raises `Failed`."""
         async with self._reading:
             loop = asyncio.get_running_loop()
-            if loop.time() - self._read_s < STALE_S:
+            if not self._is_stale and loop.time() - self._read_s < STALE_S:
                 return
-            gateways = await self._read_gateways()
+            # What expires while they are read is read again.
+            self._is_stale = False
+            try:
+                gateways = await self._read_gateways()
+            except BaseException:
+                self._is_stale = True
+                raise
             known, members_of = self._members_of, dict[bytes, frozenset[str]]()
             for gateway in gateways.values():
                 for certificate in gateway.certificates:
@@ -93,14 +102,21 @@ class Directory:
         }
 
     async def keep_fresh(self) -> None:
-        """Refresh for ever, so that a partner's new certificate is known before it calls."""
+        """Refresh at once when told, so that a partner's new certificate is known when it calls.
+
+        And every `STALE_S`: that a node answers again, nothing tells.
+        """
         while True:
+            self._news.clear()
             try:
                 await self.refresh()
             except Failed as error:
                 LOG.warning("gateways cannot be read", error=str(error))
-            # No event of this agency's exchanges tells that another agency has a new certificate.
-            await asyncio.sleep(STALE_S)
+            try:
+                async with asyncio.timeout(STALE_S):
+                    await self._news.wait()
+            except TimeoutError:
+                pass  # the time that was waited for
 
     def members_of(self, certificate: bytes | None) -> frozenset[str]:
         """Members that show a certificate (DER); none: nobody that is on the ledger.

@@ -1,6 +1,7 @@
 """The gateway put together: its parts, the files of its folders, and following the chain."""
 
 import asyncio
+import heapq
 import os
 import socket
 import ssl
@@ -26,14 +27,14 @@ from node.gateway.follow import observe, open_job
 from node.gateway.jobs import Job, Side, Stage, advance, change, hold
 from node.gateway.metrics import Metrics
 from node.gateway.partners import Directory
-from node.gateway.serving import Runner, Serving
+from node.gateway.serving import Runner, Serving, Site
 from node.gateway.signing import Signing
 from node.gateway.steps.acquire import Acquirer
 from node.gateway.steps.provide import Parts, Provider
 from node.gateway.store import Store
 from node.gateway.work.pool import Pool
 from node.gateway.work.prepare import partial_path
-from node.gateway.work.tasks import Plug, Setup
+from node.gateway.work.tasks import Messages, Plug, Setup
 
 LOG = structlog.get_logger("gateway")
 
@@ -92,6 +93,7 @@ class Service:
         connectors: dict[str, Plug],
         receiver: Plug,
         schedules: dict[str, Schedule],
+        messages: dict[str, Messages],
     ) -> None:
         for folder in (place.data_dir, place.outbox, place.inbox):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -109,11 +111,14 @@ class Service:
             receiver=receiver,
             base=str(place.base),
             memory_bytes_max=place.memory_bytes_max,
+            messages=messages,
         )
         self._pool = Pool(setup, size=place.processes, stall_s=place.stall_s)
         self._parts = Parts(
             chain=chain, directory=self._directory, pool=self._pool, signing=signing
         )
+        # Heights from which something that the members decide may be otherwise.
+        self._due: list[int] = []
         self._metrics = Metrics(self._store, signing)
         self._desk = self._make_desk()
 
@@ -127,7 +132,9 @@ class Service:
                 ("provide", "request"): provider.request,
                 ("provide", "ask"): provider.ask,
                 ("provide", "prepare"): provider.prepare,
+                ("provide", "refer"): provider.refer,
                 ("provide", "deliver"): provider.deliver,
+                ("provide", "learn"): provider.learn,
                 ("acquire", "request"): acquirer.request,
                 ("acquire", "fetch"): acquirer.fetch,
                 ("acquire", "check"): acquirer.check,
@@ -152,7 +159,7 @@ class Service:
         """Remove the sealed copies that nobody needs any more."""
         folder = self._place.outbox if job.side == "provide" else self._place.inbox
         for name in job.file_names:
-            if name != job.file_name or not _needs_file(job):
+            if name not in _needed_files(job):
                 (folder / name).unlink(missing_ok=True)
         if job.side == "provide" and job.stage != "prepare":
             partial_path(folder / job.file_name).unlink(missing_ok=True)
@@ -165,7 +172,7 @@ class Service:
         for side, folder in sides:
             for path in folder.iterdir():
                 job = self._store.find(_exchange_of(path), side)
-                if job is None or job.file_name != path.name or not _needs_file(job):
+                if job is None or path.name not in _needed_files(job):
                     path.unlink()
 
     async def run(self, on_started: Callable[[str, str], None]) -> None:
@@ -176,6 +183,8 @@ class Service:
         # Not that of the last block seen here: events signed now must outlive the way to there.
         self._signing.height = int(status["height"])
         await self._bootstrap(self._signing.height)
+        for proposal in await self._chain.pages("/v1/proposals"):
+            self._note_due(proposal["activate_height"], self._signing.height)
         asking = Asking(self._parts, self._desk)
         local = Local(self._parts, asking, store=self._store, desk=self._desk)
         serving = Serving(self._store, self._desk, self._directory, self._place.outbox)
@@ -253,18 +262,31 @@ class Service:
         saved = after
         async for block in self._chain.blocks(after):
             self._signing.height = max(self._signing.height, block.height)
+            self._note_governance(block)
             changed = self._changed_by(block)
             if changed or block.height >= saved + HEIGHT_SAVED_EVERY:
                 saved = block.height
                 await self._desk.put(changed, **{HEIGHT_MARK: saved})
             self._chain.reached(block.height)
 
+    def _note_governance(self, block: Block) -> None:
+        """What members decide is in force from the next block on, or from its own height on."""
+        for record in block.records:
+            if record.event.kind.startswith("governance."):
+                self._note_due(record.event.body.get("activate_height", 0), block.height)
+                self._directory.expire()
+        while self._due and self._due[0] <= block.height + 1:
+            heapq.heappop(self._due)
+            self._directory.expire()
+
+    def _note_due(self, activate_height: int, height: int) -> None:
+        if activate_height > height:
+            heapq.heappush(self._due, activate_height)
+
     def _changed_by(self, block: Block) -> list[Job]:
         changed: dict[tuple[bytes, Side], Job] = {}
         for record in block.records:
             opened = open_job(record, self._signing.member)
-            if record.event.kind.startswith("governance."):
-                self._directory.expire()
             exchange = bytes.fromhex(record.event.exchange)
             sides: tuple[Side, ...] = ("provide", "acquire")
             for side in sides:
@@ -292,7 +314,8 @@ async def _listen(
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     try:
-        await web.TCPSite(runner, listen.host, listen.port, ssl_context=tls).start()
+        site = web.TCPSite if tls is None else Site
+        await site(runner, listen.host, listen.port, ssl_context=tls).start()
     except OSError as error:
         raise StartRefused(
             f"the address {listen} cannot be used: {error}",
@@ -304,7 +327,7 @@ async def _listen(
 
 def _forget(job: Job) -> Job:
     """The end of retention on the provider's side: blinds and question go."""
-    return advance(job, "closed", question=b"", payload=None)
+    return advance(job, "closed", question=b"", payload=None, answered=None)
 
 
 def _end_retention(job: Job) -> Job:
@@ -315,14 +338,19 @@ def _end_retention(job: Job) -> Job:
 
 # Stages in which a sealed copy is needed, or still being made.
 _WITH_FILE: dict[Side, tuple[Stage, ...]] = {
-    "provide": ("prepare", "deliver", "offered"),
+    "provide": ("prepare", "refer", "deliver", "offered"),
     "acquire": ("fetch", "check", "hand"),
 }
 
 
-def _needs_file(job: Job) -> bool:
+def _needed_files(job: Job) -> tuple[str, ...]:
     stage = job.resume if job.stage == "held" else job.stage
-    return stage in _WITH_FILE[job.side] and job.fault != "outbox-expired"
+    is_void = job.fault == "outbox-expired" or (job.stage == "held" and stage == "prepare")
+    if stage not in _WITH_FILE[job.side] or is_void:
+        return ()
+    if stage in ("prepare", "refer"):
+        return job.file_name, job.references_name
+    return (job.file_name,)
 
 
 def _exchange_of(path: Path) -> bytes:

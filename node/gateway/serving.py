@@ -3,10 +3,11 @@
     GET /v1/payloads/{exchange}/{correction}           the sealed payload; ranges for resuming
     GET /v1/payloads/{exchange}/{correction}/report    its quality report, without any value
     GET /v1/questions/{exchange}                       who a request is about, sealed
+    GET /v1/answers/{exchange}/{correction}            the status message about a message
 
-A payload is for the requester of its exchange, a question for the provider, and only while the
-ledger says so. Whoever else asks gets the same answer as for what does not exist. `X-Problem` holds
-the code of a refusal.
+A payload is for the requester of its exchange, question and answer for the provider, and only while
+the ledger says so. Whoever else asks gets the same answer as for what does not exist. `X-Problem`
+holds the code of a refusal.
 """
 
 import asyncio
@@ -26,6 +27,8 @@ from node.gateway.store import Store
 NEWS_S = 5.0
 # A partner's gateway keeps `partners.CONNECTIONS_MAX`; more are of two at once, or a fault.
 CONNECTIONS_MAX = 32
+# Whoever connects and does not show a certificate holds a connection no longer than this.
+HANDSHAKE_S = 10.0
 
 
 class Serving:
@@ -43,6 +46,7 @@ class Serving:
         app.router.add_get("/v1/payloads/{exchange}/{correction}", self.payload)
         app.router.add_get("/v1/payloads/{exchange}/{correction}/report", self.report)
         app.router.add_get("/v1/questions/{exchange}", self.question)
+        app.router.add_get("/v1/answers/{exchange}/{correction}", self.answer)
         return app
 
     async def payload(self, request: web.Request) -> web.StreamResponse:
@@ -72,6 +76,15 @@ class Serving:
         if job.stage == "request" or job.status == "in_review":
             raise _problem(web.HTTPNotFound, "question-not-ready")
         return web.Response(body=job.asked, content_type="application/octet-stream")
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """What this agency says of a message; it was there before the ledger said so."""
+        members, exchange = await self._members(request), _exchange(request)
+        job = self._store.find(exchange, "acquire")
+        answered = None if job is None or job.provider not in members else job.answered
+        if answered is None or str(answered.correction) != request.match_info["correction"]:
+            raise _problem(web.HTTPNotFound, "answer-unknown")
+        return web.Response(body=answered.document, content_type="application/xml")
 
     async def _find_payload(self, request: web.Request) -> Job:
         members, exchange = await self._members(request), _exchange(request)
@@ -109,6 +122,24 @@ class Runner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
         return _Connections(server)
+
+
+class Site(web.TCPSite):
+    """Where partners connect: TLS that is not agreed upon in time ends the connection."""
+
+    async def start(self) -> None:
+        """Listen."""
+        await web.BaseSite.start(self)
+        server = self._runner.server
+        assert server is not None, "the runner is set up"
+        self._server = await asyncio.get_running_loop().create_server(
+            server,
+            self._host,
+            self._port,
+            ssl=self._ssl_context,
+            backlog=self._backlog,
+            ssl_handshake_timeout=HANDSHAKE_S,
+        )
 
 
 class _Connections(web.Server):

@@ -25,7 +25,7 @@ class Limits:
     row_bytes_max: int = 65_536
     columns_max: int = 256
     depth_max: int = 8
-    digests_max: int = 2_000_000  # about 100 bytes of memory each
+    digests_max: int = 4_000_000  # about 25 bytes of memory each
 
 
 class Parser(Protocol):

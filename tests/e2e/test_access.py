@@ -132,7 +132,8 @@ def assert_export_is_noted(files: Path) -> None:
     lines = [parse_line(data) for path in files.glob("*.jsonl") for data in _lines_of(path)]
     tiles = [line for line in lines if line.route == "readTile"]
     assert any(line.ids["path"].startswith("entries/") for line in tiles)
-    assert all((line.address, line.status) == ("127.0.0.1", 200) for line in tiles)
+    assert {(line.address, line.status) for line in tiles} == {("127.0.0.1", 200)}
+    assert {line.agent for line in tiles} == {"tallystick audit export"}
     assert "readCheckpoint" in {line.route for line in lines}
 
 

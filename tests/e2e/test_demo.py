@@ -36,6 +36,7 @@ def test_the_demonstration_ends_with_a_valid_log_and_no_process(folder: Path) ->
     assert told["records_travelled"] > 2 * SUBJECTS * 9 // 10
     assert (told["rejection_code"], told["destroyed"]) == ("50001", 1)
     assert told["duties"] > told["duties_overdue"] == 0
+    assert told["duties"] >= told["overdue_ahead"] > 0
     assert told["ids_on_ledger"] == 0
     # The mirror is looked through: what stands in it is found.
     assert count_ids_on(folder / "mirror", ["share.destroyed", "share.never"]) == 1

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from ledger.exchange.references import REFERENCE_KEYS
+from tests.unit.node.crs import messages as m
 from tools.cli import main
-from tools.exits import ERROR, OK
-from tools.localnet import Localnet
+from tools.exits import ERROR, OK, UNVERIFIED
+from tools.localnet import Localnet, get_json
 
 pytestmark = pytest.mark.e2e
 
@@ -48,6 +50,7 @@ def officer(net: Path, member: str, *arguments: object, exit_code: int = OK) -> 
 
 
 def ask(net: Path, folder: Path) -> str:
+    folder.mkdir(exist_ok=True)
     (folder / "subjects").write_text("91330100MA27W0000X\n")
     asked = officer(
         net, ASKER, "request", "--to", OWNER, "--dataset", "registration",
@@ -75,6 +78,12 @@ def test_an_exchange_until_nothing_is_left(net: Path, tmp_path: Path) -> None:
     opened = tally("officer", "subjects", exchange, "--blinds", tmp_path / "blinds", "--dir", net)
     assert opened["subjects"] == ["91330100MA27W0000X"]
     assert owed(net, exchange) == {(OWNER, "permit-without-delivery")}
+    assert tally("officer", "tasks", "--overdue", "--dir", net)["tasks"] == []
+    ahead = tally("officer", "tasks", "--overdue", "--at", "+40 days", "--dir", net)
+    assert [(each["subject"], each["is_overdue"]) for each in ahead["tasks"]] == [(exchange, True)]
+    assert ahead["as_of_ms"] > ahead["tasks"][0]["due_ms"]
+    past = tally("officer", "tasks", "--at", "2020-01-01", "--dir", net, exit_code=ERROR)
+    assert past["error"]["code"] == "moment-invalid"
     officer(net, OWNER, "deliver", exchange, *delivery(FIRST))
     assert owed(net, exchange) == {(ASKER, "delivery-without-receipt")}
     officer(net, ASKER, "receive", exchange, "--commitment", FIRST, "--records", 2)
@@ -122,6 +131,58 @@ def test_an_exchange_until_nothing_is_left(net: Path, tmp_path: Path) -> None:
     assert (tmp_path / "matrix.svg").read_text("utf-8").startswith("<svg")
     credit = tally("officer", "credit", OWNER, "--dir", net)
     assert "dispute-lost" in [each["behaviour"] for each in credit["causes"]]
+
+
+def share_key(net: Path, path: Path) -> None:
+    """A key for the references of a year, whose id the members vote into their list."""
+    key_id = tally("crs", "key", path, "--year", 2024)["key_id"]
+    code = {"code": "2024", "name_zh": key_id, "name_en": key_id}
+    listed = {
+        "id": REFERENCE_KEYS, "version": 1, "name_zh": "密钥", "name_en": "Keys",
+        "authority": "members", "source": "", "codes": [code],
+    }  # fmt: skip
+    file = path.with_suffix(".json")
+    file.write_text(json.dumps(listed))
+    first, *others = Localnet(net).members
+    api = Localnet(net).node(first).api
+    proposed = ("propose", "code-list", "set", file)
+    proposal = tally("admin", *proposed, "--dir", net, "--member", first)["digest"]
+    for member in others:
+        if get_json(f"{api}/v1/proposals/{proposal}", timeout_s=10).document["status"] == "open":
+            at = ("--url", api, "--genesis", net / "genesis.json", "--member", member)
+            signer = Localnet(net).officer_key_path(member, "admin")
+            tally("admin", "ballot", proposal, *at, "--key", signer)
+
+
+def test_documents_are_named_before_the_delivery_and_once(net: Path, tmp_path: Path) -> None:
+    exchange, again = ask(net, tmp_path), ask(net, tmp_path / "again")
+    message, key, foreign, named, misnamed = (
+        tmp_path / name for name in ("m.xml", "key", "foreign", "refs.jsonl", "misnamed.jsonl")
+    )
+    message.write_text(m.message())
+    share_key(net, key)
+    tally("crs", "key", foreign, "--year", 2024)
+    for secret, out in ((key, named), (foreign, misnamed)):
+        assert tally("crs", "refs", message, "--key", secret, "-o", out)["batches"] == 1
+
+    refused = officer(net, OWNER, "refer", exchange, misnamed, exit_code=ERROR)
+    assert refused["error"]["code"] == "reference-key-differs"
+    refused = officer(net, ASKER, "refer", exchange, named, exit_code=ERROR)
+    assert refused["error"]["code"] == "not-a-party"
+    comparing = ("officer", "compare-references", exchange, named, "--dir", net)
+    before = tally(*comparing, exit_code=UNVERIFIED)
+    assert before == {"equal": 0, "missing": 2, "extra": 0}
+    officer(net, OWNER, "refer", exchange, named)
+    after = tally(*comparing)
+    assert after == {"equal": 2, "missing": 0, "extra": 0}
+
+    # Used before, whatever exchange it was in: no single agency could have told.
+    refused = officer(net, OWNER, "refer", again, named, exit_code=ERROR)
+    assert refused["error"]["code"] == "oecd-50009"
+    officer(net, OWNER, "deliver", exchange, *delivery(FIRST))
+    shown = tally("officer", "status", exchange, "--dir", net)
+    done = [record["kind"] for record in shown["records"] if record["outcome"]["applied"]]
+    assert done == ["share.requested", "share.referenced", "share.delivered"]
 
 
 def test_an_offer_is_delivered_without_a_request(net: Path) -> None:

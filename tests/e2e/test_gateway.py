@@ -223,7 +223,7 @@ def test_killed_before_and_after_every_durable_change_the_exchange_completes_onc
         victim.start()
         victim.stop()
         other.start()
-        before = _exchanges_of(asker)
+        before = exchanges_of(asker)
         lives = [(point, when) for point in POINTS[who] for when in ("before", "after")]
         known: set[str] = set()
         for point, when in lives:
@@ -234,7 +234,7 @@ def test_killed_before_and_after_every_durable_change_the_exchange_completes_onc
             assert victim.wait_ended() == 9, (point, when, victim.log())
             # What was not durable before the first change never was.
             if (who, point, when) != ("asker", "request+event", "before"):
-                known = _exchanges_of(asker) - before
+                known = exchanges_of(asker) - before
                 assert len(known) == 1, (point, when)
         victim.start()
         [exchange] = known
@@ -247,9 +247,9 @@ def test_killed_before_and_after_every_durable_change_the_exchange_completes_onc
             assert list((gate.directory / "gateway-data" / box).iterdir()) == []
 
 
-def _exchanges_of(asker: Gate) -> set[str]:
-    """Exchanges that are durable at the asker, whether it runs or not."""
-    path = asker.directory / "gateway-data" / "jobs.sqlite"
+def exchanges_of(gate: Gate) -> set[str]:
+    """Exchanges that are durable at a gateway, whether it runs or not."""
+    path = gate.directory / "gateway-data" / "jobs.sqlite"
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as reader:
         return {row[0].hex() for row in reader.execute("SELECT exchange FROM jobs")}
 

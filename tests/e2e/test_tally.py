@@ -172,3 +172,25 @@ def _flip(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
+
+
+@pytest.mark.parametrize("command", ["node status", "localnet status", "officer tasks"])
+def test_what_is_frozen_is_told_where_people_look(net: Path, command: str) -> None:
+    arguments = [*command.split(), "--dir", str(net), "--lang", "en"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == OK, result.output
+    # The founders of the sample network have frozen a pair.
+    assert "Frozen: cn-3302-customs → cn-3205-tax · * (" in result.output
+    assert result.output.count("Frozen: ") == 1
+
+
+def test_the_state_of_an_exchange_tells_who_owes_what(net: Path, tmp_path: Path) -> None:
+    exchange = ask(net, tmp_path, legal_basis="yrd-2021")["exchange"]
+    told = tally("officer", "status", exchange, "--dir", net)
+    assert [(each["member"], each["gap"]) for each in told["duties"]] == [
+        ("cn-3302-tax", "permit-without-delivery")
+    ]
+    assert told["freezes"] == []
+    shown = CliRunner().invoke(main, ["officer", "status", exchange, "--dir", str(net)]).output
+    assert "share requested" in shown
+    assert "Owed: a permit without a delivery · cn-3302-tax, until " in shown

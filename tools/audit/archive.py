@@ -12,8 +12,7 @@ its bytes depend on nothing but the log: all who archive it have the same files,
 the last one stands for all. It names the head of the log at its end; the signed checkpoint that
 proves it is in `head.tar`, the only file that is replaced.
 
-Archived entries may be pruned from the mirror. Its hash tiles stay, so it still proves and follows
-the log; what needs the entries, as a replay does, says that they are in the archive.
+Archived entries may be pruned from the mirror (`tools.audit.prune`), and be put back from here.
 """
 
 import hashlib
@@ -36,6 +35,7 @@ from ledger.errors import Divergence, InvalidEncoding, LedgerError
 from ledger.genesis import Genesis
 from ledger.quorum.epochs import epoch_path
 from ledger.quorum.founding import decode_signatures, verify_founders
+from ledger.storage import sync_folder
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.merkle import Hash, hash_leaves, root_of
 from ledger.tlog.tiles import (
@@ -49,18 +49,17 @@ from ledger.tlog.tiles import (
 from ledger.verify import LogCopy, open_copy
 from tools.audit.divergence import diverged
 from tools.exits import InvalidAnswer, InvalidInput
-from tools.mirror.folder import (
-    FILE_BYTES_MAX,
-    OnProgress,
+from tools.mirror.folder import FILE_BYTES_MAX, OnProgress, folder_reader, write_file
+from tools.mirror.pruned import (
+    SEGMENT_ENTRIES,
+    SEGMENT_TILES,
     Pruned,
-    folder_reader,
+    bundle_names,
     read_pruned,
-    write_file,
+    segment_name,
     write_pruned,
 )
 
-SEGMENT_TILES = 256
-SEGMENT_ENTRIES = SEGMENT_TILES * TILE_WIDTH
 HEAD = "head.tar"
 
 _SEGMENT_NAME = "segment.json"
@@ -88,56 +87,41 @@ class Archived:
 
     segments: int
     written: int
-    pruned_entries: int
     entries: int
     last: str
 
 
 def archive_mirror(
-    directory: Path,
-    archive: Path,
-    *,
-    genesis: Genesis | None,
-    keep_entries: int | None,
-    on_progress: OnProgress,
+    directory: Path, archive: Path, *, genesis: Genesis | None, on_progress: OnProgress
 ) -> Archived:
-    """Archive what is new in a mirror; prune it, unless `keep_entries` is None, but for so many.
+    """Archive what is new in a mirror.
 
     1. The mirror: its checkpoint by its epoch, hash tiles by the checkpoint. 2. The archive is of
-    the same log. 3. Each new segment, its entries proven. 4. The head. 5. Pruning, of segments
-    whose files have been read back and proven.
+    the same log. 3. Each new segment, its entries proven. 4. The head.
 
     Raises `InvalidAnswer`, `InvalidInput`.
     """
-    copy, tree = _open(folder_reader(directory), genesis)  # 1
+    copy, tree = open_proven(folder_reader(directory), genesis)  # 1
     count = copy.checkpoint.size // SEGMENT_ENTRIES
     archive.mkdir(parents=True, exist_ok=True)
-    held = _count_segments(archive)
-    last = _hash_held(archive, held, copy, tree)  # 2
+    pruned = read_pruned(directory)
+    held = _count_segments(archive, pruned)
+    last = _hash_held(archive, held, pruned, copy, tree)  # 2
     for number in range(held, count):  # 3
-        last = _write_segment(archive, _describe(copy, tree, number, last), tree)
+        last = _write_segment(archive, describe_segment(copy, tree, number, last), tree)
         on_progress(number + 1, count)
     _write_head(directory, archive, copy)  # 4
-    pruned = read_pruned(directory).entries
-    if keep_entries is not None:  # 5
-        wanted = max(copy.checkpoint.size - keep_entries, 0) // SEGMENT_ENTRIES
-        pruned = _prune(directory, archive, copy, tree, wanted)
-    return Archived(
-        segments=count,
-        written=count - held,
-        pruned_entries=pruned,
-        entries=copy.checkpoint.size,
-        last=last,
-    )
+    return Archived(segments=count, written=count - held, entries=copy.checkpoint.size, last=last)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
-    """What a mirror holds after entries were put back."""
+    """What a mirror holds after entries were put back; `missing`: of which segments not."""
 
     segments: int
     entries: int
     last: str
+    missing: tuple[int, ...]
 
 
 def restore_archive(
@@ -146,7 +130,8 @@ def restore_archive(
     """Put archived entries back into a mirror, or make one out of the archive alone.
 
     1. Without a checkpoint in the folder, the head: its files, verified as a copy is. 2. Each
-    segment by the tree of the mirror and by the hash of the file before; then its entries.
+    segment that is there by the tree of the mirror and by the hash of the file before; then its
+    entries. 3. What stays away must be what was pruned.
 
     Raises `InvalidAnswer`, `InvalidInput`.
     """
@@ -154,24 +139,54 @@ def restore_archive(
         raise InvalidInput("folder-not-found", str(archive))
     if not (directory / "checkpoint").exists():
         _restore_head(archive, directory, genesis)  # 1
-    copy, tree = _open(_plain_reader(directory), genesis)
-    count = min(_count_segments(archive), copy.checkpoint.size // SEGMENT_ENTRIES)
-    last = ""
-    for number in range(count):  # 2
-        last = _verify_segment(archive, _describe(copy, tree, number, last), tree)
-        _restore_segment(segment_path(archive, number), number, directory)
-        on_progress(number + 1, count)
-    if read_pruned(directory).entries <= count * SEGMENT_ENTRIES:
+    copy, tree = open_proven(_plain_reader(directory), genesis)
+    pruned = _read_undamaged(directory)
+    full = range(copy.checkpoint.size // SEGMENT_ENTRIES)
+    there = [number for number in full if segment_path(archive, number).exists()]
+    hashes: dict[int, str] = dict(enumerate(pruned.files))
+    for done, number in enumerate(there, start=1):  # 2
+        path = segment_path(archive, number)
+        # Without the file before, this one says what it was: its entries are proven by the tree.
+        previous = hashes.get(number - 1) or (_read_segment(path).previous if number else "")
+        expected = describe_segment(copy, tree, number, previous)
+        hashes[number] = verify_segment(archive, expected, tree)
+        _restore_segment(path, number, directory)
+        on_progress(done, len(there))
+    missing = [number for number in full if not is_held(directory, number)]
+    for number in missing:  # 3
+        if number >= len(pruned.files):
+            text = f"{segment_path(archive, number)}: no such file"
+            raise InvalidAnswer("archive-invalid", text)
+    if not missing:
         write_pruned(directory, Pruned())
-    return Restored(segments=count, entries=copy.checkpoint.size, last=last)
+    return Restored(
+        segments=len(there),
+        entries=copy.checkpoint.size,
+        last=hashes[there[-1]] if there else "",
+        missing=tuple(missing),
+    )
 
 
 def segment_path(archive: Path, number: int) -> Path:
     """The file of a segment."""
-    return archive / f"{number:06d}.tar"
+    return archive / segment_name(number)
 
 
-def _open(read: Read, genesis: Genesis | None) -> tuple[LogCopy, ProvenTree]:
+def is_held(directory: Path, number: int) -> bool:
+    """Whether a mirror has all entries of a segment."""
+    return all((directory / name).exists() for name in bundle_names(number))
+
+
+def _read_undamaged(directory: Path) -> Pruned:
+    """What was pruned; nothing, if the record is damaged: restoring is the way out of that."""
+    try:
+        return read_pruned(directory)
+    except InvalidInput:
+        return Pruned()
+
+
+def open_proven(read: Read, genesis: Genesis | None) -> tuple[LogCopy, ProvenTree]:
+    """A copy and its tree. Raises `InvalidAnswer`."""
     try:
         copy = open_copy(read, genesis=genesis)
         return copy, ProvenTree(read, copy.checkpoint)
@@ -179,14 +194,15 @@ def _open(read: Read, genesis: Genesis | None) -> tuple[LogCopy, ProvenTree]:
         raise diverged(error) from None
 
 
-def _count_segments(archive: Path) -> int:
+def _count_segments(archive: Path, pruned: Pruned) -> int:
+    """Segments that are archived; the files of pruned ones may be kept elsewhere."""
     number = 0
-    while segment_path(archive, number).exists():
+    while number < len(pruned.files) or segment_path(archive, number).exists():
         number += 1
     return number
 
 
-def _describe(copy: LogCopy, tree: ProvenTree, number: int, previous: str) -> Segment:
+def describe_segment(copy: LogCopy, tree: ProvenTree, number: int, previous: str) -> Segment:
     """The one right `segment.json` of a segment."""
     size = (number + 1) * SEGMENT_ENTRIES
     head = Checkpoint(origin=copy.genesis.origin, size=size, root=tree.head(size).root())
@@ -200,30 +216,34 @@ def _describe(copy: LogCopy, tree: ProvenTree, number: int, previous: str) -> Se
     )
 
 
-def _hash_held(archive: Path, held: int, copy: LogCopy, tree: ProvenTree) -> str:
+def _hash_held(archive: Path, held: int, pruned: Pruned, copy: LogCopy, tree: ProvenTree) -> str:
     """SHA-256 of the last file of an archive that is of this log."""
     if not held:
         return ""
     path = segment_path(archive, held - 1)
-    previous = _hash_file(segment_path(archive, held - 2)) if held > 1 else ""
     if held * SEGMENT_ENTRIES > copy.checkpoint.size:
         raise InvalidInput("archive-other", str(path))
-    expected = _describe(copy, tree, held - 1, previous)
+    if not path.exists():
+        return pruned.files[held - 1]
+    expected = describe_segment(copy, tree, held - 1, hash_segment(archive, held - 2, pruned))
     if _read_segment(path) != expected:
         raise InvalidInput("archive-other", str(path))
-    return _verify_segment(archive, expected, tree)
+    return verify_segment(archive, expected, tree)
 
 
-def _bundle_names(number: int) -> list[str]:
-    first = number * SEGMENT_TILES
-    tiles = range(first, first + SEGMENT_TILES)
-    return [TilePath(level=ENTRIES_LEVEL, index=index).format() for index in tiles]
+def hash_segment(archive: Path, number: int, pruned: Pruned) -> str:
+    """SHA-256 of the file of a segment, which may be kept elsewhere; none before the first."""
+    if number < 0:
+        return ""
+    if number < len(pruned.files):
+        return pruned.files[number]
+    return _hash_file(segment_path(archive, number))
 
 
 def _write_segment(archive: Path, segment: Segment, tree: ProvenTree) -> str:
     """Write the file of a segment, every tile proven; its SHA-256."""
     path = segment_path(archive, segment.segment)
-    names = _bundle_names(segment.segment)
+    names = bundle_names(segment.segment)
     with _replacing(path) as file, _Tar(file) as tar:
         tar.add(_SEGMENT_NAME, _encode_segment(segment))
         try:
@@ -250,11 +270,11 @@ def _write_head(directory: Path, archive: Path, copy: LogCopy) -> None:
                 raise InvalidInput("file-unreadable", str(directory / name))
 
 
-def _verify_segment(archive: Path, expected: Segment, tree: ProvenTree) -> str:
+def verify_segment(archive: Path, expected: Segment, tree: ProvenTree) -> str:
     """Check a file against the tree and the file before; its SHA-256. Raises `InvalidAnswer`."""
     path = segment_path(archive, expected.segment)
     leaves: list[Hash] = []
-    names = iter([_SEGMENT_NAME, *_bundle_names(expected.segment)])
+    names = iter([_SEGMENT_NAME, *bundle_names(expected.segment)])
     try:
         with _Tar(None) as tar:
             for name, data in _read_members(path):
@@ -306,7 +326,7 @@ def _restore_head(archive: Path, directory: Path, genesis: Genesis | None) -> No
                     write_file(directory / name, data)
         if tar.sha256 != _hash_file(path):
             raise InvalidEncoding("not the canonical bytes of its members")
-        copy, tree = _open(lambda name: files.get(name) or held(name), genesis)
+        copy, tree = open_proven(lambda name: files.get(name) or held(name), genesis)
         if "genesis.signatures.json" in files:
             verify_founders(copy.genesis, decode_signatures(files["genesis.signatures.json"]))
         for _ in read_bundles(tree, copy.checkpoint.size // SEGMENT_ENTRIES * SEGMENT_ENTRIES):
@@ -319,22 +339,6 @@ def _restore_head(archive: Path, directory: Path, genesis: Genesis | None) -> No
     # The checkpoint is the last of them, and stands on what is verified.
     for name in sorted(files, key=lambda name: name == "checkpoint"):
         write_file(directory / name, files[name])
-
-
-def _prune(directory: Path, archive: Path, copy: LogCopy, tree: ProvenTree, count: int) -> int:
-    """Remove the entries of the first `count` segments, whose files are proven first."""
-    held = read_pruned(directory).entries // SEGMENT_ENTRIES
-    last = ""
-    for number in range(count):
-        last = _verify_segment(archive, _describe(copy, tree, number, last), tree)
-    if count <= held:
-        return held * SEGMENT_ENTRIES
-    # Said before it is done: a crash leaves some files too many.
-    write_pruned(directory, Pruned(entries=count * SEGMENT_ENTRIES, archive=last))
-    for number in range(held, count):
-        for name in _bundle_names(number):
-            (directory / name).unlink(missing_ok=True)
-    return count * SEGMENT_ENTRIES
 
 
 def _plain_reader(directory: Path) -> Read:
@@ -443,5 +447,6 @@ def _replacing(path: Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+        sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
 from contracts.replay import Beginning, Point, begin_after, genesis_point, replay_part
-from ledger.catchup.statefile import StateHead, write_state
+from ledger.catchup.statefile import StateHead, read_head, write_state
 from ledger.errors import Divergence, InvalidEncoding, InvalidProof
 from ledger.genesis import Genesis
 from ledger.state import MapState
@@ -63,6 +63,18 @@ def find_states(directory: Path) -> list[int]:
     return sorted(int(name) for name in names if name.isascii() and name.isdigit())
 
 
+def first_state_behind(directory: Path, entries: int) -> int:
+    """Height of the first state file that needs none of the first `entries`; 0: there is none."""
+    for height in find_states(directory):
+        try:
+            with state_path(directory, height).open("rb") as file:
+                if read_head(file.read).index >= entries:
+                    return height
+        except InvalidEncoding:
+            continue
+    return 0
+
+
 def plan(
     directory: Path, genesis: Genesis | None, *, from_height: int, to_height: int, every: int
 ) -> list[Part]:
@@ -88,7 +100,7 @@ def replay_one(
     copy = open_part(part)
     first = genesis_point(copy)
     try:
-        begin = _begin(copy, part)
+        begin = begin_at(part.directory, copy, part.from_height)
     except Divergence as error:
         return faulty_result(copy, first, part.to_height, error)
     if begin is not None:
@@ -122,10 +134,14 @@ def open_part(part: Part) -> LogCopy:
     return open_copy(folder_reader(part.directory), genesis=part.genesis)
 
 
-def _begin(copy: LogCopy, part: Part) -> Beginning | None:
-    if not part.from_height:
+def begin_at(directory: Path, copy: LogCopy, height: int) -> Beginning | None:
+    """The state in the file of a height, proven; None: height 0, the genesis.
+
+    Raises `InvalidInput`, and `Divergence` for a bad copy.
+    """
+    if not height:
         return None
-    path = _path(part.directory, part.from_height)
+    path = state_path(directory, height)
     try:
         with path.open("rb") as file:
             begin = begin_after(copy, file.read)
@@ -133,14 +149,14 @@ def _begin(copy: LogCopy, part: Part) -> Beginning | None:
         raise InvalidInput("snapshot-not-found", str(path)) from None
     except (InvalidEncoding, InvalidProof) as error:
         raise InvalidInput("snapshot-invalid", f"{path}: {error}") from None
-    if begin.point.height != part.from_height:
+    if begin.point.height != height:
         raise InvalidInput("snapshot-invalid", f"{path}: height {begin.point.height}")
     return begin
 
 
 def keep_state(directory: Path, network: bytes, point: Point, index: int, state: MapState) -> None:
     """Write the state at a point, the end of the block whose header is entry `index`."""
-    path = _path(directory, point.height)
+    path = state_path(directory, point.height)
     path.parent.mkdir(exist_ok=True)
     head = StateHead(version=1, network=network, height=point.height, index=index)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -150,7 +166,8 @@ def keep_state(directory: Path, network: bytes, point: Point, index: int, state:
     temporary.replace(path)
 
 
-def _path(directory: Path, height: int) -> Path:
+def state_path(directory: Path, height: int) -> Path:
+    """The state file of a height."""
     return directory / FOLDER / f"{height}{ENDING}"
 
 

@@ -19,6 +19,7 @@ from tools.client import Client, VerifiedRecord
 from tools.custody.passphrase import PROMPT, Ways, choose_ways
 from tools.custody.signer import KeyInfo, describe_key, open_signer
 from tools.exits import Denied, InvalidInput, RefusedEvent
+from tools.governance.freezes import read_freezes, tell_freezes
 from tools.localnet import Localnet
 from tools.mirror import read_genesis
 from tools.output import common, directory_option, emit, note, option, run
@@ -238,6 +239,17 @@ def document_of(record: VerifiedRecord) -> dict[str, Any]:
         "member": record.event.member,
         "outcome": {**outcome, "policy_set": record.outcome.policy_set.hex()},
     }
+
+
+def note_freezes(place: Place) -> None:
+    """Tell on stderr what is frozen: nobody should work on what cannot move."""
+
+    async def fetch() -> dict[str, Any]:
+        async with Client(place.url, read_genesis(place.genesis)) as client:
+            return await client.get_json("/v1/status")
+
+    for line in tell_freezes(read_freezes(run(fetch()))):
+        note(line)
 
 
 def parse_hash(text: str) -> bytes:

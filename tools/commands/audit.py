@@ -18,7 +18,7 @@ from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.receipt import Receipt, verify_receipt
 from ledger.verify import LogCopy, open_copy, read_blocks
 from tools.audit.divergence import diverged
-from tools.commands.copies.archive import archive, restore
+from tools.commands.copies.archive import archive, prune, restore
 from tools.commands.copies.mirror import mirror
 from tools.commands.copies.replay import merge, replay, segment
 from tools.commands.copies.watch import alarm, watch
@@ -58,7 +58,7 @@ for added in (
     evidence, verify_evidence,
     export,
     report,
-    mirror, archive, restore, watch, alarm, witness,
+    mirror, archive, prune, restore, watch, alarm, witness,
 ):  # fmt: skip
     command.add_command(added)
 

@@ -12,13 +12,11 @@ from tools.words import say
 
 # More in one direction than the contract on reciprocity lets pass would wait for an approver.
 EXCHANGES_IN_FLIGHT_MAX = 48
-WHATS = ("network", "sealing", "exchange", "audit")
+WHATS = ("network", "sealing", "exchange", "payload", "audit")
 
 
 @click.command(cls=WordCommand, help="help.bench")
-@click.argument(
-    "what", type=click.Choice(["network", "sealing", "exchange", "audit"]), default="network"
-)
+@click.argument("what", type=click.Choice(WHATS), default="network")
 @option("--nodes", type=click.IntRange(4, 30), default=4, show_default=True, help="option.nodes")
 @option(
     "--size",
@@ -105,6 +103,9 @@ def command(
         in_flight = min(values["in_flight"], EXCHANGES_IN_FLIGHT_MAX)
         _measure_exchanges(as_json, exchanges=exchanges, records=records, in_flight=in_flight)
         return
+    if what == "payload":
+        _measure_payload(as_json, megabytes)
+        return
     from tools.bench.sealing import measure_sealing
 
     figures = measure_sealing(megabytes)
@@ -158,6 +159,18 @@ def _measure_exchanges(as_json: bool, **values: int) -> None:
         finally:
             bar.close()
     emit(as_json, figures, say("bench.exchange", **figures))
+
+
+def _measure_payload(as_json: bool, megabytes: int) -> None:
+    from tools.bench.payload import measure_payload
+
+    bar = Bar(say("bench.making_records"))
+    with tempfile.TemporaryDirectory(prefix="tally-") as directory:
+        try:
+            figures = run(measure_payload(Path(directory) / "net", megabytes=megabytes, bar=bar))
+        finally:
+            bar.close()
+    emit(as_json, figures, say("bench.payload", **_flat(figures)))
 
 
 def _flat(figures: dict[str, Any]) -> dict[str, Any]:

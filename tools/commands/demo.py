@@ -28,7 +28,7 @@ from tools.words import say
 @common
 def command(once: bool, directory: Path | None, as_json: bool) -> None:
     """Tell the story; stop everything at the end, at Ctrl-C and at SIGTERM."""
-    from tools.demo import audit, make_story, play, start_nodes, stop, travel
+    from tools.demo import audit, look_ahead, make_story, play, start_nodes, stop, travel
 
     def tell(text: str) -> None:
         if not as_json:
@@ -45,6 +45,7 @@ def command(once: bool, directory: Path | None, as_json: bool) -> None:
             run(play(story))
             travel(story)
             run(audit(story))
+            look_ahead(story)
             story.figures["seconds"] = round(time.monotonic() - started_s, 1)
             if as_json:
                 emit(True, story.figures, "")

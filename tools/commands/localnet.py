@@ -9,6 +9,7 @@ from ledger.errors import InvalidGenesis
 from tools.exits import FailedNode, InvalidInput
 from tools.founding import read_source
 from tools.gateway.local import GatewayState, LocalGateways, vote_in
+from tools.governance.freezes import read_freezes, tell_freezes
 from tools.localnet import Localnet, NodeState, create_network, shipped_policy_set
 from tools.output import (
     LOCALNET,
@@ -145,6 +146,9 @@ def status(directory: Path, as_json: bool) -> None:
         emit(True, document, "")
     else:
         _show(states)
+        answers = [state.status for state in states if state.status]
+        frozen = [line for answer in answers for line in tell_freezes(read_freezes(answer))]
+        click.echo("\n".join(dict.fromkeys(frozen)), nl=bool(frozen))
         _show_gateways(beside)
 
 

@@ -19,6 +19,7 @@ from tools.custody.making import KeyMaker
 from tools.custody.node_keys import node_making_options, tell_phrase
 from tools.custody.node_tokens import NodeTokens, node_token_options
 from tools.exits import FailedNode, Interrupted, InvalidInput
+from tools.governance.freezes import read_freezes, tell_freezes
 from tools.mirror import read_genesis
 from tools.output import WordGroup, common, emit, option, printable
 from tools.output import run as run_task
@@ -154,8 +155,9 @@ def status(place: Place, as_json: bool) -> None:
     document["receives"] = receives(node)
     if not document["receives"]:
         lines.append(say("stage.receives_nothing", height=node["height"]))
+    frozen = tell_freezes(read_freezes(node))
     ending = map(format_ending, node["expiring"])
-    emit(as_json, document, "\n".join([*lines, *map(_format_stage, stages), *ending]))
+    emit(as_json, document, "\n".join([*lines, *map(_format_stage, stages), *frozen, *ending]))
 
 
 def format_ending(row: dict[str, Any]) -> str:

@@ -25,12 +25,11 @@ from ledger.events import (
     ShareWithdrawn,
 )
 from ledger.exchange.bodies import ShareOffered
-from ledger.exchange.risk import Risk
 from ledger.registry import ChangeReason, Grade
 from ledger.scalars import Identifier
 from tools.client import Client, VerifiedRecord
 from tools.commands.acting import Place, act, describe, document_of, parse_hash, place_options
-from tools.commands.exchange import incidents, later, refer, risks, subjects, tasks
+from tools.commands.exchange import incidents, later, refer, risks, standing, subjects, tasks
 from tools.commands.exchange.asking import FILE, Request, check_requester, request_options
 from tools.custody.blinds import Blinded, blind_subjects, encode_blinds
 from tools.exits import InvalidAnswer, InvalidUsage
@@ -189,17 +188,18 @@ def reject(place: Place, exchange: str, as_json: bool, **values: Any) -> None:
 def status(place: Place, exchange: str, as_json: bool) -> None:
     """Show an exchange: every record of it, verified."""
 
-    async def fetch() -> tuple[list[VerifiedRecord], Risk]:
+    async def fetch() -> tuple[list[VerifiedRecord], standing.Standing]:
         async with Client(place.url, read_genesis(place.genesis)) as client:
             records = await client.fetch_exchange(parse_hash(exchange))
-            return records, await risks.fetch_risk(client, exchange)
+            return records, await standing.fetch_standing(client, exchange)
 
-    records, risk = run(fetch())
+    records, told = run(fetch())
     head = [say(f"column.{name}") for name in ("index", "kind", "member", "outcome", "contracts")]
+    lang: Language = "zh" if language() == "zh" else "en"
     rows = [
         [
             str(record.index),
-            record.event.kind,
+            kind_word(record.event.kind, lang),
             record.event.member,
             describe(record.outcome),
             ", ".join(record.outcome.policies),
@@ -213,11 +213,17 @@ def status(place: Place, exchange: str, as_json: bool) -> None:
         "exchange": exchange,
         "state": state,
         "next": [step.kind for step in steps],
-        "risk": {"verified": False, **risks.document_of(risk)},
+        "risk": {"verified": False, **risks.document_of(told.risk)},
+        **standing.document_of(told),
         "records": [document_of(record) for record in records],
     }
-    parts = (format_table(head, rows), *risks.describe_risk(risk), _outlook(state, steps))
-    emit(as_json, document, "\n".join(parts))
+    parts = (
+        format_table(head, rows),
+        *risks.describe_risk(told.risk),
+        _outlook(state, steps),
+        *standing.describe_standing(told),
+    )
+    emit(as_json, document, "\n".join(filter(None, parts)))
 
 
 def _state_after(records: list[VerifiedRecord]) -> str:

@@ -22,13 +22,14 @@ class Past:
     """The blocks of a copy, each applied to `history` before it is given."""
 
     def __init__(self, directory: Path, genesis: Genesis | None) -> None:
-        self._copy = open_copy(folder_reader(directory), genesis=genesis)
-        self.history = History(self._copy.genesis)
-        self.network = self._copy.network
-        self.name = self._copy.genesis.name
-        self.checkpoint = self._copy.checkpoint
-        self.cosigners = self._copy.cosigners
-        self.size = self._copy.checkpoint.size
+        self.directory = directory
+        self.copy = open_copy(folder_reader(directory), genesis=genesis)
+        self.history = History(self.copy.genesis)
+        self.network = self.copy.network
+        self.name = self.copy.genesis.name
+        self.checkpoint = self.copy.checkpoint
+        self.cosigners = self.copy.cosigners
+        self.size = self.copy.checkpoint.size
         self.policy_set: PolicySet = self.history.policy_set
 
     def walk(
@@ -37,16 +38,18 @@ class Past:
         on_progress: Callable[[int, int], None],
         *,
         trust: bool = False,
+        with_signatures: bool = True,
         until_ms: int | None = None,
     ) -> Iterator[tuple[BlockEntries, tuple[Happened, ...]]]:
         """Every block with what happened in it; `policy_set` is the one it was decided by.
 
         The walk ends before the first block of `until_ms` or later. The state is checked against
         the header of the block that it has reached. A copy that is trusted is not checked for
-        signatures and state. `map_all` is `map` or that of a pool.
+        signatures and state; without `with_signatures` it is not checked for those of events.
+        `map_all` is `map` or that of a pool.
         """
         last: BlockEntries | None = None
-        for block in read_blocks(self._copy, _believe if trust else map_all):
+        for block in read_blocks(self.copy, map_all if with_signatures and not trust else believe):
             if until_ms is not None and block.header.time_ms >= until_ms:
                 break
             self.policy_set = self.history.policy_set
@@ -71,7 +74,7 @@ def open_past(where: str, genesis: Path | None) -> Iterator[Past]:
             raise diverged(error) from None
 
 
-def _believe(function: Callable[..., Any], tasks: Iterable[Any], /) -> Iterator[None]:
+def believe(function: Callable[..., Any], tasks: Iterable[Any], /) -> Iterator[None]:
     """The results of tasks that nobody does."""
     del function
     return (None for _ in tasks)

@@ -25,6 +25,7 @@ from tools.doctor.report import (
     make_finding,
 )
 from tools.exits import InvalidInput
+from tools.output import user_agent
 from tools.words import language
 
 ANSWER_S_MAX = 8.0
@@ -52,7 +53,7 @@ class Target:
 async def visit_all(targets: Sequence[Target]) -> list[Visit]:
     """Visits in the order of the targets, with the anchors that show a fork."""
     timeout = aiohttp.ClientTimeout(total=ANSWER_S_MAX, sock_connect=CONNECT_S_MAX)
-    headers = {"Accept-Language": language()}
+    headers = {"Accept-Language": language(), "User-Agent": user_agent()}
     async with aiohttp.ClientSession(timeout=timeout, headers=headers) as session:
         visits = list(await asyncio.gather(*(_visit(session, target) for target in targets)))
         anchors = place_anchors(visits)

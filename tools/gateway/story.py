@@ -14,20 +14,25 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from contracts.exchange.duties import GAPS
 from ledger.genesis import Genesis
 from tools.exits import FailedNode
-from tools.gateway.codes import tell_code
 from tools.gateway.local import LocalGateways, vote_in
 from tools.localnet import Localnet, get_json
+from tools.output import tell_time
 from tools.sample.making import make_sample
 from tools.words import language, say
+from tools.words.codes import tell_code
 
 ROWS = 2_000
 FAULT_PERCENT = 5
 SUBJECTS = 40
 WAIT_S = 60
+# Past the deadlines of routine releases, and long before any retention ends.
+DAYS_AHEAD = 10
+PAGE_ROWS = 1_000
 ASKED: dict[str, Any] = {
     "dataset": "registration",
     "purpose": "assessment",
@@ -91,6 +96,20 @@ def let_data_travel(travel: Travel) -> None:
     _correct(travel, exchange)
     _show_duties(travel)
     _destroy(travel, exchange)
+
+
+def show_overdue(travel: Travel) -> None:
+    """What both would be late with, should nobody act for a while: deadlines are whole hours."""
+    url = travel.network.index.nodes[0].api
+    query = urlencode({"overdue": "true", "at": f"+{DAYS_AHEAD} days", "limit": PAGE_ROWS})
+    page = get_json(f"{url}/v1/tasks?{query}", timeout_s=10).document
+    tasks = [task for task in page["items"] if task["member"] in travel.pair]
+    as_of = tell_time(page["as_of_ms"])
+    travel.tell(say("demo.ahead", as_of=as_of, count=len(tasks)))
+    for task in _first_of_each(tasks):
+        words = {**_due_words(travel, task), "code": task["gap"]}
+        travel.tell("  " + say("demo.overdue", **words))
+    travel.figures |= {"days_ahead": DAYS_AHEAD, "overdue_ahead": len(tasks)}
 
 
 def count_ids_on(folder: Path, ids: Iterable[str]) -> int:
@@ -209,18 +228,26 @@ def _show_duties(travel: Travel) -> None:
     tasks.sort(key=lambda task: task["due_ms"])
     overdue = sum(task["is_overdue"] for task in tasks)
     travel.tell("  " + say("demo.owed", count=len(tasks), overdue=overdue, **travel.names()))
-    next_ones: dict[str, dict[str, Any]] = {}
-    for task in tasks:
-        next_ones.setdefault(task["gap"], task)
-    for task in next_ones.values():
-        gap = GAPS[task["gap"]]
-        words = {
-            "due": f"{datetime.fromtimestamp(task['due_ms'] / 1000, UTC):%Y-%m-%d %H:%M}Z",
-            "member": travel.name(task["member"]),
-            "gap": gap.zh if language() == "zh" else gap.en,
-        }
-        travel.tell("    " + say("demo.due", **words))
+    for task in _first_of_each(tasks):
+        travel.tell("    " + say("demo.due", **_due_words(travel, task)))
     travel.figures |= {"duties": len(tasks), "duties_overdue": overdue}
+
+
+def _first_of_each(tasks: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+    """The first task of each kind."""
+    first: dict[str, dict[str, Any]] = {}
+    for task in tasks:
+        first.setdefault(task["gap"], task)
+    return first.values()
+
+
+def _due_words(travel: Travel, task: dict[str, Any]) -> dict[str, str]:
+    gap = GAPS[task["gap"]]
+    return {
+        "due": f"{datetime.fromtimestamp(task['due_ms'] / 1000, UTC):%Y-%m-%d %H:%M}Z",
+        "member": travel.name(task["member"]),
+        "gap": gap.zh if language() == "zh" else gap.en,
+    }
 
 
 def _destroy(travel: Travel, exchange: str) -> None:

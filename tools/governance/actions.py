@@ -10,7 +10,7 @@ from ledger.codec import Value
 from ledger.governance.actions import Action, LiftFreeze, SetContract, SetFreeze
 from ledger.registry import Contract
 from tools.exits import InvalidInput
-from tools.governance.changes import Change, flatten, tell_field
+from tools.governance.changes import Change, flatten, tell_value
 from tools.output import printable
 from tools.words import say
 
@@ -48,10 +48,10 @@ def _format_action(action: Action, named: frozenset[str]) -> Iterator[str]:
         if text in named and ("\n" in text or "[" in name):
             continue
         if "\n" in text:
-            yield f"  {tell_field(name)}:"
+            yield f"  {tell_value(name)}"
             yield from (f"    {line}" for line in text.rstrip("\n").split("\n"))
         else:
-            yield f"  {tell_field(name)}: {text}"
+            yield f"  {tell_value(name, text)}"
 
 
 def summarise(actions: Sequence[Action]) -> str:

@@ -40,6 +40,10 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     after: Any = None
 
 
+# Words of what stands in a field: its name, and the table of the catalogue.
+_TABLES = {"status": "standing", "kind": "party"}
+
+
 def format_changes(changes: Sequence[Change]) -> str:
     """All changes as a text; says so where there is none."""
     if not changes:
@@ -50,10 +54,10 @@ def format_changes(changes: Sequence[Change]) -> str:
 def _format_change(change: Change) -> Iterator[str]:
     verb = "added" if change.before is None else "removed" if change.after is None else "changed"
     head = tell_target(change.target)
-    yield f"{head} ({say(f'governance.{verb}')})"
+    yield say("governance.change", target=head, verb=say(f"governance.{verb}"))
     for line in compare(change.before, change.after):
         # What the head says already is not said again.
-        if not head.endswith(f" {line.rpartition(': ')[2]}"):
+        if not head.endswith(f" {line.rpartition(say('word.colon'))[2]}"):
             yield f"  {line}"
 
 
@@ -82,14 +86,14 @@ def compare(before: Any, after: Any) -> Iterator[str]:
         if left == right:
             continue
         if "\n" in f"{left or ''}{right or ''}":
-            yield f"{tell_field(name)}:"
+            yield tell_value(name)
             yield from (f"  {line}" for line in _compare_texts(left or "", right or ""))
         elif left is None:
-            yield f"+ {tell_field(name)}: {right}"
+            yield f"+ {tell_value(name, right)}"
         elif right is None:
-            yield f"- {tell_field(name)}: {left}"
+            yield f"- {tell_value(name, left)}"
         else:
-            yield f"{tell_field(name)}: {left}{_ARROW}{right}"
+            yield tell_value(name, f"{left}{_ARROW}{right}")
 
 
 def _compare_texts(left: str, right: str) -> list[str]:
@@ -135,8 +139,8 @@ def _text_of(value: Any, name: str) -> str:
     if leaf == "roles" and isinstance(value, str):
         return tell_role(value)
     if isinstance(value, str):
-        known = words.get(f"standing.{value}", value) if leaf == "status" else value
-        return printable(known) or "-"
+        table = _TABLES.get(leaf)
+        return printable(words.get(f"{table}.{value}", value) if table else value) or "-"
     return str(value)
 
 
@@ -165,6 +169,11 @@ def tell_role(role: str) -> str:
         return role_word(role, "zh" if language() == "zh" else "en")
     except KeyError:
         return printable(role)
+
+
+def tell_value(name: str, text: str | None = None) -> str:
+    """The name of a field and what it holds; without `text` what follows stands below."""
+    return f"{tell_field(name)}{say('word.colon')}{text or ''}".rstrip()
 
 
 def tell_field(name: str) -> str:

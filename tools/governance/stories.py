@@ -77,6 +77,11 @@ def format_story(story: Story) -> str:
     return "\n".join(_lines(story))
 
 
+def format_votes(told: Told) -> str:
+    """How the voting stands, ballots left out."""
+    return "\n".join((tell_status(told.status), *_count_votes(told)))
+
+
 def _lines(story: Story) -> Iterator[str]:
     told, body = story.told, story.body
     yield say(
@@ -110,6 +115,10 @@ def _tell_votes(told: Told) -> Iterator[str]:
             officer=printable(ballot.officer[:KEY_SHOWN]),
             text=printable(f"  {ballot.text}" if ballot.text else ""),
         )
+    yield from _count_votes(told)
+
+
+def _count_votes(told: Told) -> Iterator[str]:
     yield say(
         "story.count",
         approved=len(told.approved),

@@ -7,7 +7,7 @@
 that know nothing of epochs. The files are static: any web server that has them is a mirror. A file
 is written when it is verified, whole, and the checkpoint last, so a broken download is resumed.
 
-    DIR/pruned.json     which entries are in archive files only (`tools.audit.archive`)
+    DIR/pruned.json     which entries are in archive files only (`tools.mirror.pruned`)
     DIR/alarm-*.json    proof that the log was forked (`tools.audit.alarms`)
 """
 

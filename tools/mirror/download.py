@@ -30,10 +30,10 @@ from tools.mirror.folder import (
     OnProgress,
     drop_partial,
     edge_paths,
-    read_pruned,
     write_epochs,
     write_file,
 )
+from tools.mirror.pruned import read_pruned
 from tools.mirror.sources import Sources
 from tools.mirror.tree import RemoteTree
 

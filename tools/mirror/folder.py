@@ -12,11 +12,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.context import BaseContext
 from pathlib import Path
-from typing import Literal
 
-import msgspec
-
-from ledger.codec import Value
 from ledger.errors import InvalidGenesis, LedgerError
 from ledger.genesis import Genesis, decode_genesis_json
 from ledger.quorum.epochs import EPOCH_PROOFS, EpochChain, epoch_path
@@ -30,6 +26,7 @@ from ledger.tlog.tiles import (
 )
 from ledger.verify import EventFault, EventTask, MapEvents
 from tools.exits import InvalidInput
+from tools.mirror.pruned import read_pruned, refuse_archived
 
 FILE_BYTES_MAX = 33_554_432
 
@@ -84,45 +81,10 @@ def write_epochs(directory: Path, epochs: EpochChain, size: int) -> None:
         write_file(directory / epoch_path(epoch), EPOCH_PROOFS.encode(proof))
 
 
-class Pruned(Value, frozen=True, kw_only=True):
-    """Of the first `entries` the bundles are not in the mirror any more, but in archive files.
-
-    `archive` is the SHA-256 of the last of those files; it names the hashes of the others.
-    """
-
-    version: Literal[1] = 1
-    entries: int = 0
-    archive: str = ""
-
-
-PRUNED = "pruned.json"
-
-
-def read_pruned(directory: Path) -> Pruned:
-    """What was pruned from a mirror. Raises `InvalidInput`."""
-    path = directory / PRUNED
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Pruned)
-    except FileNotFoundError:
-        return Pruned()
-    except OSError as error:
-        raise InvalidInput("file-unreadable", f"{path}: {error.strerror}") from None
-    except msgspec.DecodeError as error:
-        raise InvalidInput("pruned-malformed", f"{path}: {error}") from None
-
-
-def write_pruned(directory: Path, pruned: Pruned) -> None:
-    """Say what was pruned; no file says nothing."""
-    if pruned == Pruned():
-        (directory / PRUNED).unlink(missing_ok=True)
-    else:
-        write_file(directory / PRUNED, msgspec.json.encode(pruned) + b"\n")
-
-
 def folder_reader(directory: Path) -> Callable[[str], bytes | None]:
     """Reads named files inside a folder, for `ledger.verify` and `contracts.replay`.
 
-    The reader raises `InvalidInput` for entries that were pruned.
+    The reader raises `InvalidInput` for entries that were pruned, and says where they are.
     """
     if not directory.is_dir():
         raise InvalidInput("folder-not-found", str(directory))
@@ -133,11 +95,7 @@ def folder_reader(directory: Path) -> Callable[[str], bytes | None]:
             with (directory / name).open("rb") as file:
                 return file.read(FILE_BYTES_MAX)
         except (FileNotFoundError, NotADirectoryError):
-            if name.startswith("tile/entries/"):
-                tile = TilePath.parse(name)
-                if tile.index * TILE_WIDTH < pruned.entries:
-                    text = f"{directory / name}: sha256 {pruned.archive}"
-                    raise InvalidInput("entries-archived", text) from None
+            refuse_archived(directory, name, pruned)
             return None
 
     return read

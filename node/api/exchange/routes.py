@@ -24,6 +24,14 @@ ROUTES = (
                 zh="true：只看逾期；false：只看未逾期。",
                 en="true: overdue ones only; false: the others only.",
             ),
+            Parameter(
+                name="at",
+                place="query",
+                zh="预看：假定此后没有新记录，届时何者逾期；可写 `2026-12-01`、带时区的时刻或"
+                " `+30 days`。",
+                en="Look ahead: overdue by then, should nothing be recorded; `2026-12-01`, a time"
+                " with its zone, or `+30 days`.",
+            ),
             CURSOR,
             LIMIT,
         ),

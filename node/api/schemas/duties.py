@@ -25,11 +25,15 @@ class TaskBody(Body, frozen=True, kw_only=True):
 
 
 class TaskPage(Body, frozen=True, kw_only=True):
-    """A page of tasks by due time, judged at block time `time_ms`."""
+    """A page of tasks by due time, judged at `as_of_ms`; `time_ms` is the last block's time.
+
+    The two differ where it was asked to look ahead.
+    """
 
     items: list[TaskBody]
     next: str | None
     time_ms: int
+    as_of_ms: int
 
 
 class IncidentBody(Body, frozen=True, kw_only=True):

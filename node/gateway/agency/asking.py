@@ -4,10 +4,12 @@ Whom it is about, and the blinds, are durable and sealed before the event is sub
 """
 
 import secrets
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from ledger.errors import InvalidEvent, InvalidSubject
 from ledger.events import Event, ShareRequested, parse_event
@@ -19,6 +21,10 @@ from node.gateway.jobs import Failed, Job, change
 from node.gateway.steps.provide import Parts, about_of, find_recipient
 from node.gateway.work.tasks import Asked, SealQuestion
 
+# On their way at once: each waits in memory for the ledger's answer.
+ENTERED_MAX = 1_000
+SUBJECT_CHARS_MAX = 256
+SubjectId = Annotated[str, Meta(min_length=1, max_length=SUBJECT_CHARS_MAX)]
 Pairs = tuple[tuple[str, bytes], ...]
 
 
@@ -28,6 +34,18 @@ class Asking:
     def __init__(self, parts: Parts, desk: Desk) -> None:
         self._parts = parts
         self._desk = desk
+        self._entered = 0
+
+    @contextmanager
+    def entering(self) -> Iterator[None]:
+        """The way of one request or offer, until the ledger has answered. Raises `Failed`."""
+        if self._entered >= ENTERED_MAX:
+            raise Failed("gateway-full", str(ENTERED_MAX))
+        self._entered += 1
+        try:
+            yield
+        finally:
+            self._entered -= 1
 
     def sign_request(
         self, fields: Mapping[str, Any], subjects: Iterable[str]

@@ -21,8 +21,9 @@ import structlog
 from asyncinotify import Inotify, Mask
 from msgspec import Meta
 
+from ledger.scalars import SUBJECTS_MAX
 from ledger.storage import sync_folder
-from node.gateway.agency.asking import Asking
+from node.gateway.agency.asking import Asking, SubjectId
 from node.gateway.desk import Desk
 from node.gateway.jobs import SIDES, Failed, Side, Stage
 
@@ -40,7 +41,7 @@ _SETTLED = tuple(stage for stage in get_args(Stage) if stage != "request")
 class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     request: dict[str, Any] | None = None
     offer: dict[str, Any] | None = None
-    subjects: Annotated[tuple[str, ...], Meta(max_length=1_000)] = ()
+    subjects: Annotated[tuple[SubjectId, ...], Meta(max_length=SUBJECTS_MAX)] = ()
 
 
 class Drop:
@@ -68,9 +69,9 @@ class Drop:
             watch.add_watch(self._folder, Mask.MOVED_TO | Mask.CLOSE_WRITE)
             watching = asyncio.create_task(self._watch(watch))
             try:
-                await self._resume()
                 while not watching.done():
                     self._changed.clear()
+                    await self._resume_all()
                     await self._take_all()
                     await self._changed.wait()
                 watching.result()
@@ -85,16 +86,27 @@ class Drop:
         finally:
             self._changed.set()
 
-    async def _resume(self) -> None:
-        """What a crash left on its way: goes on with its job, or goes back."""
+    async def _resume_all(self) -> None:
+        """What a crash or the disk left on its way; nothing else is there between two rounds."""
         for path in _paths_in(self._taken):
-            digits, _, name = path.name.partition(".")
-            exchange = _exchange_of(digits)
-            sides = [side for side in SIDES if self._desk.find(exchange, side) is not None]
-            if sides:
-                self._finish(path, name, await self._outcome(exchange, sides[0]))
-            else:
-                self._put_back(path, name)
+            if path.name in self._waiting:
+                continue
+            try:
+                await self._resume(path)
+            except FileNotFoundError:
+                continue  # a person has taken it away
+            except OSError as error:
+                self._wait(path.name, error.strerror or type(error).__name__)
+
+    async def _resume(self, path: Path) -> None:
+        """It goes on with its job, or goes back."""
+        digits, _, name = path.name.partition(".")
+        exchange = _exchange_of(digits)
+        sides = [side for side in SIDES if self._desk.find(exchange, side) is not None]
+        if sides:
+            self._finish(path, name, await self._outcome(exchange, sides[0]))
+        else:
+            self._put_back(path, name)
 
     async def _take_all(self) -> None:
         names = [name for name in _names_in(self._folder) if name not in self._waiting]

@@ -6,6 +6,7 @@ A Unix socket with mode 0600 in the data directory: who may open it is decided b
     GET  /v1/jobs?stage=&after=&limit=         jobs
     GET  /v1/jobs/{side}/{exchange}            one job; ?stage=&wait= waits until it is there
     GET  /v1/jobs/acquire/{exchange}/subjects  the subjects with their blinds
+    GET  /v1/jobs/{side}/{exchange}/status-message  the newest one about a message: XML in base64
     POST /v1/jobs/{side}/{exchange}/retry      go on with a job that is held
     POST /v1/jobs/provide/{exchange}/correct   {"reason", "text"}: deliver a correction
     POST /v1/jobs/acquire/{exchange}/destroy   erase now, before the end of retention, and attest it
@@ -26,10 +27,10 @@ from aiohttp import web
 from msgspec import Meta
 
 from contracts.words import Language
-from ledger.events import hash_event
-from ledger.scalars import Identifier, Text
+from ledger.events import Event
+from ledger.scalars import SUBJECTS_MAX, Identifier, Text
 from node.api.problems import choose_language
-from node.gateway.agency.asking import Asking, Pairs, convert
+from node.gateway.agency.asking import Asking, Pairs, SubjectId, convert
 from node.gateway.desk import Desk
 from node.gateway.jobs import UNREADABLE, Failed, Job, Side, advance, change
 from node.gateway.steps.provide import Parts, about_of
@@ -38,28 +39,24 @@ from node.gateway.words import describe
 from node.gateway.work.tasks import Reveal, Revealed
 
 BODY_BYTES_MAX = 2 * 1024 * 1024
-SUBJECTS_MAX = 1_000
 PAGE_MAX = 1_000
 WAIT_S_MAX = 60
 _SIDES = ("provide", "acquire")
 
 
 class _Subject(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    id: Annotated[str, Meta(min_length=1, max_length=256)]
+    id: SubjectId
     blind: str
 
 
-_Name = Annotated[str, Meta(min_length=1, max_length=256)]
-
-
-_Subjects = Annotated[tuple[_Name, ...], Meta(max_length=SUBJECTS_MAX)]
+_Subjects = Annotated[tuple[SubjectId, ...], Meta(max_length=SUBJECTS_MAX)]
 
 
 class _Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Body of a request that the gateway signs."""
 
     request: dict[str, Any]
-    subjects: Annotated[tuple[_Name, ...], Meta(min_length=1, max_length=SUBJECTS_MAX)]
+    subjects: Annotated[tuple[SubjectId, ...], Meta(min_length=1, max_length=SUBJECTS_MAX)]
 
 
 class _Signed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -92,6 +89,7 @@ class Local:
         app.router.add_get("/v1/jobs", self.jobs)
         app.router.add_get("/v1/jobs/{side}/{exchange}", self.job)
         app.router.add_get("/v1/jobs/acquire/{exchange}/subjects", self.subjects)
+        app.router.add_get("/v1/jobs/{side}/{exchange}/status-message", self.status_message)
         app.router.add_post("/v1/jobs/{side}/{exchange}/retry", self.retry)
         app.router.add_post("/v1/jobs/provide/{exchange}/correct", self.correct)
         app.router.add_post("/v1/jobs/acquire/{exchange}/destroy", self.destroy)
@@ -145,6 +143,13 @@ class Local:
         pairs = [{"id": id_, "blind": blind.hex()} for id_, blind in revealed.subjects]
         return _json({"subjects": pairs})
 
+    async def status_message(self, request: web.Request) -> web.Response:
+        """What the requester says of a message of the reporting standard."""
+        job = self._find(request, request.match_info["side"])
+        if job.answered is None:
+            raise Failed("status-message-unknown", job.exchange.hex(), retry=False)
+        return _json(job.answered)
+
     async def retry(self, request: web.Request) -> web.Response:
         """Go on with a job that is held, or that pauses."""
         job = self._find(request, request.match_info["side"])
@@ -194,21 +199,21 @@ class Local:
         else:
             wanted = _decode(data, _Wanted)
             event, pairs = self._asking.sign_request(wanted.request, wanted.subjects)
-        await self._asking.keep(event, pairs)
-        return await self._submit(event.data)
+        return await self._enter(event, pairs)
 
     async def offer(self, request: web.Request) -> web.Response:
         """Offer records."""
         document = _decode(await request.read(), dict[str, Any])
         subjects = convert(document.pop("subjects", ()), _Subjects)
         event, pairs = self._asking.sign_offer(document, subjects)
-        await self._asking.keep(event, pairs)
-        return await self._submit(event.data)
+        return await self._enter(event, pairs)
 
-    async def _submit(self, event: bytes) -> web.Response:
-        answer = await self._asking.submit(event)
+    async def _enter(self, event: Event, pairs: Pairs) -> web.Response:
+        with self._asking.entering():
+            await self._asking.keep(event, pairs)
+            answer = await self._asking.submit(event.data)
         document = {
-            "exchange": hash_event(event).hex(),
+            "exchange": event.digest.hex(),
             "state": answer.state,
             "code": answer.code,
             "decision": answer.decision,

@@ -5,14 +5,16 @@ from pathlib import Path
 
 import msgspec
 
+from ledger.errors import InvalidEncoding
 from ledger.events import Body, ShareReceived, ShareRejected
 from ledger.exchange.bodies import ShareCorrectionAcknowledged, ShareDestroyed
 from node.gateway.desk import Change
-from node.gateway.jobs import Failed, Job, Payload, advance
+from node.gateway.jobs import Answered, Failed, Job, Payload, advance
+from node.gateway.steps.messages import find_jurisdiction, is_whole
 from node.gateway.steps.provide import Parts, about_of, read_rules, submit_opening
 from node.gateway.work.check import CODE_SET, CUSTOM, DOWNLOAD
 from node.gateway.work.tasks import Check, Checked, Done, Erase, Hand
-from node.records.report import REPORT_DOMAIN
+from node.records.report import REPORT_DOMAIN, decode_report
 
 DOWNLOADS_MAX = 3
 _GONE, _DAMAGED = "payload-expired", "payload-damaged"
@@ -43,13 +45,21 @@ class Acquirer:
             return _answer((DOWNLOAD,), f"{error.code} {error.detail}")
         if hashlib.sha256(REPORT_DOMAIN + report).digest() != payload.quality_digest:
             return _answer((CUSTOM,), "quality-report-mismatch")
+        try:
+            decode_report(report)
+        except InvalidEncoding:
+            # No receiver could take it, however often it were fetched.
+            return _answer((CUSTOM,), "quality-report-malformed")
         whole = msgspec.structs.replace(payload, report=report)
         return lambda now: advance(now, "check", payload=whole)
 
     async def check(self, job: Job) -> Change:
         """Open the payload and look at every record."""
         payload = _payload_of(job)
-        rules = await read_rules(self._parts.chain, job.dataset, payload.schema_version)
+        chain = self._parts.chain
+        rules = await read_rules(chain, job.dataset, payload.schema_version)
+        if rules.form and not await is_whole(chain, job):
+            return _answer((CUSTOM,), "message-fields-partial")
         path = self._inbox / job.file_name
         task = Check(
             about=about_of(job),
@@ -57,16 +67,22 @@ class Acquirer:
             commitment=payload.commitment,
             record_count=payload.record_count,
             path=str(path),
+            receiving=await find_jurisdiction(chain, job.requester) if rules.form else "",
+            transmitting=await find_jurisdiction(chain, job.provider) if rules.form else "",
+            named=payload.named,
         )
         checked = await self._parts.pool.run(task, Checked)
         if checked.codes == (DOWNLOAD,) and job.downloads + 1 < DOWNLOADS_MAX:
             return self._fetch_again(job)
+        answered = None
+        if checked.answer:
+            answered = Answered(correction=job.correction, document=checked.answer)
         if checked.codes:
-            return _answer(checked.codes, checked.text)
+            return _answer(checked.codes, checked.text, answered)
         opened = msgspec.structs.replace(
-            payload, blind=checked.blind, plain_bytes=checked.plain_bytes
+            payload, blind=checked.blind, plain_bytes=checked.plain_bytes, form=rules.form
         )
-        return lambda now: advance(now, "hand", payload=opened)
+        return lambda now: advance(now, "hand", payload=opened, answered=answered)
 
     async def hand(self, job: Job) -> Change:
         """Give the records to the agency."""
@@ -78,6 +94,8 @@ class Acquirer:
             report=payload.report,
             plain_bytes=payload.plain_bytes,
             path=str(self._inbox / job.file_name),
+            form=payload.form,
+            answer=b"" if job.answered is None else job.answered.document,
         )
         try:
             await self._parts.pool.run(task, Done)
@@ -124,7 +142,9 @@ class Acquirer:
             await self._parts.chain.verify_clock()
         await self._parts.pool.run(Erase(exchange=job.exchange), Done)
         bare = msgspec.structs.replace(_payload_of(job), blind=b"", report=b"")
-        return lambda now: advance(now, "attest", payload=bare, question=b"", asked=b"")
+        return lambda now: advance(
+            now, "attest", payload=bare, question=b"", asked=b"", answered=None
+        )
 
     async def attest(self, job: Job) -> Change:
         """Record that nothing is left."""
@@ -142,5 +162,5 @@ def _payload_of(job: Job) -> Payload:
     return job.payload
 
 
-def _answer(codes: tuple[int, ...], text: str) -> Change:
-    return lambda now: advance(now, "answer", codes=codes, text=text[:500])
+def _answer(codes: tuple[int, ...], text: str, answered: Answered | None = None) -> Change:
+    return lambda now: advance(now, "answer", codes=codes, text=text[:500], answered=answered)

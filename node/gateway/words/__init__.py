@@ -1,7 +1,8 @@
 """Words of the faults of the gateway itself in zh and en, and those of the parts that it runs.
 
-A fault comes from the gateway, from a connector or receiver, the records pipeline, sealing, or the
-ledger's rules. Each of these has a catalogue of its own; a code stands in one of them.
+A fault comes from the gateway, from a connector or receiver, the records pipeline, messages of the
+reporting standard, sealing, or the ledger's rules. Each of these has a catalogue of its own; a code
+stands in one of them.
 """
 
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from contracts.words import Description, Language, read_catalogue
 from contracts.words import catalogue as rules
 from node.api.problems import HTTP_CODES, Problem, problem_body
 from node.connectors.words import catalogue as connectors
+from node.crs.words import catalogue as messages
 from node.records.words import catalogue as records
 from node.sealing.words import catalogue as sealing
 
@@ -27,6 +29,7 @@ def describe(code: str, detail: str, language: Language) -> Description:
         catalogue(language),
         connectors(language),
         records(language)["refusals"],
+        messages(language)["refusals"],
         sealing(language),
     ):
         if (entry := entries.get(code)) is not None:

@@ -37,6 +37,11 @@ _PAYLOAD_CODES = {
 _RULE_CODES = {"iban": 60000}
 
 
+def code_of(error: InvalidPayload) -> int:
+    """The status code that says why a payload could not be opened."""
+    return _PAYLOAD_CODES.get(error.code, DECRYPTION)
+
+
 def is_damage(error: InvalidPayload) -> bool:
     """Whether a file is damaged, so that it may help to fetch it again."""
     return _PAYLOAD_CODES.get(error.code) == DOWNLOAD
@@ -79,7 +84,7 @@ def check(
         payload = Payload(keys, context, Path(task.path), task.commitment)
         report = _read_records(payload, task, tell)
     except InvalidPayload as error:
-        return Checked(codes=(_PAYLOAD_CODES.get(error.code, DECRYPTION),), text=str(error))
+        return Checked(codes=(code_of(error),), text=str(error))
     except FileNotFoundError:
         return Checked(codes=(DOWNLOAD,), text="the file is gone")
     except InvalidSource as error:

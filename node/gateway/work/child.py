@@ -12,12 +12,15 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import BinaryIO
 
 from node.connectors.errors import ConnectorFailed, InvalidOptions, ReceiverFailed
 from node.connectors.interface import Connector, Receiver
 from node.connectors.registry import load_connector, load_receiver
+from node.crs.errors import CrsError
 from node.gateway.jobs import Failed
 from node.gateway.work import check, hand, prepare, question
 from node.gateway.work.tasks import (
@@ -33,6 +36,7 @@ from node.gateway.work.tasks import (
     Prepare,
     Probe,
     Progress,
+    ReadAnswer,
     Reveal,
     SealQuestion,
     Setup,
@@ -85,7 +89,7 @@ def perform(bench: Bench, task: Task) -> Answer:
         return Fault(code=error.code, detail=error.detail, retry=error.retry)
     except InvalidOptions as error:
         return Fault(code=error.code, detail=error.detail, retry=False)
-    except RecordsError as error:
+    except (RecordsError, CrsError) as error:
         return Fault(code=error.code, detail=error.detail, retry=False)
     except InvalidPayload as error:
         return Fault(code=error.code, detail=str(error), retry=False)
@@ -106,18 +110,45 @@ def _perform(bench: Bench, task: Task) -> Answer:
         return question.reveal(bench.setup, bench.keys, task)
     if isinstance(task, Prepare):
         connector = bench.connector(task.about.dataset)
-        return prepare.prepare(bench.setup, bench.keys, connector, task, bench.tell)
+        make = _message().prepare if task.rules.form else prepare.prepare
+        return make(bench.setup, bench.keys, connector, task, bench.tell)
     if isinstance(task, Check):
-        return check.check(bench.setup, bench.keys, task, bench.tell)
+        judge = _message().check if task.rules.form else check.check
+        return judge(bench.setup, bench.keys, task, bench.tell)
+    _do(bench, task)
+    return Done()
+
+
+def _do(bench: Bench, task: Task) -> None:
+    """A task that has no result."""
     if isinstance(task, Hand):
         hand.hand(bench.setup, bench.keys, bench.receiver(), task, bench.tell)
-        return Done()
-    if isinstance(task, Probe):
-        (bench.connector(task.dataset) if task.dataset else bench.receiver()).check()
-        return Done()
-    assert isinstance(task, Erase)
-    bench.receiver().erase(task.exchange)
-    return Done()
+    elif isinstance(task, ReadAnswer):
+        _message().read_answer(task)
+    elif isinstance(task, Probe):
+        _probe(bench, task)
+    else:
+        assert isinstance(task, Erase)
+        bench.receiver().erase(task.exchange)
+
+
+def _probe(bench: Bench, task: Probe) -> None:
+    if task.is_message:
+        _message().probe(bench.setup, task.dataset)
+    elif task.dataset:
+        bench.connector(task.dataset).check()
+    else:
+        bench.receiver().check()
+
+
+def _message() -> ModuleType:
+    """The module for messages, whose libraries are an extra. Raises `Failed`."""
+    try:
+        return import_module("node.gateway.work.message")
+    except ModuleNotFoundError as error:
+        if error.name != "lxml":
+            raise
+        raise Failed("crs-extra-missing", error.name, retry=False) from None
 
 
 def main() -> int:

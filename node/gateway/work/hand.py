@@ -64,6 +64,8 @@ def hand(
             commitment=task.commitment,
             report=task.report,
             pieces=pieces(),
+            form=task.form,
+            answer=task.answer,
             alive=lambda: tell(payload.plain_bytes),
         )
     )

@@ -1,6 +1,7 @@
 """`python -m node.gateway.work.plugs --config gateway.toml`: try connectors and the receiver.
 
 Each is made and asked whether it can work, in a child as the gateway uses them; no key is needed.
+So are schema and reference keys of messages.
 Prints one JSON document: `{"plugs": [{"table", "name", "code", "title", "detail", "advice"}, …]}`;
 an empty code means that all is well. Exit code 1 and a sentence where there is no configuration.
 """
@@ -18,7 +19,7 @@ from node.gateway.config import GatewayConfig, read_gateway_config
 from node.gateway.jobs import Failed
 from node.gateway.words import describe
 from node.gateway.work.pool import Pool
-from node.gateway.work.tasks import Done, Plug, Probe, Setup
+from node.gateway.work.tasks import Done, Probe, Setup
 
 MB = 1_000_000
 
@@ -45,21 +46,29 @@ async def try_plugs(config: GatewayConfig, language: Language) -> list[Told]:
         receiver=config.receiver,
         base=str(settings.file.parent),
         memory_bytes_max=settings["work", "memory_mb"] * MB,
+        messages=config.messages,
     )
     pool = Pool(setup, size=1, stall_s=settings["work", "stall_seconds"])
     found = []
     try:
-        plugs: list[tuple[str, str, Plug]] = [("receiver", "", config.receiver)]
-        plugs += [(f"datasets.{name}", name, plug) for name, plug in config.connectors.items()]
-        for table, dataset, plug in plugs:
+        plugs = [("receiver", config.receiver.name, Probe(dataset=""))]
+        plugs += [
+            (f"datasets.{dataset}", plug.name, Probe(dataset=dataset))
+            for dataset, plug in config.connectors.items()
+        ]
+        plugs += [
+            (f"messages.{dataset}", "crs", Probe(dataset=dataset, is_message=True))
+            for dataset in config.messages
+        ]
+        for table, name, task in plugs:
             try:
-                await pool.run(Probe(dataset=dataset), Done)
+                await pool.run(task, Done)
             except Failed as error:
                 told = describe(error.code, error.detail, language)
                 found.append(
                     Told(
                         table=table,
-                        name=plug.name,
+                        name=name,
                         code=error.code,
                         title=told.title,
                         detail=error.detail,
@@ -67,7 +76,7 @@ async def try_plugs(config: GatewayConfig, language: Language) -> list[Told]:
                     )
                 )
             else:
-                found.append(Told(table=table, name=plug.name))
+                found.append(Told(table=table, name=name))
     finally:
         await pool.close()
     return found

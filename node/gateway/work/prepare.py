@@ -6,7 +6,7 @@ The file appears under its name when all of it is on disk, or not at all.
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from ledger.storage import sync_folder
 from node.connectors.interface import Ask, Connector, Source, Subject
@@ -21,6 +21,7 @@ from node.sealing.keys import DecryptionKey, seal_to
 from node.sealing.sealer import Sealer
 
 BLIND_INFO = b"tallystick/blind/v1\0"
+T = TypeVar("T")
 
 
 def payload_context(network: bytes, about: About) -> Context:
@@ -49,22 +50,9 @@ def prepare(
     """Make the payload of an exchange. Raises what connector, pipeline and sealing raise."""
     about = task.about
     fields = permitted_fields(about)
-    subjects: tuple[tuple[str, bytes], ...] = ()
-    if task.subjects:
-        context = question_context(setup.network, about, setup.member)
-        subjects = open_question(keys, context, task.question, task.subjects)
-    source = connector.read(
-        Ask(
-            exchange=about.exchange,
-            dataset=about.dataset,
-            requester=about.requester,
-            purpose=about.purpose,
-            fields=about.fields,
-            period_from=about.period_from,
-            period_to=about.period_to,
-            subjects=tuple(Subject(kind="", id=id_) for id_, _ in subjects),
-        )
-    )
+    source = connector.read(make_ask(setup, keys, task))
+    if source.format == "message":
+        raise Failed("source-form", source.format, retry=False)
     schema, codes = read_rules(about.dataset, task.rules)
     pipeline = Pipeline(
         about.dataset,
@@ -79,21 +67,13 @@ def prepare(
         ),
     )
     sealer = Sealer(task.recipient, payload_context(setup.network, about))
-    path = Path(task.path)
-    partial = partial_path(path)
     try:
-        with _create(partial) as out:
-            report = _write(out, sealer, source, pipeline, tell)
-        size_bytes = partial.stat().st_size
-        partial.replace(path)
-    except BaseException:
-        # What is unfinished only takes room.
-        partial.unlink(missing_ok=True)
-        raise
+        report, size_bytes = write_whole(
+            Path(task.path), lambda out: _write(out, sealer, source, pipeline, tell)
+        )
     finally:
         # A source that was not read to its end is let go of now, not when memory is short.
         connector.close()
-    sync_folder(path.parent)
     return Prepared(
         commitment=sealer.commitment,
         record_count=report.accepted,
@@ -104,6 +84,43 @@ def prepare(
     )
 
 
+def make_ask(setup: Setup, keys: Sequence[DecryptionKey], task: Prepare) -> Ask:
+    """What the connector is asked for. Raises what opening the question raises."""
+    about = task.about
+    subjects: tuple[tuple[str, bytes], ...] = ()
+    if task.subjects:
+        context = question_context(setup.network, about, setup.member)
+        subjects = open_question(keys, context, task.question, task.subjects)
+    return Ask(
+        exchange=about.exchange,
+        dataset=about.dataset,
+        requester=about.requester,
+        purpose=about.purpose,
+        fields=about.fields,
+        period_from=about.period_from,
+        period_to=about.period_to,
+        subjects=tuple(Subject(kind="", id=id_) for id_, _ in subjects),
+    )
+
+
+def write_whole(path: Path, fill: Callable[[BinaryIO], T]) -> tuple[T, int]:
+    """What `fill` gives, and the size of the file that it has filled, which is durable then."""
+    partial = partial_path(path)
+    try:
+        with _create(partial) as out:
+            filled = fill(out)
+            out.flush()
+            os.fsync(out.fileno())
+        size_bytes = partial.stat().st_size
+        partial.replace(path)
+    except BaseException:
+        # What is unfinished only takes room.
+        partial.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+    return filled, size_bytes
+
+
 def _write(
     out: BinaryIO,
     sealer: Sealer,
@@ -111,22 +128,21 @@ def _write(
     pipeline: Pipeline,
     tell: Callable[[int], None],
 ) -> Report:
-    """Everything through the pipeline, sealed and on disk."""
+    """Everything through the pipeline, sealed."""
     out.write(sealer.header)
     for piece in source.pieces:
-        _seal(sealer, pipeline.feed(piece), out)
+        seal_into(out, sealer, pipeline.feed(piece))
         tell(pipeline.rows)
     tail, report = pipeline.finish()
     _verify_report(report)
-    _seal(sealer, tail, out)
+    seal_into(out, sealer, tail)
     out.write(sealer.finish())
-    out.flush()
-    os.fsync(out.fileno())
     return report
 
 
-def _seal(sealer: Sealer, lines: bytes, out: BinaryIO) -> None:
-    sealer.receive(lines)
+def seal_into(out: BinaryIO, sealer: Sealer, data: bytes) -> None:
+    """More of the plaintext; chunks that are full are written."""
+    sealer.receive(data)
     while (chunk := sealer.next_chunk()) is not None:
         out.write(chunk)
 

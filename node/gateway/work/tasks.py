@@ -4,9 +4,12 @@ A frame is its length (4 bytes, big-endian) and MessagePack. Keys travel only he
 that sets a child up: never in an argument, the environment, or a file.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
+
+from contracts.words import Language
+from node.gateway.jobs import Form, Named
 
 FRAME_BYTES_MAX = 64 * 1024 * 1024
 
@@ -16,6 +19,26 @@ class Plug(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     name: str
     options: dict[str, Any] = {}
+
+
+# Which faults stop a message: those of the file, with those of records that the standard lists as
+# grounds for rejecting a file, or all.
+Stops = Literal["file", "listed", "any"]
+
+
+class Messages(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How messages of a dataset are checked here; files are relative to the configuration.
+
+    `schema` is a folder that `tally crs pin` has pinned, `reference_keys` are key files, one for
+    each year. `holds` says what this agency does not send, `rejects` what it does not accept.
+    """
+
+    schema: str
+    reference_keys: tuple[str, ...] = ()
+    environment: Literal["production", "test"] = "production"
+    holds: Stops = "any"
+    rejects: Stops = "listed"
+    language: Language = "en"
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -28,12 +51,14 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     receiver: Plug
     base: str
     memory_bytes_max: int
+    messages: dict[str, Messages] = {}
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
     """What records of a dataset keep to; an empty `text` means the schema that is shipped."""
 
     version: int
+    form: Form = ""
     text: str = ""
     codes: dict[str, tuple[str, ...]] = {}
 
@@ -61,7 +86,11 @@ class SealQuestion(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Prepare(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Read, clean and seal the records of an exchange into the file `path`."""
+    """Read, clean and seal the records of an exchange into the file `path`.
+
+    A message is only checked; beside it a file gets what is to be named of it. `receiving` is the
+    jurisdiction of the requester.
+    """
 
     about: About
     rules: Rules
@@ -69,20 +98,27 @@ class Prepare(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     question: bytes
     recipient: bytes
     path: str
+    receiving: str = ""
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Open a fetched payload and look at every record; nothing decrypted is kept."""
+    """Open a fetched payload and look at every record; nothing decrypted is kept.
+
+    Of a message: the jurisdictions of requester and provider, and what the ledger names of it.
+    """
 
     about: About
     rules: Rules
     commitment: bytes
     record_count: int
     path: str
+    receiving: str = ""
+    transmitting: str = ""
+    named: Named | None = None
 
 
 class Hand(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Give a checked payload to the receiver."""
+    """Give a checked payload to the receiver, a message with the status message about it."""
 
     about: About
     commitment: bytes
@@ -90,6 +126,8 @@ class Hand(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     record_count: int
     report: bytes
     path: str
+    form: Form = ""
+    answer: bytes = b""
 
 
 class Erase(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -105,10 +143,20 @@ class Reveal(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     question: bytes
 
 
+class ReadAnswer(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Look whether what a requester has sent is a status message."""
+
+    document: bytes
+
+
 class Probe(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Ask the connector of a dataset whether it can work now, or without one the receiver."""
+    """Ask the connector of a dataset whether it can work now, or without one the receiver.
+
+    `is_message`: look whether messages of the dataset could be checked.
+    """
 
     dataset: str
+    is_message: bool = False
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -119,7 +167,10 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """A payload in the outbox; `blind` is sealed to the own key."""
+    """A payload in the outbox; `blind` is sealed to the own key.
+
+    `message` is the commitment of a message's id in hex; empty: it has no documents.
+    """
 
     commitment: bytes
     record_count: int
@@ -127,18 +178,20 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     quality_digest: bytes
     report: bytes
     blind: bytes
+    message: str = ""
 
 
 class Checked(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Without codes the payload is what the ledger says; else it is to be rejected for them.
 
-    `plain_bytes` is the size of the records.
+    `plain_bytes` is the size of the records, `answer` the status message about a message.
     """
 
     codes: tuple[int, ...]
     text: str
     blind: bytes = b""
     plain_bytes: int = 0
+    answer: bytes = b""
 
 
 class Revealed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -165,7 +218,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     retry: bool
 
 
-Task = SealQuestion | Prepare | Check | Hand | Erase | Reveal | Probe
+Task = SealQuestion | Prepare | Check | Hand | Erase | Reveal | ReadAnswer | Probe
 Result = Asked | Prepared | Checked | Revealed | Done
 Answer = Result | Progress | Fault
 

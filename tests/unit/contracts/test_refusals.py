@@ -372,7 +372,7 @@ CASES: dict[str, tuple[Callable[[], Case], str]] = {
     "partner-unknown": (lambda: on()(report(partners=(GONE,))), GONE),
     "partner-missing": (
         lambda: on(*HELD)(report(OPEN, partners=())),
-        f"{OWNER} is a party of {OPEN.digest.hex()}",
+        f"{OWNER} has a part in {OPEN.digest.hex()}",
     ),
     "incident-unknown": (lambda: on()(confirm(OPEN)), OPEN.digest.hex()),
     "incident-state: closed": (

@@ -4,14 +4,17 @@ import json
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from ledger.keys import parse_secret_key
 from tools.cli import COMMANDS, main
 from tools.exits import ERROR, NOT_FOUND, OK, UNREACHABLE, UNVERIFIED, USAGE
+from tools.output import count_cells
 
 
 @pytest.mark.parametrize(
@@ -38,6 +41,67 @@ def test_help_of_every_command_in_both_languages(name: str, lang: str, sign: str
     assert sign in result.output
     assert "help." not in result.output
     assert "option." not in result.output
+
+
+def _pages(command: click.Command, *path: str) -> Iterator[tuple[str, ...]]:
+    yield path
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            inner = command.get_command(context, name)
+            assert inner is not None
+            yield from _pages(inner, *path, name)
+
+
+@pytest.mark.parametrize("lang", ["zh", "en"])
+def test_no_help_page_is_wider_than_a_terminal_or_cut_off(lang: str) -> None:
+    for path in _pages(main):
+        page = CliRunner().invoke(main, [*path, "--help", "--lang", lang], terminal_width=80)
+        for line in page.output.splitlines()[1:]:
+            longest = max(line.split(), key=len, default="")
+            assert count_cells(line) <= 80 or len(longest) > 72, (path, line)
+            assert not line.endswith("...") or "[OPTIONS]" in line, (path, line)
+        if lang == "zh":
+            assert "default: " not in page.output, path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["admn"], "没有命令 admn"),
+        (["officer", "status"], "缺少 'EXCHANGE'"),
+        (["officer", "status", "aa", "--lnag"], "没有选项 --lnag；是否想用 --lang？"),
+        (["admin", "propose", "rule", "set", "all"], "'ACTION_CLASS' 的取值须为：parties, keys"),
+        (
+            ["admin", "propose", "rule", "set", "keys", "--share", "2000"],
+            "'--share' 的取值须为整数：0 … 1,000",
+        ),
+        (["localnet", "status", "--dir", __file__], "'--dir'："),
+    ],
+)
+def test_a_wrong_option_is_told_in_the_chosen_language(arguments: list[str], told: str) -> None:
+    result = CliRunner().invoke(main, ["--lang", "zh", *arguments])
+    assert told in result.stderr
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+def test_a_closed_stream_is_no_fault(closed: str, tmp_path: Path) -> None:
+    command = f"{sys.executable} -m tools.cli keys generate --json {tmp_path}/x.key {closed}"
+    # In a session of its own there is no terminal to ask either.
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, start_new_session=True
+    )
+    assert done.returncode == ERROR
+    assert "Traceback" not in done.stderr
+    assert ("passphrase-unasked" in done.stdout) == (closed != ">&-")
+
+
+def test_a_full_disk_behind_the_output_is_told_once() -> None:
+    command = f"{sys.executable} -m tools.cli keys list . --json > /dev/full"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert done.returncode == ERROR
+    assert "Traceback" not in done.stderr
+    assert "system-refused" in done.stderr
 
 
 def test_starting_imports_no_command() -> None:

@@ -11,14 +11,15 @@ from cryptography.hazmat.primitives import serialization
 
 from ledger.exchange.references import REFERENCES_MAX
 from node.crs.codes import CODE_SETS as NODE_CODE_SETS
+from node.crs.codes import read_code_set
 from node.crs.references import read_key
 from tests.exchanges import OPEN, refer, reference
 from tests.unit.node.crs import messages as m
 from tests.unit.node.crs.test_package import certificate_of, key_of
 from tools.cli import main
 from tools.commands.exchange.refer import _read_bodies, compare
-from tools.commands.records.crs import CODE_SETS
 from tools.exits import ERROR, OK, InvalidInput
+from tools.words.codes import CODE_SETS, shipped_names
 
 
 def tally(*words: object, lang: str = "en") -> Result:
@@ -39,6 +40,11 @@ def faulty(tmp_path: Path) -> Path:
 
 def test_code_sets_are_those_of_the_node() -> None:
     assert CODE_SETS == NODE_CODE_SETS
+    for name in CODE_SETS:
+        shipped = {
+            int(code): {"zh": zh, "en": en} for code, (zh, en) in shipped_names(name).items()
+        }
+        assert shipped == read_code_set(name)
 
 
 def test_a_folder_is_pinned_once(schema: Path) -> None:

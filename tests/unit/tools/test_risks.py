@@ -1,20 +1,14 @@
 """The risk of a request as a node tells it."""
 
-import asyncio
-import json
 from typing import Any
 
 import pytest
 
 from ledger.exchange.risk import NO_RISK, Risk, RiskReason
-from tests import builders
-from tests.unit.tools.test_doctor import serving
-from tools.client import Client
-from tools.commands.exchange.risks import describe_risk, document_of, fetch_risk
+from tools.commands.exchange.risks import describe_risk, document_of, read_risk
 from tools.exits import InvalidAnswer
 from tools.words import select_language
 
-EXCHANGE = "ab" * 32
 TOLD = {
     "score": 45,
     "reasons": [{"code": "off-hours", "points": 15}, {"code": "volume", "points": 30}],
@@ -22,18 +16,8 @@ TOLD = {
 }
 
 
-def fetch(risk: Any) -> Risk:
-    async def ask(url: str) -> Risk:
-        async with Client(url, builders.genesis()) as client:
-            return await fetch_risk(client, EXCHANGE)
-
-    answer = json.dumps({"risk": risk}).encode()
-    with serving({f"/v1/requests/{EXCHANGE}": (200, answer)}) as url:
-        return asyncio.run(ask(url))
-
-
 def test_a_risk_is_read_and_told() -> None:
-    risk = fetch(TOLD)
+    risk = read_risk({"risk": TOLD})
     reasons = (RiskReason("off-hours", 15), RiskReason("volume", 30))
     assert risk == Risk(score=45, reasons=reasons, rules_version=2)
     assert document_of(risk) == TOLD
@@ -44,7 +28,7 @@ def test_a_risk_is_read_and_told() -> None:
 
 
 def test_no_risk_is_not_worth_a_line() -> None:
-    assert fetch({"score": 0, "reasons": [], "rules_version": 0}) == NO_RISK
+    assert read_risk({"risk": {"score": 0, "reasons": [], "rules_version": 0}}) == NO_RISK
     assert describe_risk(NO_RISK) == []
 
 
@@ -58,5 +42,5 @@ def test_no_risk_is_not_worth_a_line() -> None:
 )  # fmt: skip
 def test_what_is_no_risk_is_refused(lie: Any) -> None:
     with pytest.raises(InvalidAnswer) as refused:
-        fetch(lie)
+        read_risk({"risk": lie})
     assert refused.value.code == "answer-malformed"

@@ -1,7 +1,8 @@
 """Collect the evidence of one exchange from a verified copy of a log.
 
 The whole copy is verified and executed again: only so are the facts known that a decision stood on,
-and that no event of the exchange is left out.
+and that no event of the exchange is left out. Where an index of the copy has done that before, it
+tells where to look.
 """
 
 from collections.abc import Callable, Iterable
@@ -24,8 +25,10 @@ from ledger.verify import BlockEntries, LogCopy, open_copy
 from tools.audit.divergence import diverged
 from tools.audit.evidence.bundle import Evidence, Proven
 from tools.audit.evidence.facts import Asked
+from tools.audit.evidence.indexed import find_told, walk_to
 from tools.audit.evidence.standing import select_governance
 from tools.audit.evidence.story import Story, Told
+from tools.audit.index.tables import Index
 from tools.contract.past import MapAll, Past
 from tools.exits import InvalidInput, NotFound
 from tools.mirror import folder_reader
@@ -43,13 +46,20 @@ class _Notes:
 
     def add(self, block: BlockEntries, happened: Iterable[Happened], policy_set: PolicySet) -> bool:
         """Note what belongs to the exchange; whether the contracts were asked about it."""
-        is_asked = False
+        happened = tuple(happened)
         for each in happened:
             if isinstance(each.event.body, GovernanceBody) and each.outcome.applied:
                 self.governance.append(_tell(each, block.header))
+            if each.event.exchange == self._exchange:
+                self.events.append(_tell(each, block.header))
+        return self.add_asked(happened, policy_set)
+
+    def add_asked(self, happened: Iterable[Happened], policy_set: PolicySet) -> bool:
+        """Note what the contracts were asked about the exchange; whether they were."""
+        is_asked = False
+        for each in happened:
             if each.event.exchange != self._exchange:
                 continue
-            self.events.append(_tell(each, block.header))
             if each.act is not None and each.facts is not None:
                 facts = dict(each.facts)
                 self.asked[each.index] = Asked(act=each.act, facts=facts, basis=each.basis)
@@ -91,9 +101,29 @@ def gather(
         raise diverged(error) from None
     if size not in (None, end):
         raise InvalidInput("log-other-size", f"{end} / {size}")
+    return _conclude(copy, exchange, notes, past.history.state)
+
+
+def gather_by_index(directory: Path, index: Index, exchange: bytes) -> Evidence:
+    """The same evidence from the index of the copy in a folder, and the state files there.
+
+    Raises `NotFound`, `InvalidAnswer`, `InvalidInput`.
+    """
+    notes = _Notes(exchange)
+    try:
+        notes.events, notes.governance, heights = find_told(index, exchange)
+        for _, happened, policy_set in walk_to(directory, index.copy, heights):
+            notes.add_asked(happened, policy_set)
+        return _conclude(index.copy, exchange, notes, index.state)
+    except Divergence as error:
+        raise diverged(error) from None
+
+
+def _conclude(copy: LogCopy, exchange: bytes, notes: _Notes, state: StateReader) -> Evidence:
+    """The evidence, of what was noted and the state at the end."""
     if not notes.events or notes.events[0].event.digest != exchange:
         raise NotFound("exchange-not-found", exchange.hex())
-    chosen = _choose_governance(notes, past.history.state)
+    chosen = _choose_governance(notes, state)
     told = [*notes.events, *chosen]
     places = {index for each in told for index in (each.index, each.header.tree_size)}
     note = SignedNote.parse(copy.read("checkpoint") or b"")

@@ -1,4 +1,4 @@
-"""The log as provenance in the sense of W3C PROV-DM, written as PROV-JSON.
+"""The log as provenance in the sense of W3C PROV-DM, written as PROV-JSON or as PROV-JSONLD.
 
     activity   event-INDEX               every record: when, what kind, with which outcome
     agent      member-ID                 an agency; officer-KEY acted on behalf of it
@@ -8,16 +8,12 @@
                proposal-ID, incident-ID
                contracts-HASH            the contracts in force, the plan of what they decided
 
-A record that was not applied made nothing: it is an activity that generated and used nothing. The
-document grows with the log; each of its sections waits in a file of its own until the end.
+A record that was not applied made nothing: it is an activity that generated and used nothing. Both
+forms (`tools.audit.export.statements`) say the same.
 """
 
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
 from typing import IO, Any
-
-import msgspec
 
 from ledger.events import (
     ShareDelivered,
@@ -37,44 +33,45 @@ from ledger.exchange.incidents import IncidentReported
 from ledger.export.cloudevents import format_time
 from ledger.governance.proposals import GovernanceProposed
 from tools.audit.export.records import Row
+from tools.audit.export.statements import VOCABULARY, Form, Prefixes, name_value
 
-SCHEMA = "prov/1"
-VOCABULARY = "urn:tallystick:prov:1:"
-SECTIONS = (
-    "entity", "activity", "agent", "wasGeneratedBy", "used", "wasInvalidatedBy",
-    "wasAssociatedWith", "wasAttributedTo", "actedOnBehalfOf", "wasDerivedFrom",
+# Own attributes of version 1: name, what carries it, type, meaning in zh and en.
+ATTRIBUTES: tuple[tuple[str, str, str, str, str], ...] = (
+    ("height", "activity", "integer", "区块高度", "height of the block"),
+    ("digest", "activity", "text", "事件摘要", "digest of the event"),
+    ("applied", "activity", "yes-no", "是否生效", "whether it took effect"),
+    ("code", "activity", "text", "未生效或拒绝的代码", "code of the refusal or denial"),
+    ("decision", "activity", "text", "裁定", "decision"),
+    ("contracts", "activity", "text", "起决定作用的合约，以空格相连",
+     "contracts that decided, joined by spaces"),
+    ("id", "member", "text", "成员标识", "id of the member"),
+    ("dataset", "exchange", "text", "数据集", "dataset"),
+    ("purpose", "exchange", "text", "用途", "purpose"),
+    ("legalBasis", "exchange", "text", "法律依据", "legal basis"),
+    ("commitment", "delivery", "text", "载荷承诺", "commitment to the payload"),
+    ("records", "delivery", "integer", "记录数", "number of records"),
 )  # fmt: skip
-_ENCODER = msgspec.json.Encoder()
 
 
-def write_prov(rows: Iterator[Row], network: bytes, file: IO[bytes]) -> int:
+def write_prov(
+    rows: Iterator[Row],
+    network: bytes,
+    form: Callable[[Prefixes, IO[bytes]], Form],
+    file: IO[bytes],
+) -> int:
     """Write one document about the rows that are wanted. Returns how many these are."""
-    with ExitStack() as stack:
-        spool = {
-            name: stack.enter_context(tempfile.TemporaryFile(prefix="tally-")) for name in SECTIONS
-        }
-        graph = _Graph(spool)
-        count = sum(graph.add(row) for row in rows)
-        prefix = {"log": f"urn:tallystick:{network.hex()}:", "tally": VOCABULARY}
-        file.write(b'{"prefix":' + _ENCODER.encode(prefix))
-        for name, part in spool.items():
-            if part.tell():
-                file.write(f',"{name}":{{'.encode())
-                part.seek(0)
-                while chunk := part.read(1 << 20):
-                    file.write(chunk)
-                file.write(b"}")
-        file.write(b"}\n")
-    return count
+    prefixes = {"log": f"urn:tallystick:{network.hex()}:", "tally": VOCABULARY}
+    with form(prefixes, file) as told:
+        graph = _Graph(told)
+        return sum(graph.add(row) for row in rows)
 
 
 class _Graph:
-    """What was told so far, and the sections it goes to."""
+    """What was told so far, and the form it is written in."""
 
-    def __init__(self, spool: Mapping[str, IO[bytes]]) -> None:
-        self._spool = spool
+    def __init__(self, form: Form) -> None:
+        self._form = form
         self._told: set[str] = set()  # agents and contracts, which come again and again
-        self._relations = 0
         self._delivery: dict[bytes, str] = {}  # of an exchange: its newest delivery
         self._recipient: dict[bytes, str] = {}  # of a consent
         self._copies: set[str] = set()
@@ -87,7 +84,7 @@ class _Graph:
             about: dict[str, Any] = {
                 "prov:startTime": format_time(row.time_ms),
                 "prov:endTime": format_time(row.time_ms),
-                "prov:type": _name(f"tally:{event.kind}"),
+                "prov:type": name_value(f"tally:{event.kind}"),
                 "tally:height": row.height,
                 "tally:digest": event.digest.hex(),
                 "tally:applied": outcome.applied,
@@ -99,7 +96,7 @@ class _Graph:
             }
             if outcome.policies:
                 about["tally:contracts"] = " ".join(outcome.policies)
-            self._tell("activity", activity, about)
+            self._form.tell("activity", activity, about)
             self._associate(row, activity)
         if outcome.applied:
             self._follow(row, activity)
@@ -108,9 +105,9 @@ class _Graph:
     def _associate(self, row: Row, activity: str) -> None:
         event, plan = row.event, row.outcome.policy_set.hex()
         officer, member = f"log:officer-{event.officer.hex()}", f"log:member-{event.member}"
-        organization = {"prov:type": _name("prov:Organization"), "tally:id": event.member}
+        organization = {"prov:type": name_value("prov:Organization"), "tally:id": event.member}
         self._tell_once("agent", member, organization)
-        self._tell_once("agent", officer, {"prov:type": _name("tally:OfficerKey")})
+        self._tell_once("agent", officer, {"prov:type": name_value("tally:OfficerKey")})
         key = f"{officer} {member}"
         if key not in self._told:
             self._told.add(key)
@@ -118,7 +115,7 @@ class _Graph:
         association = {"activity": activity, "agent": officer}
         if plan:
             association["plan"] = f"log:contracts-{plan}"
-            self._tell_once("entity", association["plan"], {"prov:type": _name("prov:Plan")})
+            self._tell_once("entity", association["plan"], {"prov:type": name_value("prov:Plan")})
         self._relate("wasAssociatedWith", **association)
 
     def _follow(self, row: Row, activity: str) -> None:
@@ -183,7 +180,7 @@ class _Graph:
 
     def _make(self, row: Row, activity: str, entity: str, type_: str, **about: Any) -> None:
         if row.is_wanted:
-            self._tell("entity", entity, {"prov:type": _name(f"tally:{type_}"), **about})
+            self._form.tell("entity", entity, {"prov:type": name_value(f"tally:{type_}"), **about})
             time = format_time(row.time_ms)
             self._relate("wasGeneratedBy", **{"prov:time": time}, entity=entity, activity=activity)
             agent = f"log:member-{row.event.member}"
@@ -195,28 +192,17 @@ class _Graph:
 
     def _derive(self, row: Row, made: str, source: str, *, revision: bool = False) -> None:
         if row.is_wanted:
-            type_ = {"prov:type": _name("prov:Revision")} if revision else {}
+            type_ = {"prov:type": name_value("prov:Revision")} if revision else {}
             self._relate("wasDerivedFrom", **type_, generatedEntity=made, usedEntity=source)
 
     def _relate(self, section: str, **parts: Any) -> None:
-        self._relations += 1
         named = {name if ":" in name else f"prov:{name}": value for name, value in parts.items()}
-        self._tell(section, f"_:r{self._relations}", named)
+        self._form.tell(section, "", named)
 
     def _tell_once(self, section: str, name: str, about: dict[str, Any]) -> None:
         if name not in self._told:
             self._told.add(name)
-            self._tell(section, name, about)
-
-    def _tell(self, section: str, name: str, about: dict[str, Any]) -> None:
-        part = self._spool[section]
-        comma = b"," if part.tell() else b""
-        part.write(comma + _ENCODER.encode(name) + b":" + _ENCODER.encode(about))
-
-
-def _name(name: str) -> dict[str, str]:
-    """A qualified name as a value."""
-    return {"$": name, "type": "prov:QUALIFIED_NAME"}
+            self._form.tell(section, name, about)
 
 
 def _copy(exchange: bytes, member: str) -> str:

@@ -134,8 +134,7 @@ class _Filters:
             if day:
                 self._add(clause, number_of_day(day))
         if query.is_decided:
-            # A step that contracts allow has no word of decision, but the contracts.
-            self._add("(decision <> ? OR idx IN (SELECT idx FROM policy))", self._word(""))
+            self._add("decided")
         for name, clause in _LISTS.items():
             if word := getattr(query, name):
                 self._add(clause, self._word(word))

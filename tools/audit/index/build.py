@@ -95,6 +95,15 @@ def open_index(
         yield Index(db=db, state=IndexState(states), covered=read_covered(db), copy=copy, how=how)
 
 
+def covers_all(directory: Path, copy: LogCopy) -> bool:
+    """Whether a whole index stands beside a copy, of all that it has: who made it has verified it.
+
+    Raises `InvalidAnswer` where the index was made of another history.
+    """
+    held = _find_held(directory, copy, with_state=False)
+    return held is not None and held.size == copy.checkpoint.size
+
+
 def _bring_up(directory: Path, copy: LogCopy, held: Covered | None, jobs: int) -> str:
     if held is not None and held.size == copy.checkpoint.size:
         return "kept"
@@ -262,7 +271,7 @@ class _Writer:
             self._digest = StateDigest(held.accumulator)
         self._touched: set[bytes] = set()
         # Commitments come in no order: they are put in their places when all are there.
-        db.execute("CREATE TEMP TABLE named (commitment BLOB, exchange INTEGER)")
+        states.execute("CREATE TEMP TABLE named (commitment BLOB, exchange INTEGER)")
         self._words = _Words(db)
         self._officers: dict[bytes, int] = dict(db.execute("SELECT key, id FROM officer"))
         self._exchanges: dict[bytes, _Known] = {
@@ -280,7 +289,7 @@ class _Writer:
         )
         for each in happened:
             self._add_opening(each.index, each.event)
-        for table, columns, row in (("event", 14, self._event), ("record", 7, self._record)):
+        for table, columns, row in (("event", 15, self._event), ("record", 7, self._record)):
             places = ", ".join("?" * columns)
             rows = [row(each) for each in happened]
             self._db.executemany(f"INSERT INTO {table} VALUES ({places})", rows)  # noqa: S608 - our own names
@@ -307,7 +316,7 @@ class _Writer:
         self._exchanges[event.digest] = _Known(id_, *map(number, about), *days)
         self._db.execute("INSERT INTO exchange VALUES (?, ?, ?)", (id_, event.digest, index))
         rows = [(commitment, id_) for commitment in body.subjects]
-        self._db.executemany("INSERT INTO temp.named VALUES (?, ?)", rows)
+        self._states.executemany("INSERT INTO temp.named VALUES (?, ?)", rows)
 
     def _event(self, each: Happened) -> tuple[Any, ...]:
         event, number = each.event, self._words.number
@@ -316,9 +325,10 @@ class _Writer:
         if known is not None:
             self._touched.add(event.exchange)
             about = (*known, number(NOT_OPENED))
+        outcome = each.outcome
         return (
             each.index, number(event.kind), number(event.member), self._officer(event.officer),
-            number(each.outcome.decision), *about,
+            number(outcome.decision), *about, bool(outcome.decision or outcome.policies),
         )  # fmt: skip
 
     def _record(self, each: Happened) -> tuple[Any, ...]:
@@ -352,7 +362,7 @@ class _Writer:
                 self._digest.remove(key, value)
         self._digest.add_all(changed)
         self._states.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", changed)
-        self._db.execute(
+        self._states.execute(
             "INSERT OR IGNORE INTO subject SELECT * FROM temp.named ORDER BY commitment, exchange"
         )
         self._db.executescript(SEARCH_SCHEMA)

@@ -5,8 +5,8 @@ in the lane of who acted, an arrow to the ledger, and in the lane of the ledger 
 What is owed stands at the end, dashed, in the lane of who owes it.
 """
 
-import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
 from contracts.exchange.duties import Duty
@@ -17,17 +17,21 @@ from tools.audit.index.trace import (
     gap_word,
     tell_body,
     tell_outcome,
+    tell_refusal,
     tell_status,
     tell_who,
 )
+from tools.audit.report.charts import text_width
 from tools.output import printable, tell_time
 from tools.words import language, say
 
 MARGIN, TIME_WIDTH, LANE_WIDTH, GUTTER = 16, 150, 300, 24
-BOX_HEIGHT, ROW_HEIGHT, HEAD_HEIGHT = 52, 68, 112
+LINE_HEIGHT, PADDING, GAP_HEIGHT, HEAD_HEIGHT = 17, 18, 16, 112
 BOX_WIDTH = LANE_WIDTH - GUTTER
-# Cells of the small letters that fit into a box; a Chinese character takes two.
-CELLS = 40
+SMALL = 11
+# So many lines has a sentence at most, and a row at least.
+LINES_MAX, LINES_MIN = 6, 2
+_MARKS = frozenset("，。；：、）”！？")
 _STYLE = (
     "text{font:13px system-ui,'Noto Sans CJK SC','Microsoft YaHei',sans-serif;fill:#1b2733}"
     ".title{font-size:16px;font-weight:600}.small{font-size:11px}.lane{font-weight:600}"
@@ -42,17 +46,43 @@ _TIP = (
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Box:
+    """A box in a lane; `whole` is what its title says to the pointer, with nothing cut off."""
+
+    lane: str
+    style: str
+    lines: tuple[str, ...]
+    whole: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    """Boxes beside each other, the second one that of the ledger; words at the left edge."""
+
+    edge: tuple[str, ...]
+    boxes: tuple[_Box, ...]
+
+    @property
+    def height(self) -> int:
+        """Of the boxes, which are all as high as the longest text needs."""
+        lines = max(LINES_MIN, *(len(box.lines) for box in self.boxes))
+        return lines * LINE_HEIGHT + PADDING
+
+
 def draw_trace(story: Trace) -> str:
     """The picture. A lane for others stands there only if others take part."""
     lanes = _lanes(story)
-    rows = len(story.moments) + len(story.duties)
+    rows = [_row_of_moment(story, moment) for moment in story.moments]
+    rows += [_row_of_duty(story, duty) for duty in story.duties]
     width = 2 * MARGIN + TIME_WIDTH + LANE_WIDTH * len(lanes)
-    height = 2 * MARGIN + HEAD_HEIGHT + ROW_HEIGHT * rows
+    height = 2 * MARGIN + HEAD_HEIGHT + sum(row.height + GAP_HEIGHT for row in rows)
     title = say("picture.title", digest=story.digest.hex()[:16], status=tell_status(story))
     asked = story.opening
     about = f"{asked.dataset} · {asked.purpose} · {asked.legal_basis}"
+    size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" role="img">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">',
         f"<title>{_safe(title)}</title><style>{_STYLE}</style>",
         _TIP,
         '<rect width="100%" height="100%" fill="#fff"/>',
@@ -66,10 +96,10 @@ def draw_trace(story: Trace) -> str:
         top, end = MARGIN + HEAD_HEIGHT - 6, height - MARGIN
         parts.append(f'<path class="line" d="M{middle} {top}V{end}"/>')
     keys = [key for key, _ in lanes]
-    for row, moment in enumerate(story.moments):
-        parts += _draw_moment(story, keys, moment, _top(row))
-    for row, duty in enumerate(story.duties, start=len(story.moments)):
-        parts += _draw_duty(story, keys, duty, _top(row))
+    top = MARGIN + HEAD_HEIGHT
+    for row in rows:
+        parts += _draw_row(row, keys, top)
+        top += row.height + GAP_HEIGHT
     return "\n".join([*parts, "</svg>", ""])
 
 
@@ -93,61 +123,76 @@ def _lane_of(story: Trace, member: str) -> str:
     return "provider" if member == story.provider else "others"
 
 
-def _draw_moment(story: Trace, keys: list[str], moment: Moment, top: int) -> Iterator[str]:
+def _row_of_moment(story: Trace, moment: Moment) -> _Row:
     event, outcome = moment.event, moment.outcome
-    at, ledger = keys.index(_lane_of(story, event.member)), keys.index("ledger")
+    lane = _lane_of(story, event.member)
     who = tell_who(moment)
-    middle = top + BOX_HEIGHT // 2
-    yield _text(MARGIN, middle, who["time"], "small")
-    yield _text(MARGIN, middle + 16, say("picture.entry", index=moment.index), "small")
-    sentence = tell_body(event)
+    sentence = tell_body(event, story.code_names)
     # Whose lane it is, its head says.
-    actor = event.member if keys[at] == "others" else who["roles"]
+    actor = event.member if lane == "others" else who["roles"]
     head = f"{kind_word(event.kind, language())} · {actor}"
     whole = "\n".join((say("trace.moment", **who), sentence, *tell_outcome(moment)))
-    yield from _box(at, top, "box" if outcome.applied else "box refused", (head, sentence), whole)
-    start, end = _left(at), _left(ledger) + BOX_WIDTH
-    if at < ledger:
-        start, end = start + BOX_WIDTH, _left(ledger)
-    yield f'<path class="arrow" marker-end="url(#tip)" d="M{start} {middle}H{end}"/>'
     contracts = ", ".join(outcome.policies)
     if not outcome.applied:
-        style, verdict = "refused", say("trace.refused", code=outcome.code)
+        style, verdict = "refused", tell_refusal(outcome.code)
     elif outcome.decision:
         style, verdict = outcome.decision, decision_word(outcome.decision, language())
     else:
         style, verdict = "", say("picture.recorded")
-    yield from _box(ledger, top, f"box {style}".strip(), (verdict, contracts), whole)
+    said = "box" if outcome.applied else "box refused"
+    acted = _Box(lane=lane, style=said, lines=(*_wrap(head, 1), *_wrap(sentence)), whole=whole)
+    decided = _Box(
+        lane="ledger",
+        style=f"box {style}".strip(),
+        lines=(*_wrap(verdict), *_wrap(contracts)),
+        whole=whole,
+    )
+    return _Row(
+        edge=(who["time"], say("picture.entry", index=moment.index)), boxes=(acted, decided)
+    )
 
 
-def _draw_duty(story: Trace, keys: list[str], duty: Duty, top: int) -> Iterator[str]:
+def _row_of_duty(story: Trace, duty: Duty) -> _Row:
     is_overdue = duty.is_overdue(story.time_ms)
     due = say("picture.overdue" if is_overdue else "picture.due", due=tell_time(duty.due_ms))
-    style = "box overdue" if is_overdue else "box owed"
-    at = keys.index(_lane_of(story, duty.member))
-    lines = (f"{duty.member} · {gap_word(duty.gap)}", due)
-    yield from _box(at, top, style, lines, "\n".join(lines))
+    owed = f"{duty.member} · {gap_word(duty.gap)}"
+    box = _Box(
+        lane=_lane_of(story, duty.member),
+        style="box overdue" if is_overdue else "box owed",
+        lines=(*_wrap(owed), due),
+        whole=f"{owed}\n{due}",
+    )
+    return _Row(edge=(), boxes=(box,))
 
 
-def _box(lane: int, top: int, style: str, lines: Sequence[str], whole: str) -> Iterator[str]:
-    """A box with two lines; what is cut off stands in its title for the pointer."""
-    x = _left(lane)
+def _draw_row(row: _Row, keys: list[str], top: int) -> Iterator[str]:
+    middle = top + row.height // 2
+    for number, words in enumerate(row.edge):
+        yield _text(MARGIN, middle + 16 * number, words, "small")
+    places = [keys.index(box.lane) for box in row.boxes]
+    for box, place in zip(row.boxes, places, strict=True):
+        yield from _draw_box(box, _left(place), top, row.height)
+    if len(places) > 1:
+        actor, ledger = places
+        start, end = _left(actor), _left(ledger) + BOX_WIDTH
+        if actor < ledger:
+            start, end = start + BOX_WIDTH, _left(ledger)
+        yield f'<path class="arrow" marker-end="url(#tip)" d="M{start} {middle}H{end}"/>'
+
+
+def _draw_box(box: _Box, x: int, top: int, height: int) -> Iterator[str]:
     yield (
-        f"<g><title>{_safe(whole)}</title>"
-        f'<rect class="{style}" x="{x}" y="{top}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" '
+        f"<g><title>{_safe(box.whole)}</title>"
+        f'<rect class="{box.style}" x="{x}" y="{top}" width="{BOX_WIDTH}" height="{height}" '
         'rx="4"/>'
     )
-    for number, line in enumerate(lines):
-        yield _text(x + 8, top + 20 + 19 * number, _cut(line), "small")
+    for number, line in enumerate(box.lines):
+        yield _text(x + 8, top + 20 + LINE_HEIGHT * number, line, "small")
     yield "</g>"
 
 
 def _left(lane: int) -> int:
     return MARGIN + TIME_WIDTH + LANE_WIDTH * lane
-
-
-def _top(row: int) -> int:
-    return MARGIN + HEAD_HEIGHT + ROW_HEIGHT * row
 
 
 def _text(x: int, y: int, words: str, style: str) -> str:
@@ -159,10 +204,37 @@ def _safe(words: str) -> str:
     return escape(printable(words))
 
 
-def _cut(words: str) -> str:
-    cells = 0
-    for at, char in enumerate(words):
-        cells += 2 if unicodedata.east_asian_width(char) in "WF" else 1
-        if cells > CELLS:
-            return words[: at - 1] + "…"
-    return words
+def _wrap(words: str, lines_max: int = LINES_MAX) -> list[str]:
+    """Lines that fit into a box, broken at spaces and between Chinese characters.
+
+    A last line that is not the end of the text says so.
+    """
+    lines: list[str] = []
+    room, rest = BOX_WIDTH - 16, words.strip()
+    while rest and len(lines) < lines_max:
+        end = _fitting(rest, room)
+        if len(lines) == lines_max - 1 and end < len(rest):
+            end = _fitting(rest, room - text_width("…", SMALL))
+            lines.append(rest[:end].rstrip() + "…")
+            break
+        lines.append(rest[:end].rstrip())
+        rest = rest[end:].lstrip()
+    return lines
+
+
+def _fitting(words: str, room: int) -> int:
+    """How many characters fit into so many pixels, up to the last place for a break if any."""
+    end = next(
+        (at for at in range(1, len(words)) if text_width(words[: at + 1], SMALL) > room), len(words)
+    )
+    if end == len(words):
+        return end
+    breaks = (at for at in range(end, end // 2, -1) if _may_break(words, at))
+    return next(breaks, end)
+
+
+def _may_break(words: str, at: int) -> bool:
+    """Whether a line may end before a character: not so that it begins with a mark."""
+    if " " in (words[at], words[at - 1]):
+        return True
+    return "\u3000" < words[at - 1] < "\uff00" and words[at] not in _MARKS

@@ -1,14 +1,18 @@
 """The index of a copy: two SQLite files beside it, what stands in them, and how they are opened.
 
     DIR/index.sqlite          what was found on the way through the log: the tables below
-    DIR/index-state.sqlite    the state after the last block, key by key
+    DIR/index-state.sqlite    the state after the last block, key by key, and all commitments
     DIR/index.sha256          the seal of both, as `sha256sum` writes it
 
 A row of `event` is a record of the log with what its exchange is about and the state that this is
-in now, narrow, since a search reads them all; `record` holds the rest. Days are numbers, 20260131.
-`exchange` has a row for each opening event, also one that was refused. Words (members, kinds,
-codes) stand once in `word` and are named by their number. The seal tells damage, not malice: who
-can write the folder can write all three files.
+in now, narrow, since a search reads them all; `record` holds the rest. `decided`: contracts were
+asked; a step that they allow has no word of decision. Days are numbers, 20260131. `exchange` has a
+row for each opening event, also one that was refused. Words (members, kinds, codes) stand once in
+`word` and are named by their number.
+
+Commitments to subjects are more than all the rest, so they stand with the state: a search need not
+see that they are whole. The seal tells damage, not malice: who can write the folder can write all
+three files.
 """
 
 import hashlib
@@ -24,7 +28,7 @@ from ledger.verify import LogCopy
 INDEX_NAME = "index.sqlite"
 STATE_NAME = "index-state.sqlite"
 SEAL_NAME = "index.sha256"
-VERSION = 2
+VERSION = 3
 
 SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -41,7 +45,7 @@ CREATE TABLE event (
     officer INTEGER NOT NULL, decision INTEGER NOT NULL, exchange INTEGER,
     requester INTEGER NOT NULL, provider INTEGER NOT NULL, dataset INTEGER NOT NULL,
     purpose INTEGER NOT NULL, legal_basis INTEGER NOT NULL, period_from INTEGER NOT NULL,
-    period_to INTEGER NOT NULL, status INTEGER NOT NULL
+    period_to INTEGER NOT NULL, status INTEGER NOT NULL, decided INTEGER NOT NULL
 );
 CREATE TABLE record (
     idx INTEGER PRIMARY KEY, height INTEGER NOT NULL, roles INTEGER NOT NULL,
@@ -50,9 +54,6 @@ CREATE TABLE record (
 );
 CREATE TABLE policy (id INTEGER, idx INTEGER, PRIMARY KEY (id, idx)) WITHOUT ROWID;
 CREATE TABLE code (id INTEGER, idx INTEGER, PRIMARY KEY (id, idx)) WITHOUT ROWID;
-CREATE TABLE subject (
-    commitment BLOB, exchange INTEGER, PRIMARY KEY (commitment, exchange)
-) WITHOUT ROWID;
 CREATE TABLE incident (
     exchange BLOB, idx INTEGER, PRIMARY KEY (exchange, idx)
 ) WITHOUT ROWID;
@@ -63,7 +64,12 @@ CREATE INDEX IF NOT EXISTS block_time ON block (time_ms);
 CREATE INDEX IF NOT EXISTS event_exchange ON event (exchange);
 CREATE INDEX IF NOT EXISTS event_officer ON event (officer);
 """
-STATE_SCHEMA = "CREATE TABLE state (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;"
+STATE_SCHEMA = """
+CREATE TABLE state (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE subject (
+    commitment BLOB, exchange INTEGER, PRIMARY KEY (commitment, exchange)
+) WITHOUT ROWID;
+"""
 
 
 class DamagedIndex(Exception):
@@ -83,7 +89,7 @@ class Covered:
 
 
 class IndexState:
-    """The state after the last block that an index covers. A `StateReader`."""
+    """The state after the last block that an index covers, a `StateReader`, and commitments."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
@@ -99,6 +105,11 @@ class IndexState:
         yield from self._db.execute(
             "SELECT key, value FROM state WHERE key >= ? AND key < ? ORDER BY key", (prefix, end)
         )
+
+    def find_exchanges(self, commitment: bytes) -> list[int]:
+        """Numbers of the exchanges that name a commitment, rising as these stand in the log."""
+        asked = "SELECT exchange FROM subject WHERE commitment = ? ORDER BY exchange"
+        return [number for (number,) in self._db.execute(asked, (commitment,))]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ The events are read from the copy, each proven to be under the checkpoint; state
 those after the last block that the index covers.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +14,14 @@ from contracts.exchange.duties import GAPS, Duty, exchange_duties
 from contracts.exchange.matters import read_deadlines, read_matters
 from contracts.lifecycle import next_steps
 from contracts.lookup import find_exchange
-from contracts.words import decision_word, kind_word, role_word, status_word
+from contracts.words import decision_word, describe, kind_word, role_word, status_word
 from ledger.blocks import RECORDS, Outcome
 from ledger.errors import Divergence
-from ledger.events import Event, ShareOpening, parse_event
+from ledger.events import Event, ShareOpening, ShareRejected, parse_event
 from ledger.exchange.matters import EMPTY_MATTERS, Matters
 from ledger.keys import fingerprint
 from ledger.registry import Exchange
+from tools.audit.codes import Names, find_code_names
 from tools.audit.divergence import diverged
 from tools.audit.index.build import parties_of
 from tools.audit.index.entries import Entries
@@ -58,6 +59,7 @@ class Trace:
     exchange: Exchange | None
     matters: Matters
     duties: tuple[Duty, ...]
+    code_names: Names
     time_ms: int
 
     @property
@@ -97,8 +99,17 @@ def trace(index: Index, digest: bytes) -> Trace:
         exchange=exchange,
         matters=matters,
         duties=duties,
+        code_names=find_code_names(index.state, _codes_of(moments)),
         time_ms=index.covered.time_ms,
     )
+
+
+def _codes_of(moments: Iterable[Moment]) -> Iterator[tuple[str, str]]:
+    """Code set and code of every rejection."""
+    for moment in moments:
+        body = moment.event.body
+        if isinstance(body, ShareRejected):
+            yield from ((body.code_set, str(code)) for code in body.codes)
 
 
 def _read_moment(index: Index, entries: Entries, idx: int) -> Moment:
@@ -141,7 +152,7 @@ def _lines(story: Trace) -> Iterator[str]:
     for moment in story.moments:
         yield ""
         yield say("trace.moment", **tell_who(moment))
-        yield f"  {tell_body(moment.event)}"
+        yield f"  {tell_body(moment.event, story.code_names)}"
         yield from (f"  {line}" for line in tell_outcome(moment))
     yield ""
     yield from _holders(story)
@@ -173,11 +184,13 @@ def tell_who(moment: Moment) -> dict[str, str]:
     }
 
 
-def tell_body(event: Event) -> str:
+def tell_body(event: Event, code_names: Names) -> str:
     """What was said, in a sentence."""
     fields = {name: _shown(getattr(event.body, name)) for name in event.body.__struct_fields__}
     if not fields.get("case", "-"):
         fields["case"] = "-"
+    if isinstance(event.body, ShareRejected):
+        fields["codes"] = ", ".join(_name_codes(event.body, code_names))
     subjects: Any = getattr(event.body, "subjects", ())
     references: Any = getattr(event.body, "references", ())
     sentence = say(
@@ -190,6 +203,12 @@ def tell_body(event: Event) -> str:
     return sentence + (say("trace.text", text=text.replace("\n", " ")) if text else "")
 
 
+def _name_codes(body: ShareRejected, code_names: Names) -> Iterator[str]:
+    for code in body.codes[:FIELDS_SHOWN]:
+        names = code_names.get((body.code_set, str(code)), ("", ""))
+        yield f"{code} {names[0 if language() == 'zh' else 1]}".strip()
+
+
 def _shown(value: Any) -> str:
     if isinstance(value, bytes):
         return value.hex()[:DIGITS_SHOWN]
@@ -198,11 +217,16 @@ def _shown(value: Any) -> str:
     return str(value)
 
 
+def tell_refusal(code: str) -> str:
+    """That an event took no effect, and why."""
+    return say("trace.refused", code=code, title=describe(code, language()).title)
+
+
 def tell_outcome(moment: Moment) -> Iterator[str]:
     """What became of it: refused with which code, decided by which contracts with which duties."""
     outcome = moment.outcome
     if not outcome.applied:
-        yield say("trace.refused", code=outcome.code)
+        yield tell_refusal(outcome.code)
     if outcome.decision:
         decision = decision_word(outcome.decision, language())
         yield say("trace.decided", decision=decision, contracts=", ".join(outcome.policies) or "-")

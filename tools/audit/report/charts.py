@@ -12,7 +12,8 @@ from xml.sax.saxutils import escape, quoteattr
 from tools.output import printable
 
 WIDTH = 680
-ROW, GAP, LABEL = 24, 8, 190
+ROW, GAP = 24, 8
+LABEL, LABEL_MAX = 190, 400  # room for the labels at the left, as much as the longest needs
 INK, PALE, LINE, BLUE = "#1b2733", "#e8ebee", "#c9d1d8", "#144e7a"
 # Dark to light, so that they differ in grey as well.
 SERIES = ("#144e7a", "#4d8fc0", "#a9cfe6", "#d98f33", "#b3402f", "#7a7f85")
@@ -20,8 +21,11 @@ DARK = frozenset({"#144e7a", "#b3402f"})  # white words on these
 # From the worst to the best, and good beside bad.
 MARKS = ("#b3402f", "#d98f33", "#e8ebee", "#a9cfe6", "#144e7a")
 CONTRAST = ("#144e7a", "#d98f33", "#b3402f")
+_THIN = frozenset(" .,:;'|!()[]-·ijlIftr")
 FONTS = "system-ui, 'Noto Sans CJK SC', 'Microsoft YaHei', 'WenQuanYi Zen Hei', sans-serif"
 MATRIX_MAX = 16
+FLOW_EDGE_MAX = 260
+CELL = 48  # a cell of a matrix that has room for its words
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +47,10 @@ class Stretch:
     fill: str
 
 
-def draw_bars(
-    title: str, bars: Sequence[Bar], *, maximum: int | None = None, label: int = LABEL
-) -> str:
-    """A list of bars, one below the other; the longest reaches to the edge, or `maximum` does.
-
-    Labels have `label` pixels.
-    """
+def draw_bars(title: str, bars: Sequence[Bar], *, maximum: int | None = None) -> str:
+    """A list of bars, one below the other; the longest reaches to the edge, or `maximum` does."""
     largest = maximum or max((bar.value for bar in bars), default=0)
+    label = _room([bar.label for bar in bars])
     room = WIDTH - label - 90
     parts: list[str] = []
     for row, bar in enumerate(bars):
@@ -70,11 +70,12 @@ def draw_stacks(
 ) -> str:
     """Bars made of parts, one part for each word of the legend, all to the same scale."""
     largest = max((sum(values) for _, values in stacks), default=0)
-    room = WIDTH - LABEL - 60
-    parts = list(_legend(legend, fills))
+    left = _room([label for label, _ in stacks])
+    room = WIDTH - left - 60
+    parts = list(_legend(legend, fills, left))
     for row, (label, values) in enumerate(stacks):
-        y, x = (row + 1) * ROW + 4, LABEL
-        parts.append(_text(0, y + 16, _fit(label, LABEL - 10)))
+        y, x = (row + 1) * ROW + 4, left
+        parts.append(_text(0, y + 16, _fit(label, left - 10)))
         for at, value in enumerate(values):
             length = value * room // largest if largest else 0
             if length:
@@ -119,17 +120,19 @@ def draw_matrix(
     Columns are headed by the number of their row. Of more names than fit, the first are drawn.
     """
     shown = names[:MATRIX_MAX]
-    side = min((WIDTH - LABEL) // max(len(shown), 1), 90)
+    labels = [f"{at}  {name}" for at, name in enumerate(shown, start=1)]
+    left = min(_room(labels), max(WIDTH - CELL * len(shown), LABEL))
+    side = min((WIDTH - left) // max(len(shown), 1), 90)
     tall = min(side, 30)
     largest = max((value for value, _ in cells.values()), default=0)
     parts = []
-    for at, name in enumerate(shown):
-        x, y = LABEL + at * side, 22 + at * tall
+    for at, label in enumerate(labels):
+        x, y = left + at * side, 22 + at * tall
         parts.append(_text(x + side // 2, 14, str(at + 1), middle=True))
-        parts.append(_text(0, y + tall // 2 + 5, _fit(f"{at + 1}  {name}", LABEL - 10)))
+        parts.append(_text(0, y + tall // 2 + 5, _fit(label, left - 10)))
     for row, asking in enumerate(shown):
         for column, giving in enumerate(shown):
-            x, y = LABEL + column * side, 22 + row * tall
+            x, y = left + column * side, 22 + row * tall
             value, text = cells.get((asking, giving), (0, ""))
             share = value * 100 // largest if largest else 0
             fill = PALE if row == column else _shade(share)
@@ -151,6 +154,7 @@ def draw_flows(
 ) -> str:
     """Bands from the sources at the left to the targets at the right, as thick as they are many."""
     total = sum(flows.values())
+    edge = min(_room([f"{name} · {total}" for name in names.values()]), FLOW_EDGE_MAX)
     parts = [_text(0, 14, heads[0], bold=True), _text(WIDTH, 14, heads[1], bold=True, end=True)]
     thick = {pair: max(value * 220 // total, 2) for pair, value in flows.items()} if total else {}
     sides = tuple(_sums(thick, side) for side in (0, 1))
@@ -162,18 +166,19 @@ def draw_flows(
         ends[0][source] += band
         ends[1][target] += band
         words = f"{names[source]} → {names[target]}: {value}"
-        curve = f"M{LABEL},{start} C{WIDTH // 2},{start} {WIDTH // 2},{end} {WIDTH - LABEL},{end}"
+        curve = f"M{edge},{start} C{WIDTH // 2},{start} {WIDTH // 2},{end} {WIDTH - edge},{end}"
         parts.append(
             f'<path d="{curve}" fill="none" stroke="{SERIES[1]}" stroke-opacity="0.55" '
             f'stroke-width="{band}"><title>{_escape(words)}</title></path>'
         )
-    for side, x in ((0, LABEL - 8), (1, WIDTH - LABEL)):
+    for side, x in ((0, edge - 8), (1, WIDTH - edge)):
         for name, size in sides[side].items():
             many = sum(value for pair, value in flows.items() if pair[side] == name)
             y = tops[side][name]
             parts.append(_box(x, y, 8, size, BLUE))
-            words = _fit(f"{names[name]} · {many}", LABEL - 14)
-            at, is_end = (LABEL - 14, True) if side == 0 else (WIDTH - LABEL + 14, False)
+            number = f" · {many}"
+            words = _fit(names[name], edge - 14 - text_width(number, 13)) + number
+            at, is_end = (edge - 14, True) if side == 0 else (WIDTH - edge + 14, False)
             parts.append(_text(at, y + size // 2 + 5, words, end=is_end))
     bottom = max((tops[side][name] + size for side in (0, 1) for name, size in sides[side].items()),
                  default=20)  # fmt: skip
@@ -188,20 +193,21 @@ def draw_times(
 ) -> str:
     """Lines of time below each other within `span`; `ends` are the words for its two ends."""
     start_ms, end_ms = span
-    room = WIDTH - LABEL - 10
+    left = _room([label for label, _ in lines])
+    room = WIDTH - left - 10
     whole = max(end_ms - start_ms, 1)
 
     def place(time_ms: int) -> int:
-        return LABEL + (min(max(time_ms, start_ms), end_ms) - start_ms) * room // whole
+        return left + (min(max(time_ms, start_ms), end_ms) - start_ms) * room // whole
 
     parts = [
-        _text(LABEL, 14, ends[0], size=11),
-        _text(LABEL + room, 14, ends[1], size=11, end=True),
+        _text(left, 14, ends[0], size=11),
+        _text(left + room, 14, ends[1], size=11, end=True),
     ]
     for row, (label, stretches) in enumerate(lines):
         y = (row + 1) * ROW
-        parts.append(_text(0, y + 16, _fit(label, LABEL - 10)))
-        parts.append(_line(LABEL, y + 12, LABEL + room, y + 12))
+        parts.append(_text(0, y + 16, _fit(label, left - 10)))
+        parts.append(_line(left, y + 12, left + room, y + 12))
         for each in stretches:
             x = place(each.start_ms)
             parts.append(_box(x, y + 5, max(place(each.end_ms) - x, 3), ROW - GAP - 2, each.fill))
@@ -224,12 +230,18 @@ def _tops(sums: Mapping[str, int]) -> dict[str, int]:
     return tops
 
 
-def _legend(words: Sequence[str], fills: Sequence[str]) -> Iterator[str]:
-    x = LABEL
+def _room(labels: Sequence[str]) -> int:
+    """Pixels for the labels at the left: what the longest needs, within bounds."""
+    longest = max((text_width(label, 13) for label in labels), default=0)
+    return min(max(longest + 12, LABEL), LABEL_MAX)
+
+
+def _legend(words: Sequence[str], fills: Sequence[str], left: int) -> Iterator[str]:
+    x = left
     for at, word in enumerate(words):
         yield _box(x, 4, 12, 12, fills[at])
         yield _text(x + 17, 15, word, size=12)
-        x += 17 + _cells(word) * 7 + 18
+        x += 17 + text_width(word, 12) + 18
 
 
 def _picture(title: str, height: int, parts: Sequence[str]) -> str:
@@ -279,19 +291,24 @@ def _shade(share: int) -> str:
     return "#" + bytes(mixed).hex()
 
 
-def _cells(words: str) -> int:
-    """Width in half characters: a Chinese one takes two."""
-    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in words)
-
-
 def _fit(words: str, width: int, *, size: int = 13) -> str:
     """The words, cut so that they fit into so many pixels."""
-    if _width(words, size) <= width:
+    if text_width(words, size) <= width:
         return words
-    while words and _width(words + "…", size) > width:
+    while words and text_width(words + "…", size) > width:
         words = words[:-1]
     return words + "…" if words else ""
 
 
-def _width(words: str, size: int) -> int:
-    return _cells(words) * size * 56 // 100
+def text_width(words: str, size: int) -> int:
+    """Pixels of words in a wide font, so that they fit in a narrow one too."""
+    return sum(map(_hundredths, words)) * size // 100
+
+
+def _hundredths(char: str) -> int:
+    """Width of a character in hundredths of its height."""
+    if char in _THIN:
+        return 40
+    if unicodedata.east_asian_width(char) in "WF" or char in "mwMW…":
+        return 100
+    return 78 if char.isupper() else 65

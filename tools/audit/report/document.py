@@ -44,6 +44,9 @@ def make_document(found: Findings) -> dict[str, Any]:
         ],
         "risk_reasons": found.risk_reasons,
         "contracts": found.contracts,
+        "code_names": {
+            " ".join(code): {"zh": zh, "en": en} for code, (zh, en) in found.code_names.items()
+        },
         "not_applied": found.not_applied,
         "actions": found.actions,
         **{
@@ -58,7 +61,7 @@ def _measures(measures: Measures) -> dict[str, Any]:
     counts = measures.counts
     return {
         "counts": dict(sorted(counts.items())),
-        "codes": dict(sorted(measures.codes.items())),
+        "codes": {" ".join(code): count for code, count in sorted(measures.codes.items())},
         "quality": {str(stars): count for stars, count in sorted(measures.quality.items())},
         "usefulness": {str(stars): count for stars, count in sorted(measures.usefulness.items())},
         "in_time_per_mille": share_per_mille(counts["in_time"], counts["in_time"] + counts["late"]),

@@ -1,11 +1,15 @@
 """What a report says, as values."""
 
 from dataclasses import dataclass
+from typing import Literal, TypeVar
 
 from ledger.registry import Member
+from tools.audit.codes import Names
 from tools.audit.period import Period
 from tools.audit.report.controls import Control
 from tools.audit.report.measures import Measures
+
+K = TypeVar("K", str, tuple[str, str])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +85,8 @@ class AccessFound:
 class Ground:
     """What the report stands on: the log's checkpoint, and the last block that it looks at.
 
+    `signatures` of events were verified for this report, or when the index was made.
+
     `entries` is how many entries of the log this block ends with; times are those of the first
     block that was looked at and of the last one.
     """
@@ -90,6 +96,7 @@ class Ground:
     size: int
     root: str
     cosigners: tuple[str, ...]
+    signatures: Literal["verified", "index"]
     entries: int
     height: int
     state_digest: str
@@ -102,6 +109,7 @@ class Findings:
     """All of it. Pairs are (requester, provider); `flows` count receipts between two regions.
 
     `risk` counts requests by the least score of their band and by decision; `risk_reasons` why.
+    `contract_titles` are those of the contracts in force at the end.
     """
 
     ground: Ground
@@ -115,6 +123,8 @@ class Findings:
     risk: dict[int, dict[str, int]]
     risk_reasons: dict[str, int]
     contracts: dict[str, int]
+    contract_titles: dict[str, tuple[str, str]]
+    code_names: Names
     not_applied: dict[str, int]
     actions: dict[str, int]
     gaps: tuple[GapFound, ...]
@@ -126,6 +136,6 @@ class Findings:
     controls: tuple[Control, ...]
 
 
-def ranked(counts: dict[str, int]) -> dict[str, int]:
+def ranked(counts: dict[K, int]) -> dict[K, int]:
     """The most frequent first."""
     return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))

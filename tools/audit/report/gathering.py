@@ -18,11 +18,14 @@ from ledger.exchange.risk import Risk
 from ledger.governance.proposals import GovernanceProposed
 from ledger.state import MapState
 from ledger.verify import BlockEntries
+from tools.audit.codes import find_code_names
+from tools.audit.index.build import covers_all
 from tools.audit.period import Period, format_month
 from tools.audit.report.controls import CONTROL_OF_GAP, Controls
 from tools.audit.report.findings import AccessFound, DrillFound, Findings, Ground, ranked
 from tools.audit.report.measures import Measures, count
 from tools.audit.report.standing import (
+    find_contract_titles,
     find_gaps,
     find_grades,
     find_incidents,
@@ -41,15 +44,23 @@ def gather(
     pair: frozenset[str],
     map_all: MapAll,
     on_progress: Callable[[int, int], None],
+    *,
+    use_index: bool = False,
 ) -> Findings:
     """Findings about a period, of everybody or of two members. Raises `Divergence`.
+
+    With `use_index` signatures of events are not verified again where a whole index stands beside
+    the copy, which was made by verifying them.
 
     Raises `InvalidInput` where the period has no block, or a member of the pair is unknown.
     """
     gathering = _Gathering(period=period, pair=pair)
     first: BlockEntries | None = None
     last: BlockEntries | None = None
-    for block, happened in past.walk(map_all, on_progress, until_ms=period.end_ms):
+    is_indexed = use_index and covers_all(past.directory, past.copy)
+    for block, happened in past.walk(
+        map_all, on_progress, with_signatures=not is_indexed, until_ms=period.end_ms
+    ):
         last = block
         if first is None and period.has_begun(block.header.time_ms):
             first = block
@@ -63,6 +74,7 @@ def gather(
         size=past.checkpoint.size,
         root=past.checkpoint.root.hex(),
         cosigners=past.cosigners,
+        signatures="index" if is_indexed else "verified",
         entries=last.index + 1 + len(last.records),
         height=last.header.height,
         state_digest=last.header.state_digest.hex(),
@@ -186,6 +198,8 @@ class _Gathering:
             risk={least: dict(counts) for least, counts in self.risk.items()},
             risk_reasons=ranked(self.risk_reasons),
             contracts=ranked(self.contracts),
+            contract_titles=find_contract_titles(state),
+            code_names=find_code_names(state, self.total.codes),
             not_applied=ranked(self.not_applied),
             actions=ranked(self.actions),
             gaps=gaps,

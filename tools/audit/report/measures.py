@@ -24,10 +24,10 @@ STARS = (1, 2, 3, 4, 5)
 
 @dataclass(slots=True)
 class Measures:
-    """What was counted. `spans` holds durations, sorted by `finish`."""
+    """What was counted. `codes` are code set and code; `finish` sorts the durations of `spans`."""
 
     counts: Counter[str] = field(default_factory=Counter)
-    codes: Counter[str] = field(default_factory=Counter)
+    codes: Counter[tuple[str, str]] = field(default_factory=Counter)
     quality: Counter[int] = field(default_factory=Counter)
     usefulness: Counter[int] = field(default_factory=Counter)
     spans: dict[str, list[int]] = field(default_factory=lambda: {name: [] for name in SPANS})
@@ -68,7 +68,7 @@ def count(each: Happened, story: Story, deadline_ms: int, measures: Sequence[Mea
             counted.spans["receipt"].append(each.time_ms - story.delivered_ms)
             counted.spans["whole"].append(each.time_ms - story.opened_ms)
         elif isinstance(body, ShareRejected):
-            counted.codes.update(f"{body.code_set} {code}" for code in body.codes)
+            counted.codes.update((body.code_set, str(code)) for code in body.codes)
         elif isinstance(body, ShareRated):
             counted.quality[body.quality] += 1
             counted.usefulness[body.usefulness] += 1

@@ -12,7 +12,6 @@ from tools.audit.report.speech import NOTHING, Speech
 
 SCORE_MAX = 1_000
 GRADES = {"A": SERIES[0], "B": SERIES[1], "C": SERIES[3], "D": SERIES[4]}
-GAP_LABEL = 330  # pixels: what is missing is a sentence
 DIGITS = 12  # of a digest, for people
 
 
@@ -34,7 +33,7 @@ def _gaps(found: Findings, say: Speech) -> Iterator[Block]:
     kinds = Counter(gap.gap for gap in found.gaps)
     bars = [Bar(say.gap(gap), count, str(count)) for gap, count in sorted(kinds.items())]
     caption = say("gaps_caption", at=format_moment(found.ground.until_ms))
-    yield Picture(caption, draw_bars(caption, bars, label=GAP_LABEL))
+    yield Picture(caption, draw_bars(caption, bars))
     head = (say("gap"), say("owed_by"), say("due"), say("exchange"), say("record"))
     rows = [
         (
@@ -170,6 +169,7 @@ def _evidence(evidence: Evidence) -> str:
 def _method(found: Findings, say: Speech) -> Iterator[Block]:
     ground = found.ground
     yield Remark(say("method_note"))
+    yield Remark(say(f"signatures_{ground.signatures}"))
     yield Sheet(
         (say("figure"), say("value")),
         (

@@ -21,6 +21,7 @@ from tools.exits import ToolError
 from tools.output import printable
 from tools.words import Language
 
+WHOLE_CHARS_MAX = 24
 TONGUES = {"zh": ("zh-CN", "中文"), "en": ("en", "English")}
 
 
@@ -56,7 +57,7 @@ def render_pdf(page: str) -> bytes:
 
 
 def _make(found: Findings, language: Language) -> _Version:
-    say = Speech(language, found.members)
+    say = Speech(language, found)
     ground, period = found.ground, found.period
     start_ms = ground.since_ms if period.start_ms is None else period.start_ms
     end_ms = ground.until_ms if period.end_ms is None else period.end_ms - DAY_MS
@@ -86,6 +87,7 @@ def _environment() -> Environment:
     )
     environment.filters["svg"] = Markup
     environment.filters["coded"] = _mark_code
+    environment.filters["whole"] = _keep_whole
     environment.tests["picture"] = lambda block: hasattr(block, "svg")
     environment.tests["sheet"] = lambda block: hasattr(block, "rows")
     return environment
@@ -97,6 +99,17 @@ def _mark_code(text: str) -> Markup:
     return Markup().join(
         Markup("<code>{}</code>").format(part) if at % 2 else part for at, part in enumerate(parts)
     )
+
+
+def _keep_whole(text: str, chars: int = 0) -> Markup:
+    """A cell in which dates and ids are not broken at their hyphens, nor words of some `chars`."""
+    words = (
+        Markup('<span class="whole">{}</span>').format(word)
+        if len(word) <= (WHOLE_CHARS_MAX if "-" in word else chars)
+        else escape(word)
+        for word in text.split(" ")
+    )
+    return Markup(" ").join(words)
 
 
 def _resource(name: str) -> str:

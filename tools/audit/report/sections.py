@@ -19,7 +19,7 @@ from tools.audit.report.charts import (
     draw_matrix,
     draw_stacks,
 )
-from tools.audit.report.findings import Findings
+from tools.audit.report.findings import Findings, ranked
 from tools.audit.report.measures import (
     CLASSES_MS,
     SPANS,
@@ -240,6 +240,8 @@ def _decisions(found: Findings, say: Speech) -> Iterator[Block]:
         bars = [Bar(name, count, str(count)) for name, count in found.contracts.items()]
         caption = say("contracts_caption")
         yield Picture(caption, draw_bars(caption, bars[:ROWS_MAX]))
+        titles = [(name, say.contract(name)) for name in list(found.contracts)[:ROWS_MAX]]
+        yield Sheet((say("contract"), say("contract_title")), titles, numbers=2)
     if found.not_applied:
         rows = [(say.refusal(code), str(count)) for code, count in found.not_applied.items()]
         yield Sheet((say("not_applied"), say("count")), rows[:ROWS_MAX])
@@ -248,7 +250,10 @@ def _decisions(found: Findings, say: Speech) -> Iterator[Block]:
 def _risk(found: Findings, say: Speech) -> Iterator[Block]:
     ends = (*(least - 1 for least in list(found.risk)[1:]), RISK_MAX)
     stacks = [
-        (say("risk_band", least=least, most=most), [counts.get(verdict, 0) for verdict in VERDICTS])
+        (
+            say("risk_band", least=least, most=most) if least < most else say("risk_none"),
+            [counts.get(verdict, 0) for verdict in VERDICTS],
+        )
         for (least, counts), most in zip(found.risk.items(), ends, strict=True)
     ]
     legend = [say.decision(verdict) for verdict in VERDICTS]
@@ -307,10 +312,16 @@ def _quality(found: Findings, say: Speech) -> Iterator[Block]:
         )
     )
     if found.total.codes:
-        ordered = sorted(found.total.codes.items(), key=lambda item: (-item[1], item[0]))
-        bars = [Bar(code, count, str(count)) for code, count in ordered[:ROWS_MAX]]
+        ordered = list(ranked(found.total.codes).items())[:ROWS_MAX]
+        named = [(code_set, code, count) for (code_set, code), count in ordered]
+        bars = [Bar(say.status_code(*each), count, str(count)) for *each, count in named]
         caption = say("codes_caption")
         yield Picture(caption, draw_bars(caption, bars))
+        rows = [
+            (code_set, say.status_code(code_set, code), str(count))
+            for code_set, code, count in named
+        ]
+        yield Sheet((say("code_set"), say("status_code"), say("count")), rows, numbers=2)
 
 
 def _satisfaction(found: Findings, say: Speech) -> Iterator[Block]:

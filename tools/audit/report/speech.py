@@ -1,25 +1,24 @@
 """How a report says numbers, times and ids in one language."""
 
-from collections.abc import Mapping
-
 from contracts.exchange.duties import GAPS
 from contracts.risk.reasons import TABLE as RISK_REASONS
 from contracts.words import decision_word, describe
-from ledger.registry import Member
 from tools.audit.period import DAY_MS
+from tools.audit.report.findings import Findings
 from tools.audit.report.measures import HOUR_MS
 from tools.output import printable
 from tools.words import Language, catalogue
 
 NOTHING = "–"
+MINUTE_MS = 60_000
 
 
 class Speech:
-    """Words of a report, with the names of the network's members."""
+    """Words of a report, with the names that the network has for its own things."""
 
-    def __init__(self, language: Language, members: Mapping[str, Member]) -> None:
+    def __init__(self, language: Language, found: Findings) -> None:
         self.language = language
-        self._members = members
+        self._found = found
         self._words = catalogue(language)
 
     def __call__(self, key: str, **values: object) -> str:
@@ -33,10 +32,10 @@ class Speech:
 
     def short(self, member: str) -> str:
         """What a member is called."""
-        known = self._members.get(member)
+        known = self._found.members.get(member)
         if known is None:
             return member
-        return printable(known.name_zh if self.language == "zh" else known.name_en)
+        return printable(self._pick(known.name_zh, known.name_en))
 
     def decision(self, verdict: str) -> str:
         """Permit, review or deny."""
@@ -44,16 +43,30 @@ class Speech:
 
     def gap(self, gap: str) -> str:
         """What an overdue duty leaves open."""
-        return GAPS[gap].zh if self.language == "zh" else GAPS[gap].en
+        return self._pick(GAPS[gap].zh, GAPS[gap].en)
 
     def refusal(self, code: str) -> str:
         """What a code of a refusal means."""
         return f"{describe(code, self.language).title} ({code})"
 
+    def contract(self, name: str) -> str:
+        """The title of a contract that is in force at the end."""
+        titles = self._found.contract_titles.get(name)
+        return NOTHING if titles is None else printable(self._pick(*titles))
+
+    def status_code(self, code_set: str, code: str) -> str:
+        """A status code of a rejection with its name, if its set has it."""
+        names = self._found.code_names.get((code_set, code))
+        if names is None:
+            return self("code_unnamed", code=code)
+        return f"{code} {printable(self._pick(*names))}"
+
     def risk_reason(self, code: str) -> str:
         """Why a request is risky."""
         words = {reason.id: (reason.zh, reason.en) for reason in RISK_REASONS}
-        zh, en = words.get(code, (code, code))
+        return self._pick(*words.get(code, (code, code)))
+
+    def _pick(self, zh: str, en: str) -> str:
         return zh if self.language == "zh" else en
 
     def action(self, tag: str) -> str:
@@ -64,8 +77,10 @@ class Speech:
         """A span of time in its best unit; nothing where none was measured."""
         if not count:
             return NOTHING
+        if span_ms < MINUTE_MS:
+            return self("seconds", count=_tenths(span_ms, 1_000))
         if span_ms < HOUR_MS:
-            return self("minutes", count=span_ms // 60_000)
+            return self("minutes", count=span_ms // MINUTE_MS)
         if span_ms < 2 * DAY_MS:
             return self("hours", count=_tenths(span_ms, HOUR_MS))
         return self("days", count=_tenths(span_ms, DAY_MS))

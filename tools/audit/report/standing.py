@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from contracts.credit.accounts import read_changes, read_credit
+from contracts.engine import validate_policy_set
 from contracts.exchange.duties import Duty, exchange_duties, incident_duties
 from contracts.exchange.matters import read_deadlines, read_matters
 from contracts.lookup import find_exchange, find_last_day
 from ledger.exchange.incidents import INCIDENTS
 from ledger.governance.keys import is_over
-from ledger.registry import MEMBERS, OFFICERS, Member
-from ledger.state import MapState
+from ledger.registry import MEMBERS, OFFICERS, POLICY_SETS, Member
+from ledger.state import POLICY_SET_KEY, MapState
 from tools.audit.period import Period, format_day
 from tools.audit.report.findings import GapFound, GradeChanged, GradeFound, IncidentFound
 from tools.audit.stories import Story
@@ -74,6 +75,12 @@ def find_incidents(
 def find_members(state: MapState) -> dict[str, Member]:
     """All members by id, in the order of their ids."""
     return {member.id: member for _, member in _scan(state, b"m/", MEMBERS.decode)}
+
+
+def find_contract_titles(state: MapState) -> dict[str, tuple[str, str]]:
+    """Titles in zh and en of the policies in force, by their ids."""
+    policy_set = POLICY_SETS.decode(state.pairs[POLICY_SET_KEY])
+    return {each.id: (each.title_zh, each.title_en) for each in validate_policy_set(policy_set)}
 
 
 def find_grades(

@@ -136,7 +136,8 @@ def list_incidents(place: Place, is_all: bool, as_json: bool) -> None:
         for each in found
     ]
     head = [say(f"column.{name}") for name in columns]
-    emit(as_json, {"verified": False, "incidents": found}, format_table(head, rows))
+    text = format_table(head, rows) if rows else say("incident.none")
+    emit(as_json, {"verified": False, "incidents": found}, text)
 
 
 @click.command("drill", cls=WordCommand, help="help.officer_drill")

@@ -7,7 +7,6 @@ import msgspec
 from contracts.decision import explain_risk
 from ledger.exchange.risk import Risk, RiskPoints, RiskReason
 from ledger.scalars import Identifier, Uint
-from tools.client import Client
 from tools.exits import InvalidAnswer
 from tools.words import language, say
 
@@ -23,9 +22,8 @@ class _Told(msgspec.Struct, frozen=True, kw_only=True):
     rules_version: Uint
 
 
-async def fetch_risk(client: Client, exchange: str) -> Risk:
-    """Risk of the request that opened an exchange. Raises `InvalidAnswer`, `Unreachable`."""
-    document = await client.get_json(f"/v1/requests/{exchange}")
+def read_risk(document: dict[str, Any]) -> Risk:
+    """Risk of the request that opened an exchange, by a node's answer. Raises `InvalidAnswer`."""
     try:
         told = msgspec.convert(document.get("risk"), _Told)
     except msgspec.ValidationError as error:

@@ -8,43 +8,76 @@ import click
 import msgspec
 from msgspec import Meta
 
-from contracts.exchange.duties import GAPS
+from contracts.errors import InvalidMoment
+from contracts.exchange.duties import GAPS, look_ahead
 from ledger.scalars import Identifier
 from tools.client import Client
-from tools.commands.acting import Place, place_options
+from tools.commands.acting import Place, note_freezes, place_options
 from tools.commands.exchange.pages import fetch_pages
+from tools.exits import InvalidAnswer, InvalidInput
 from tools.mirror import read_genesis
-from tools.output import WordCommand, emit, format_table, option, run
+from tools.output import WordCommand, emit, format_table, option, run, tell_time
 from tools.words import language, say
 
+TimeMs = Annotated[int, Meta(ge=0, le=253_402_300_799_999)]  # to the end of the year 9999
 
-class Task(msgspec.Struct, frozen=True, kw_only=True):
+
+class Owed(msgspec.Struct, frozen=True, kw_only=True):
     """What a member owes, as a node says; an auditor computes it afresh."""
 
-    subject: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
-    about: Literal["exchange", "incident"]
     member: Identifier
     gap: Identifier
     kinds: tuple[str, ...]
-    due_ms: Annotated[int, Meta(ge=0, le=253_402_300_799_999)]  # to the end of the year 9999
+    due_ms: TimeMs
     is_overdue: bool
+
+
+class Task(Owed, frozen=True, kw_only=True):
+    """What a member owes in an exchange or after an incident."""
+
+    subject: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+    about: Literal["exchange", "incident"]
 
 
 @click.command("tasks", cls=WordCommand, help="help.officer_tasks")
 @option("--overdue", "is_overdue", is_flag=True, help="option.overdue")
+@option("--at", default="", help="option.tasks_at")
 @place_options(None)
-def tasks(place: Place, is_overdue: bool, as_json: bool) -> None:
+def tasks(place: Place, is_overdue: bool, at: str, as_json: bool) -> None:
     """List open duties by due time; those of one member with --member."""
+    note_freezes(place)
     query = {"member": place.member} if place.member else {}
     if is_overdue:
         query["overdue"] = "true"
 
-    async def fetch() -> list[Task]:
+    async def fetch() -> tuple[list[Task], int]:
         async with Client(place.url, read_genesis(place.genesis)) as client:
-            return await fetch_pages(client, "/v1/tasks", Task, query)
+            as_of_ms = await _look_ahead(client, at) if at else 0
+            if as_of_ms:
+                # The same for all pages, whatever blocks come meanwhile.
+                query["at"] = _format_moment(as_of_ms)
+            return await fetch_pages(client, "/v1/tasks", Task, query), as_of_ms
 
-    found = run(fetch())
-    emit(as_json, {"verified": False, "tasks": found}, tell_tasks(found))
+    found, as_of_ms = run(fetch())
+    ahead = {"as_of_ms": as_of_ms} if as_of_ms else {}
+    text = say("tasks.ahead", as_of=tell_time(as_of_ms)) + "\n" if as_of_ms else ""
+    emit(as_json, {"verified": False, **ahead, "tasks": found}, text + tell_tasks(found))
+
+
+async def _look_ahead(client: Client, at: str) -> int:
+    """The block time that is meant. Raises `InvalidAnswer`, `InvalidInput`."""
+    page = await client.get_json("/v1/tasks?limit=1")
+    try:
+        return look_ahead(at, msgspec.convert(page.get("time_ms"), TimeMs))
+    except msgspec.ValidationError as error:
+        raise InvalidAnswer("answer-malformed", f"/v1/tasks: {error}") from None
+    except InvalidMoment:
+        raise InvalidInput("moment-invalid", f"--at {at}") from None
+
+
+def _format_moment(time_ms: int) -> str:
+    moment = datetime.fromtimestamp(time_ms // 1_000, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{time_ms % 1_000:03}Z"
 
 
 def tell_tasks(found: Sequence[Task], none: str = "tasks.none") -> str:
@@ -52,7 +85,7 @@ def tell_tasks(found: Sequence[Task], none: str = "tasks.none") -> str:
     columns = ("due", "task", "member", "about", "subject")
     rows = [
         [
-            _day(each.due_ms) + (" " + say("tasks.overdue") if each.is_overdue else ""),
+            _due(each),
             _gap_word(each.gap),
             each.member,
             say(f"tasks.{each.about}"),
@@ -64,8 +97,14 @@ def tell_tasks(found: Sequence[Task], none: str = "tasks.none") -> str:
     return format_table(head, rows) if rows else say(none)
 
 
-def _day(due_ms: int) -> str:
-    return f"{datetime.fromtimestamp(due_ms / 1000, UTC):%Y-%m-%d %H:%M}Z"
+def tell_owed(duty: Owed) -> str:
+    """A duty in a line."""
+    return say("trace.owed", gap=_gap_word(duty.gap), member=duty.member, due=_due(duty))
+
+
+def _due(duty: Owed) -> str:
+    day = f"{datetime.fromtimestamp(duty.due_ms / 1000, UTC):%Y-%m-%d %H:%M}Z"
+    return f"{day} {say('tasks.overdue')}" if duty.is_overdue else day
 
 
 def _gap_word(gap: str) -> str:

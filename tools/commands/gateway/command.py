@@ -1,5 +1,6 @@
 """`tally gateway`: the process in the place of this one, and what people ask it and tell it."""
 
+import base64
 import json
 import os
 import subprocess
@@ -15,17 +16,18 @@ from contracts.words import catalogue as rule_words
 from tools.commands.gateway import asking, making
 from tools.commands.gateway.sockets import socket_options
 from tools.exits import ERROR, FailedNode, Interrupted
-from tools.gateway.codes import tell_code
+from tools.founding import write_secret
 from tools.gateway.socket import GatewaySocket
 from tools.output import WordGroup, common, emit, format_table, option, printable
 from tools.words import catalogue, language, say
+from tools.words.codes import tell_code
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 DIGITS_SHOWN = 16
 CHECK_S_MAX = 300
 CONFIG = option("--config", type=FILE, required=True, help="option.gateway_config")
 STAGES = (
-    "review", "ask", "prepare", "deliver", "offered", "settled",
+    "review", "ask", "prepare", "refer", "deliver", "offered", "learn", "settled",
     "request", "open", "fetch", "check", "hand", "answer", "kept", "erase", "attest",
     "held", "closed",
 )  # fmt: skip
@@ -177,6 +179,20 @@ def subjects(gateway: GatewaySocket, exchange: str, as_json: bool) -> None:
     emit(as_json, told, "\n".join(printable(each["id"]) for each in told["subjects"]))
 
 
+@command.command("status-message", help="help.gateway_status_message")
+@click.argument("exchange")
+@option("--output", "-o", type=FILE, required=True, help="option.crs_output")
+@socket_options
+def status_message(gateway: GatewaySocket, exchange: str, output: Path, as_json: bool) -> None:
+    """Write what the requester says of a message of the reporting standard."""
+    job = gateway.find(exchange)
+    told = gateway.get(f"/v1/jobs/{job['side']}/{job['exchange']}/status-message")
+    write_secret(output, base64.b64decode(told["document"], validate=True))
+    number = told["correction"]
+    text = say("gateway.status_written", number=number, path=str(output))
+    emit(as_json, {"correction": number, "file": str(output)}, text)
+
+
 def tell_side(side: str) -> str:
     """The side of an exchange in a word."""
     return catalogue(language()).get(f"job_side.{side}", printable(side))
@@ -198,7 +214,7 @@ def _stage_and_status(job: dict[str, Any]) -> str:
     """The stage; of an exchange that is over, how it ended."""
     stage = tell_stage(job["stage"])
     is_over = job["stage"] == "closed" and job["status"]
-    return f"{stage}: {tell_status(job['status'])}" if is_over else stage
+    return f"{stage}{say('word.colon')}{tell_status(job['status'])}" if is_over else stage
 
 
 def tell_job(job: dict[str, Any]) -> str:

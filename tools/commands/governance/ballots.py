@@ -20,10 +20,16 @@ from tools.commands.acting import Place, parse_hash, place_options, report
 from tools.commands.governance.proposing import deliver
 from tools.custody.passphrase import Ways, passphrase_options
 from tools.custody.signer import open_signer
-from tools.exits import InvalidInput, ToolError
+from tools.exits import InvalidInput, RefusedEvent, ToolError
 from tools.governance.answers import Status, parse
 from tools.governance.drafts import Vote, format_draft, read_draft, read_signed, sign_draft
-from tools.governance.stories import Story, fetch_story, format_story
+from tools.governance.stories import (
+    Story,
+    fetch_story,
+    format_story,
+    format_votes,
+    tell_status,
+)
 from tools.mirror import read_genesis
 from tools.output import WordCommand, common, emit, note, option, run
 from tools.words import say
@@ -70,12 +76,18 @@ def decide(place: Place, body: Vote, as_json: bool, *, yes: bool) -> None:
 
     story, moment = run(fetch())
     note(format_story(story))
+    counts = not isinstance(body, GovernanceAcknowledged)
+    if counts and story.told.status not in ("open", "expired"):
+        # What has expired the network itself refuses, by its own height.
+        raise RefusedEvent("proposal-closed", tell_status(story.told.status))
     if place.draft is None:
         _ask(body, yes)
     deliver(
         place, body, as_json, moment=moment, proposal=story.event, changes=story.told.changes,
         done=_DONE[type(body)],
     )  # fmt: skip
+    if place.draft is None and counts:
+        note(format_votes(run(fetch())[0].told))
 
 
 def _ask(body: Vote, yes: bool) -> None:

@@ -39,7 +39,7 @@ from tools.governance.applications import (
     make_keys,
     make_officer,
 )
-from tools.governance.changes import flatten, tell_field, tell_role
+from tools.governance.changes import flatten, tell_role, tell_value
 from tools.governance.stories import Story, fetch_story, tell_status
 from tools.mirror import read_genesis
 from tools.output import WordGroup, common, emit, format_table, option, printable, run
@@ -162,7 +162,7 @@ def show(place: Place, subject: str, as_json: bool) -> None:
     document = run(_fetch(place, f"/v1/members/{subject}"))
     told = parse(document, MemberLine)
     rest = {name: value for name, value in document.items() if name not in _OWN_TABLE}
-    lines = [f"{tell_field(name)}: {text}" for name, text in flatten(rest)]
+    lines = [tell_value(name, text) for name, text in flatten(rest)]
     tables = [_officers(told.officers), *_encryption(told.encryption_keys), *_gateway(told.gateway)]
     emit(as_json, document, "\n".join([*lines, *tables]))
 

@@ -195,11 +195,9 @@ def read_blinds(path: Path) -> tuple[Blinded, ...]:
 
 def find_disclosures(index: Index, blinded: Blinded) -> Iterator[Disclosure]:
     """Exchanges with the commitment that a subject and its blind make."""
-    asked = """
-        SELECT x.digest, x.idx FROM subject s JOIN exchange x ON x.id = s.exchange
-        WHERE s.commitment = ? ORDER BY x.idx
-    """
-    for digest, idx in index.db.execute(asked, (blinded.commitment,)).fetchall():
+    asked = "SELECT digest, idx FROM exchange WHERE id = ?"
+    for number in index.state.find_exchanges(blinded.commitment):
+        digest, idx = index.db.execute(asked, (number,)).fetchone()
         (opening,) = describe_records(index.db, [idx])
         exchange = find_exchange(index.state, digest)
         holders: tuple[Holding, ...] = ()

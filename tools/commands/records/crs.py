@@ -15,8 +15,8 @@ from tools.commands.records.programs import read_answer
 from tools.exits import ERROR, InvalidInput
 from tools.output import WordGroup, common, emit, format_table, option
 from tools.words import language, say
+from tools.words.codes import CODE_SETS
 
-CODE_SETS = ("oecd-crs-sm-2.0", "oecd-crs-sm-3.0", "local-98", "tallystick-1")
 MANIFEST = "manifest.toml"
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _FOLDER = click.Path(path_type=Path, file_okay=False)

@@ -76,9 +76,14 @@ def verify_evidence(
 
 
 def _gather(where: str, exchange: bytes, trust: "Path | Evidence | None", jobs: int) -> "Evidence":
-    """Evidence from a folder or URL; of a bundle to compare with: of its network, at its size."""
+    """Evidence from a folder or URL; of a bundle to compare with: of its network, at its size.
+
+    By the index of the folder, if it has one, but where an earlier size is asked for.
+    """
     from ledger.tlog.checkpoint import Checkpoint
-    from tools.audit.evidence.gather import gather
+    from tools.audit.evidence.gather import gather, gather_by_index
+    from tools.audit.index.build import open_index
+    from tools.audit.index.tables import INDEX_NAME
 
     size = None
     if trust is None or isinstance(trust, Path):
@@ -87,8 +92,13 @@ def _gather(where: str, exchange: bytes, trust: "Path | Evidence | None", jobs: 
         founding, size = trust.genesis, Checkpoint.parse(trust.note.text).size
     bar = Bar(say("audit.replaying"))
     try:
-        with copy_at(where, founding) as directory, event_map(jobs) as map_events:
-            return gather(directory, exchange, founding, map_events, bar, size=size)
+        with copy_at(where, founding) as directory:
+            if (directory / INDEX_NAME).exists():
+                with open_index(directory, genesis=founding, jobs=jobs) as index:
+                    if size in (None, index.covered.size):
+                        return gather_by_index(directory, index, exchange)
+            with event_map(jobs) as map_events:
+                return gather(directory, exchange, founding, map_events, bar, size=size)
     finally:
         bar.close()
 

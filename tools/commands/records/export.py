@@ -16,9 +16,10 @@ from ledger.export.cloudevents import cloud_event, encode_cloud_event
 from ledger.genesis import Genesis
 from ledger.verify import LogCopy, MapEvents, open_copy
 from tools.audit.divergence import diverged
-from tools.audit.export import prov
+from tools.audit.export.prov import write_prov
 from tools.audit.export.records import Filters, Row, read_rows
 from tools.audit.export.sheets import write_csv, write_parquet
+from tools.audit.export.statements import ProvJson, ProvJsonLd, ProvJsonLdInline
 from tools.audit.export.tables import EXCHANGES, RECORDS, TABLES, RecordRows, Table, exchange_row
 from tools.audit.period import make_period, period_options
 from tools.audit.stories import Stories
@@ -29,7 +30,7 @@ from tools.output import WordCommand, common, emit, note, option
 from tools.words import say
 
 KINDS = sorted({kind for kind, _ in BODY_TYPES})
-FORMATS = ("csv", "parquet", "prov", "cloudevents")
+FORMATS = ("csv", "parquet", "prov", "prov-jsonld", "cloudevents")
 CLOUDEVENTS_SCHEMA = "cloudevents/1.0"
 SHOWN_ROWS = 1_024  # so many between two pictures of the bar
 
@@ -43,11 +44,16 @@ class Wanted:
     format: str
     table: Table
     filters: Filters
+    is_inline: bool
 
     @property
     def schema(self) -> str:
         """Name and version of what is written."""
-        named = {"cloudevents": CLOUDEVENTS_SCHEMA, "prov": prov.SCHEMA}
+        named = {
+            "cloudevents": CLOUDEVENTS_SCHEMA,
+            "prov": ProvJson.schema,
+            "prov-jsonld": ProvJsonLd.schema,
+        }
         return named.get(self.format, self.table.schema)
 
 
@@ -59,6 +65,7 @@ class Wanted:
 @option("--member", default="", help="option.export_member")
 @period_options
 @option("--from-height", type=click.IntRange(1), default=1, help="option.export_from")
+@option("--inline", "is_inline", is_flag=True, help="option.export_inline")
 @option("--out", "-o", type=click.Path(path_type=Path, dir_okay=False), help="option.export_out")
 @option("--genesis", type=click.Path(path_type=Path, dir_okay=False), help="option.genesis")
 @option("--jobs", type=click.IntRange(1, 256), default=os.cpu_count() or 1, help="option.jobs")
@@ -72,6 +79,7 @@ def export(
     first: str | None,
     last: str | None,
     from_height: int,
+    is_inline: bool,
     out: Path | None,
     genesis: Path | None,
     jobs: int,
@@ -79,6 +87,8 @@ def export(
 ) -> None:
     """Write records or exchanges."""
     _check(format_, table, kinds, out)
+    if is_inline and format_ != "prov-jsonld":
+        raise InvalidUsage("export-no-context", f"--format {format_} --inline")
     founding = read_genesis(genesis) if genesis else None
     if founding is None:
         note(say("audit.unpinned"))
@@ -92,6 +102,7 @@ def export(
             format=format_,
             table=TABLES[table or RECORDS.name],
             filters=filters,
+            is_inline=is_inline,
         )
         with _opened(out) as file:
             try:
@@ -120,8 +131,10 @@ def write(wanted: Wanted, file: IO[bytes], map_events: MapEvents) -> int:
         return _write_table(wanted, rows, past.network, file)
     copy = open_copy(folder_reader(wanted.directory), genesis=wanted.genesis)
     found = _shown(read_rows(copy, wanted.filters, map_events), copy.checkpoint.size)
-    if wanted.format == "prov":
-        return prov.write_prov(found, copy.network, file)
+    if wanted.format in ("prov", "prov-jsonld"):
+        linked = ProvJsonLdInline if wanted.is_inline else ProvJsonLd
+        form = ProvJson if wanted.format == "prov" else linked
+        return write_prov(found, copy.network, form, file)
     if wanted.format == "cloudevents":
         return _write_cloud_events(copy, found, file)
     records = RecordRows()

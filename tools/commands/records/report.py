@@ -29,6 +29,7 @@ HTML, PDF = ".html", ".pdf"
     required=True,
     help="option.report_out",
 )
+@option("--use-index", is_flag=True, help="option.report_index")
 @option("--genesis", type=click.Path(path_type=Path, dir_okay=False), help="option.genesis")
 @option("--jobs", type=click.IntRange(1, 256), default=os.cpu_count() or 1, help="option.jobs")
 @common
@@ -38,6 +39,7 @@ def report(
     last: str | None,
     pair: tuple[str, str] | None,
     out: Path,
+    use_index: bool,
     genesis: Path | None,
     jobs: int,
     as_json: bool,
@@ -54,7 +56,8 @@ def report(
         open_past(where, genesis) as past,
         progress("report.gathering") as bar,
     ):
-        found = gather(past, period, frozenset(pair or ()), map_events, bar)
+        pairs = frozenset(pair or ())
+        found = gather(past, period, pairs, map_events, bar, use_index=use_index)
     chosen = language()
     others: list[Language] = [each for each in LANGUAGES if each != chosen]
     if out.suffix == PDF:

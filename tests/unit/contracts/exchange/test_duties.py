@@ -3,7 +3,14 @@
 import msgspec
 import pytest
 
-from contracts.exchange.duties import GAPS, Duty, exchange_duties, incident_duties
+from contracts.errors import InvalidMoment
+from contracts.exchange.duties import (
+    GAPS,
+    Duty,
+    exchange_duties,
+    incident_duties,
+    look_ahead,
+)
 from contracts.exchange.incidents import find_incident
 from contracts.exchange.matters import DAY_MS, HOUR_MS, read_deadlines, read_matters
 from contracts.lifecycle import STATUSES, STEPS
@@ -134,3 +141,44 @@ def test_every_gap_names_events_that_fulfil_it() -> None:
         assert kinds >= {*gap.kinds}
         assert gap.zh != gap.en
         assert all(kind in STEPS or kind.startswith("incident.") for kind in gap.kinds)
+
+
+NOON = 1_796_126_400_000  # 2026-12-01T12:00Z
+
+
+@pytest.mark.parametrize(
+    ("text", "ahead_ms"),
+    [
+        ("+1 day", DAY_MS),
+        ("+30 days", 30 * DAY_MS),
+        ("2026-12-01T12:00Z", 0),
+        ("2026-12-01T12:00:01Z", 1_000),
+        ("2026-12-01T20:00:00.001+08:00", 1),
+        # A day is over at its end: what is due on it is overdue only afterwards.
+        ("2026-12-01", 12 * HOUR_MS - 1),
+        ("2026-12-02", DAY_MS + 12 * HOUR_MS - 1),
+    ],
+)
+def test_a_moment_ahead(text: str, ahead_ms: int) -> None:
+    assert look_ahead(text, NOON) == NOON + ahead_ms
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "soon", "30", "30 days", "+0 days", "+100000 days", "+1  day", "+١ days", "+1 day\n",
+        "2026-12-01T11:59:59.999Z", "2026-11-30", "2026-12-02T08:00", "2026-12-02 08:00Z",
+        "2026-13-01", "2026-12-32T00:00Z", "20261202", "2026-W50-1", "2026-12-02T08Z",
+        "2026-12-02T08:00+24:00", "0001-01-01T00:00+01:00", "9999-12-31T23:59-23:59",
+    ],
+)  # fmt: skip
+def test_what_is_no_moment_ahead(text: str) -> None:
+    with pytest.raises(InvalidMoment):
+        look_ahead(text, NOON)
+
+
+def test_the_last_day_can_be_looked_ahead_to() -> None:
+    last_ms = look_ahead("9999-12-31", NOON)
+    assert look_ahead("9999-12-31T23:59:59.999Z", NOON) == last_ms
+    with pytest.raises(InvalidMoment):
+        look_ahead("+1 day", last_ms)

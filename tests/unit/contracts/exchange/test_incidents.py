@@ -7,7 +7,18 @@ from ledger.blocks import Outcome
 from ledger.events import Event
 from ledger.exchange.incidents import Incident
 from tests.builders import ASKER, OWNER, hash32
-from tests.exchanges import HELD, OPEN, OTHER, close, confirm, remedy, report
+from tests.exchanges import (
+    HELD,
+    OPEN,
+    OTHER,
+    ask_consent,
+    close,
+    confirm,
+    give_consent,
+    remedy,
+    report,
+    use,
+)
 from tests.unit.contracts.samples import run, state_after
 
 REPORTED = report()
@@ -46,6 +57,18 @@ def test_exchanges_of_an_incident_name_their_parties() -> None:
     assert run(state, report(OPEN)).outcomes[0].applied
     assert run(state, report(OPEN, partners=())).outcomes[0].code == "partner-missing"
     assert run(state, report(OPEN, member=OTHER)).outcomes[0].code == "not-a-party"
+
+
+def test_whoever_was_handed_the_data_is_a_partner_of_its_incidents() -> None:
+    asked = ask_consent(OPEN)
+    onward = use(OPEN, consent=asked.digest)
+    state = state_after(*HELD, asked, give_consent(OPEN, asked), onward)
+    assert run(state, report(OPEN)).outcomes[0].code == "partner-missing"
+    both = tuple(sorted((OWNER, OTHER)))
+    assert run(state, report(OPEN, partners=both)).outcomes[0].applied
+    # The breach may be at the new holder, who then tells the other two.
+    both = tuple(sorted((OWNER, ASKER)))
+    assert run(state, report(OPEN, member=OTHER, partners=both)).outcomes[0].applied
 
 
 REFUSALS: dict[str, tuple[tuple[Event, ...], Event, str]] = {

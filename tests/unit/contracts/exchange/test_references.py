@@ -26,7 +26,6 @@ from tests.builders import (
     TIME_MS,
     deliver,
     hash32,
-    member,
     receive,
     reject,
     request,
@@ -264,7 +263,7 @@ def test_a_list_of_keys_that_has_ended_has_no_key() -> None:
     [("DE", ("DE",)), ("330100", ("330100", "CN")), ("810000", ("810000", "HK")), ("de", ("DE",))],
 )
 def test_jurisdictions(region: str, known: tuple[str, ...]) -> None:
-    assert jurisdictions_of(member(OWNER, region=region)) == known
+    assert jurisdictions_of(region) == known
 
 
 def test_two_agencies_meet_in_one_log() -> None:

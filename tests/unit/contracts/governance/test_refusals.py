@@ -334,7 +334,7 @@ CASES: dict[str, tuple[Builder, str]] = {
         f"ballots counted up to height {HEIGHT + 1}, now {HEIGHT + 2}",
     ),
     "ballot-repeated": (lambda: on_opened(lambda of: ballot(of, FIRST)), FIRST),
-    "proposal-closed": (closed, "it is withdrawn"),
+    "proposal-closed": (closed, "withdrawn"),
     "contract-unknown": (lambda: asked(RemoveContract(id="nothing")), "nothing"),
     "contract-invalid": (
         lambda: asked(SetContract(contract=Contract(id="stop", text=""))),

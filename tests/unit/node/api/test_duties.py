@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 
 from contracts.exchange.duties import GAPS
-from contracts.exchange.matters import HOUR_MS
+from contracts.exchange.matters import DAY_MS, HOUR_MS
 from ledger.events import Event
 from ledger.exchange.matters import DEFAULT_DEADLINES
 from ledger.governance.actions import SetDeadlines
@@ -90,9 +90,26 @@ def test_pages_hold_every_task_once(data_dir: Path) -> None:
     run(data_dir, story)
 
 
+def test_a_look_ahead_judges_at_another_time_and_says_so(data_dir: Path) -> None:
+    async def story(node: Served) -> None:
+        await submit(node, OPEN)
+        page = await node.get_json("/v1/tasks")
+        (task,) = page["items"]
+        assert page["as_of_ms"] == page["time_ms"]
+        assert (await node.get_json("/v1/tasks?overdue=true&at=%2B1%20day"))["items"] == []
+        ahead = await node.get_json("/v1/tasks?overdue=true&at=%2B40%20days")
+        assert ahead["items"] == [{**task, "is_overdue": True}]
+        assert ahead["as_of_ms"] - ahead["time_ms"] == 40 * DAY_MS
+        assert ahead["time_ms"] == page["time_ms"]
+        # It is a question only: the answer of now stays.
+        assert await node.get_json("/v1/tasks") == page
+
+    run(data_dir, story)
+
+
 def test_bad_parameters_are_named(data_dir: Path) -> None:
     async def story(node: Served) -> None:
-        for query in ("overdue=maybe", "limit=0", "colour=red"):
+        for query in ("overdue=maybe", "limit=0", "colour=red", "at=soon", "at=2020-01-01", "at="):
             problem = await node.get_json(f"/v1/tasks?{query}", status=400)
             assert problem["code"] == "parameter-invalid"
         assert (await node.get_json("/v1/tasks?cursor=!", status=400))["code"] == "cursor-invalid"

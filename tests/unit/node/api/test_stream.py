@@ -9,6 +9,7 @@ import aiohttp
 import msgspec
 import pytest
 
+from ledger.governance.actions import SuspendMember
 from tests import builders
 from tests.unit.node.api.harness import Served, run
 
@@ -165,6 +166,13 @@ def test_blocks_are_streamed_resumed_and_filtered(data_dir: Path) -> None:
             assert len((await next_block(response))[1]["records"]) == 1
         async with node.client.get("/v1/stream?member=de-tax", headers=resumed) as response:
             assert (await next_block(response))[1]["records"] == []
+        action = SuspendMember(member="cn-3205-tax", grounds="found in the yearly review")
+        await node.submit(builders.propose(action).data)
+        resumed = {"Last-Event-ID": "2"}
+        async with node.client.get("/v1/stream?member=de-tax", headers=resumed) as response:
+            # What members decide is about all of them.
+            (record,) = (await next_block(response))[1]["records"]
+            assert record["event"]["kind"] == "governance.proposed"
         async with node.client.get("/v1/stream", headers={"Last-Event-ID": "x"}) as response:
             assert response.status == 400
 

@@ -96,6 +96,38 @@ def test_files_prepared_for_one_exchange(tmp_path: Path) -> None:
     assert numbers(make(tmp_path, files="{exchange}.csv")) == [1]
 
 
+def test_files_prepared_for_one_requester(tmp_path: Path) -> None:
+    write(tmp_path, "cn-3302-tax/2026.csv", csv(row(1)))
+    write(tmp_path, "cn-3301-tax/2026.csv", csv(row(2)))
+    assert numbers(make(tmp_path, files="{requester}/{period}.csv")) == [1]
+
+
+def test_a_message_goes_as_it_is_and_alone(tmp_path: Path) -> None:
+    data = b"\xef\xbb\xbf<a>\r\n" + "税".encode() * 200_000 + b"</a>\0"
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "2026.xml").write_bytes(data)
+    (folder / "2027.xml.part").write_bytes(data)
+    connector = make(tmp_path, files="*.xml", format="message")
+    source = connector.read(ask())
+    assert source.format == "message"
+    assert b"".join(source.pieces) == data
+    with pytest.raises(ConnectorFailed) as caught:
+        connector.read(ask(SELLER))
+    assert (caught.value.code, caught.value.retry) == ("subjects-unfiltered", False)
+    (folder / "2027.xml").write_bytes(data)
+    with pytest.raises(ConnectorFailed) as caught:
+        connector.read(ask())
+    assert (caught.value.code, caught.value.detail) == ("files-many", "1")
+
+
+@pytest.mark.parametrize("options", [{"subject_fields": ["a"]}, {"period_field": "a"}])
+def test_of_a_message_no_rows_can_be_left_out(options: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(InvalidOptions) as caught:
+        make(tmp_path, format="message", **options)
+    assert caught.value.code == "option-invalid"
+
+
 def test_a_period_without_a_file_is_no_answer_unless_so_configured(tmp_path: Path) -> None:
     write(tmp_path, "2025.csv", csv(row(1)))
     asked = {"period_from": "2025-01-01"}

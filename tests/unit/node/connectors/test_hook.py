@@ -46,6 +46,16 @@ def refusal(receiver: HttpReceiver, *pieces: bytes, **changed: Any) -> tuple[str
     return caught.value.code, caught.value.retry
 
 
+def test_a_message_is_posted_as_what_it_is(service: Service, tmp_path: Path) -> None:
+    made = delivery(b"<a>\n", b"</a>", form="crs", answer=b"<status/>", record_count=7)
+    make(service, tmp_path).receive(made)
+    (request,) = service.got
+    assert request["body"] == b"<a>\n</a>"
+    assert request["headers"]["Content-Type"] == "application/xml"
+    assert json.loads(request["headers"]["Tallystick-Delivery"])["form"] == "crs"
+    assert signature(request) == request["headers"]["Tallystick-Signature"]
+
+
 def test_a_delivery_is_posted_with_its_signature(service: Service, tmp_path: Path) -> None:
     private(tmp_path / "token", "s3cret")
     receiver = make(service, tmp_path, token_file="token")

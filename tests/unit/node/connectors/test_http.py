@@ -108,6 +108,14 @@ def test_another_format_is_as_configured(service: Service) -> None:
     assert caught.value.code == "source-encoding"
 
 
+def test_a_message_is_streamed_as_it_is(service: Service) -> None:
+    connector = HttpConnector({"url": service.url, "format": "message"}, Path())
+    for answer, data in ((reply(200, b"<a>\r\n</a>"), b"<a>\r\n</a>"), (reply(204), b"")):
+        service.answer = answer
+        source = connector.read(ask())
+        assert (source.format, b"".join(source.pieces)) == ("message", data)
+
+
 def test_forbidden_fields_of_an_answer_do_not_go_on(service: Service) -> None:
     service.answer = reply(200, jsonl(invoice(1, **{"buyer-phone": "000-1234567", "x": "y"})))
     records, report = clean(make(service.url).read(ask()))

@@ -53,15 +53,23 @@ def account(
     number_type: str = "OECD601",
     closed: str = "false",
     balance: str = "12.50",
+    kind: str = "",
+    payments: tuple[str, ...] = (),
+    interest: str = "",
     **spec_changed: str,
 ) -> str:
-    """An account report."""
+    """An account report; `kind` and `payments` are types that only the newest edition has."""
     controller = f"<ControllingPerson>{controlling}</ControllingPerson>" * bool(controlling)
+    equity = f"<EquityInterestType>{interest}</EquityInterestType>" * bool(interest)
+    paid = "".join(f"<Payment><Type>{each}</Type></Payment>" for each in payments)
+    account_type = f"<AccountType>{kind}</AccountType>" * bool(kind)
     return (
         f"<AccountReport>{spec(id_, **spec_changed)}"
         f'<AccountNumber AcctNumberType="{number_type}" ClosedAccount="{closed}">{number}'
-        f"</AccountNumber><AccountHolder>{person() if holder is None else holder}</AccountHolder>"
-        f"{controller}<AccountBalance>{balance}</AccountBalance></AccountReport>\n"
+        f"</AccountNumber>"
+        f"<AccountHolder>{equity}{person() if holder is None else holder}</AccountHolder>"
+        f"{controller}<AccountBalance>{balance}</AccountBalance>{paid}{account_type}"
+        f"</AccountReport>\n"
     )
 
 

@@ -1,6 +1,7 @@
 """Each code that one message decides: one message with exactly that fault, and one without any."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ PERSON = m.person()
 LONG = "long" * 400
 
 
-def of_account(**changed: str) -> str:
+def of_account(**changed: Any) -> str:
     return m.message(m.body(m.institution(), m.group(m.account(**changed))))
 
 
@@ -34,6 +35,8 @@ def corrections(*accounts: str, fi: str = "") -> str:
 PARTY = f"<Sponsor>{m.spec('DE2024S1')}</Sponsor>"
 FIXED = {"indicator": "OECD2", "corrected": "DE2023A1"}
 GONE = m.institution(indicator="OECD3", corrected="DE2023F1")
+FUND = {"number": m.ISIN, "number_type": "OECD603", "kind": "CRS1104"}
+INSURED = {"number": "P-1", "number_type": "OECD605", "kind": "CRS1103"}
 # Code: messages that have this fault and no other.
 CASES: dict[int, tuple[str, ...]] = {
     50005: (m.message(head="<!DOCTYPE Message>"),),
@@ -70,21 +73,35 @@ CASES: dict[int, tuple[str, ...]] = {
     60008: (of_group(before=PARTY),),
     60009: (of_group(before=PARTY.replace("Sponsor", "Intermediary")),),
     60010: (of_group(behind=PARTY.replace("Sponsor", "PoolReport")),),
-    60011: (of_account(holder=m.person(residence="FR")),),
-    60012: (
-        of_account(holder=m.entity(residence="FR")),
-        of_account(
-            holder=m.entity(residence="FR", kind="CRS101"), controlling=m.person(residence="FR")
-        ),
+    60011: (
+        of_account(holder=m.person(residence="FR")),
+        of_account(holder=m.entity(kind="CRS101"), controlling=m.person(residence="FR")),
     ),
+    60012: (of_account(holder=m.entity(residence="FR")),),
     60013: (m.message(m.body(m.institution(residence="FR"), m.group(m.account()))),),
     60014: (
         of_account(holder=m.person(born="1899-12-31")),
         of_account(holder=m.person(born="2025-01-01")),
         of_account(holder=m.entity(kind="CRS101"), controlling=m.person(born="1850-01-01")),
     ),
-    60015: (m.message(m.body(m.institution())), m.message(m.body(m.institution(), m.group()))),
+    60015: (
+        m.message(m.body(m.institution())), m.message(m.body(m.institution(), m.group())),
+        m.message(m.body(m.institution(indicator="OECD0"))),
+    ),
     60016: (of_account(controlling=PERSON),),
+    60017: (
+        of_account(number="E-1", number_type="OECD606", kind="CRS1102"),
+        of_account(number="E-1", number_type="OECD606", kind="CRS1100"),
+    ),
+    60018: (of_account(kind="CRS1102"),),
+    60019: (of_account(kind="CRS1101", interest="CRS401"),),
+    60020: (
+        of_account(number="1", number_type="OECD602", kind="CRS1103"),
+        of_account(number=m.ISIN, number_type="OECD603", kind="CRS1103"),
+    ),
+    60021: (of_account(kind="CRS1101", payments=("CRS502", "CRS501")),),
+    60022: (of_account(**FUND, payments=("CRS503", "CRS501")),),
+    60023: (of_account(**INSURED, payments=("CRS502",)),),
     80000: (m.message(m.body(m.institution(), m.group(m.account(), m.account()))),),
     80001: (of_account(id_="FR2024A1"), of_account(id_="DE24A1"), of_account(id_="DE2024")),
     80004: (of_account(corrected="DE2023A1"),),
@@ -123,6 +140,14 @@ GOOD = {
     "an entity elsewhere, controlled from here": of_account(
         holder=m.entity(residence="FR", kind="CRS101"), controlling=PERSON
     ),
+    "a deposit with interest": of_account(kind="CRS1101", payments=("CRS502",)),
+    "electronic money": of_account(number="E-1", number_type="OECD606", kind="CRS1101"),
+    "a custodian": of_account(
+        number="1", number_type="OECD605", kind="CRS1102", payments=("CRS501", "CRS503")
+    ),
+    "a fund": of_account(**FUND, interest="CRS401", payments=("CRS503", "CRS504")),
+    "an insurance": of_account(**INSURED, payments=("CRS503", "CRS504")),
+    "an account of an edition without types": of_account(payments=("CRS501",)),
     "a number of no kind": of_account(number="123", number_type="OECD605"),
     "an isin": of_account(number=m.ISIN, number_type="OECD603"),
     "a closed account": of_account(closed="true", balance="0.00"),
@@ -193,6 +218,26 @@ def test_findings_are_bounded(tmp_path: Path) -> None:
     accounts = [m.account(f"DE2024A{number}", balance="-1") for number in range(FAULTS_MAX + 5)]
     report = check(tmp_path / "m.xml", m.message(m.body(m.institution(), m.group(*accounts))))
     assert (len(report.findings), report.more, report.records) == (FAULTS_MAX, 5, FAULTS_MAX + 6)
+
+
+def test_a_code_beyond_the_bound_is_not_lost(tmp_path: Path) -> None:
+    accounts = [m.account(f"DE2024A{number}", balance="-1") for number in range(FAULTS_MAX)]
+    accounts.append(m.account("DE2024B", holder=m.person(born="1850-01-01")))
+    report = check(tmp_path / "m.xml", m.message(m.body(m.institution(), m.group(*accounts))))
+    assert {finding.code for finding in report.findings} == {60002}
+    assert report.codes == (60002, 60014)
+
+
+def test_a_long_check_gives_signs_of_life(tmp_path: Path) -> None:
+    accounts = [m.account(f"DE2024A{number}") for number in range(500)]
+    path, signs = tmp_path / "m.xml", [0]
+    path.write_text(m.message(m.body(m.institution(), m.group(*accounts))))
+
+    def tell() -> None:
+        signs[0] += 1
+
+    check_file(path, SCHEMA, tell=tell)
+    assert signs[0] > 500
 
 
 def test_memory_holds_what_is_read_ahead(tmp_path: Path) -> None:

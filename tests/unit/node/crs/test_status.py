@@ -45,13 +45,15 @@ def statuses(draw: st.DrawFn) -> StatusMessage:
     record = st.builds(
         RecordError, code=CODES, details=DETAILS, documents=st.lists(LABELS, max_size=3).map(tuple)
     )
+    records = draw(st.lists(record, max_size=3))
+    verdicts = ["Rejected"] if files else ["Accepted", "Rejected"] if records else ["Accepted"]
     return msgspec.structs.replace(
         STATUS,
         message_id=draw(LABELS),
         original_id=draw(LABELS),
         file_errors=tuple(files),
-        record_errors=tuple(draw(st.lists(record, max_size=3))),
-        status="Rejected" if files else "Accepted",
+        record_errors=tuple(records),
+        status=draw(st.sampled_from(verdicts)),
     )
 
 
@@ -96,6 +98,14 @@ def test_an_error_of_the_file_rejects_all_of_it(tmp_path: Path) -> None:
     assert read_status(write_status(status)) == status
 
 
+def test_errors_of_records_may_reject_all_of_it(tmp_path: Path) -> None:
+    text = m.message(m.body(m.institution(), m.group(m.account(balance="-1"))))
+    status = answer(tmp_path, text, is_rejected=True)
+    assert (status.status, status.file_errors) == ("Rejected", ())
+    assert [error.code for error in status.record_errors] == [60002]
+    assert read_status(write_status(status)) == status
+
+
 def test_a_message_without_faults_is_accepted(tmp_path: Path) -> None:
     status = answer(tmp_path, m.message())
     assert (status.status, status.record_errors) == ("Accepted", ())
@@ -118,7 +128,7 @@ def test_a_code_of_another_set_is_not_told(tmp_path: Path) -> None:
         ({"timestamp": "2026-13-02T03:04:05"}, "status-malformed"),
         ({"timestamp": "2026-01-02"}, "status-malformed"),
         ({"record_errors": (RecordError(code=1, details="", documents=()),)}, "status-malformed"),
-        ({"status": "Rejected"}, "status-verdict"),
+        ({"status": "Rejected", "record_errors": ()}, "status-verdict"),
         ({"file_errors": (FileError(code=50007, details=""),)}, "status-verdict"),
     ],
 )
@@ -129,6 +139,7 @@ def test_what_may_not_be_written_is_refused(changed: dict[str, Any], code: str) 
 
 
 WRITTEN = write_status(STATUS).decode()
+GOOD = write_status(msgspec.structs.replace(STATUS, record_errors=())).decode()
 
 
 @pytest.mark.parametrize(
@@ -137,7 +148,7 @@ WRITTEN = write_status(STATUS).decode()
         (WRITTEN.replace("60002", "+6002"), "status-malformed"),
         (WRITTEN.replace("60002", "６0002"), "status-malformed"),
         (WRITTEN.replace("Accepted", "accepted"), "status-malformed"),
-        (WRITTEN.replace("Accepted", "Rejected"), "status-verdict"),
+        (GOOD.replace("Accepted", "Rejected"), "status-verdict"),
         (WRITTEN.replace("CrsStatusMessage_OECD", "Message"), "status-malformed"),
         (WRITTEN.replace("<csm:CrsStatusMessage_OECD", "<!DOCTYPE a []><a"), "status-unsafe"),
         ("", "status-unsafe"),

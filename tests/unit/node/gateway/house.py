@@ -109,6 +109,7 @@ async def house(
             connectors={"registration": FOLDER},
             receiver=Plug(name="folder", options={"path": "received"}),
             schedules={},
+            messages={},
         )
         started = asyncio.Event()
         running = asyncio.create_task(service.run(lambda *_: started.set()))

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from node.gateway.chain import Chain
 from node.gateway.desk import Desk
 from node.gateway.partners import Directory, pinned_tls
-from node.gateway.serving import Runner, Serving
+from node.gateway.serving import Runner, Serving, Site
 from node.gateway.store import Store
 from tests.builders import ASKER, OWNER
 from tools.founding import make_certificate
@@ -123,10 +123,12 @@ class Line:
         self.expire()
 
 
-async def _listen(stack: AsyncExitStack, runner: web.AppRunner, **options: Any) -> str:
+async def _listen(
+    stack: AsyncExitStack, runner: web.AppRunner, site: type[web.TCPSite], **options: Any
+) -> str:
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    await web.TCPSite(runner, "127.0.0.1", 0, **options).start()
+    await site(runner, "127.0.0.1", 0, **options).start()
     return f"127.0.0.1:{runner.addresses[0][1]}"
 
 
@@ -141,7 +143,8 @@ async def line(folder: Path) -> AsyncIterator[Line]:
         app = web.Application()
         app.router.add_get("/v1/gateways", ledger.list_gateways)
         app.router.add_get("/v1/members", ledger.list_members)
-        node = f"http://{await _listen(stack, web.AppRunner(app, shutdown_timeout=0.1))}"
+        node_runner = web.AppRunner(app, shutdown_timeout=0.1)
+        node = f"http://{await _listen(stack, node_runner, web.TCPSite)}"
         chain = await stack.enter_async_context(Chain(node, ASKER))
         directories = [Directory(chain, *identities[name].files) for name in (ASKER, OWNER)]
         for each in directories:
@@ -151,7 +154,7 @@ async def line(folder: Path) -> AsyncIterator[Line]:
         desk = Desk(store, steps={}, wakes={}, enter=lambda _: None, in_flight_max=1)
         serving = Serving(store, desk, directories[1], folder / "outbox")
         runner = Runner(serving.app(), shutdown_timeout=0.1)
-        address = await _listen(stack, runner, ssl_context=directories[1].server_tls)
+        address = await _listen(stack, runner, Site, ssl_context=directories[1].server_tls)
         ledger.gateways = {
             ASKER: ("127.0.0.1:1", (identities[ASKER].der,)),
             OWNER: (address, (identities[OWNER].der,)),

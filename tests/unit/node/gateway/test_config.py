@@ -37,6 +37,10 @@ fields = ["uscc"]
 every = "month"
 day = 15
 retention_days = 365
+
+[messages.account]
+schema = "crs"
+reference_keys = ["reference-2024.key"]
 """
 
 
@@ -58,6 +62,11 @@ def test_a_good_file_is_read_with_its_plugs_and_schedules(tmp_path: Path) -> Non
     assert config.connectors["registration"].options["format"] == "csv"
     assert config.receiver == Plug(name="http", options={"url": "https://127.0.0.1/"})
     assert config.schedules["monthly"].every == "month"
+    messages = config.messages["account"]
+    assert (messages.schema, messages.reference_keys) == ("crs", ("reference-2024.key",))
+    assert (messages.environment, messages.holds, messages.rejects, messages.language) == (
+        "production", "any", "listed", "en"
+    )  # fmt: skip
     place = read_place(config.settings)
     assert place.outbox == tmp_path / "gateway-data" / "outbox"
     assert place.socket == tmp_path / "gateway-data" / "gateway.sock"
@@ -70,6 +79,7 @@ def test_what_may_be_left_out_has_a_default(tmp_path: Path) -> None:
     config = read_gateway_config(write(tmp_path, text))
     assert not config.connectors
     assert not config.schedules
+    assert not config.messages
     assert config.receiver == Plug(name="folder")
 
 
@@ -135,6 +145,12 @@ def test_every_wrong_value_is_named_by_section_and_key(
         ('fields = ["uscc"]', "fields = []", "[schedules]"),
         ('recipient = "cn-3301-tax"', 'recipient = "Not An Id"', "[schedules]"),
         ("retention_days = 365", "", "[schedules]"),
+        ('schema = "crs"', "", "[messages]"),
+        ('schema = "crs"', 'schema = "crs"\nholds = "most"', "[messages]"),
+        ('schema = "crs"', 'schema = "crs"\nrejects = "none"', "[messages]"),
+        ('schema = "crs"', 'schema = "crs"\nenvironment = "live"', "[messages]"),
+        ('schema = "crs"', 'schema = "crs"\ncolor = "red"', "[messages]"),
+        ('["reference-2024.key"]', '"reference-2024.key"', "[messages]"),
         ("[gateway]", "[gatevay]", "gatevay"),
     ],
 )
@@ -143,7 +159,7 @@ def test_every_fault_of_a_table_is_named(tmp_path: Path, old: str, new: str, nam
     assert named in faults_of(tmp_path, GOOD.replace(old, new))
 
 
-@pytest.mark.parametrize("name", ["receiver", "datasets", "schedules"])
+@pytest.mark.parametrize("name", ["receiver", "datasets", "schedules", "messages"])
 @pytest.mark.parametrize("value", ["1", '"text"', "[1]"])
 def test_a_table_that_is_none_is_a_fault_too(tmp_path: Path, name: str, value: str) -> None:
     text = f'{name} = {value}\n[gateway]\nmember = "a"\nlisten = "127.0.0.1:0"\n'
@@ -166,6 +182,14 @@ def test_every_setting_has_words_in_both_languages() -> None:
     for setting in SETTINGS:
         assert setting.zh
         assert setting.en
+
+
+def test_messages_without_their_libraries_do_not_start_and_say_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(gateway, "find_spec", lambda _: None)
+    assert gateway.run(write(tmp_path, GOOD)) == gateway.EXIT_FAILED
+    assert "pip install 'tallystick[crs]'" in capsys.readouterr().err
 
 
 def test_a_disk_without_room_ends_the_gateway_in_words(

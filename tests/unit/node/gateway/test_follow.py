@@ -12,8 +12,8 @@ from contracts.lifecycle import STEPS
 from ledger.events import Event, ShareRequested
 from ledger.registry import EXCHANGES
 from ledger.state import exchange_key
-from node.gateway.follow import observe, open_job
-from node.gateway.jobs import ACTIVE, Side, Stage, hold
+from node.gateway.follow import deliver_anew, observe, open_job
+from node.gateway.jobs import ACTIVE, Answered, Side, Stage, hold
 from tests.builders import (
     ASKER,
     OWNER,
@@ -43,6 +43,9 @@ from tests.exchanges import (
     give_consent,
     offer,
     rate,
+    refer,
+    reference,
+    reference_keys,
     refuse_consent,
     resolve,
     use,
@@ -466,9 +469,108 @@ def test_a_hold_keeps_the_end_of_retention_in_sight() -> None:
     assert (again.resume, again.fault) == ("kept", "another")
 
 
+def referred() -> Story:
+    """A message of the reporting standard whose first documents are named."""
+    story = Story(*reference_keys(), OPEN)
+    story.put("provide", "refer", payload=make_payload(form="crs"))
+    return story.tell(refer(OPEN))
+
+
+def of_message() -> Story:
+    """All its documents are named, and it is delivered."""
+    story = referred().tell(refer(OPEN, reference("b")))
+    story.put("provide", "deliver", payload=make_payload(form="crs"))
+    return story.tell(deliver(OPEN))
+
+
+def test_both_sides_know_alike_what_the_ledger_names_of_a_message() -> None:
+    story = referred()
+    provide, acquire = story.jobs["provide"], story.jobs["acquire"]
+    assert story.stages() == ("refer", "open")
+    assert provide.named == acquire.named is not None
+    assert provide.named.parts == 1
+    story.tell(refer(OPEN, reference("b")))
+    more = story.jobs["acquire"].named
+    assert more is not None
+    assert (more.parts, more.message) == (2, provide.named.message)
+    assert more.digest != provide.named.digest
+    # What is refused names nothing; another message begins anew.
+    story.tell(refer(OPEN, reference("b"), label="again"))
+    assert story.records[-1][0].outcome.code == "oecd-80000"
+    assert story.jobs["acquire"].named == more
+    story.tell(refer(OPEN, reference("c"), message="2"))
+    other = story.jobs["acquire"].named
+    assert other is not None
+    assert (other.parts, other.message == more.message) == (1, False)
+
+
+def test_an_own_event_about_documents_is_done_with_and_anothers_is_not() -> None:
+    first, second = refer(OPEN), refer(OPEN, reference("b"), label="next")
+    story = Story(*reference_keys(), OPEN)
+    story.put("provide", "refer", payload=make_payload(form="crs"), event=second.data)
+    assert story.tell(first).jobs["provide"].event == second.data
+    assert story.tell(second).jobs["provide"].event == b""
+    assert story.stages()[0] == "refer"
+
+
+def test_a_delivery_takes_over_what_was_named_before_it() -> None:
+    story = of_message()
+    job = story.jobs["acquire"]
+    assert job.payload is not None
+    assert job.payload.named is not None
+    assert (job.payload.named.parts, job.named) == (2, None)
+    assert story.jobs["provide"].named is None
+    assert replayed(story.records)["acquire"] == job
+
+
+def test_of_a_message_the_provider_learns_what_the_requester_says() -> None:
+    story = of_message().tell(receive(OPEN))
+    assert story.stages() == ("learn", "kept")
+    job = story.jobs["provide"]
+    assert (job.status, job.wake_ms) == ("received", 0)
+    assert job.until_ms == story.jobs["acquire"].until_ms > 0
+    rejected = of_message().tell(reject(OPEN))
+    assert rejected.stages() == ("learn", "open")
+    job = rejected.jobs["provide"]
+    assert (job.status, job.codes, job.correction) == ("rejected", (50007,), 0)
+    again = deliver_anew(job, job.codes, job.text)
+    assert (again.stage, again.resume, again.fault) == ("held", "prepare", "delivery-rejected")
+    assert (again.correction, again.codes, again.text) == (1, (), "")
+    assert again.detail.startswith("50007")
+
+
+def test_of_a_corrected_message_the_provider_learns_it_again() -> None:
+    story = of_message().tell(receive(OPEN))
+    story.put("provide", "refer", payload=make_payload(CORRECTED, form="crs"), correction=1)
+    story.tell(refer(OPEN, reference("c"), message="2"))
+    story.put("provide", "deliver", event=b"")
+    story.tell(correct(OPEN))
+    job = story.jobs["acquire"]
+    assert (job.stage, job.correction) == ("fetch", 1)
+    assert job.payload is not None
+    assert job.payload.named is not None
+    assert job.payload.named.parts == 1
+    story.tell(acknowledge(OPEN))
+    assert story.stages() == ("learn", "kept")
+
+
+@pytest.mark.parametrize("side", ["provide", "acquire"])
+def test_a_status_message_is_forgotten_with_the_rest(side: Side) -> None:
+    for story, last in (
+        (of_message().tell(receive(OPEN)), destroy(OPEN)),
+        (referred(), withdraw(OPEN)),
+    ):
+        stage = story.jobs[side].stage
+        story.put(side, stage, answered=Answered(correction=0, document=b"<a/>"))
+        story.tell(last)
+        assert (story.jobs[side].stage, story.jobs[side].answered) == ("closed", None)
+
+
 def test_partners_and_names_of_files_follow_from_the_side() -> None:
     story = corrected()
     provide, acquire = story.jobs["provide"], story.jobs["acquire"]
     assert (provide.partner, acquire.partner) == (ASKER, OWNER)
     assert provide.file_name == acquire.file_name == f"{OPEN.digest.hex()}.1.sealed"
-    assert list(provide.file_names) == [f"{OPEN.digest.hex()}.{n}.sealed" for n in (0, 1)]
+    assert list(provide.file_names) == [
+        f"{OPEN.digest.hex()}.{n}.{kind}" for n in (0, 1) for kind in ("sealed", "references")
+    ]

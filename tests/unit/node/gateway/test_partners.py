@@ -387,6 +387,35 @@ def test_directory_is_read_again_only_when_it_may_have_changed(tmp_path: Path) -
     play(tmp_path, story)
 
 
+def test_what_expires_while_it_is_read_is_read_again(tmp_path: Path) -> None:
+    async def story(made: Line) -> None:
+        asked = made.ledger.asked
+        made.asker.expire()
+        reading = asyncio.create_task(made.asker.refresh())
+        await until(lambda: made.ledger.asked > asked or reading.done())
+        made.asker.expire()
+        await reading
+        await made.asker.refresh()
+        assert made.ledger.asked == asked + 2
+
+    play(tmp_path, story)
+
+
+def test_news_is_looked_at_at_once(tmp_path: Path) -> None:
+    async def story(made: Line) -> None:
+        keeping = asyncio.create_task(made.asker.keep_fresh())
+        made.ledger.gateways["new"] = "127.0.0.1:1", (made.identities["nobody"].der,)
+        await asyncio.sleep(0.1)
+        assert not made.asker.members_of(made.identities["nobody"].der)
+        made.asker.expire()
+        async with asyncio.timeout(10):
+            await until(lambda: made.asker.members_of(made.identities["nobody"].der) == {"new"})
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+
+    play(tmp_path, story)
+
+
 def test_keeping_fresh_outlives_a_node_that_is_down(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

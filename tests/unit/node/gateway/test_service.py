@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from ledger.governance.actions import SuspendMember
 from node.gateway.desk import now_ms
 from node.gateway.jobs import Job, Stage
-from node.gateway.service import _all_of
-from tests.builders import ASKER, OWNER, deliver, receive, reject, withdraw
+from node.gateway.service import _all_of, _needed_files
+from tests.builders import ASKER, OWNER, deliver, propose, receive, reject, request, withdraw
+from tests.certificates import der_of
 from tests.exchanges import (
     CORRECTED,
     HELD,
@@ -22,6 +24,16 @@ from tests.exchanges import (
     correct,
     offer,
     use,
+)
+from tests.unit.contracts.governance.parts import (
+    ASIDE,
+    FIRST,
+    FOURTH,
+    SECOND,
+    THIRD,
+    gateway,
+    passed,
+    votes,
 )
 from tests.unit.node.gateway.house import House, live, save_before
 from tests.unit.node.gateway.samples import make_job, make_payload, until
@@ -246,6 +258,33 @@ def test_an_offer_waits_until_its_recipient_has_a_key(tmp_path: Path) -> None:
     live(tmp_path, story, offered, member=OWNER, role="provider")
 
 
+@pytest.mark.parametrize("blocks_later", [0, 3])
+def test_a_member_that_is_suspended_is_known_by_the_next_block(
+    tmp_path: Path, blocks_later: int
+) -> None:
+    """Others decide it, in no exchange of this agency; it may be in force only later."""
+
+    async def story(made: House) -> None:
+        directory = made.service._directory
+        assert directory.members_of(der_of("one")) == {FIRST}
+        height = made.node.service.status().height
+        later = height + blocks_later + 4 if blocks_later else 0
+        action = SuspendMember(member=FIRST, grounds="found in the yearly review")
+        proposal = propose(action, member=SECOND, activate_height=later)
+        for event in votes(proposal, THIRD, FOURTH):
+            status = await made.node.submit(event.data)
+            assert status["code"] == "", status
+        for number in range(blocks_later):
+            await made.service._chain.wait_height(made.node.service.status().height)
+            await directory.refresh()
+            assert directory.members_of(der_of("one")) == {FIRST}
+            await made.node.submit(request(member=ASKER, label=f"block {number}").data)
+        async with asyncio.timeout(10):
+            await until(lambda: not directory.members_of(der_of("one")))
+
+    live(tmp_path, story, *passed(gateway(), activate_height=0), member=ASIDE)
+
+
 def test_a_second_life_goes_on(tmp_path: Path) -> None:
     heights: list[int] = []
 
@@ -323,3 +362,24 @@ def test_what_ends_a_gateway_is_told_as_it_is() -> None:
 
     with pytest.raises(sqlite3.OperationalError, match="full"):
         asyncio.run(_all_of(never(), fails()))
+
+
+@pytest.mark.parametrize(
+    ("stage", "resume", "kinds"),
+    [
+        ("prepare", "closed", ("sealed", "references")),
+        ("refer", "closed", ("sealed", "references")),
+        ("held", "refer", ("sealed", "references")),
+        # Made anew in any case: what a refusal has left is of no use.
+        ("held", "prepare", ()),
+        ("deliver", "closed", ("sealed",)),
+        ("offered", "closed", ("sealed",)),
+        ("learn", "closed", ()),
+        ("settled", "closed", ()),
+    ],
+)
+def test_files_of_the_outbox_stay_as_long_as_they_are_needed(
+    stage: Stage, resume: Stage, kinds: tuple[str, ...]
+) -> None:
+    job = make_job(stage=stage, resume=resume, correction=2)
+    assert _needed_files(job) == tuple(f"{job.exchange.hex()}.2.{kind}" for kind in kinds)

@@ -10,7 +10,7 @@ import pytest
 
 from node.gateway import serving
 from node.gateway.desk import now_ms
-from node.gateway.jobs import Failed, Job, advance, hold
+from node.gateway.jobs import Answered, Failed, Job, advance, hold
 from node.gateway.partners import Directory, pinned_tls
 from tests.builders import ASKER, OWNER
 from tests.unit.node.gateway.lines import Line, line
@@ -315,5 +315,44 @@ def test_a_partner_holds_so_many_connections_and_no_place_of_another(tmp_path: P
         assert await problem(made, path) == "payload-unknown"
         for _, each in opened:
             each.close()
+
+    play(tmp_path, story)
+
+
+def test_the_provider_gets_the_status_message_of_its_delivery_and_nobody_else(
+    tmp_path: Path,
+) -> None:
+    async def story(made: Line) -> None:
+        answered = Answered(correction=1, document=b"<status/>")
+        job = question_job(answered=answered)
+        await made.store.save([job])
+        path = f"/v1/answers/{job.exchange.hex()}"
+        assert await made.asker.fetch_small(OWNER, f"{path}/1") == b"<status/>"
+        for other in (f"{path}/0", f"{path}/2", f"{path}/x", f"/v1/answers/{'00' * 32}/1"):
+            assert await problem(made, other) == "answer-unknown", other
+        third = question_job(answered=answered, provider="cn-3205-tax", label="other")
+        own = question_job(answered=answered, side="provide", label="own")
+        bare = question_job(label="bare")
+        await made.store.save([third, own, bare])
+        for each in (third, own, bare):
+            code = await problem(made, f"/v1/answers/{each.exchange.hex()}/1")
+            assert code == "answer-unknown", each.provider
+
+    play(tmp_path, story)
+
+
+def test_who_connects_and_says_nothing_is_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before a certificate is shown nobody counts its connections: they end by themselves."""
+    monkeypatch.setattr(serving, "HANDSHAKE_S", 0.2)
+
+    async def story(made: Line) -> None:
+        host, port = made.ledger.gateways[OWNER][0].split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        async with asyncio.timeout(10):
+            assert await reader.read() == b""
+        writer.close()
+        assert await problem(made, paths_of(payload_job())[0]) == "payload-unknown"
 
     play(tmp_path, story)

@@ -10,6 +10,7 @@ from contracts.words import LANGUAGES, Language
 from contracts.words import catalogue as rules
 from node.api.problems import HTTP_CODES
 from node.connectors.words import catalogue as connectors
+from node.crs.words import catalogue as messages
 from node.gateway.words import catalogue, describe
 from node.records.words import catalogue as records
 from node.sealing.words import catalogue as sealing
@@ -47,6 +48,7 @@ def shared_codes(language: Language) -> list[set[str]]:
     return [
         set(connectors(language)),
         set(records(language)["refusals"]),
+        set(messages(language)["refusals"]),
         set(sealing(language)),
         set(rules(language)["codes"]) | set(HTTP_CODES),
     ]
@@ -87,6 +89,8 @@ def test_a_code_of_the_gateway_stands_in_no_other_catalogue(language: Language) 
         ("field-undefined", "en", "Field is not of the dataset"),
         ("sealed-truncated", "en", "The end is missing"),
         ("body-malformed", "en", "Malformed body"),
+        ("xsd-changed", "en", "Schema file is not the one pinned"),
+        ("oecd-80000", "en", "Document id was used before"),
         ("event-expired", "en", "Event expired"),
     ],
 )

@@ -1,5 +1,7 @@
 """The pipeline: what goes on, what is put right, what is counted, what no source can do to us."""
 
+import hashlib
+import itertools
 import json
 import tracemalloc
 from collections.abc import Iterable
@@ -10,7 +12,7 @@ import pytest
 from ledger.errors import InvalidEncoding
 from node.records.errors import InvalidSchema, InvalidSource
 from node.records.parsing import Limits
-from node.records.pipeline import FORMATS, Options, Pipeline
+from node.records.pipeline import FORMATS, Digests, Options, Pipeline
 from node.records.report import Report, decode_report, encode_report, hash_report
 from node.records.rules import RULES
 from node.records.schema import decode_schema
@@ -411,3 +413,29 @@ def test_every_rule_and_refusal_has_words_in_both_languages() -> None:
     assert zh["rules"].keys() == en["rules"].keys() == RULES.keys()
     assert zh["refusals"].keys() == en["refusals"].keys()
     assert all({"title", "advice"} == entry.keys() for entry in en["refusals"].values())
+
+
+def test_digests_are_told_apart_by_every_byte() -> None:
+    """Also where the bytes of two that stand side by side make a third."""
+    seen, plain = Digests(), set[bytes]()
+    digests = [
+        b"\0\0" + bytes(tail) for tail in itertools.product((0, 1), repeat=4)
+    ] + [bytes((head, 0, 0, 1, 0, 1)) for head in range(256)]  # fmt: skip
+    for digest in digests * 2:
+        assert (digest in seen) == (digest in plain), digest
+        if digest not in plain:
+            seen.add(digest)
+            plain.add(digest)
+    assert seen.count == len(plain)
+
+
+def test_a_million_digests_fit_into_thirty_megabytes() -> None:
+    seen = Digests()
+    tracemalloc.start()
+    try:
+        for number in range(1_000_000):
+            seen.add(hashlib.blake2b(number.to_bytes(8, "big"), digest_size=16).digest())
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert held < 30_000_000

@@ -1,86 +1,18 @@
-"""Archives: the same bytes for all, each file proven and chained, pruning, restoring."""
+"""Archives: the same bytes for all, each file proven and chained, and what is made of them."""
 
-import asyncio
-import hashlib
 import io
-import json
-import os
 import shutil
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
-from ledger.errors import Divergence
-from ledger.genesis import encode_genesis_json
-from ledger.quorum.epochs import EpochChain
-from ledger.verify import verify_log
-from tests.unit.ledger.builders import make_copy, make_genesis
-from tests.unit.tools.mirror.servers import LogServer, listening
-from tools.audit.archive import (
-    HEAD,
-    SEGMENT_ENTRIES,
-    Archived,
-    archive_mirror,
-    restore_archive,
-    segment_path,
-)
-from tools.cli import main
-from tools.exits import ERROR, OK, InvalidAnswer, InvalidInput
-from tools.mirror import Mirror
-from tools.mirror.folder import folder_reader, no_progress
-from tools.mirror.update import mirror_from
-
-GENESIS = make_genesis()
-ENTRIES = [number.to_bytes(8, "big") for number in range(2 * SEGMENT_ENTRIES + 700)]
-
-
-def lay(folder: Path, files: dict[str, bytes]) -> Path:
-    for name, data in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    (folder / "policy").write_bytes(EpochChain(GENESIS).policy_for(1).format())
-    return folder
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`mirror` of two full segments and some more, and its `archive`."""
-    folder = tmp_path_factory.mktemp("archived")
-    mirror = lay(folder / "mirror", make_copy(ENTRIES))
-    assert archived(mirror, folder / "archive").written == 2
-    return folder
-
-
-@pytest.fixture
-def mirror(made: Path, tmp_path: Path) -> Path:
-    """A mirror whose files may be removed or replaced, not written into."""
-    return Path(shutil.copytree(made / "mirror", tmp_path / "mirror", copy_function=os.link))
-
-
-@pytest.fixture
-def archive(made: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(made / "archive", tmp_path / "archive"))
-
-
-def archived(mirror: Path, archive: Path, keep_entries: int | None = None) -> Archived:
-    return archive_mirror(
-        mirror, archive, genesis=GENESIS, keep_entries=keep_entries, on_progress=no_progress
-    )
-
-
-def restored(archive: Path, folder: Path) -> int:
-    done = restore_archive(archive, folder, genesis=GENESIS, on_progress=no_progress)
-    return done.segments
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+from tests.unit.ledger.builders import make_copy
+from tests.unit.tools.audit.archived import ENTRIES, archived, contents, lay, restored
+from tools.audit.archive import HEAD, segment_path
+from tools.exits import InvalidAnswer, InvalidInput
+from tools.mirror.pruned import SEGMENT_ENTRIES
 
 
 def test_all_who_archive_a_log_have_the_same_segments(made: Path, tmp_path: Path) -> None:
@@ -113,44 +45,6 @@ def test_a_mirror_is_made_out_of_the_archive_alone(made: Path, tmp_path: Path) -
     folder = tmp_path / "again"
     assert restored(made / "archive", folder) == 2
     assert contents(folder) == contents(made / "mirror")
-
-
-def test_pruned_entries_are_in_the_archive(mirror: Path, archive: Path, made: Path) -> None:
-    assert archived(mirror, archive, keep_entries=1_000).pruned_entries == SEGMENT_ENTRIES
-    left = contents(mirror)
-    assert "tile/entries/255" not in left
-    assert "tile/entries/256" in left
-    assert left["tile/0/000"] == contents(made / "mirror")["tile/0/000"]
-    # Whoever needs them is told where they are.
-    file = hashlib.sha256(segment_path(archive, 0).read_bytes()).hexdigest()
-    with pytest.raises(InvalidInput, match=f"sha256 {file}") as caught:
-        verify_log(folder_reader(mirror), genesis=GENESIS)
-    assert caught.value.code == "entries-archived"
-    # A second run archives nothing anew, and prunes the rest.
-    again = archived(mirror, archive, keep_entries=0)
-    assert (again.written, again.pruned_entries) == (0, 2 * SEGMENT_ENTRIES)
-    assert restored(archive, mirror) == 2
-    assert contents(mirror) == contents(made / "mirror")
-    with pytest.raises(Divergence):
-        verify_log(folder_reader(mirror), genesis=GENESIS)  # these entries are no blocks
-
-
-def test_entries_are_not_pruned_before_their_archive_is_proven(
-    mirror: Path, archive: Path, made: Path
-) -> None:
-    fine = contents(archive)
-    for number, code in ((0, "archive-other"), (1, "archive-invalid")):
-        spoil(segment_path(archive, number), lambda data: data[:9_000] + b"?" + data[9_001:])
-        with pytest.raises((InvalidAnswer, InvalidInput)) as caught:
-            archived(mirror, archive, keep_entries=0)
-        assert caught.value.code == code
-        assert contents(mirror) == contents(made / "mirror")
-        lay_back(archive, fine)
-
-
-def lay_back(archive: Path, files: dict[str, bytes]) -> None:
-    for name, data in files.items():
-        (archive / name).write_bytes(data)
 
 
 def spoil(path: Path, change: Callable[[bytes], bytes]) -> None:
@@ -271,56 +165,22 @@ def test_no_archive_there(tmp_path: Path) -> None:
     assert caught.value.code == "folder-not-found"
 
 
-def test_a_damaged_note_of_what_was_pruned(mirror: Path) -> None:
-    (mirror / "pruned.json").write_bytes(b"{")
-    with pytest.raises(InvalidInput) as caught:
-        folder_reader(mirror)
-    assert caught.value.code == "pruned-malformed"
-
-
 # --- the commands -----------------------------------------------------------------------------
 
 
-def tally(*arguments: object, exit_code: int = OK) -> dict[str, Any]:
-    result = CliRunner().invoke(main, ["audit", *map(str, arguments), "--lang", "zh", "--json"])
-    assert result.exit_code == exit_code, result.output
-    document: dict[str, Any] = json.loads(result.stdout)
-    return document
+def test_a_mirror_is_not_made_of_an_archive_with_a_gap(archive: Path, tmp_path: Path) -> None:
+    """The files after it are put back, and the one that is missing is named."""
+    segment_path(archive, 0).unlink()
+    with pytest.raises(InvalidAnswer, match=r"000000\.tar: no such file") as caught:
+        restored(archive, tmp_path / "again")
+    assert caught.value.code == "archive-invalid"
+    assert (tmp_path / "again/tile/entries/256").exists()
 
 
-def test_the_commands_archive_prune_and_restore(
-    mirror: Path, archive: Path, made: Path, tmp_path: Path
-) -> None:
-    path = tmp_path / "genesis.json"
-    path.write_bytes(encode_genesis_json(GENESIS))
-    trust = ("--genesis", path)
-    told = tally("archive", mirror, archive, *trust)
-    assert (told["segments"], told["written"], told["pruned_entries"]) == (2, 0, 0)
-    told = tally("archive", mirror, archive, "--prune", "--keep", SEGMENT_ENTRIES, *trust)
-    assert told["pruned_entries"] == SEGMENT_ENTRIES
-    assert len(told["last"]) == 64
-    answer = tally("replay", mirror, *trust, exit_code=ERROR)
-    assert answer["error"]["code"] == "entries-archived"
-    assert tally("restore", archive, mirror, *trust)["segments"] == 2
-    assert contents(mirror) == contents(made / "mirror")
-
-
-def test_a_pruned_mirror_still_follows_the_log(mirror: Path, archive: Path) -> None:
-    """What was pruned is not fetched again, though every hash is verified."""
-    archived(mirror, archive, keep_entries=0)
-    longer = [*ENTRIES, *(b"new" for _ in range(500))]
-    server = LogServer(make_copy(longer))
-
-    async def story() -> Mirror:
-        async with asyncio.timeout(60), listening(server) as urls:
-            return await mirror_from(urls, mirror, genesis=GENESIS, on_progress=no_progress)
-
-    made = asyncio.run(story())
-    assert made.checkpoint.size == len(longer)
-    asked = sorted(path.rpartition("entries/")[2] for path in server.asked if "entries" in path)
-    assert asked == ["514", "515", "516.p/176"]
-    assert not (mirror / "tile/entries/000").exists()
-    assert restored(archive, mirror) == 2
-    assert {name: data for name, data in contents(mirror).items() if name != "policy"} == make_copy(
-        longer
-    )
+def test_the_first_file_has_none_before_it(archive: Path, tmp_path: Path) -> None:
+    """It is not asked what stands before it, as a file is whose predecessor is elsewhere."""
+    path = segment_path(archive, 0)
+    spoil(path, lambda data: data.replace(b'"previous":""', b'"previous":"x"', 1))
+    with pytest.raises(InvalidAnswer) as caught:
+        restored(archive, tmp_path / "again")
+    assert caught.value.code == "archive-invalid"

@@ -43,7 +43,6 @@ TABLES = {
     "exchange": "SELECT x.*, period_from, period_to FROM exchange x JOIN event e "
     "ON e.idx = x.idx ORDER BY 1",
     "code": "SELECT text, idx FROM code JOIN word w ON w.id = code.id ORDER BY 1, 2",
-    "subject": "SELECT * FROM subject ORDER BY 1, 2",
     "incident": "SELECT * FROM incident ORDER BY 1, 2",
     "officer": "SELECT * FROM officer ORDER BY 1",
     "set": "SELECT idx, text FROM record JOIN word w ON w.id = policy_set ORDER BY 1",
@@ -73,7 +72,10 @@ def dump(folder: Path) -> dict[str, list[Any]]:
         indexes = [idx for (idx,) in index.db.execute("SELECT idx FROM event ORDER BY 1")]
         found["event"] = describe_records(index.db, indexes)
         found["state"] = list(index.state.scan(b"x/"))
-        return found
+    with closing(connect(folder / STATE_NAME)) as states:
+        found["subject"] = list(states.execute("SELECT * FROM subject ORDER BY 1, 2"))
+        assert found["subject"]
+    return found
 
 
 def test_it_is_made_once_and_kept(copy: Path, chain: ChainBuilder) -> None:

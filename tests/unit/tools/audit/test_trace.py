@@ -6,6 +6,8 @@ from xml.parsers import expat
 
 import pytest
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 
 from contracts.exchange.duties import GAPS
 from contracts.words import kind_word
@@ -21,7 +23,9 @@ from tests.unit.contracts.drafts.pasts import (
 from tests.unit.ledger.builders import make_request, officer_secret
 from tests.unit.tools.audit.logs import ASKER, FIRST, OWNER, THIRD, Story
 from tests.unit.tools.test_epochs import code_of, tally
+from tools.audit.index.picture import BOX_WIDTH, SMALL, _wrap
 from tools.audit.index.trace import tell_body
+from tools.audit.report.charts import text_width
 from tools.cli import main
 from tools.exits import ERROR, NOT_FOUND, OK, UNVERIFIED
 from tools.words import LANGUAGES, select_language
@@ -90,7 +94,7 @@ def test_every_sentence_is_there_in_both_languages(story: Story) -> None:
     for language in LANGUAGES:
         select_language(["--lang", language])
         for event, _ in records_of(story.chain):
-            assert len(tell_body(event)) > 2 or language == "zh"
+            assert len(tell_body(event, {})) > 2 or language == "zh"
     select_language(["--lang", "en"])
 
 
@@ -115,6 +119,42 @@ def test_the_picture_is_one_valid_file(
     gap = GAPS["retention-without-destruction"]
     assert any((gap.zh if language == "zh" else gap.en)[:10] in word for word in words)
     assert "&lt;not&gt; &amp; valid" in drawn
+
+
+@given(st.text(st.sampled_from("ab W税务，（）- "), max_size=300), st.integers(1, 6))
+def test_lines_of_a_box_fit_and_lose_nothing_but_the_end(words: str, lines_max: int) -> None:
+    lines = _wrap(words, lines_max)
+    assert len(lines) <= lines_max
+    assert all(text_width(line, SMALL) <= BOX_WIDTH - 16 for line in lines)
+    shown, whole = ("".join(text.split()) for text in ("".join(lines), words))
+    assert shown == whole or (shown.endswith("…") and whole.startswith(shown[:-1]))
+    if lines and not lines[-1].endswith("…"):
+        assert shown == whole
+
+
+def test_no_line_begins_with_a_mark() -> None:
+    for length in range(1, 60):
+        lines = _wrap("税" * length + "，" + "务" * 30)
+        assert not [line for line in lines if line.startswith("，")]
+
+
+def test_codes_of_rejections_and_refusals_are_told_in_words(tmp_path: Path) -> None:
+    story = Story(blocks=1)
+    story.deliver(FIRST)
+    body = ShareRejected(
+        exchange=story.exchange, commitment=FIRST, code_set="oecd-crs-sm-3.0",
+        codes=(50001, 12345), text="",
+    )  # fmt: skip
+    story.act(ASKER, body)
+    story.act(ASKER, body, applied=False)
+    folder = write_copy(story.chain, tmp_path / "copy")
+    told = tell(folder, story.exchange.hex(), "--svg", tmp_path / "x.svg")
+    assert "50001 Download failed, 12345 (oecd-crs-sm-3.0)" in told
+    assert "without effect (exchange-state): Not possible in this state" in told
+    assert "50001 Download failed," in " ".join(read_svg((tmp_path / "x.svg").read_text("utf-8")))
+    chinese = tell(folder, story.exchange.hex(), language="zh")
+    assert "50001 下载失败" in chinese
+    assert "（exchange-state）：当前状态不允许此操作" in chinese
 
 
 def read_svg(drawn: str) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any, get_args
 import pytest
 from click.testing import CliRunner, Result
 
-from node.gateway.jobs import ACTIVE, Stage
+from node.gateway.jobs import ACTIVE, Answered, Stage
 from tests.unit.node.gateway.office import job, kept, office
 from tools.cli import main
 from tools.commands.gateway.command import STAGES
@@ -129,6 +129,22 @@ def test_a_correction_is_of_what_was_delivered_here(tmp_path: Path) -> None:
         document(tally("correct", TWO, *line, path=path))
         told = sockets.GatewaySocket(path).get(f"/v1/jobs/provide/{TWO}")
         assert told["correction"] == 1
+
+
+def test_a_status_message_is_written_once_and_exactly(tmp_path: Path) -> None:
+    data = "<a>税</a>".encode("utf-16")
+    output = tmp_path / "status.xml"
+    told = job(1, stage="open", answered=Answered(correction=2, document=data))
+    with office(tmp_path, [told, kept(2)]) as path:
+        words = ("status-message", ONE, "-o", str(output))
+        text = tally(*words, path=path).stdout
+        assert text == f"Status message about delivery 2 of the exchange: {output}\n"
+        assert output.read_bytes() == data
+        assert output.stat().st_mode & 0o777 == 0o600
+        assert error_of(tally(*words, "--json", path=path)) == ("file-exists", ERROR)
+        result = tally("status-message", TWO, "-o", str(tmp_path / "x"), "--json", path=path)
+        assert error_of(result) == ("status-message-unknown", NOT_FOUND)
+        assert not (tmp_path / "x").exists()
 
 
 def test_a_gateway_that_does_not_run_is_an_error_that_says_so(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """Every action has words; files become actions or one clear error."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
+import msgspec
 import pytest
 
 from ledger.governance.actions import (
@@ -144,3 +146,20 @@ def test_a_dataset_without_fields_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput) as caught:
         read_value(path, Dataset)
     assert "fields" in caught.value.detail
+
+
+def _leaves(kind: Any, seen: set[type]) -> Iterator[str]:
+    for part in get_args(kind):
+        yield from _leaves(part, seen)
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind not in seen:
+        seen.add(kind)
+        hints = get_type_hints(kind, include_extras=True)
+        for field in msgspec.structs.fields(kind):
+            yield field.encode_name
+            yield from _leaves(hints[field.name], seen)
+
+
+@pytest.mark.parametrize("lang", ["zh", "en"])
+def test_whatever_can_be_voted_on_has_words(lang: str) -> None:
+    words = catalogue(lang)
+    assert [name for name in _leaves(Action, set()) if f"field.{name}" not in words] == []

@@ -1,12 +1,13 @@
 """Differences as people read them: values field by field, texts line by line, in both languages."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from ledger.registry import MemberKind
 from tools.governance.changes import Change, compare, flatten, format_changes
-from tools.words import select_language
+from tools.words import catalogue, select_language
 
 KEY = "01" + "ab" * 32
 DATASET = {
@@ -59,7 +60,7 @@ def test_words_of_roles_states_and_fields_in_both_languages() -> None:
     pair = ({"status": "active", "roles": ["admin"]}, {"status": "suspended", "roles": []})
     assert list(compare(*pair)) == ["status: active → suspended", "roles: administrator → -"]
     select_language(["--lang", "zh"])
-    assert list(compare(*pair)) == ["状态: 生效 → 已暂停", "角色: 管理员 → -"]
+    assert list(compare(*pair)) == ["状态：生效 → 已暂停", "角色：管理员 → -"]
     assert change(None, None, target=f"officer/{KEY}").startswith("经办人 ed25519:abab")
 
 
@@ -92,3 +93,11 @@ def test_a_code_that_is_new_is_one_difference_wherever_it_stands() -> None:
         "+ codes[CHF] · code: CHF",
         "+ codes[CHF] · name (en): name of CHF",
     ]
+
+
+@pytest.mark.parametrize("kind", get_args(MemberKind))
+def test_every_kind_of_party_has_words(kind: str) -> None:
+    for lang in ("zh", "en"):
+        select_language(["--lang", lang])
+        ((_, told),) = flatten({"kind": kind})
+        assert told == catalogue(lang)[f"party.{kind}"]

@@ -13,7 +13,8 @@ from tests.unit.node.api.harness import Served, run
 from tools.client import Client
 from tools.exits import NotFound
 from tools.governance import stories
-from tools.governance.stories import fetch_story
+from tools.governance.stories import fetch_story, format_votes
+from tools.words import select_language
 
 
 def client_of(node: Served) -> Client:
@@ -51,5 +52,22 @@ def test_a_proposal_that_nobody_made_is_waited_for_in_vain(
             with pytest.raises(NotFound) as caught:
                 await fetch_story(client, bytes(32))
         assert caught.value.code == "proposal-not-found"
+
+    run(tmp_path, story)
+
+
+def test_after_a_ballot_stands_how_the_voting_stands(tmp_path: Path) -> None:
+    event = propose(freeze())
+
+    async def story(node: Served) -> None:
+        await node.submit(event.data)
+        node.service.sign_checkpoint()
+        async with client_of(node) as client:
+            told = (await fetch_story(client, event.digest)).told
+        select_language(["--lang", "en"])
+        status, count, until = format_votes(told).split("\n")
+        assert status == "open"
+        assert count.startswith("1 approve (")
+        assert until.startswith("Ballots count up to height ")
 
     run(tmp_path, story)

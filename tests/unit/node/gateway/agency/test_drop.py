@@ -1,6 +1,7 @@
 """The drop folder: no file is lost, none stops the others, and what waits is not tried at once."""
 
 import asyncio
+import errno
 import json
 import os
 import time
@@ -137,5 +138,42 @@ def test_one_file_does_not_stop_the_others(tmp_path: Path, name: bytes, what: st
         made.put("z.json", {"request": {}, "subjects": SUBJECTS})
         await until((made.folder / "failed" / "z.json").exists)
         await asyncio.sleep(0.1)
+
+    play(tmp_path, story)
+
+
+@pytest.mark.parametrize("subjects", [[""], ["x" * 257], SUBJECTS * 1_001])
+def test_subjects_of_a_file_are_bounded(tmp_path: Path, subjects: list[str]) -> None:
+    async def story(made: Place) -> None:
+        made.put("a.json", {"request": WANTED, "subjects": subjects})
+        answer = made.folder / "failed" / "a.result.json"
+        await until(answer.exists)
+        assert json.loads(answer.read_text())["code"] == "body-malformed"
+        assert made.asked == 0
+
+    play(tmp_path, story)
+
+
+def test_what_the_disk_left_on_its_way_goes_back_without_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drop, "RETRY_S", RETRY_S)
+    move, failing = drop._move, ["first"]
+
+    def odd(path: Path, target: Path) -> None:
+        if path.parent.name == "taken" and failing:
+            failing.pop()
+            raise OSError(errno.EIO, "broken")
+        move(path, target)
+
+    monkeypatch.setattr(drop, "_move", odd)
+
+    async def story(made: Place) -> None:
+        made.gate.set()
+        made.put("a.json", wanted("first"))
+        await until(lambda: not failing)
+        assert len(list((made.folder / "taken").iterdir())) == 1
+        await until(lambda: made.texts() == [json.dumps(wanted("first"))])
+        await until(lambda: not list((made.folder / "taken").iterdir()))
 
     play(tmp_path, story)

@@ -1,5 +1,6 @@
 """What the agency's own systems ask for: asked well it is done, else it is refused in words."""
 
+import asyncio
 import base64
 import io
 import json
@@ -9,9 +10,12 @@ from typing import Any
 import pytest
 
 from ledger.exchange.subjects import commit_subject
+from node.gateway.agency import asking
+from node.gateway.jobs import Failed
 from tests.builders import ASKER, OWNER, deliver, hash32, request
 from tests.exchanges import OPEN
 from tests.unit.node.gateway.house import House, live
+from tests.unit.node.gateway.samples import until
 
 WANTED: dict[str, Any] = {
     "provider": OWNER,
@@ -100,6 +104,36 @@ def test_a_request_to_a_partner_without_a_key_can_be_made_later(tmp_path: Path) 
         assert (await made.node.get_json(f"/v1/requests?member={ASKER}"))["items"] == []
 
     live(tmp_path, story)
+
+
+def test_more_than_can_wait_is_refused_before_it_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the ledger does not answer, each that is on its way takes memory and a connection."""
+    monkeypatch.setattr(asking, "ENTERED_MAX", 1)
+    silent: asyncio.Future[None]
+
+    async def story(made: House) -> None:
+        nonlocal silent
+        silent = asyncio.get_running_loop().create_future()
+
+        async def wait(*_: object) -> None:
+            await silent
+
+        monkeypatch.setattr(made.service._chain, "submit", wait)
+        first = asyncio.create_task(made.call("POST", "/v1/offers", OFFER))
+        await until(lambda: len(made.service._store.page()) == 1)
+        status, told = await made.call("POST", "/v1/offers", {**OFFER, "case": "another"})
+        assert (status, told["code"]) == (503, "gateway-full")
+        assert told["title"]
+        assert len((await made.call("GET", "/v1/jobs"))[1]["items"]) == 1
+        silent.set_exception(Failed("node-unreachable"))
+        assert (await first)[0] == 503
+        # There is room again.
+        status, told = await made.call("POST", "/v1/offers", {**OFFER, "case": "another"})
+        assert told["code"] == "node-unreachable"
+
+    live(tmp_path, story, member=OWNER, role="provider")
 
 
 OFFER = {

@@ -3,12 +3,17 @@
 import csv
 import io
 import json
+from collections import Counter
+from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import click
 import msgspec
 import pytest
 from click.testing import CliRunner
+from jsonschema.validators import validator_for
 
 from contracts.lookup import find_exchange
 from ledger.blocks import RECORDS, Outcome, is_header
@@ -18,10 +23,24 @@ from tests.builders import OWNER
 from tests.unit.tools.audit.quarter import OTHER, rich, write
 from tests.unit.tools.test_epochs import code_of, tally
 from tools.audit.export import tables
+from tools.audit.export.prov import ATTRIBUTES
+from tools.audit.export.statements import (
+    CONTEXT,
+    CONTEXT_URL,
+    INT_MAX,
+    TYPES,
+    VOCABULARY,
+    ProvJsonLd,
+)
 from tools.cli import main
 from tools.exits import OK, UNVERIFIED, USAGE
+from tools.output import user_agent
 
 prov_model = pytest.importorskip("prov.model")
+provjsonld = pytest.importorskip("prov.serializers.provjsonld")
+jsonld = pytest.importorskip("pyld.jsonld")
+rdflib = pytest.importorskip("rdflib")
+pytest.importorskip("rdflib.compare")
 parquet = pytest.importorskip("pyarrow.parquet")
 
 
@@ -170,14 +189,15 @@ def test_the_same_copy_gives_the_same_bytes(copy: Path, tmp_path: Path) -> None:
         arguments = ("--format", "parquet", "--jobs", 1, "-o", tmp_path / name)
         tally("audit", "export", copy, *arguments)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-    assert exported(copy, "prov") == exported(copy, "prov")
+    for format_ in ("prov", "prov-jsonld"):
+        assert exported(copy, format_) == exported(copy, format_)
 
 
 # --- PROV ---------------------------------------------------------------------------------------
 
 
-def document_of(data: bytes) -> Any:
-    return prov_model.ProvDocument.deserialize(content=data, format="json")
+def document_of(data: bytes, format_: str = "json") -> Any:
+    return prov_model.ProvDocument.deserialize(content=data, format=format_)
 
 
 def test_an_independent_library_reads_the_provenance(copy: Path) -> None:
@@ -223,6 +243,21 @@ def test_every_name_is_declared_and_every_thing_is_made_once(copy: Path) -> None
     assert set(generated) == whole["entity"].keys() - plans
 
 
+def test_own_attributes_are_those_that_the_schema_names(copy: Path) -> None:
+    whole = json.loads(exported(copy, "prov"))
+    carriers = {"event": "activity"}
+    used = {
+        (key, carriers.get(kind, kind), "yes-no" if isinstance(value, bool) else
+         "integer" if isinstance(value, int) else "text")
+        for section in ("entity", "activity", "agent")
+        for name, about in whole[section].items()
+        for kind in [name.removeprefix("log:").partition("-")[0]]
+        for key, value in about.items()
+        if key.startswith("tally:")
+    }  # fmt: skip
+    assert used == {(f"tally:{name}", of, type_) for name, of, type_, _, _ in ATTRIBUTES}
+
+
 def test_the_way_of_the_data_can_be_followed(copy: Path) -> None:
     whole = json.loads(exported(copy, "prov"))
     destroyed = [each["prov:entity"] for each in whole["wasInvalidatedBy"].values()]
@@ -253,6 +288,110 @@ def test_a_part_names_what_came_before_it(copy: Path) -> None:
     assert document_of(json.dumps(whole).encode())
 
 
+# --- PROV-JSONLD --------------------------------------------------------------------------------
+
+
+def graph_of(data: bytes, *, context: Any = None) -> Any:
+    """RDF that a processor of JSON-LD makes; `context` is all that it finds on the network."""
+
+    def load(url: str, options: Any) -> Any:
+        del options
+        assert url == CONTEXT_URL
+        assert context is not None, "this document needs no network"
+        return {"contextUrl": None, "documentUrl": url, "document": {"@context": context}}
+
+    options = {"format": "application/n-quads", "documentLoader": load}
+    return rdflib.Graph().parse(data=jsonld.to_rdf(json.loads(data), options), format="nt")
+
+
+def test_both_forms_of_provenance_say_the_same(copy: Path) -> None:
+    linked = exported(copy, "prov-jsonld")
+    assert document_of(linked, "jsonld") == document_of(exported(copy, "prov"))
+    assert document_of(exported(copy, "prov-jsonld", "--inline"), "jsonld") == document_of(
+        linked, "jsonld"
+    )
+    types = Counter(each["@type"] for each in json.loads(linked)["@graph"])
+    whole = json.loads(exported(copy, "prov"))
+    assert types == {type_: len(whole[section]) for section, type_ in TYPES.items()}
+
+
+def test_provenance_as_linked_data_is_the_same_provenance(copy: Path) -> None:
+    """JSON-LD to RDF by one library, RDF to PROV by another: what PROV-JSON says comes out."""
+    official = provjsonld.load_vendored_context()
+    graph = graph_of(exported(copy, "prov-jsonld"), context=official)
+    turtle = graph.serialize(format="turtle")
+    read = prov_model.ProvDocument.deserialize(content=turtle, format="rdf", rdf_format="turtle")
+    assert read == document_of(exported(copy, "prov"))
+    assert len(read.get_records()) > 200
+
+
+def test_the_context_in_the_document_means_what_the_official_one_means(copy: Path) -> None:
+    official = provjsonld.load_vendored_context()
+    referred = graph_of(exported(copy, "prov-jsonld"), context=official)
+    inline = graph_of(exported(copy, "prov-jsonld", "--inline"))
+    assert rdflib.compare.isomorphic(referred, inline)
+    for term, meaning in CONTEXT.items():
+        if isinstance(meaning, dict):
+            known = official[term]
+            assert meaning["@id"] == known["@id"]
+            scoped = meaning.get("@context", {})
+            assert scoped.items() <= known.get("@context", {}).items(), term
+
+
+def test_linked_statements_keep_to_the_form_of_the_submission(copy: Path) -> None:
+    """Names and times are texts, everything else is an array; a context is a text or prefixes."""
+    whole = json.loads(exported(copy, "prov-jsonld"))
+    prefixes, context = whole["@context"]
+    assert context == CONTEXT_URL
+    assert all(isinstance(value, str) for value in prefixes.values())
+    for statement in whole["@graph"]:
+        has_name = statement["@type"] in ("Entity", "Activity", "Agent")
+        assert ("@id" in statement) == has_name
+        for key, value in statement.items():
+            assert isinstance(value, list) == (key == "type" or ":" in key), key
+
+
+def test_large_numbers_are_typed_as_what_they_are() -> None:
+    file = io.BytesIO()
+    with ProvJsonLd({"tally": VOCABULARY}, file) as form:
+        form.tell("entity", "tally:a", {"tally:most": INT_MAX, "tally:more": INT_MAX + 1})
+    (statement,) = json.loads(file.getvalue())["@graph"]
+    assert statement["tally:most"] == [{"@value": "2147483647", "@type": "xsd:int"}]
+    assert statement["tally:more"] == [{"@value": "2147483648", "@type": "xsd:long"}]
+
+
+# --- schemas and reading from a node --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("format_", "schema"), [("prov", "prov-json"), ("prov-jsonld", "prov-jsonld")]
+)
+def test_provenance_keeps_to_the_published_schema(copy: Path, format_: str, schema: str) -> None:
+    """The schemas of the submissions, as the library brings them for its own tests."""
+    path = files("prov.tests") / "schemas" / f"{schema}.schema.json"
+    if not path.is_file():
+        pytest.skip(f"this release of prov brings no {path.name}")
+    validator = validator_for(known := json.loads(path.read_text("utf-8")))(known)
+    document = json.loads(exported(copy, format_))
+    assert [error.message for error in validator.iter_errors(document)] == []
+    section = "@graph" if schema == "prov-jsonld" else "used"
+    assert list(validator.iter_errors({**document, section: 1})), "the schema looks at it"
+
+
+def test_a_node_sees_which_command_reads_it() -> None:
+    """This is what stands in its access log; a library of somebody else has the bare name."""
+    seen: list[str] = []
+    group = click.Group("audit", commands=[click.Command("export", callback=seen_by(seen))])
+    program = click.Group("tally", commands=[group])
+    assert CliRunner().invoke(program, ["audit", "export"]).exit_code == OK
+    assert seen == ["tallystick audit export"]
+    assert user_agent() == "tallystick"
+
+
+def seen_by(seen: list[str]) -> Callable[[], None]:
+    return lambda: seen.append(user_agent())
+
+
 # --- refusals -----------------------------------------------------------------------------------
 
 
@@ -266,6 +405,8 @@ def test_a_part_names_what_came_before_it(copy: Path) -> None:
             "export-no-kinds",
         ),
         (("--format", "parquet"), "export-needs-file"),
+        (("--format", "prov", "--inline"), "export-no-context"),
+        (("--format", "prov-jsonld", "--table", "records"), "export-no-table"),
         (("--format", "csv", "--from", "2026-02-02", "--to", "2026-02-01"), "period-reversed"),
         (("--format", "csv", "--from", "2026-2-2"), "date-invalid"),
         (("--format", "csv", "--to", "1969-12-31"), "date-invalid"),

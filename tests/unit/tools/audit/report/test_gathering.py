@@ -70,7 +70,7 @@ def test_what_happened_is_counted(whole: Findings) -> None:
     assert (counts["permit"], counts["review"], counts["deny"]) == (5, 3, 1)
     assert (counts["in_time"], counts["late"], counts["delivered"]) == (3, 1, 5)
     assert (counts["received"], counts["rejected"]) == (4, 1)
-    assert whole.total.codes == {"tallystick-1 50007": 1}
+    assert whole.total.codes == {("tallystick-1", "50007"): 1}
     assert whole.total.quality == {4: 1, 1: 1}
     assert whole.not_applied == {"exchange-state": 1}
     assert whole.flows == {("330200", "320500"): 1, ("330200", "330100"): 3}

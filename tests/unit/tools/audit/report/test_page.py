@@ -14,7 +14,12 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from ledger.events import Event, parse_event
+from tests import builders as make
+from tests.exchanges import carried
+from tests.registers import code_list
 from tests.unit.contracts.drafts.pasts import write_copy
+from tests.unit.ledger.builders import break_signature
 from tests.unit.tools.audit.quarter import Log, rich, write
 from tests.unit.tools.audit.report.test_gathering import gathered
 from tests.unit.tools.test_epochs import node_of, tally
@@ -23,8 +28,8 @@ from tools.audit.report.document import make_document
 from tools.audit.report.findings import Findings
 from tools.audit.report.page import render_page
 from tools.cli import main
-from tools.exits import ERROR, OK
-from tools.words import LANGUAGES, catalogue
+from tools.exits import ERROR, OK, UNVERIFIED
+from tools.words import LANGUAGES, Language, catalogue
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 A4_PIXELS = (794, 1123)
@@ -96,6 +101,26 @@ def test_both_languages_hold_the_whole_report(copy: Path, tmp_path: Path) -> Non
     assert len(outline.targets) == 34
 
 
+DRAWN = (
+    "flows", "reciprocity", "decisions", "risk", "times", "timeliness", "quality", "satisfaction",
+    "gaps", "incidents", "credit",
+)  # fmt: skip
+IN_TABLES = (
+    "summary", "evaluation", "reciprocity", "decisions", "times", "quality", "gaps", "incidents",
+    "access", "governance", "controls", "method",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_section_has_its_pictures_and_tables(copy: Path, language: Language) -> None:
+    text = render_page(gathered(copy), (language,))
+    parts = dict(re.findall(rf'<section id="{language}-(\w+)">(.*?)</section>', text, re.DOTALL))
+    assert [name for name, part in parts.items() if "<svg" in part] == list(DRAWN)
+    assert {name for name, part in parts.items() if "<table" in part} >= set(IN_TABLES)
+    assert len(parts) == len({*DRAWN, *IN_TABLES}) == 17
+    assert text.count("<figure>") == text.count("<figcaption>") == text.count("<svg")
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_language_that_was_asked_for_is_seen_first(
     copy: Path, tmp_path: Path, language: str
@@ -135,6 +160,63 @@ def test_a_node_is_reported_as_its_mirror_is(copy: Path, tmp_path: Path) -> None
     assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
 
 
+def test_the_index_saves_the_signatures_and_the_report_says_so(copy: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(copy, tmp_path / "copy"))
+    reports = [tmp_path / f"{name}.html" for name in ("without", "before", "behind", "with")]
+    arguments = ("audit", "report", folder, "--jobs", 1, "-o")
+
+    def signatures(out: Path, *options: str) -> object:
+        return tally(*arguments, out, *options)["ground"]["signatures"]
+
+    assert signatures(reports[0]) == "verified"
+    assert signatures(reports[1], "--use-index") == "verified"  # there is none
+    tally("audit", "index", folder)
+    assert signatures(reports[2]) == "verified"
+    assert signatures(reports[3], "--use-index") == "index"
+    pages = [path.read_text("utf-8") for path in reports]
+    assert pages[0] == pages[1] == pages[2]
+    for language in LANGUAGES:
+        words = catalogue(language)
+        assert _plain(words["report.signatures_verified"]) in pages[0]
+        assert _plain(words["report.signatures_index"]) in pages[3]
+    assert len(set(pages[0].split("\n")) ^ set(pages[3].split("\n"))) == 4  # in both languages
+
+
+def _plain(text: str) -> str:
+    """The beginning of a sentence, up to what is marked as code."""
+    return text.split("`", maxsplit=1)[0]
+
+
+def test_an_index_of_less_saves_nothing_and_one_of_another_history_is_a_finding(
+    tmp_path: Path,
+) -> None:
+    log, other = Log(), Log()
+    log.at(1, make.request())
+    folder = write_copy(log, tmp_path / "copy")
+    tally("audit", "index", folder)
+    log.at(2)
+    write_copy(log, folder)
+    arguments = ("audit", "report", folder, "--jobs", 1, "-o", tmp_path / "a.html", "--use-index")
+    assert tally(*arguments)["ground"]["signatures"] == "verified"
+    tally("audit", "index", folder)
+    assert tally(*arguments)["ground"]["signatures"] == "index"
+    for hour, events in ((1, [make.request()]), (3, [])):
+        other.at(hour, *events)
+    write_copy(other, folder)
+    found = tally(*arguments, exit_code=UNVERIFIED)
+    assert found["error"]["code"] == "index-other-history"
+
+
+def test_a_forged_signature_is_found_where_no_index_vouches(tmp_path: Path) -> None:
+    log = Log()
+    log.at(1, parse_event(break_signature(make.request())))
+    folder = write_copy(log, tmp_path / "copy")
+    arguments = ("audit", "report", folder, "--jobs", 1, "-o", tmp_path / "a.html")
+    for options in ((), ("--use-index",)):
+        found = tally(*arguments, *options, exit_code=UNVERIFIED)
+        assert found["error"]["code"] == "replay-diverged"
+
+
 def test_the_document_says_what_the_findings_say(copy: Path, tmp_path: Path) -> None:
     found = tally("audit", "report", copy, "--jobs", 1, "-o", tmp_path / "a.html")
     assert found["schema"] == "report/1"
@@ -160,12 +242,82 @@ def test_every_text_of_the_report_is_used() -> None:
     """A key that nobody asks for would stay in both catalogues for ever."""
     folder = Path(page_module.__file__).parent
     code = "\n".join(path.read_text("utf-8") for path in folder.glob("*.py"))
-    made = ("span_", "severity_", "incident_", "drill_", "because_", "control_", "verdict_")
+    made = (
+        "signatures_",
+        "span_",
+        "severity_",
+        "incident_",
+        "drill_",
+        "because_",
+        "control_",
+        "verdict_",
+    )
     of_command = {"written", "gathering"}
     for key in catalogue("en"):
         name = key.removeprefix("report.")
         if key.startswith("report.") and name not in of_command and not name.startswith(made):
             assert f'"{name}"' in code, key
+
+
+# --- codes in words ------------------------------------------------------------------------------
+
+
+def rejected_by_set(folder: Path, code_set: str, code: int, *before: Event) -> Findings:
+    """Findings of a log with one rejected delivery, some blocks after other events."""
+    log = Log()
+    log.at(1, *before)
+    for hour in range(2, 9):
+        log.at(hour)
+    asked = make.request()
+    log.at(20, asked)
+    log.at(21, make.deliver(asked))
+    log.at(22, make.reject(asked, code_set=code_set, codes=(code,)))
+    return gathered(write_copy(log, folder))
+
+
+@pytest.mark.parametrize(
+    ("code_set", "code", "words"),
+    [
+        ("oecd-crs-sm-3.0", 50001, {"zh": "50001 下载失败", "en": "50001 Download failed"}),
+        ("tallystick-1", 3, {"zh": "3 载荷无法打开", "en": "3 Payload cannot be opened"}),
+        ("tallystick-1", 9, {"zh": "9（代码集中没有）", "en": "9 (not in its code set)"}),
+    ],
+)
+def test_status_codes_of_rejections_have_words(
+    tmp_path: Path, code_set: str, code: int, words: dict[Language, str]
+) -> None:
+    found = rejected_by_set(tmp_path, code_set, code)
+    for language in LANGUAGES:
+        text = render_page(found, (language,))
+        assert text.count(words[language]) == 2, "in the picture and in the table"
+        assert code_set in text
+    named = make_document(found)["code_names"]
+    assert list(named) == ([f"{code_set} {code}"] if code != 9 else [])
+
+
+def test_a_code_list_of_the_members_has_its_own_words(tmp_path: Path) -> None:
+    own = carried(code_list("3", id="tallystick-1"))
+    found = rejected_by_set(tmp_path, "tallystick-1", 3, *own)
+    names: dict[Language, str] = {"zh": "3 代码3", "en": "3 code 3"}
+    for language, words in names.items():
+        assert words in render_page(found, (language,))
+
+
+def test_contracts_have_their_titles(copy: Path) -> None:
+    found = gathered(copy)
+    assert found.contracts.keys() <= found.contract_titles.keys()
+    gone = replace(found, contract_titles={})
+    titles: dict[Language, str] = {"zh": "税务机关之间可请求", "en": "Tax authorities may"}
+    for language, title in titles.items():
+        assert title in render_page(found, (language,))
+        assert title not in render_page(gone, (language,))
+
+
+def test_dates_ids_and_short_heads_are_not_broken(copy: Path) -> None:
+    text = render_page(gathered(copy), ("zh",))
+    for whole in ("2026-02", "2026-03-10", "cn-3302-tax", "更正", "发起的共享"):
+        assert f'<span class="whole">{whole}</span>' in text, whole
+    assert '<span class="whole">合计</span>' not in text  # a cell, which may be long
 
 
 # --- hostile and long names -----------------------------------------------------------------------

@@ -1,0 +1,113 @@
+"""Evidence of one exchange by the index of a copy, without executing the whole log again.
+
+The index (`tools.audit.index`) was made by a walk over every entry, so it knows all events of the
+exchange and all votes, and the state at the end. What it names is read from the proven entries and
+told as a walk would. The facts of a decision need the state before its block: that is reached from
+the last state file before it, or from the genesis, and has the digest in the block's header.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from contracts.drafts.history import Happened, History
+from contracts.replay import Beginning
+from ledger.blocks import HEADERS, RECORDS
+from ledger.errors import InvalidEncoding, InvalidEvent
+from ledger.events import BODY_TYPES, GovernanceBody, parse_event, verify_event
+from ledger.registry import PolicySet
+from ledger.state import StateDigest, sum_pairs
+from ledger.verify import BlockEntries, LogCopy, Step, diverge, read_blocks
+from tools.audit.evidence.story import Told
+from tools.audit.index.entries import Entries
+from tools.audit.index.tables import Index
+from tools.audit.segments import begin_at, find_states
+from tools.contract.past import believe
+
+_VOTES = tuple(kind for (kind, _), body in BODY_TYPES.items() if issubclass(body, GovernanceBody))
+_EVENTS = """
+SELECT e.idx, b.idx, b.height, p.text <> '' FROM event e JOIN record r ON r.idx = e.idx
+    JOIN block b ON b.height = r.height JOIN word p ON p.id = r.policy_set
+"""
+_OF_EXCHANGE = "JOIN exchange x ON x.id = e.exchange WHERE x.digest = ? ORDER BY e.idx"
+_OF_VOTES = f"""
+JOIN word k ON k.id = e.kind WHERE r.applied AND k.text IN ({", ".join("?" * len(_VOTES))})
+ORDER BY e.idx
+"""
+
+
+def find_told(index: Index, exchange: bytes) -> tuple[list[Told], list[Told], list[int]]:
+    """Events of an exchange, applied votes, and heights of blocks that contracts were asked in.
+
+    Raises `Divergence` for entries that are not what the index says.
+    """
+    entries = Entries(index.copy)
+    events = list(index.db.execute(_EVENTS + _OF_EXCHANGE, (exchange,)))
+    votes = list(index.db.execute(_EVENTS + _OF_VOTES, _VOTES))
+    told = [[_tell(entries, place, block) for place, block, *_ in rows] for rows in (events, votes)]
+    heights = sorted({height for _, _, height, is_asked in events if is_asked})
+    return told[0], told[1], heights
+
+
+def _tell(entries: Entries, place: int, block: int) -> Told:
+    try:
+        header, record = HEADERS.decode(entries.read(block)), RECORDS.decode(entries.read(place))
+        event = parse_event(record.event)
+        verify_event(event)
+    except (InvalidEncoding, InvalidEvent) as error:
+        diverge(Step.EVENTS, place, "a record that the index knows", str(error))
+    return Told(index=place, header=header, event=event, outcome=record.outcome)
+
+
+def walk_to(
+    directory: Path, copy: LogCopy, heights: Sequence[int]
+) -> Iterator[tuple[BlockEntries, tuple[Happened, ...], PolicySet]]:
+    """The blocks of these heights, which rise, each with the policy set that it was decided by.
+
+    The state after each has the digest in its header. Raises `Divergence`.
+    """
+    states = find_states(directory)
+    way: _Way | None = None
+    for height in heights:
+        nearest = max((state for state in states if state < height), default=0)
+        if way is None or way.height < nearest:
+            way = _Way(copy, begin_at(directory, copy, nearest))
+        yield way.go(height)
+
+
+class _Way:
+    """A walk from a state on. Signatures were verified when the index was made."""
+
+    def __init__(self, copy: LogCopy, begin: Beginning | None) -> None:
+        self._history = History(copy.genesis, None if begin is None else begin.state.pairs)
+        if begin is None:
+            self._digest = StateDigest(sum_pairs(list(self._history.state.pairs.items())))
+        else:
+            self._digest = StateDigest(begin.accumulator)
+        self._blocks = read_blocks(copy, believe, start=None if begin is None else begin.start)
+        self.height = 0 if begin is None else begin.point.height
+        # Values that the digest still counts, of the keys that were set since.
+        self._before: dict[bytes, bytes | None] = {}
+
+    def go(self, height: int) -> tuple[BlockEntries, tuple[Happened, ...], PolicySet]:
+        """On to the block of a height, which lies ahead."""
+        while True:
+            block = next(self._blocks)
+            self.height = block.header.height
+            policy_set = self._history.policy_set
+            happened = self._history.add(block)
+            for key, value in self._history.replaced.items():
+                self._before.setdefault(key, value)
+            if self.height == height:
+                self._verify_state(block)
+                return block, happened, policy_set
+
+    def _verify_state(self, block: BlockEntries) -> None:
+        pairs = self._history.state.pairs
+        old = [(key, value) for key, value in self._before.items() if value is not None]
+        self._digest.remove_all(old)
+        self._digest.add_all([(key, pairs[key]) for key in self._before])
+        self._before = {}
+        found = self._digest.digest()
+        if found != block.header.state_digest:
+            expected = f"state_digest {found.hex()}"
+            diverge(Step.STATE, block.index, expected, block.header.state_digest.hex())
