@@ -124,7 +124,7 @@ def _gateway_pids(name: str, pid: int) -> dict[str, list[int]]:
 
 def _peak_mb(pid: int) -> float:
     status = Path(f"/proc/{pid}/status").read_text()
-    line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+    line = next(line for line in status.split("\n") if line.startswith("VmHWM:"))
     return round(int(line.split()[1]) * 1_024 / MB, 1)
 
 
