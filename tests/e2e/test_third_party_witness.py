@@ -11,8 +11,8 @@ from ledger.tlog.merkle import prove_consistency
 from tests.e2e.third_party import Unavailable, feed_with_aics
 from tests.unit.ledger.builders import LOG_KEY, LeafReader
 from tests.unit.tools.audit.test_witness import KEY, OTHERS, READER, note_of
-from tools.audit.served import listening
-from tools.audit.witness import Witness, judges_of
+from tools.audit.witnessing.served import listening
+from tools.audit.witnessing.witness import Witness, judges_of
 
 pytestmark = pytest.mark.timeout(600)
 

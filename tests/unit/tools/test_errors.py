@@ -98,10 +98,10 @@ def test_an_error_as_json(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "detail"),
     [
-        (["nonsense"], "No such command 'nonsense'."),
-        (["--nonsense"], "No such option '--nonsense'."),
-        (["localnet", "init", "--nodes", "3"], "Invalid value for '--nodes'"),
-        (["audit", "replay"], "Missing argument 'WHERE'."),
+        (["nonsense"], "there is no command nonsense"),
+        (["--nonsense"], "there is no option --nonsense"),
+        (["localnet", "init", "--nodes", "3"], "'--nodes' takes a whole number, 4 … 30"),
+        (["audit", "replay"], "'WHERE' is missing"),
     ],
 )
 def test_a_wrong_command_line_is_an_error_like_all_others(line: list[str], detail: str) -> None:

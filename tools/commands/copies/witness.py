@@ -9,7 +9,7 @@ import click
 from ledger.errors import LedgerError
 from ledger.tlog.note import ED25519, VerifierKey
 from ledger.tlog.policy import Policy
-from tools.audit.witness import CosigningKey, Witness, judges_of
+from tools.audit.witnessing.witness import CosigningKey, Witness, judges_of
 from tools.custody.passphrase import Ways, passphrase_options
 from tools.custody.signer import open_signer
 from tools.exits import InvalidInput, InvalidUsage
@@ -64,7 +64,7 @@ async def _serve(
     origins: list[str],
     as_json: bool,
 ) -> None:
-    from tools.audit.served import listening
+    from tools.audit.witnessing.served import listening
 
     try:
         async with listening(served, address) as url:

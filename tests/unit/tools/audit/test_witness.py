@@ -21,8 +21,14 @@ from ledger.tlog.merkle import prove_consistency
 from ledger.tlog.note import ED25519, Signature, SignedNote, SigningKey, VerifierKey
 from ledger.tlog.policy import Policy
 from tests.unit.ledger.builders import LOG_KEY, ORIGIN, LeafReader, make_checkpoint, make_genesis
-from tools.audit.served import listening
-from tools.audit.witness import PROOF_LINES_MAX, REQUEST_BYTES_MAX, CosigningKey, Witness, judges_of
+from tools.audit.witnessing.served import listening
+from tools.audit.witnessing.witness import (
+    PROOF_LINES_MAX,
+    REQUEST_BYTES_MAX,
+    CosigningKey,
+    Witness,
+    judges_of,
+)
 from tools.cli import main
 from tools.exits import ERROR, OK, USAGE, InvalidInput
 from tools.mirror.tree import head_root

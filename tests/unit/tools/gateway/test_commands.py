@@ -212,6 +212,7 @@ def test_plug_ins_that_can_work_are_fine(tmp_path: Path) -> None:
         (FOLDER % "nowhere", "files-unreachable"),
         (FILING % "folder", "option-missing"),
         (FILING % "nonsense", "plugin-unknown"),
+        ('[messages.account]\nschema = "none"\n', "xsd-manifest-missing"),
     ],
 )
 def test_what_is_wrong_with_a_plug_in_is_said(plug: str, code: str, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from tools.audit.witness import REQUEST_BYTES_MAX, Witness
+from tools.audit.witnessing.witness import REQUEST_BYTES_MAX, Witness
 
 SHUTDOWN_S = 5
 
