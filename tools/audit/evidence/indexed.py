@@ -90,16 +90,16 @@ class _Way:
 
     def go(self, height: int) -> tuple[BlockEntries, tuple[Happened, ...], PolicySet]:
         """On to the block of a height, which lies ahead."""
-        while True:
-            block = next(self._blocks)
-            self.height = block.header.height
+        for block in self._blocks:
             policy_set = self._history.policy_set
             happened = self._history.add(block)
             for key, value in self._history.replaced.items():
                 self._before.setdefault(key, value)
+            self.height = block.header.height
             if self.height == height:
                 self._verify_state(block)
                 return block, happened, policy_set
+        raise AssertionError("a block that an index knows is in the copy that it was made of")
 
     def _verify_state(self, block: BlockEntries) -> None:
         pairs = self._history.state.pairs

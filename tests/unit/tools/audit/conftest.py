@@ -1,4 +1,4 @@
-"""Folders of a mirror and its archive, made once and lent out as copies."""
+"""What tests only read, made once: a log with a state file at every height, a mirror archived."""
 
 import os
 import shutil
@@ -6,7 +6,21 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.contracts.test_replay_epochs import Governed
 from tests.unit.tools.audit.archived import archived, lay_mirror
+from tests.unit.tools.audit.copies import keep_states, make_log, write_copy
+
+
+@pytest.fixture(scope="session")
+def log() -> Governed:
+    return make_log()
+
+
+@pytest.fixture(scope="session")
+def stated(log: Governed, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = write_copy(tmp_path_factory.mktemp("stated"), log)
+    keep_states(folder, log.chain.genesis)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,14 @@
 """Pruning: what is old by the log's own time, proven first, recorded first; killed anywhere."""
 
 import asyncio
+import functools
 import json
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -337,3 +342,32 @@ def test_a_pruned_mirror_still_follows_the_log(mirror: Path, archive: Path) -> N
     assert {name: data for name, data in contents(mirror).items() if name != "policy"} == make_copy(
         longer
     )
+
+
+@contextmanager
+def web_server(folder: Path) -> Iterator[str]:
+    """Any web server that has the files of a mirror."""
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_mirror_archives_and_prunes_by_itself(
+    made: Path, tmp_path: Path, trust: tuple[object, ...]
+) -> None:
+    """Again it archives nothing, fetches nothing that was pruned, and keeps the days it should."""
+    copy, archive = tmp_path / "copy", tmp_path / "kept"
+    with web_server(made / "mirror") as url:
+        command = ("mirror", url, copy, "--archive", archive, "--keep-days", 10, *trust)
+        assert tally(*command)["entries"] == len(ENTRIES)
+        assert read_pruned(copy).entries == SEGMENT_ENTRIES
+        assert tally(*command)["downloaded"] == 0
+    assert contents(archive) == contents(made / "archive")
+    assert restored(archive, copy) == 2
+    assert contents(copy) == contents(made / "mirror")

@@ -14,7 +14,14 @@ from tests.unit.contracts.test_replay_epochs import Governed
 from tests.unit.ledger.builders import make_request
 from tests.unit.tools.audit.copies import HEIGHTS, make_log, make_part, write_copy
 from tools.audit.results import Result, join, join_run
-from tools.audit.segments import find_states, plan, replay_one, replay_parts
+from tools.audit.segments import (
+    find_states,
+    first_state_behind,
+    plan,
+    replay_one,
+    replay_parts,
+    state_path,
+)
 from tools.exits import InvalidInput
 from tools.mirror import folder_reader
 
@@ -178,3 +185,13 @@ def test_a_worker_with_another_copy_says_nothing(log: Governed, copy: Path) -> N
     with pytest.raises(InvalidInput) as caught:
         replay_parts(parts, 2, lambda _: None)
     assert (caught.value.code, "step 3" in caught.value.detail) == ("replay-diverged", True)
+
+
+def test_the_first_state_that_needs_none_of_some_entries(log: Governed, copy: Path) -> None:
+    """Its block begins behind them; a file that is none is passed over."""
+    for block in log.chain.blocks:
+        begin, height = block.header.tree_size, block.header.height
+        assert first_state_behind(copy, begin) == height
+        assert first_state_behind(copy, begin + 1) == (height + 1 if height < HEIGHTS else 0)
+    state_path(copy, 1).write_bytes(b"none")
+    assert first_state_behind(copy, 0) == 2
