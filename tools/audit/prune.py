@@ -30,6 +30,7 @@ from tools.audit.archive import (
     segment_path,
     verify_segment,
 )
+from tools.audit.divergence import diverged
 from tools.audit.period import DAY_MS
 from tools.audit.segments import first_state_behind
 from tools.exits import InvalidAnswer
@@ -180,7 +181,7 @@ def _last_header(tree: ProvenTree, size: int) -> Header:
                 if is_header(entry):
                     return HEADERS.decode(entry)
     except (Divergence, InvalidEncoding) as error:
-        raise InvalidAnswer("replay-diverged", str(error)) from None
+        raise diverged(error) from None
     raise InvalidAnswer("replay-diverged", "the log begins with no block")
 
 

@@ -75,6 +75,21 @@ def first_state_behind(directory: Path, entries: int) -> int:
     return 0
 
 
+def expect_entries(directory: Path, size: int, *, from_height: int, to_height: int) -> int:
+    """About how many entries a replay takes of a log of `size`, as far as state files tell."""
+    first = _header_index(directory, from_height) if from_height else 0
+    last = _header_index(directory, to_height) if to_height else None
+    return (size if last is None else last) - (first or 0)
+
+
+def _header_index(directory: Path, height: int) -> int | None:
+    try:
+        with state_path(directory, height).open("rb") as file:
+            return read_head(file.read).index
+    except (FileNotFoundError, InvalidEncoding):
+        return None
+
+
 def plan(
     directory: Path, genesis: Genesis | None, *, from_height: int, to_height: int, every: int
 ) -> list[Part]:

@@ -10,7 +10,7 @@ from tools.audit.period import make_period
 from tools.audit.prune import Cut, Pruning, prune_mirror
 from tools.exits import InvalidUsage
 from tools.mirror import read_genesis
-from tools.mirror.pruned import segment_name
+from tools.mirror.pruned import SEGMENT_ENTRIES, segment_name
 from tools.output import Bar, WordCommand, common, emit, format_table, option
 from tools.words import say
 
@@ -40,7 +40,8 @@ def archive(directory: Path, archive: Path, genesis: Path | None, as_json: bool)
     finally:
         bar.close()
     document = {"archive": str(archive), **asdict(done)}
-    emit(as_json, document, say("audit.archived", **document))
+    name = "audit.archived" if done.segments else "audit.archived_none"
+    emit(as_json, document, say(name, **document, segment=f"{SEGMENT_ENTRIES:,}"))
 
 
 @click.command("prune", cls=WordCommand, help="help.audit_prune")

@@ -26,7 +26,14 @@ from tools.audit.results import (
     read_result,
     sign_result,
 )
-from tools.audit.segments import Part, open_part, plan, replay_one, replay_parts
+from tools.audit.segments import (
+    Part,
+    expect_entries,
+    open_part,
+    plan,
+    replay_one,
+    replay_parts,
+)
 from tools.custody.passphrase import Ways, passphrase_options
 from tools.custody.signer import open_signer
 from tools.exits import UNVERIFIED, InvalidAnswer, InvalidInput, InvalidUsage, ToolError
@@ -266,7 +273,12 @@ def _open(part: Part) -> LogCopy:
 
 def _run(copy: LogCopy, parts: list[Part], *, jobs: int, cluster: str | None) -> list[Result]:
     bar = Bar(say("audit.replaying"))
-    total = copy.checkpoint.size
+    total = expect_entries(
+        parts[0].directory,
+        copy.checkpoint.size,
+        from_height=parts[0].from_height,
+        to_height=parts[-1].to_height,
+    )
 
     def on_entries(count: int) -> None:
         bar(min(count, total), total)

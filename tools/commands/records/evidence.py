@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ledger.tlog.merkle import HASH_BYTES
 from tools.commands.acting import parse_hash
 from tools.exits import InvalidInput
 from tools.mirror import copy_at, event_map, read_genesis
@@ -35,13 +36,12 @@ def evidence(
     """Everything that proves one exchange."""
     from tools.audit.evidence.bundle import folder_name, make_files, pack
 
-    digest = parse_hash(exchange)
     if out.exists():
         raise InvalidInput("file-exists", str(out))
     if genesis is None:
         note(say("audit.unpinned"))
-    found = _gather(where, digest, genesis, jobs)
-    data = pack(make_files(found), folder_name(digest))
+    found = _gather(where, exchange, genesis, jobs)
+    data = pack(make_files(found), folder_name(found.exchange))
     try:
         out.write_bytes(data)
     except OSError as error:
@@ -68,23 +68,27 @@ def verify_evidence(
     checked = verify_bundle(read_file(path, size_bytes_max=BUNDLE_BYTES_MAX), network)
     document = _document(checked)
     if where is not None:
-        logged = _gather(where, checked.exchange, checked, jobs)
+        logged = _gather(where, checked.exchange.hex(), checked, jobs)
         compare_with_log(checked, logged)
     lines = [say("evidence.verified", **document | {"cosigners": ", ".join(document["cosigners"])})]
     lines += [say("evidence.log_agrees")] * (where is not None)
     emit(as_json, {"valid": True, "log": where is not None, **document}, "\n".join(lines))
 
 
-def _gather(where: str, exchange: bytes, trust: "Path | Evidence | None", jobs: int) -> "Evidence":
+def _gather(where: str, exchange: str, trust: "Path | Evidence | None", jobs: int) -> "Evidence":
     """Evidence from a folder or URL; of a bundle to compare with: of its network, at its size.
 
-    By the index of the folder, if it has one, but where an earlier size is asked for.
+    By the index of the folder, if it has one, but where an earlier size is asked for. An index also
+    knows an exchange by the first digits of its digest.
     """
     from ledger.tlog.checkpoint import Checkpoint
     from tools.audit.evidence.gather import gather, gather_by_index
     from tools.audit.index.build import open_index
     from tools.audit.index.tables import INDEX_NAME
+    from tools.commands.inquiry.opening import find_exchange
 
+    if not (Path(where) / INDEX_NAME).exists():
+        parse_hash(exchange)
     size = None
     if trust is None or isinstance(trust, Path):
         founding = read_genesis(trust) if trust else None
@@ -96,9 +100,14 @@ def _gather(where: str, exchange: bytes, trust: "Path | Evidence | None", jobs: 
             if (directory / INDEX_NAME).exists():
                 with open_index(directory, genesis=founding, jobs=jobs) as index:
                     if size in (None, index.covered.size):
-                        return gather_by_index(directory, index, exchange)
+                        is_whole = len(exchange) == 2 * HASH_BYTES
+                        digest = (
+                            parse_hash(exchange) if is_whole else find_exchange(index, exchange)
+                        )
+                        return gather_by_index(directory, index, digest)
             with event_map(jobs) as map_events:
-                return gather(directory, exchange, founding, map_events, bar, size=size)
+                digest = parse_hash(exchange)
+                return gather(directory, digest, founding, map_events, bar, size=size)
     finally:
         bar.close()
 

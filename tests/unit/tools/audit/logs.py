@@ -107,8 +107,8 @@ class Story:
         self.act(OWNER, resolved)
         self.act(ASKER, bodies.ShareRated(exchange=id_, quality=4, usefulness=5, text=""))
         leak = incidents.IncidentReported(
-            category="data-leak", severity="high", discovered_on="2026-01-02", partners=(OWNER,),
-            exchanges=(id_,), text="",
+            category="data-leak", severity="high", discovered_on="2026-01-02",
+            partners=(THIRD, OWNER), exchanges=(id_,), text="",
         )  # fmt: skip
         self.digests["incident"] = self.act(ASKER, leak).digest
         destroyed = bodies.ShareDestroyed(

@@ -286,6 +286,16 @@ def test_the_commands_archive_prune_and_restore(
     assert contents(mirror) == whole
 
 
+def test_a_log_without_a_full_segment_has_nothing_to_archive_yet(
+    tmp_path: Path, trust: tuple[object, ...]
+) -> None:
+    folder = lay(tmp_path / "short", make_copy(ENTRIES[:9]))
+    line = ["audit", "archive", folder, tmp_path / "archive", *trust, "--lang", "en"]
+    result = CliRunner().invoke(main, list(map(str, line)))
+    assert result.exit_code == OK, result.output
+    assert result.stdout == "9 entries: a segment is full, and archived, at 65,536 entries.\n"
+
+
 @pytest.mark.parametrize(
     ("options", "code"),
     [

@@ -15,6 +15,7 @@ from tests.unit.ledger.builders import make_request
 from tests.unit.tools.audit.copies import HEIGHTS, make_log, make_part, write_copy
 from tools.audit.results import Result, join, join_run
 from tools.audit.segments import (
+    expect_entries,
     find_states,
     first_state_behind,
     plan,
@@ -58,6 +59,17 @@ def test_parts_by_processes_are_the_parts_by_hand(log: Governed, stated: Path) -
     assert results == [replay_one(part) for part in parts]
     assert seen[-1] == results[-1].last.entries - results[0].first.entries
     assert join_run(results).whole is not None
+
+
+def test_what_a_part_will_take_is_told_by_its_states(log: Governed, stated: Path) -> None:
+    """It is what the bar counts to, give or take a block."""
+    whole = replay_one(make_part(stated, log.chain.genesis))
+    for first, last in ((0, 0), (0, 4), (3, 0), (2, 7)):
+        result = replay_one(make_part(stated, log.chain.genesis, first, last))
+        told = expect_entries(stated, whole.last.entries, from_height=first, to_height=last)
+        assert abs(told - (result.last.entries - result.first.entries)) <= 10, (first, last)
+    missing = expect_entries(stated, 500, from_height=HEIGHTS + 1, to_height=HEIGHTS + 2)
+    assert missing == 500
 
 
 def test_only_wanted_states_are_kept(log: Governed, tmp_path: Path) -> None:

@@ -135,6 +135,17 @@ def test_two_nodes_with_two_views(tmp_path: Path, other: list[int]) -> None:
     assert set(state["forked"]) == {"http://node-0.example", "http://node-1.example"}
 
 
+def test_what_a_node_itself_had_shown_is_called_rewritten(tmp_path: Path) -> None:
+    """Though another node has shown more since."""
+    (chain, rewritten), (longer, _) = forks([200, 99], [99]), forks([200, 99], [99])
+    grow(longer, 50, first=9_000)
+    path = tmp_path / "watch.json"
+    told = looking(path, log_server(chain), log_server(longer), chain=chain)
+    assert told == ["consistent", "consistent"]
+    assert looking(path, log_server(rewritten), log_server(longer), chain=chain)[0] == "rewrite"
+    assert [alarm.kind for alarm in alarms(tmp_path)] == ["rewrite"]
+
+
 def test_two_checkpoints_of_one_size_are_proof_without_any_tile(tmp_path: Path) -> None:
     chain, second = forks([200, 99], [99])
     servers = [log_server(chain), log_server(second)]

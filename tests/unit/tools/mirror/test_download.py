@@ -20,9 +20,10 @@ from tests.unit.ledger.builders import (
     make_chain,
     make_checkpoint,
     make_copy,
+    make_event,
 )
 from tests.unit.ledger.quorum.test_founding import GENESIS, OUTSIDER, all_signed
-from tests.unit.ledger.test_verify_epochs import spanning
+from tests.unit.ledger.test_verify_epochs import FIVE, spanning
 from tests.unit.node.api.harness import Served, run
 from tests.unit.tools.mirror.servers import LogServer, grow, listening, log_server
 from tools.audit.alarms import read_alarm, verify_alarm
@@ -394,6 +395,22 @@ def test_what_was_missed_while_the_stream_was_down_comes_first(tmp_path: Path) -
 
     following(tmp_path, story, server)
     assert_is_copy(tmp_path, chain)
+
+
+def test_a_followed_mirror_goes_on_in_the_next_epoch(tmp_path: Path) -> None:
+    chain = make_chain([2, 0])
+    server = log_server(chain)
+
+    async def story(copies: Any) -> None:
+        upcoming = asyncio.ensure_future(anext(copies))
+        chain.seal(*FIVE, events=[make_event(50)])
+        grow(chain, 2, first=900)
+        server.show(chain)
+        assert (await upcoming).checkpoint.size == chain.range.size
+
+    following(tmp_path, story, server)
+    assert_is_copy(tmp_path, chain)
+    assert (tmp_path / "epochs" / "0").exists()
 
 
 def test_a_rewrite_ends_the_following(tmp_path: Path) -> None:

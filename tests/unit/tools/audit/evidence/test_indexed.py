@@ -78,6 +78,9 @@ def test_the_command_goes_by_the_index(case: Case, copy: Path, tmp_path: Path) -
     out = tmp_path / "case.zip"
     assert tally("evidence", case.exchange.hex(), copy, "-o", out, *trust)["decisions"] == 3
     assert out.read_bytes() == bundle_of(case)
+    short = tmp_path / "short.zip"
+    tally("evidence", case.exchange.hex()[:8], copy, "-o", short, *trust)
+    assert short.read_bytes() == bundle_of(case)
     check = ("verify-evidence", out, "--genesis-hash", case.trusted, "--log", copy)
     assert tally(*check)["log"] is True
     nothing = ("evidence", "ab" * 32, copy, "-o", tmp_path / "2.zip", *trust)
@@ -87,5 +90,7 @@ def test_the_command_goes_by_the_index(case: Case, copy: Path, tmp_path: Path) -
     again = ("evidence", case.exchange.hex(), copy, "-o", tmp_path / "3.zip", *trust)
     assert code_of(*again, exit_code=ERROR) == "snapshot-invalid"
     (copy / "index.sqlite").unlink()
+    few = ("evidence", case.exchange.hex()[:8], copy, "-o", tmp_path / "4.zip", *trust)
+    assert code_of(*few, exit_code=ERROR) == "digest-invalid"
     tally(*again)
     assert (tmp_path / "3.zip").read_bytes() == bundle_of(case)
