@@ -1,4 +1,7 @@
-"""`tally bench sealing` runs a program of the node; `tally bench audit` replays a ledger."""
+"""`tally bench sealing` runs a program of the node; `tally bench audit` replays a ledger.
+
+`tally bench what-if` rehearses a draft.
+"""
 
 from pathlib import Path
 
@@ -10,6 +13,7 @@ from ledger.verify import open_copy, read_blocks
 from tools.bench import sealing
 from tools.bench.audit import measure_audit
 from tools.bench.ledger import PARTS, make_ledger
+from tools.bench.whatif import measure_what_if
 from tools.exits import ToolError
 from tools.mirror import folder_reader
 
@@ -48,3 +52,16 @@ def test_a_replay_is_measured_on_a_ledger_that_is_made_once(tmp_path: Path) -> N
         for block in read_blocks(open_copy(folder_reader(copy)), height_max=10)
     ]
     assert all(0 < sum(map(bool, each)) < len(each) for each in kinds[1:5])
+
+
+def test_a_rehearsal_is_measured_on_requests_that_differ(tmp_path: Path) -> None:
+    figures = measure_what_if(tmp_path, 600, 1, lambda done, total: None)
+    report = replay(folder_reader(tmp_path / "requests-600"))
+    assert report.events == 600
+    assert report.refused == 0
+    # Some of each decision, and the draft turns some of them, not all.
+    assert min(report.decisions.values()) > 20, report.decisions
+    assert figures["requests"] == 600
+    assert 100 < figures["changed"] < 500
+    assert figures["requests_per_s"] > 0
+    assert figures["cpu_us_per_request"] > 0
