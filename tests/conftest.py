@@ -25,7 +25,11 @@ def _running_children() -> dict[int, str]:
     """Command lines of live child processes by process id; empty where /proc does not list them."""
     running = {}
     for listing in Path("/proc/self/task").glob("*/children"):
-        for pid in map(int, listing.read_text().split()):
+        try:
+            pids = listing.read_text().split()
+        except FileNotFoundError:
+            continue  # a thread that ended between the two reads
+        for pid in map(int, pids):
             try:
                 command = Path(f"/proc/{pid}/cmdline").read_bytes()
             except FileNotFoundError:

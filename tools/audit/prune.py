@@ -180,8 +180,10 @@ def _last_header(tree: ProvenTree, size: int) -> Header:
             for entry in reversed(entries[: size - first]):
                 if is_header(entry):
                     return HEADERS.decode(entry)
-    except (Divergence, InvalidEncoding) as error:
+    except Divergence as error:
         raise diverged(error) from None
+    except InvalidEncoding as error:
+        raise InvalidAnswer("replay-diverged", str(error)) from None
     raise InvalidAnswer("replay-diverged", "the log begins with no block")
 
 

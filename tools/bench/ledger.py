@@ -38,13 +38,6 @@ PARTS = 4
 
 def make_ledger(directory: Path, entries: int, on_progress: Callable[[int, int], None]) -> Path:
     """Folder of a ledger of at least so many entries, made now if it is not there."""
-    copy = directory / f"ledger-{entries}"
-    if (copy / "checkpoint").exists():
-        return copy
-    shutil.rmtree(copy, ignore_errors=True)
-    network = create_network(
-        copy / "net", source=read_source(), nodes=NODES, policy_set=shipped_policy_set()
-    )
     events = max(1, entries * UNDER_WAY // (UNDER_WAY + 1) + 1) // STEPS + 1
     plan = Plan(
         nodes=NODES,
@@ -55,15 +48,30 @@ def make_ledger(directory: Path, entries: int, on_progress: Callable[[int, int],
         kill=None,
         wan_ms=0,
     )
+
+    def fill(writer: "LedgerWriter", network: Localnet) -> None:
+        kept = 1
+        for block in _blocks(sign_chains(network, read_genesis(network.genesis_path), plan)):
+            writer.add(block)
+            if kept < PARTS and writer.size * PARTS >= entries * kept:
+                writer.keep_state()
+                kept += 1
+            on_progress(min(writer.size, entries), entries)
+
+    return make_copy(directory / f"ledger-{entries}", fill)
+
+
+def make_copy(copy: Path, fill: Callable[["LedgerWriter", Localnet], None]) -> Path:
+    """The folder `copy` with a ledger of the blocks that `fill` adds, made if it is not there."""
+    if (copy / "checkpoint").exists():
+        return copy
+    shutil.rmtree(copy, ignore_errors=True)
+    network = create_network(
+        copy / "net", source=read_source(), nodes=NODES, policy_set=shipped_policy_set()
+    )
     shutil.copy(network.genesis_path, copy / "genesis.json")
     writer = LedgerWriter(copy, network)
-    kept = 1
-    for block in _blocks(sign_chains(network, read_genesis(network.genesis_path), plan)):
-        writer.add(block)
-        if kept < PARTS and writer.size * PARTS >= entries * kept:
-            writer.keep_state()
-            kept += 1
-        on_progress(min(writer.size, entries), entries)
+    fill(writer, network)
     writer.finish()
     return copy
 

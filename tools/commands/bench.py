@@ -12,7 +12,7 @@ from tools.words import say
 
 # More in one direction than the contract on reciprocity lets pass would wait for an approver.
 EXCHANGES_IN_FLIGHT_MAX = 48
-WHATS = ("network", "sealing", "exchange", "payload", "audit")
+WHATS = ("network", "sealing", "exchange", "payload", "audit", "what-if")
 
 
 @click.command(cls=WordCommand, help="help.bench")
@@ -78,6 +78,13 @@ WHATS = ("network", "sealing", "exchange", "payload", "audit")
     show_default=True,
     help="option.bench_entries",
 )
+@option(
+    "--requests",
+    type=click.IntRange(100, 1_000_000),
+    default=10_000,
+    show_default=True,
+    help="option.bench_requests",
+)
 @option("--cache", type=click.Path(path_type=Path, file_okay=False), help="option.bench_cache")
 @option("--jobs", type=click.IntRange(2, 256), default=2, show_default=True, help="option.jobs")
 @common
@@ -88,6 +95,7 @@ def command(
     exchanges: int,
     records: int,
     entries: int,
+    requests: int,
     cache: Path | None,
     jobs: int,
     **values: Any,
@@ -98,6 +106,9 @@ def command(
         return
     if what == "audit":
         _measure_audit(as_json, entries, cache, jobs)
+        return
+    if what == "what-if":
+        _measure_what_if(as_json, requests, cache, jobs)
         return
     if what == "exchange":
         in_flight = min(values["in_flight"], EXCHANGES_IN_FLIGHT_MAX)
@@ -122,6 +133,18 @@ def _measure_audit(as_json: bool, entries: int, cache: Path | None, jobs: int) -
         finally:
             bar.close()
     emit(as_json, figures, say("bench.audit", **figures))
+
+
+def _measure_what_if(as_json: bool, requests: int, cache: Path | None, jobs: int) -> None:
+    from tools.bench.whatif import measure_what_if
+
+    bar = Bar(say("bench.making"))
+    with tempfile.TemporaryDirectory(prefix="tally-") as directory:
+        try:
+            figures = measure_what_if(cache or Path(directory), requests, jobs, bar)
+        finally:
+            bar.close()
+    emit(as_json, figures, say("bench.what_if", **figures))
 
 
 def _measure_network(as_json: bool, *, wan: str, absent: bool, **values: Any) -> None:

@@ -1,4 +1,7 @@
-"""`tally bench sealing` runs a program of the node; `tally bench audit` replays a ledger."""
+"""`tally bench sealing` runs a program of the node; `tally bench audit` replays a ledger.
+
+`tally bench what-if` rehearses a draft.
+"""
 
 import os
 import subprocess
@@ -14,6 +17,7 @@ from tools.bench import sealing
 from tools.bench.audit import measure_audit
 from tools.bench.ledger import PARTS, make_ledger
 from tools.bench.processor import children_of, processor_ms
+from tools.bench.whatif import measure_what_if
 from tools.exits import ToolError
 from tools.mirror import folder_reader
 
@@ -73,3 +77,16 @@ def test_processor_time_is_that_of_the_processes_asked_about() -> None:
         assert processor_ms([child.pid, os.getpid()]) > processor_ms([child.pid])
         child.stdin.close()
     assert processor_ms([child.pid]) == 0
+
+
+def test_a_rehearsal_is_measured_on_requests_that_differ(tmp_path: Path) -> None:
+    figures = measure_what_if(tmp_path, 600, 1, lambda done, total: None)
+    report = replay(folder_reader(tmp_path / "requests-600"))
+    assert report.events == 600
+    assert report.refused == 0
+    # Some of each decision, and the draft turns some of them, not all.
+    assert min(report.decisions.values()) > 20, report.decisions
+    assert figures["requests"] == 600
+    assert 100 < figures["changed"] < 500
+    assert figures["requests_per_s"] > 0
+    assert figures["cpu_us_per_request"] > 0
