@@ -29,7 +29,6 @@ from contracts.lookup import read_parameters
 from ledger.blocks import RECORDS, Outcome
 from ledger.catchup.statefile import read_head, read_state
 from ledger.errors import InvalidProof
-from ledger.events import Event, parse_event
 from ledger.genesis import Genesis, genesis_state
 from ledger.quorum.lists import hash_validator_list
 from ledger.state import MapState, StateDigest, apply_changes, sum_pairs
@@ -176,12 +175,11 @@ def replay_part(
     acts: dict[str, int] = {}
     start = begin.start if begin else None
     for block in read_blocks(copy, map_events, start=start, height_max=height_max):  # 4 to 8
-        parsed = machine.parse(block)
-        execution = machine.execute(block, parsed)  # 9, 10
+        execution = machine.execute(block)  # 9, 10
         blocks += 1
         events += len(block.records)
         last_time_ms = block.header.time_ms
-        for event, outcome in zip(parsed, execution.outcomes, strict=True):
+        for event, outcome in zip(block.events, execution.outcomes, strict=True):
             word = event.kind.partition(".")[0]
             acts[word] = acts.get(word, 0) + 1
             refused += not outcome.applied
@@ -220,21 +218,14 @@ class _Machine:
             self.state, self._accumulator = begin.state, begin.accumulator
             self.point = begin.point
 
-    def parse(self, block: BlockEntries) -> tuple[Event, ...]:
-        """The events of a block."""
-        if block.events is not None:
-            return block.events
-        return tuple(parse_event(RECORDS.decode(data).event) for data in block.records)
-
-    def execute(self, block: BlockEntries, events: tuple[Event, ...]) -> Execution:
+    def execute(self, block: BlockEntries) -> Execution:
         """Steps 9 and 10 for one block; the state moves on only if both hold."""
-        execution = self._execute(block, events)
+        execution = self._execute(block)
         for at, (found, made) in enumerate(zip(block.records, execution.records, strict=True)):
             if found != made:  # 9
                 expected, stands = _describe(made), _describe(found)
-                diverge(
-                    Step.OUTCOMES, block.index + 1 + at, f"{events[at].kind} {expected}", stands
-                )
+                kind = block.events[at].kind
+                diverge(Step.OUTCOMES, block.index + 1 + at, f"{kind} {expected}", stands)
         digest = apply_changes(self._accumulator, execution.overlay)
         if digest.digest() != block.header.state_digest:  # 10
             diverge(
@@ -262,8 +253,8 @@ class _Machine:
         )
         return execution
 
-    def _execute(self, block: BlockEntries, events: tuple[Event, ...]) -> Execution:
-        header = block.header
+    def _execute(self, block: BlockEntries) -> Execution:
+        header, events = block.header, block.events
         if header.engine != ENGINE_VERSION:  # 9
             diverge(Step.OUTCOMES, block.index, f"engine {ENGINE_VERSION}", header.engine)
         limits = read_parameters(self.state)

@@ -312,8 +312,13 @@ def parse_event(data: bytes) -> Event:
 
 def verify_event(event: Event) -> None:
     """Check the officer's signature. Raises `InvalidEvent` with code `signature-invalid`."""
+    verify_payload(event.officer, event.payload, event.signature)
+
+
+def verify_payload(officer: bytes, payload: bytes, signature: bytes) -> None:
+    """Check the signature of an event, given its parts. Raises as `verify_event` does."""
     try:
-        verify_signature(event.officer, EVENT_DOMAIN, event.payload, event.signature)
+        verify_signature(officer, EVENT_DOMAIN, payload, signature)
     except (InvalidKey, InvalidSignature) as error:
         raise InvalidEvent("signature-invalid", str(error)) from None
 

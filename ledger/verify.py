@@ -29,9 +29,10 @@ pool, so their faults are found first.
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Protocol
 
-from ledger.blocks import HEADERS, RECORDS, Header, hash_header, is_header
+from ledger.blocks import HEADERS, RECORDS, Header, Outcome, hash_header, is_header
 from ledger.copies.steps import Step, diverge
 from ledger.copies.tree import ProvenTree, Read, read_bundles
 from ledger.errors import (
@@ -41,7 +42,7 @@ from ledger.errors import (
     InvalidProof,
     LedgerError,
 )
-from ledger.events import Event, parse_event, verify_event
+from ledger.events import Event, parse_event, verify_payload
 from ledger.genesis import Genesis, decode_genesis_json, hash_genesis
 from ledger.quorum.epochs import EPOCH_PROOFS, EpochChain, epoch_path
 from ledger.quorum.lists import hash_consensus_keys
@@ -58,6 +59,7 @@ WINDOW_BYTES = 4 * 1024 * 1024
 WINDOWS_MAX = 4
 
 EMPTY_HEAD = CompactRange()
+_SIGNED = "a canonical event signed by its officer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,15 +72,14 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventTask:
-    """Records for step 8, each with its index."""
+    """Signatures for step 8: index of the record, officer, payload and signature of its event."""
 
-    network: bytes
-    records: tuple[tuple[int, bytes], ...]
+    signed: tuple[tuple[int, bytes, bytes, bytes], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventFault:
-    """The first record of a task that is not as it should be."""
+    """A record that is not as it should be."""
 
     index: int
     expected: str
@@ -115,8 +116,9 @@ class BlockEntries:
     header: Header
     block_hash: bytes
     records: tuple[bytes, ...]
-    events: tuple[Event, ...] | None = None
-    """Those of the records, where they were verified in this process."""
+    events: tuple[Event, ...]
+    outcomes: tuple[Outcome, ...]
+    """Events and outcomes are those in the records."""
 
     @property
     def end(self) -> int:
@@ -233,14 +235,12 @@ def read_blocks(
     From `start`, or the genesis, up to the block of `height_max`, or the end.
     """
     ahead: deque[tuple[list[BlockEntries], Iterable[EventFault | None]]] = deque()
-    for window in _read_windows(copy, start, height_max):  # 4, 5, 6, 7
-        if map_events is map:
-            # Nobody works ahead, so the events need not be parsed once more by the caller.
-            yield from [_verify_here(copy, block) for block in window]  # 8
-            continue
-        # A pool works on these events while the caller is busy with the blocks before.
-        ahead.append((window, map_events(find_event_fault, _event_tasks(copy, window))))
-        if len(ahead) == WINDOWS_MAX:
+    # A pool works on these signatures while the caller is busy with the blocks before.
+    windows_max = 1 if map_events is map else WINDOWS_MAX
+    for blocks, fault in _read_windows(copy, start, height_max):  # 4, 5, 6, 7
+        faults = map_events(find_event_fault, _event_tasks(blocks))
+        ahead.append((blocks, chain(faults, (fault,))))
+        if len(ahead) == windows_max:
             yield from _verified(*ahead.popleft())  # 8
     while ahead:
         yield from _verified(*ahead.popleft())  # 8
@@ -248,45 +248,56 @@ def read_blocks(
 
 def _read_windows(
     copy: LogCopy, start: Start | None, height_max: int | None
-) -> Iterator[list[BlockEntries]]:
-    """Steps 4 to 7: the blocks of the log, in runs of bounded size."""
+) -> Iterator[tuple[list[BlockEntries], EventFault | None]]:
+    """Steps 4 to 7, and 8 without signatures: the blocks of the log, in runs of bounded size.
+
+    A run ends with the block before the first fault of step 8, if there is one.
+    """
     window: list[BlockEntries] = []
     entries = size_bytes = 0
-    for block in _read_chain(copy, start, height_max):
+    for bare in _read_chain(copy, start, height_max):
+        block, fault = _read_events(copy, bare)
         window.append(block)
         entries += 1 + len(block.records)
         size_bytes += sum(map(len, block.records))
-        if entries >= WINDOW_ENTRIES or size_bytes >= WINDOW_BYTES:
-            yield window
+        if fault is not None or entries >= WINDOW_ENTRIES or size_bytes >= WINDOW_BYTES:
+            yield window, fault
             window, entries, size_bytes = [], 0, 0
-    yield window
+    yield window, None
 
 
-def find_event_fault(task: EventTask) -> EventFault | None:
-    """Step 8 over a run of records: the first fault, or None. Pure, for process pools."""
-    return _read_events(task)[1]
-
-
-def _read_events(task: EventTask) -> tuple[list[Event], EventFault | None]:
-    """Step 8 over a run of records: the events before the first fault, and the fault, if any."""
+def _read_events(copy: LogCopy, block: BlockEntries) -> tuple[BlockEntries, EventFault | None]:
+    """A block with its events before the first fault of step 8, and that fault, if any."""
     events: list[Event] = []
-    for index, data in task.records:
+    outcomes: list[Outcome] = []
+    fault = None
+    for index, data in enumerate(block.records, start=block.index + 1):
         expected = "a canonical record"
         try:
             record = RECORDS.decode(data)
-            expected = "a canonical event signed by its officer"
+            expected = _SIGNED
             event = parse_event(record.event)
-            verify_event(event)
         except (InvalidEncoding, InvalidEvent) as error:
-            return events, EventFault(index=index, expected=expected, found=str(error))
-        if event.network != task.network:
-            return events, EventFault(
-                index=index,
-                expected=f"an event for network {task.network.hex()}",
-                found=f"one for {event.network.hex()}",
-            )
+            fault = EventFault(index=index, expected=expected, found=str(error))
+            break
+        if event.network != copy.network:
+            expected = f"an event for network {copy.network.hex()}"
+            found = f"one for {event.network.hex()}"
+            fault = EventFault(index=index, expected=expected, found=found)
+            break
         events.append(event)
-    return events, None
+        outcomes.append(record.outcome)
+    return replace(block, events=tuple(events), outcomes=tuple(outcomes)), fault
+
+
+def find_event_fault(task: EventTask) -> EventFault | None:
+    """The first event whose signature is not its officer's, or None. Pure, for process pools."""
+    for index, officer, payload, signature in task.signed:
+        try:
+            verify_payload(officer, payload, signature)
+        except InvalidEvent as error:
+            return EventFault(index=index, expected=_SIGNED, found=str(error))
+    return None
 
 
 def _verify_genesis(data: bytes | None, genesis: Genesis | None, network: bytes | None) -> Genesis:
@@ -479,27 +490,24 @@ class _Chain:
             header=header,
             block_hash=self._parent_hash,
             records=tuple(self._entries[1:]),
+            events=(),
+            outcomes=(),
         )
         self._range = self._range.extend(self._leaves)
         self._entries, self._leaves = [], []
         return block
 
 
-def _event_tasks(copy: LogCopy, window: Sequence[BlockEntries]) -> list[EventTask]:
-    records = [row for block in window for row in enumerate(block.records, start=block.index + 1)]
-    return [
-        EventTask(network=copy.network, records=tuple(records[start : start + TASK_RECORDS]))
-        for start in range(0, len(records), TASK_RECORDS)
+def _event_tasks(window: Sequence[BlockEntries]) -> list[EventTask]:
+    signed = [
+        (index, event.officer, event.payload, event.signature)
+        for block in window
+        for index, event in enumerate(block.events, start=block.index + 1)
     ]
-
-
-def _verify_here(copy: LogCopy, block: BlockEntries) -> BlockEntries:
-    """The block with its events, verified."""
-    records = tuple(enumerate(block.records, start=block.index + 1))
-    events, fault = _read_events(EventTask(network=copy.network, records=records))
-    if fault is not None:
-        diverge(Step.EVENTS, fault.index, fault.expected, fault.found)
-    return replace(block, events=tuple(events))
+    return [
+        EventTask(signed=tuple(signed[start : start + TASK_RECORDS]))
+        for start in range(0, len(signed), TASK_RECORDS)
+    ]
 
 
 def _verified(

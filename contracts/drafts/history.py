@@ -18,7 +18,7 @@ from contracts.execute import BlockInput, execute
 from contracts.facts import Act, build_context
 from contracts.lookup import find_legal_basis
 from ledger.blocks import RECORDS, Outcome
-from ledger.events import Event, parse_event
+from ledger.events import Event
 from ledger.genesis import Genesis, genesis_state, hash_genesis
 from ledger.registry import POLICY_SETS, LegalBasis, PolicySet
 from ledger.state import POLICY_SET_KEY, MapState, StateDigest, StateReader, sum_pairs
@@ -64,17 +64,13 @@ class History:
 
     def add(self, block: BlockEntries) -> tuple[Happened, ...]:
         """Move on by one verified block. Raises `Divergence`."""
-        records = [RECORDS.decode(data) for data in block.records]
-        events = block.events
-        if events is None:
-            events = tuple(parse_event(record.event) for record in records)
-        self._witness.start(record.outcome for record in records)
+        self._witness.start(block.outcomes)
         given = BlockInput(
             network=self._network,
             height=block.header.height,
             time_ms=block.header.time_ms,
             first_index=block.index + 1,
-            events=events,
+            events=block.events,
         )
         try:
             execution = execute(self.state, given, self._witness)
@@ -82,13 +78,13 @@ class History:
             diverge(Step.OUTCOMES, block.index, "events that a block may include", str(error))
         for at, made in enumerate(execution.records):
             if made != block.records[at]:
-                found = str(records[at].outcome)
+                found = str(block.outcomes[at])
                 made_outcome = str(RECORDS.decode(made).outcome)
                 diverge(Step.OUTCOMES, block.index + 1 + at, made_outcome, found)
         pairs, changes = self.state.pairs, execution.overlay.changes
         self.replaced = {key: pairs.get(key) for key in changes}
         pairs.update(changes)
-        return tuple(self._happened(block, events, [record.outcome for record in records]))
+        return tuple(self._happened(block))
 
     def verify_state(self, block: BlockEntries, map_pairs: MapPairs = map) -> None:
         """Check the whole state after `block` against its header. Raises `Divergence`.
@@ -105,11 +101,9 @@ class History:
             expected = f"state_digest {found.hex()}"
             diverge(Step.STATE, block.index, expected, block.header.state_digest.hex())
 
-    def _happened(
-        self, block: BlockEntries, events: tuple[Event, ...], outcomes: list[Outcome]
-    ) -> Iterator[Happened]:
+    def _happened(self, block: BlockEntries) -> Iterator[Happened]:
         asked = iter(self._witness.asked)
-        for at, (event, outcome) in enumerate(zip(events, outcomes, strict=True)):
+        for at, (event, outcome) in enumerate(zip(block.events, block.outcomes, strict=True)):
             act, facts, basis = next(asked) if outcome.policy_set else (None, None, None)
             yield Happened(
                 index=block.index + 1 + at,

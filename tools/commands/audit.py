@@ -7,9 +7,8 @@ from pathlib import Path
 
 import click
 
-from ledger.blocks import RECORDS
 from ledger.errors import Divergence, LedgerError
-from ledger.events import Event, parse_event
+from ledger.events import Event
 from ledger.genesis import Genesis
 from ledger.quorum.evidence import verify_equivocation
 from ledger.quorum.governance import EvidenceEquivocation
@@ -167,11 +166,10 @@ def find_evidence(directory: Path, *, genesis: Genesis | None, jobs: int) -> Ite
         with event_map(jobs) as map_events:
             copy = open_copy(folder_reader(directory), genesis=genesis)
             for block in read_blocks(copy, map_events):
-                for place, data in enumerate(block.records, start=block.index + 1):
-                    record = RECORDS.decode(data)
-                    event = parse_event(record.event)
-                    if isinstance(event.body, EvidenceEquivocation) and record.outcome.applied:
-                        yield _accuse(copy, event, event.body, place, block.header.height)
+                rows = zip(block.events, block.outcomes, strict=True)
+                for index, (event, outcome) in enumerate(rows, start=block.index + 1):
+                    if isinstance(event.body, EvidenceEquivocation) and outcome.applied:
+                        yield _accuse(copy, event, event.body, index, block.header.height)
     except Divergence as error:
         raise diverged(error) from None
 

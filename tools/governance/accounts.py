@@ -15,9 +15,9 @@ from contracts.engine import ENGINE_VERSION, Contracts
 from contracts.errors import ContractError
 from contracts.execute import BlockInput, Execution, execute
 from contracts.lookup import find_member, find_officer, read_policy_set, read_validators
-from ledger.blocks import RECORDS, Outcome
+from ledger.blocks import Outcome
 from ledger.errors import Divergence
-from ledger.events import Event, parse_event
+from ledger.events import Event
 from ledger.genesis import Genesis, genesis_state
 from ledger.governance.proposals import (
     REVISIONS,
@@ -145,17 +145,14 @@ class _Book:
 
     def add(self, block: BlockEntries) -> None:
         """Note the acts of a block by the state before it, then move on to the state after it."""
-        records = [RECORDS.decode(data) for data in block.records]
-        events = tuple(parse_event(record.event) for record in records)
         self.account.height = block.header.height
-        for place, (event, record) in enumerate(zip(events, records, strict=True)):
+        rows = zip(block.events, block.outcomes, strict=True)
+        for index, (event, outcome) in enumerate(rows, start=block.index + 1):
             if event.subject == event.digest:
                 self._opened[event.digest] = event
             if self._subject.is_key(event.officer, event.member):
-                self.account.acts.append(
-                    self._act(event, record.outcome, block, block.index + 1 + place)
-                )
-        execution = self._execute(block, events)
+                self.account.acts.append(self._act(event, outcome, block, index))
+        execution = self._execute(block)
         self._note_keys(execution, block.header.height + 1)
         self._state.pairs.update(execution.overlay.changes)
 
@@ -182,14 +179,14 @@ class _Book:
             opened=self._opened.get(event.subject),
         )
 
-    def _execute(self, block: BlockEntries, events: tuple[Event, ...]) -> Execution:
+    def _execute(self, block: BlockEntries) -> Execution:
         header = block.header
         given = BlockInput(
             network=self._network,
             height=header.height,
             time_ms=header.time_ms,
             first_index=block.index + 1,
-            events=events,
+            events=block.events,
         )
         if header.engine != ENGINE_VERSION:
             raise _diverged(block, f"engine {header.engine} != {ENGINE_VERSION}")

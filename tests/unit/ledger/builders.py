@@ -13,7 +13,7 @@ from ledger.blocks import (
     Record,
     hash_header,
 )
-from ledger.events import Event, ShareRequested, sign_event
+from ledger.events import Event, ShareRequested, parse_event, sign_event
 from ledger.genesis import Genesis, encode_genesis_json, genesis_state, hash_genesis
 from ledger.keys import SecretKey
 from ledger.log import FinalizedBlock
@@ -183,6 +183,15 @@ def make_outcome(**lies: Any) -> Outcome:
         "obligations": None,
     }
     return Outcome(**(fields | lies))
+
+
+def read_records(records: Sequence[bytes]) -> dict[str, Any]:
+    """The fields of `BlockEntries` with what stands in these records."""
+    found = [RECORDS.decode(data) for data in records]
+    return {
+        "events": tuple(parse_event(record.event) for record in found),
+        "outcomes": tuple(record.outcome for record in found),
+    }
 
 
 def make_record(event: Event | bytes, **lies: Any) -> bytes:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ledger.blocks import HEADERS, RECORDS, Record
+from ledger.blocks import HEADERS
 from ledger.errors import Divergence, InvalidGenesis, InvalidProof
 from ledger.genesis import decode_genesis_json, encode_genesis_json, hash_genesis
 from ledger.log import Log
@@ -41,7 +41,6 @@ from tests.unit.ledger.builders import (
     make_copy,
     make_event,
     make_genesis,
-    make_outcome,
     make_record,
     officer_secret,
 )
@@ -378,8 +377,8 @@ def test_work_is_handed_out_in_windows(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def map_events(function: Any, tasks: Iterable[EventTask], /) -> Any:
         given = list(tasks)
-        assert all(1 <= len(task.records) <= 4 for task in given)
-        windows.append(sum(len(task.records) for task in given))
+        assert all(1 <= len(task.signed) <= 4 for task in given)
+        windows.append(sum(len(task.signed) for task in given))
         return map(function, given)
 
     files = make_copy(make_chain([1] * 40 + [0] * 40).entries)
@@ -428,14 +427,29 @@ def test_blocks_come_out_whole(chain: ChainBuilder, files: dict[str, bytes]) -> 
 
 
 def test_fault_of_a_task_is_the_first() -> None:
-    event = make_event()
-    record = RECORDS.encode(Record(entry=2, event=event.data, outcome=make_outcome()))
-    task = EventTask(network=event.network, records=((8, record), (9, b""), (12, b"")))
-    fault = find_event_fault(task)
+    event, other = make_event(0), make_event(1)
+    fine = (event.officer, event.payload, event.signature)
+    bad = (event.officer, event.payload, other.signature)
+    fault = find_event_fault(EventTask(signed=((8, *fine), (9, *bad), (12, *bad))))
     assert fault is not None
     assert fault.index == 9
-    task = EventTask(network=event.network, records=((8, record),))
-    assert find_event_fault(task) is None
+    assert find_event_fault(EventTask(signed=((8, *fine),))) is None
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_the_first_fault_of_events_is_named_whatever_its_kind(jobs: int) -> None:
+    """A signature before a record that cannot be read, and the other way round."""
+    unsigned, unreadable = make_record(break_signature(make_event(1))), b"\x80"
+    for records, at in (((unsigned, unreadable), 2), ((unreadable, unsigned), 2)):
+        chain = ChainBuilder(make_genesis())
+        chain.add(records=[make_record(make_event(0)), *records])
+        files = make_copy(chain.entries)
+        if jobs == 1:
+            found = refused(files.get)
+        else:
+            with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+                found = refused(files.get, map_events=pool.map)
+        assert place(found) == ("events", at)
 
 
 def test_a_walk_from_any_block_to_any_other_gives_these_blocks(

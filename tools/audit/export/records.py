@@ -3,8 +3,8 @@
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
-from ledger.blocks import RECORDS, Outcome
-from ledger.events import Event, ShareOpening, parse_event
+from ledger.blocks import Outcome
+from ledger.events import Event, ShareOpening
 from ledger.verify import LogCopy, MapEvents, read_blocks
 from tools.audit.index.build import parties_of
 from tools.audit.period import Period
@@ -43,9 +43,8 @@ def read_rows(copy: LogCopy, filters: Filters, map_events: MapEvents = map) -> I
         if filters.period.is_over(time_ms):
             return
         is_due = height >= filters.from_height and filters.period.has_begun(time_ms)
-        for index, data in enumerate(block.records, start=block.index + 1):
-            record = RECORDS.decode(data)
-            event = parse_event(record.event)
+        rows = zip(block.events, block.outcomes, strict=True)
+        for index, (event, outcome) in enumerate(rows, start=block.index + 1):
             if isinstance(event.body, ShareOpening):
                 parties[event.digest] = frozenset(parties_of(event))
             concerned = parties.get(event.exchange, frozenset()) | {event.member}
@@ -54,7 +53,7 @@ def read_rows(copy: LogCopy, filters: Filters, map_events: MapEvents = map) -> I
                 height=height,
                 time_ms=time_ms,
                 event=event,
-                outcome=record.outcome,
+                outcome=outcome,
                 is_wanted=is_due
                 and (not filters.kinds or event.kind in filters.kinds)
                 and (not filters.member or filters.member in concerned),

@@ -20,9 +20,7 @@ from ledger.access.lines import (
     hash_line,
     parse_line,
 )
-from ledger.blocks import RECORDS
 from ledger.errors import Divergence, InvalidEncoding
-from ledger.events import parse_event
 from ledger.genesis import Genesis
 from ledger.verify import open_copy, read_blocks
 from tools.audit.divergence import diverged
@@ -99,10 +97,9 @@ def find_anchors(
             copy = open_copy(folder_reader(directory), genesis=genesis)
             for block in read_blocks(copy, map_events):
                 time_ms = block.header.time_ms
-                for index, data in enumerate(block.records, start=block.index + 1):
-                    record = RECORDS.decode(data)
-                    event = parse_event(record.event)
-                    if isinstance(event.body, AccessLogged) and record.outcome.applied:
+                rows = zip(block.events, block.outcomes, strict=True)
+                for index, (event, outcome) in enumerate(rows, start=block.index + 1):
+                    if isinstance(event.body, AccessLogged) and outcome.applied:
                         found[event.member].append(Anchor(index=index, body=event.body))
     except Divergence as error:
         raise diverged(error) from None

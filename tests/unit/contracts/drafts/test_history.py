@@ -9,7 +9,7 @@ from ledger.blocks import RECORDS
 from ledger.errors import Divergence
 from ledger.verify import BlockEntries
 from tests.unit.contracts.drafts.pasts import make_past
-from tests.unit.ledger.builders import ChainBuilder
+from tests.unit.ledger.builders import ChainBuilder, read_records
 
 
 def blocks_of(chain: ChainBuilder) -> list[BlockEntries]:
@@ -22,6 +22,7 @@ def blocks_of(chain: ChainBuilder) -> list[BlockEntries]:
                 header=block.header,
                 block_hash=block.block_hash,
                 records=block.records,
+                **read_records(block.records),
             )
         )
         index += 1 + len(block.records)
@@ -80,6 +81,7 @@ def lying(block: BlockEntries, at: int, **lies: object) -> BlockEntries:
         header=block.header,
         block_hash=block.block_hash,
         records=tuple(records),
+        **read_records(tuple(records)),
     )
 
 

@@ -21,6 +21,7 @@ from tests import builders as make
 from tests import exchanges as later
 from tests.builders import ASKER, OWNER
 from tests.unit.contracts.drafts.pasts import write_copy
+from tests.unit.ledger.builders import read_records
 from tests.unit.tools.audit.quarter import HOUR_MS, OTHER, Log, rich, write
 from tests.unit.tools.test_epochs import code_of, tally
 from tools.audit.period import DAY_MS, Period, make_period
@@ -237,7 +238,7 @@ def happened(*events: Event) -> tuple[list[Happened], History]:
     for block in log.blocks:
         entries = BlockEntries(
             index=index, header_bytes=block.header_bytes, header=block.header,
-            block_hash=block.block_hash, records=block.records,
+            block_hash=block.block_hash, records=block.records, **read_records(block.records),
         )  # fmt: skip
         found += history.add(entries)
         index += 1 + len(block.records)
