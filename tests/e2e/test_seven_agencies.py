@@ -133,12 +133,14 @@ def an_agency_without_administrators_gets_new_ones_by_vote(world: World) -> None
     world.carry(rotation["revoke"]["digest"], C, VOTER)
     world.carry(second, C, VOTER)
     world.carry(revocation, A, VOTER)
+    still_open = world[A].propose("officer", "add", loser.new_key("requester-9", "requester"))
     # Somebody finds the lost keys.
     for name in old:
         shutil.copy(lost / f"{name}.key", loser.key(name))
-        code = loser.refused("admin", "ballot", revocation, key=name)
-        assert code == "officer-revoked"
+        assert loser.refused("admin", "ballot", revocation, key=name) == "proposal-closed"
+        assert loser.refused("admin", "ballot", still_open, key=name) == "officer-revoked"
         loser.key(name).unlink()
+    assert world[A].act("admin", "withdraw", still_open)["outcome"]["applied"]
     appoint(loser, "registrar", "admin-4", first="admin-3")
     assert loser.request(B, key="registrar")["outcome"]["decision"] == "permit"
 
