@@ -1,5 +1,6 @@
 """`tally audit`: copy, replay and prove, without trusting any node."""
 
+import importlib
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -17,17 +18,6 @@ from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.receipt import Receipt, verify_receipt
 from ledger.verify import LogCopy, open_copy, read_blocks
 from tools.audit.divergence import diverged
-from tools.commands.copies.archive import archive, prune, restore
-from tools.commands.copies.mirror import mirror
-from tools.commands.copies.replay import merge, replay, segment
-from tools.commands.copies.watch import alarm, watch
-from tools.commands.copies.witness import witness
-from tools.commands.governance.who import who
-from tools.commands.inquiry import compare, lists, search, trace
-from tools.commands.records.access import access
-from tools.commands.records.evidence import evidence, verify_evidence
-from tools.commands.records.export import export
-from tools.commands.records.report import report
 from tools.exits import InvalidAnswer, InvalidInput
 from tools.mirror import (
     FILE_BYTES_MAX,
@@ -46,20 +36,54 @@ genesis_option = option(
 )
 
 
-@click.group(cls=WordGroup, help="help.audit")
+# Subcommand: module under `tools.commands` that holds it.
+MODULES = {
+    "replay": "copies.replay",
+    "segment": "copies.replay",
+    "merge": "copies.replay",
+    "who": "governance.who",
+    "access": "records.access",
+    "compare": "inquiry.compare",
+    "index": "inquiry.lists",
+    "gaps": "inquiry.lists",
+    "reciprocity": "inquiry.lists",
+    "subject": "inquiry.lists",
+    "search": "inquiry.search",
+    "decisions": "inquiry.search",
+    "trace": "inquiry.trace",
+    "evidence": "records.evidence",
+    "verify-evidence": "records.evidence",
+    "export": "records.export",
+    "report": "records.report",
+    "mirror": "copies.mirror",
+    "archive": "copies.archive",
+    "prune": "copies.archive",
+    "restore": "copies.archive",
+    "watch": "copies.watch",
+    "alarm": "copies.watch",
+    "witness": "copies.witness",
+}
+
+
+class _AuditGroup(WordGroup):
+    """Imports a subcommand when it is used: a question should not wait for all others."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of all subcommands."""
+        return sorted([*MODULES, *super().list_commands(ctx)])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return a subcommand."""
+        if cmd_name not in MODULES:
+            return super().get_command(ctx, cmd_name)
+        module = importlib.import_module(f"tools.commands.{MODULES[cmd_name]}")
+        found = (each for each in vars(module).values() if isinstance(each, click.Command))
+        return next(each for each in found if each.name == cmd_name)
+
+
+@click.group(cls=_AuditGroup, help="help.audit")
 def command() -> None:
     """Group."""
-
-
-for added in (
-    replay, segment, merge, who, access,
-    *compare.COMMANDS, *lists.COMMANDS, *search.COMMANDS, *trace.COMMANDS,
-    evidence, verify_evidence,
-    export,
-    report,
-    mirror, archive, prune, restore, watch, alarm, witness,
-):  # fmt: skip
-    command.add_command(added)
 
 
 @command.command("receipt", help="help.audit_receipt")

@@ -101,6 +101,3 @@ def _tell(names: tuple[str, str], found: Difference) -> str:
         entries=found.sizes[at],
         more=found.sizes[1 - at] - found.sizes[at],
     )
-
-
-COMMANDS = (compare_copies,)

@@ -262,6 +262,3 @@ def _tell_holder(holder: dict[str, Any]) -> str:
             "subject.destroyed", member=holder["member"], time=tell_time(holder["destroyed_ms"])
         )
     return say("subject.holds", member=holder["member"], until=tell_time(holder["until_ms"]))
-
-
-COMMANDS = (make_index, gaps, reciprocity, subject)

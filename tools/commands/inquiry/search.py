@@ -249,6 +249,3 @@ def _csv_cells(row: Found) -> Iterator[Any]:
             yield str(value).lower()
         else:
             yield " ".join(value) if isinstance(value, tuple) else value
-
-
-COMMANDS = (search_records, decisions)

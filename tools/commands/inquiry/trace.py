@@ -29,6 +29,3 @@ def trace_exchange(source: Source, exchange: str, svg: Path | None, as_json: boo
     if svg is not None:
         svg.write_text(draw_trace(story), encoding="utf-8")
     emit(as_json, document, text)
-
-
-COMMANDS = (trace_exchange,)
