@@ -1,7 +1,8 @@
 """The decision of the contracts on one act, and its explanation in words."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 from contracts.risk.reasons import TABLE
 from contracts.words import Language, decision_word, phrase
@@ -17,8 +18,7 @@ class Verdict(StrEnum):
     DENY = "deny"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reason:
+class Reason(msgspec.Struct, frozen=True, kw_only=True):
     """A determining policy: its id, titles, and the legal text of `@basis` (may be empty)."""
 
     id: str
@@ -27,8 +27,7 @@ class Reason:
     basis: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """A verdict with the ids of the determining policies (sorted) and the facts it stands on.
 
     `errors`: what the engine could not evaluate; then the verdict is deny. `obligations` are those

@@ -187,6 +187,12 @@ class PolicyEngine:
     def __init__(self, policy_set: PolicySet) -> None:
         self.infos = {info.id: info for info in validate_policy_set(policy_set)}
         self.hash = hash_policy_set(policy_set)
+        self._reason_of = {
+            info.id: Reason(
+                id=info.id, title_zh=info.title_zh, title_en=info.title_en, basis=info.basis
+            )
+            for info in self.infos.values()
+        }
         policies = _policies_by_id(policy_set)
         self._slices = {name: slice_policies(policies, name, ACTIONS) for name in ACTIONS}
         self._readings = {
@@ -258,11 +264,7 @@ class PolicyEngine:
         )
 
     def _reasons(self, names: tuple[str, ...]) -> tuple[Reason, ...]:
-        infos = [self.infos[name] for name in names]
-        return tuple(
-            Reason(id=info.id, title_zh=info.title_zh, title_en=info.title_en, basis=info.basis)
-            for info in infos
-        )
+        return tuple([self._reason_of[name] for name in names])
 
     def ask(self, act: Act, action: str, context: Mapping[str, Any]) -> "Answer":
         """Cedar's answer about one action."""

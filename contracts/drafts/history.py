@@ -8,8 +8,9 @@ end the walk as `Divergence`, and so does a state without the digest that a head
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
+
+import msgspec
 
 from contracts.decision import Decision, Verdict
 from contracts.engine import Contracts, PolicyEngine
@@ -28,8 +29,7 @@ MapPairs: TypeAlias = Callable[..., Iterable[bytes]]
 _PART_PAIRS = 2_048
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Happened:
+class Happened(msgspec.Struct, frozen=True, kw_only=True):
     """A record of the log. `act`, `facts` and `basis` are None where contracts were not asked.
 
     `basis` is the legal basis as it was registered then.

@@ -248,7 +248,7 @@ def happened(*events: Event) -> tuple[list[Happened], History]:
 def exceptions(each: Happened, **lies: Any) -> dict[str, int]:
     """Controls from which an opening record is an exception."""
     controls, stories = Controls(), Stories()
-    told = replace(each, **lies)
+    told = msgspec.structs.replace(each, **lies)
     controls.add(told, stories.add(told), None)
     return {id_: one.exceptions.count for id_, one in controls.of.items() if one.exceptions.count}
 
