@@ -1,6 +1,8 @@
 """`tally bench`: a network of real processes, whole exchanges with their data, sealing, replay."""
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -123,27 +125,32 @@ def command(
     emit(as_json, figures, say("bench.sealing", **figures))
 
 
+@contextmanager
+def _measuring(key: str) -> Iterator[tuple[Path, Bar]]:
+    """A folder for the time of a measurement, and its bar. Of several errors the first ends it."""
+    bar = Bar(say(key))
+    with tempfile.TemporaryDirectory(prefix="tally-") as directory:
+        try:
+            yield Path(directory), bar
+        except ExceptionGroup as failures:
+            raise _first(failures) from None
+        finally:
+            bar.close()
+
+
 def _measure_audit(as_json: bool, entries: int, cache: Path | None, jobs: int) -> None:
     from tools.bench.audit import measure_audit
 
-    bar = Bar(say("bench.making"))
-    with tempfile.TemporaryDirectory(prefix="tally-") as directory:
-        try:
-            figures = measure_audit(cache or Path(directory), entries, jobs, bar)
-        finally:
-            bar.close()
+    with _measuring("bench.making") as (directory, bar):
+        figures = measure_audit(cache or directory, entries, jobs, bar)
     emit(as_json, figures, say("bench.audit", **figures))
 
 
 def _measure_what_if(as_json: bool, requests: int, cache: Path | None, jobs: int) -> None:
     from tools.bench.whatif import measure_what_if
 
-    bar = Bar(say("bench.making"))
-    with tempfile.TemporaryDirectory(prefix="tally-") as directory:
-        try:
-            figures = measure_what_if(cache or Path(directory), requests, jobs, bar)
-        finally:
-            bar.close()
+    with _measuring("bench.making") as (directory, bar):
+        figures = measure_what_if(cache or directory, requests, jobs, bar)
     emit(as_json, figures, say("bench.what_if", **figures))
 
 
@@ -155,44 +162,27 @@ def _measure_network(as_json: bool, *, wan: str, absent: bool, **values: Any) ->
     if not (digits.isascii() and digits.isdigit() and int(digits) <= 10_000):
         raise InvalidInput("delay-invalid", wan)
     plan = Plan(wan_ms=int(digits), **values)
-    bar = Bar(say("bench.running"))
-    with tempfile.TemporaryDirectory(prefix="tally-") as directory:
-        network = Path(directory) / "net"
-        try:
-            if absent:
-                figures = measure_absence(network, plan.events, bar)
-            else:
-                figures = run(measure(plan, network, bar))
-        except ExceptionGroup as failures:
-            raise _first(failures) from None
-        finally:
-            bar.close()
+    with _measuring("bench.running") as (directory, bar):
+        if absent:
+            figures = measure_absence(directory / "net", plan.events, bar)
+        else:
+            figures = run(measure(plan, directory / "net", bar))
     emit(as_json, figures, say("bench.absent" if absent else "bench.result", **_flat(figures)))
 
 
 def _measure_exchanges(as_json: bool, **values: int) -> None:
     from tools.bench.exchange import measure_exchanges
 
-    bar = Bar(say("bench.running"))
-    with tempfile.TemporaryDirectory(prefix="tally-") as directory:
-        try:
-            figures = run(measure_exchanges(Path(directory) / "net", bar=bar, **values))
-        except ExceptionGroup as failures:
-            raise _first(failures) from None
-        finally:
-            bar.close()
+    with _measuring("bench.running") as (directory, bar):
+        figures = run(measure_exchanges(directory / "net", bar=bar, **values))
     emit(as_json, figures, say("bench.exchange", **_flat(figures)))
 
 
 def _measure_payload(as_json: bool, megabytes: int) -> None:
     from tools.bench.payload import measure_payload
 
-    bar = Bar(say("bench.making_records"))
-    with tempfile.TemporaryDirectory(prefix="tally-") as directory:
-        try:
-            figures = run(measure_payload(Path(directory) / "net", megabytes=megabytes, bar=bar))
-        finally:
-            bar.close()
+    with _measuring("bench.making_records") as (directory, bar):
+        figures = run(measure_payload(directory / "net", megabytes=megabytes, bar=bar))
     emit(as_json, figures, say("bench.payload", **_flat(figures)))
 
 
