@@ -31,6 +31,7 @@ from node.gateway.work.check import CODE_SET, CUSTOM, DOWNLOAD, Payload, code_of
 from node.gateway.work.prepare import (
     BLIND_INFO,
     make_ask,
+    make_prepared,
     payload_context,
     seal_into,
     write_whole,
@@ -46,7 +47,7 @@ from node.gateway.work.tasks import (
     Setup,
     Stops,
 )
-from node.records.report import Report, RuleCount, encode_report, hash_report
+from node.records.report import Report, RuleCount
 from node.sealing.errors import InvalidPayload
 from node.sealing.keys import DecryptionKey, seal_to
 from node.sealing.sealer import Sealer
@@ -108,13 +109,13 @@ def prepare(
     finally:
         connector.close()
     report = _quality(found, about, task.rules.version)
-    return Prepared(
-        commitment=sealer.commitment,
+    return make_prepared(
+        sealer,
+        report,
+        size_bytes,
+        keys,
         record_count=found.records,
-        size_bytes=size_bytes,
-        quality_digest=hash_report(report),
-        report=encode_report(report),
-        blind=seal_to(keys[0].public, sealer.blind, BLIND_INFO + about.exchange),
+        exchange=about.exchange,
         message=batches[0]["message"] if batches else "",
     )
 

@@ -75,13 +75,30 @@ def prepare(
     finally:
         # A source that was not read to its end is let go of now, not when memory is short.
         connector.close()
+    return make_prepared(
+        sealer, report, size_bytes, keys, record_count=report.accepted, exchange=about.exchange
+    )
+
+
+def make_prepared(
+    sealer: Sealer,
+    report: Report,
+    size_bytes: int,
+    keys: Sequence[DecryptionKey],
+    *,
+    record_count: int,
+    exchange: bytes,
+    message: str = "",
+) -> Prepared:
+    """What is told of a sealed payload; its blind is sealed to the own key."""
     return Prepared(
         commitment=sealer.commitment,
-        record_count=report.accepted,
+        record_count=record_count,
         size_bytes=size_bytes,
         quality_digest=hash_report(report),
         report=encode_report(report),
-        blind=seal_to(keys[0].public, sealer.blind, BLIND_INFO + about.exchange),
+        blind=seal_to(keys[0].public, sealer.blind, BLIND_INFO + exchange),
+        message=message,
     )
 
 
