@@ -229,9 +229,7 @@ class Service:
             _bind(line, path)
             await web.SockSite(runner, line).start()
         except OSError as error:
-            raise StartRefused(
-                f"the socket {path} cannot be made: {error}", "Correct [gateway] socket"
-            ) from None
+            raise StartRefused("start-gateway-socket", path=path, reason=str(error)) from None
         path.chmod(0o600)
 
     async def _bootstrap(self, height: int) -> None:
@@ -316,8 +314,7 @@ async def _listen(
         await site(runner, listen.host, listen.port, ssl_context=tls).start()
     except OSError as error:
         raise StartRefused(
-            f"the address {listen} cannot be used: {error}",
-            "Stop the program that holds the port, or set another listen in gateway.toml",
+            "start-gateway-address", address=str(listen), reason=str(error)
         ) from None
     host, port = runner.addresses[0][:2]
     return str(Address(host, port))

@@ -1,0 +1,134 @@
+"""Every cause that keeps a node or gateway from starting has words in both languages, filled in."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import node
+from contracts.words import LANGUAGES, Language
+from contracts.words import catalogue as rules
+from node.api.problems import HTTP_CODES
+from node.connectors.words import catalogue as connectors
+from node.crs.words import catalogue as messages
+from node.diagnosis.words import catalogue as findings
+from node.errors import Fault, InvalidConfig, StartRefused
+from node.gateway.words import catalogue as gateway
+from node.records.words import catalogue as records
+from node.sealing.words import catalogue as sealing
+from node.words import CONFIG_INVALID, catalogue, describe, tell_fault, tell_in_line
+from tests.unit.tools.test_refusals import provoked
+from tools.words import catalogue as tools
+
+PLACE = re.compile(r"{(\w+)}")
+FOLDER = Path(node.__path__[0])
+
+
+def calls_in(source: str, *names: str) -> Iterator[tuple[str, set[str] | None]]:
+    """Code and names of the values of each call of `names`; None where they are not literal."""
+    for call in ast.walk(ast.parse(source)):
+        if not isinstance(call, ast.Call) or getattr(call.func, "id", "") not in names:
+            continue
+        given = {each.arg: each.value for each in call.keywords}
+        code = given.pop("code", call.args[0] if call.args else None)
+        if isinstance(code, ast.Constant):
+            yield str(code.value), None if None in given else {str(name) for name in given}
+
+
+def sources() -> list[str]:
+    return [path.read_text("utf-8") for path in FOLDER.rglob("*.py")]
+
+
+def start_codes() -> set[str]:
+    return {code for text in sources() for code, _ in calls_in(text, "StartRefused")}
+
+
+def fault_codes() -> set[str]:
+    """Of the modules that read a configuration: other parts have faults of other kinds."""
+    texts = (text for text in sources() if "InvalidValue" in text)
+    names = ("Fault", "_fault", "InvalidValue")
+    return {code for text in texts for code, _ in calls_in(text, *names)}
+
+
+def test_the_scan_finds_codes_and_their_values() -> None:
+    source = (
+        'StartRefused("one", path=1)\nFault(code="two", line=2)\n_fault("three", a, **b)\nf("no")'
+    )
+    assert dict(calls_in(source, "StartRefused", "Fault", "_fault")) == {
+        "one": {"path"}, "two": {"line"}, "three": None,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_code_has_words_and_none_is_idle(language: Language) -> None:
+    assert set(catalogue(language)["starts"]) == start_codes() | {CONFIG_INVALID}
+    assert set(catalogue(language)["faults"]) == fault_codes()
+    stop = "。" if language == "zh" else "."
+    for code, entry in catalogue(language)["starts"].items():
+        assert set(entry) == {"title", "detail", "advice"}, code
+        # What is to be typed ends without a stop.
+        assert entry["advice"].endswith((stop, "}")), code
+        assert not entry["title"].endswith(stop), code
+
+
+def test_every_start_fills_the_places_of_its_words_in_both_languages() -> None:
+    for text in sources():
+        for code, values in calls_in(text, "StartRefused"):
+            for language in LANGUAGES:
+                said = " ".join(catalogue(language)["starts"][code].values())
+                assert set(PLACE.findall(said)) == values, (code, language)
+
+
+def test_both_languages_say_the_same_of_a_fault() -> None:
+    zh, en = (catalogue(language)["faults"] for language in LANGUAGES)
+    for code, text in en.items():
+        places = [re.sub("_(zh|en)$", "", name) for name in PLACE.findall(text)]
+        said = [re.sub("_(zh|en)$", "", name) for name in PLACE.findall(zh[code])]
+        assert sorted(places) == sorted(said), code
+
+
+def test_a_code_stands_in_no_other_catalogue() -> None:
+    others = {
+        *rules("en")["codes"], *HTTP_CODES, *findings("en"), *gateway("en"), *connectors("en"),
+        *messages("en")["refusals"], *records("en")["refusals"], *sealing("en"),
+        *(key.split(".")[1] for key in tools("en") if key.startswith("errors.")),
+    }  # fmt: skip
+    assert not others & {*start_codes(), *fault_codes(), CONFIG_INVALID}
+
+
+def test_every_code_is_provoked() -> None:
+    assert len(start_codes()) > 50
+    assert {*start_codes(), *fault_codes(), CONFIG_INVALID} - provoked() == set()
+
+
+def test_a_refusal_is_told_in_the_language_that_is_asked_for() -> None:
+    error = StartRefused("start-key-open", setting="[keys] log", path="/a/log.key", mode="0640")
+    zh, en = (describe(error, language) for language in LANGUAGES)
+    assert (en.title, en.detail, en.advice) == (
+        "Others can read a key file", "[keys] log, /a/log.key (mode 0640)",
+        "Run: chmod 600 /a/log.key",
+    )  # fmt: skip
+    assert (zh.title, zh.detail, zh.advice) == (
+        "他人可以读取密钥文件", "[keys] log，/a/log.key（权限 0640）",
+        "请执行：chmod 600 /a/log.key",
+    )  # fmt: skip
+    assert tell_in_line(zh, "zh") == f"{zh.title}：{zh.detail} [start-key-open]"
+
+
+def test_faults_of_a_configuration_have_a_line_each_or_stand_in_one() -> None:
+    counted = Fault(
+        code="count-wanted", line=7, setting="[work] processes", values={"low": 1, "high": 64}
+    )
+    error = InvalidConfig("gateway.toml", (counted, Fault(code="hooks-same-id")))
+    assert tell_fault(counted, "zh") == "第 7 行：[work] processes：须为 1 到 64 的整数"
+    told = describe(error, "en")
+    assert told.detail == (
+        "gateway.toml\n  line 7: [work] processes: must be a whole number from 1 to 64"
+        "\n  two hooks have one id"
+    )
+    assert tell_in_line(told, "en") == (
+        "The configuration has faults: gateway.toml [start-config-invalid]; line 7: [work]"
+        " processes: must be a whole number from 1 to 64; two hooks have one id"
+    )
