@@ -41,5 +41,5 @@ def faults_of(call: Callable[[], object]) -> tuple[Fault, ...]:
 
 
 def tell_faults(faults: tuple[Fault, ...]) -> list[str]:
-    """Faults in English, as `code: sentence`."""
-    return [f"{fault.code}: {tell_fault(fault, 'en')}" for fault in faults]
+    """Faults in English, each with its code."""
+    return [f"{tell_fault(fault, 'en')} [{fault.code}]" for fault in faults]

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 import structlog
 
-from node.errors import InvalidConfig
 from node.gateway import __main__ as gateway
 from node.gateway.__main__ import read_place
 from node.gateway.config import SETTINGS, read_gateway_config
 from node.gateway.work.tasks import Plug
+from node.words import EXIT_FAILED
+from tests.refusals import faults_of as provoke
+from tests.refusals import tell_faults
 from tools.gateway.making import GatewayPlan, format_config
 
 GOOD = """
@@ -51,9 +53,8 @@ def write(folder: Path, text: str) -> Path:
 
 
 def faults_of(folder: Path, text: str) -> str:
-    with pytest.raises(InvalidConfig) as caught:
-        read_gateway_config(write(folder, text))
-    return str(caught.value)
+    path = write(folder, text)
+    return "\n".join(tell_faults(provoke(lambda: read_gateway_config(path))))
 
 
 def test_a_good_file_is_read_with_its_plugs_and_schedules(tmp_path: Path) -> None:
@@ -128,6 +129,7 @@ def test_every_wrong_value_is_named_by_section_and_key(
     head = "" if section == "gateway" else f"[{section}]\n"
     told = faults_of(tmp_path, f"{text}{head}{key} = {value}\n")
     assert f"[{section}] {key}" in told
+    assert key != "decryption_before" or told.endswith(" [paths-wanted]")
 
 
 @pytest.mark.parametrize(
@@ -188,8 +190,12 @@ def test_messages_without_their_libraries_do_not_start_and_say_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(gateway, "find_spec", lambda _: None)
-    assert gateway.run(write(tmp_path, GOOD)) == gateway.EXIT_FAILED
-    assert "pip install 'tallystick[crs]'" in capsys.readouterr().err
+    path = write(tmp_path, GOOD)
+    assert gateway.run(path, "zh") == EXIT_FAILED
+    told = capsys.readouterr().err
+    assert "pip install 'tallystick[crs]'" in told
+    assert "[crs-extra-missing]" in told
+    assert "安装" in told
 
 
 def test_a_disk_without_room_ends_the_gateway_in_words(
@@ -203,13 +209,13 @@ def test_a_disk_without_room_ends_the_gateway_in_words(
     before = os.umask(0o022)
     try:
         try:
-            assert gateway.run(write(tmp_path, GOOD)) == gateway.EXIT_FAILED
+            assert gateway.run(write(tmp_path, GOOD)) == EXIT_FAILED
         finally:
             structlog.reset_defaults()
     finally:
         os.umask(before)
     folder = tmp_path / "gateway-data"
     told = capsys.readouterr().err
-    assert "database or disk is full" in told
+    assert "database or disk is full [start-jobs-unwritable]" in told
     assert str(folder) in told
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
