@@ -3,16 +3,21 @@
 import os
 import sqlite3
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import structlog
 
+from node.errors import TokenFailed
 from node.gateway import __main__ as gateway
 from node.gateway.__main__ import read_place
 from node.gateway.config import SETTINGS, read_gateway_config
+from node.gateway.service import Keys
+from node.gateway.words import describe
 from node.gateway.work.tasks import Plug
 from node.words import EXIT_FAILED
+from tests.builders import OWNER, key_of
 from tests.refusals import faults_of as provoke
 from tests.refusals import tell_faults
 from tools.gateway.making import GatewayPlan, format_config
@@ -198,22 +203,61 @@ def test_messages_without_their_libraries_do_not_start_and_say_what_to_install(
     assert "安装" in told
 
 
+@pytest.fixture
+def starting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a start changes in this process is changed back; its keys are any."""
+    keys = Keys(officer=key_of(OWNER, "provider"), seeds=(), certificate_file="", key_file="")
+    monkeypatch.setattr(gateway, "read_keys", lambda _: keys)
+    before = os.umask(0o022)
+    yield
+    structlog.reset_defaults()
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("starting")
+def test_a_node_that_does_not_answer_keeps_the_gateway_from_starting(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = GOOD.replace("[gateway]", '[gateway]\nnode = "http://127.0.0.1:1"')
+    assert gateway.run(write(tmp_path, text), "zh") == EXIT_FAILED
+    told = capsys.readouterr().err
+    assert told.startswith(f"tally gateway: {describe('node-unreachable', '', 'zh').title}：")
+    assert "http://127.0.0.1:1" in told
+    assert "[node-unreachable]\n" in told
+
+
+@pytest.mark.usefixtures("starting")
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (TokenFailed("the token of the officer key failed"), "start-token-failed"),
+        (PermissionError(13, "Permission denied", "/a"), "start-system-refused"),
+    ],
+)
+def test_what_ends_a_gateway_at_its_start_has_a_code(
+    tmp_path: Path,
+    error: Exception,
+    code: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def serve(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(gateway, "serve", serve)
+    assert gateway.run(write(tmp_path, GOOD), "zh") == EXIT_FAILED
+    assert f"{error} [{code}]\n" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("starting")
 def test_a_disk_without_room_ends_the_gateway_in_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def serve(*_: object) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr(gateway, "read_keys", lambda _: None)
     monkeypatch.setattr(gateway, "serve", serve)
-    before = os.umask(0o022)
-    try:
-        try:
-            assert gateway.run(write(tmp_path, GOOD)) == EXIT_FAILED
-        finally:
-            structlog.reset_defaults()
-    finally:
-        os.umask(before)
+    assert gateway.run(write(tmp_path, GOOD)) == EXIT_FAILED
     folder = tmp_path / "gateway-data"
     told = capsys.readouterr().err
     assert "database or disk is full [start-jobs-unwritable]" in told
