@@ -124,4 +124,4 @@ def _read(data_dir: Path) -> Activation | None:
     except FileNotFoundError:
         return None
     except (OSError, msgspec.DecodeError) as error:
-        raise StartRefused("start-activation-unreadable", path=path, reason=str(error)) from None
+        raise StartRefused("start-activation-unreadable", path=path, reason=error) from None

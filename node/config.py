@@ -321,9 +321,9 @@ def read_document(file: Path) -> tuple[dict[str, Any], dict[tuple[str, str], int
         content = data.decode()
         document = tomllib.loads(content) if len(data) <= CONFIG_SIZE_BYTES_MAX else None
     except OSError as error:
-        fault = Fault(code="config-unreadable", values={"reason": str(error.strerror)})
+        fault = Fault(code="config-unreadable", values={"reason": error})
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        fault = Fault(code="config-no-toml", values={"reason": str(error)})
+        fault = Fault(code="config-no-toml", values={"reason": error})
     else:
         if document is not None:
             return document, _line_numbers(content)

@@ -29,7 +29,7 @@ from node.api.server import run as run_api
 from node.config import Config, read_config
 from node.engine.compose import Parts, compose
 from node.engine.ports import Threads
-from node.errors import InvalidConfig, NodeError, StartRefused
+from node.errors import InvalidConfig, NodeError, StartRefused, system_refused
 from node.node import Node
 from node.simplex.errors import CorruptWal, SimplexError, WalFailed
 from node.startup import (
@@ -104,25 +104,20 @@ async def _serve_api(config: Config, node: Node, founders: bytes, parts: Parts) 
         )
 
     tls = _api_tls(config) if config["api", "tls_certificate"] else None
-    try:
-        await run_api(
-            build_app(
-                node,
-                limits,
-                parts.metrics,
-                founders=founders,
-                access=parts.access,
-                hooks=parts.hooks,
-            ),
-            api=(api.host, api.port),
-            metrics=(figures.host, figures.port),
-            tls=tls,
-            on_listening=on_listening,
-        )
-    except OSError as error:
-        raise StartRefused(
-            "start-api-address", api=str(api), metrics=str(figures), reason=str(error)
-        ) from None
+    await run_api(
+        build_app(
+            node,
+            limits,
+            parts.metrics,
+            founders=founders,
+            access=parts.access,
+            hooks=parts.hooks,
+        ),
+        api=(api.host, api.port),
+        metrics=(figures.host, figures.port),
+        tls=tls,
+        on_listening=on_listening,
+    )
 
 
 def _api_tls(config: Config) -> ssl.SSLContext:
@@ -131,7 +126,7 @@ def _api_tls(config: Config) -> ssl.SSLContext:
         return tls_context(certificate, key)
     except OSError as error:  # as `ssl.SSLError` is
         raise StartRefused(
-            "start-api-tls", certificate=certificate, key=key, reason=str(error)
+            "start-api-tls", certificate=certificate, key=key, reason=error
         ) from None
 
 
@@ -232,18 +227,17 @@ def _refusal(error: Exception, data_dir: Path) -> Refusal:
     """What keeps a node from starting, as that which has words."""
     if isinstance(error, StartRefused | InvalidConfig):
         return error
-    reason = str(error)
     if isinstance(error, CorruptStore):
         return StartRefused(
-            "start-store-damaged", reason=reason, store=data_dir / STORE, wal=data_dir / WAL
+            "start-store-damaged", reason=error, store=data_dir / STORE, wal=data_dir / WAL
         )
     if isinstance(error, CorruptWal):
-        return StartRefused("start-votes-damaged", path=data_dir / WAL, reason=reason)
+        return StartRefused("start-votes-damaged", path=data_dir / WAL, reason=error)
     if isinstance(error, SimplexError):
-        return StartRefused("start-votes-unusable", path=data_dir / WAL, reason=reason)
+        return StartRefused("start-votes-unusable", path=data_dir / WAL, reason=error)
     if isinstance(error, LedgerError):
-        return StartRefused("start-store-unusable", reason=reason)
-    return StartRefused("start-system-refused", reason=reason)
+        return StartRefused("start-store-unusable", reason=error)
+    return system_refused(error)
 
 
 def configure_logging(config: Config) -> None:

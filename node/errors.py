@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-Value = str | int | Path
+# A failure of the system has words too, by its number.
+Value = str | int | Path | Exception
 
 
 class NodeError(Exception):
@@ -66,6 +67,12 @@ class StartRefused(NodeError):
         super().__init__(_show(code, values))
         self.code = code
         self.values = values
+
+
+def system_refused(error: Exception) -> StartRefused:
+    """What the system refuses beside all that has a code of its own."""
+    path = getattr(error, "filename", None) or "-"
+    return StartRefused("start-system-refused", path=path, reason=error)
 
 
 def _show(code: str, values: Mapping[str, Value]) -> str:

@@ -54,10 +54,9 @@ def read_genesis(config: Config) -> Genesis:
     try:
         return decode_genesis_json(path.read_bytes())
     except OSError as error:
-        reason = str(error.strerror)
-        raise StartRefused("start-genesis-unreadable", path=path, reason=reason) from None
+        raise StartRefused("start-genesis-unreadable", path=path, reason=error) from None
     except InvalidGenesis as error:
-        raise StartRefused("start-genesis-invalid", path=path, reason=str(error)) from None
+        raise StartRefused("start-genesis-invalid", path=path, reason=error) from None
 
 
 def read_signatures(config: Config, genesis: Genesis) -> GenesisSignatures:
@@ -71,10 +70,9 @@ def read_signatures(config: Config, genesis: Genesis) -> GenesisSignatures:
             signatures = decode_signatures(file.read(SIGNATURES_SIZE_BYTES_MAX + 1))
         verify_founders(genesis, signatures)
     except OSError as error:
-        reason = str(error.strerror)
-        raise StartRefused("start-founders-unreadable", path=path, reason=reason) from None
+        raise StartRefused("start-founders-unreadable", path=path, reason=error) from None
     except InvalidFounding as error:
-        raise StartRefused("start-founders-unsigned", path=path, reason=str(error)) from None
+        raise StartRefused("start-founders-unsigned", path=path, reason=error) from None
     return signatures
 
 
@@ -134,8 +132,7 @@ def lock_data_dir(path: Path) -> int:
         path.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        reason = str(error.strerror)
-        raise StartRefused("start-data-unusable", path=path, reason=reason) from None
+        raise StartRefused("start-data-unusable", path=path, reason=error) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -162,11 +159,11 @@ def _read_certificate(config: Config, key_pem: bytes) -> bytes:
         key = load_pem_private_key(key_pem, password=None)
     except OSError as error:
         raise StartRefused(
-            "start-certificate-unreadable", path=str(error.filename), reason=str(error.strerror)
+            "start-certificate-unreadable", path=str(error.filename), reason=error
         ) from None
     except (ValueError, TypeError) as error:
         raise StartRefused(
-            "start-certificate-malformed", certificate=path, key=key_path, reason=str(error)
+            "start-certificate-malformed", certificate=path, key=key_path, reason=error
         ) from None
     form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     if key.public_key().public_bytes(*form) != certificate.public_key().public_bytes(*form):

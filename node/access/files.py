@@ -74,8 +74,7 @@ class Files:
             self.tail = self._find_tail()
             self.first = self._find_first()
         except OSError as error:
-            reason = str(error.strerror)
-            raise StartRefused("start-access-unusable", path=folder, reason=reason) from None
+            raise StartRefused("start-access-unusable", path=folder, reason=error) from None
 
     def append(self, readings: Sequence[Reading]) -> None:
         """Write lines and hand them to the system. A line is never older than the one before."""
@@ -184,7 +183,7 @@ class Files:
             try:
                 parsed = parse_line(line)
             except InvalidEncoding as error:
-                raise StartRefused("start-access-damaged", path=path, reason=str(error)) from None
+                raise StartRefused("start-access-damaged", path=path, reason=error) from None
             return Tail(n=parsed.n, digest=hash_line(line), at_ms=parsed.at_ms)
         return NO_TAIL
 

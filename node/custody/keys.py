@@ -119,13 +119,13 @@ class KeyReader:
             return decrypt_keystore(keystore, self._phrase)
         except InvalidKeystore as error:
             raise StartRefused(
-                "start-keystore-damaged", setting=setting, path=path, reason=str(error)
+                "start-keystore-damaged", setting=setting, path=path, reason=error
             ) from None
         except WrongPassphrase:
             raise StartRefused("start-keystore-shut", setting=setting, path=path) from None
         except MemoryError as error:
             raise StartRefused(
-                "start-keystore-memory", setting=setting, path=path, reason=str(error)
+                "start-keystore-memory", setting=setting, path=path, reason=error
             ) from None
 
 
@@ -141,7 +141,7 @@ def file_of_secret(data: bytes) -> str:
 
 
 def _malformed(setting: str, path: Path, error: InvalidKey) -> StartRefused:
-    return StartRefused("start-key-malformed", setting=setting, path=path, reason=str(error))
+    return StartRefused("start-key-malformed", setting=setting, path=path, reason=error)
 
 
 def _read_private(path: Path, setting: str) -> bytes:
@@ -151,7 +151,7 @@ def _read_private(path: Path, setting: str) -> bytes:
             data = file.read(KEY_FILE_BYTES_MAX)
     except OSError as error:
         raise StartRefused(
-            "start-key-unreadable", setting=setting, path=path, reason=str(error.strerror)
+            "start-key-unreadable", setting=setting, path=path, reason=error
         ) from None
     if mode & 0o077:
         raise StartRefused("start-key-open", setting=setting, path=path, mode=f"{mode:04o}")
@@ -184,7 +184,7 @@ def _read_phrase(config: Config, opened: str, what: _What) -> str:
         phrase = data.removesuffix(b"\n").removesuffix(b"\r").decode()
     except OSError as error:
         raise StartRefused(
-            "start-secret-unreadable", setting=setting, path=path, reason=str(error.strerror)
+            "start-secret-unreadable", setting=setting, path=path, reason=error
         ) from None
     except UnicodeDecodeError:
         raise StartRefused("start-secret-encoding", setting=setting, path=path) from None

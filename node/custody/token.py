@@ -55,7 +55,7 @@ def open_token(reference: str, name: str, pin: str) -> TokenKey:
     except InvalidTokenUri as error:
         if error.has_pin:
             raise StartRefused("start-token-pin-inside", setting=setting) from None
-        raise StartRefused("start-token-uri", setting=setting, reason=str(error)) from None
+        raise StartRefused("start-token-uri", setting=setting, reason=error) from None
     try:
         pkcs11: Any = importlib.import_module("pkcs11")
     except ImportError:

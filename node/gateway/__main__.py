@@ -16,7 +16,7 @@ from contracts.words import LANGUAGES, Language
 from node.config import Config
 from node.custody.keys import KeyReader, file_of_secret
 from node.daemon import configure_logging, run_loop
-from node.errors import InvalidConfig, NodeError, StartRefused, TokenFailed
+from node.errors import InvalidConfig, NodeError, StartRefused, TokenFailed, system_refused
 from node.gateway.chain import Chain, client_tls
 from node.gateway.config import GatewayConfig, read_gateway_config
 from node.gateway.jobs import Failed
@@ -120,20 +120,23 @@ def run(path: Path, language: Language = "en") -> int:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock_data_dir(data_dir)
         run_loop(serve(config, read_keys(settings), on_started))
-    except StartRefused as error:
-        return refuse(PROGRAM, error, language)
-    except TokenFailed as error:
-        refused = StartRefused("start-token-failed", setting="[keys] officer", reason=str(error))
-        return refuse(PROGRAM, refused, language)
-    except (NodeError, OSError) as error:
-        return refuse(PROGRAM, StartRefused("start-system-refused", reason=str(error)), language)
-    except sqlite3.Error as error:
-        refused = StartRefused("start-jobs-unwritable", path=data_dir, reason=str(error))
-        return refuse(PROGRAM, refused, language)
+    except (NodeError, OSError, sqlite3.Error) as error:
+        return refuse(PROGRAM, _refusal(error, data_dir), language)
     except Failed as error:
         # What its own node answered, or did not.
         return tell(PROGRAM, describe(error.code, error.detail, language), language)
     return 0
+
+
+def _refusal(error: Exception, data_dir: Path) -> StartRefused:
+    """What ends a gateway, as that which has words."""
+    if isinstance(error, StartRefused):
+        return error
+    if isinstance(error, TokenFailed):
+        return StartRefused("start-token-failed", setting="[keys] officer", reason=error)
+    if isinstance(error, sqlite3.Error):
+        return StartRefused("start-jobs-unwritable", path=data_dir, reason=error)
+    return system_refused(error)
 
 
 def main() -> int:

@@ -152,6 +152,6 @@ def _convert(table: Mapping[str, Any], shape: Any, name: str, faults: list[Fault
     try:
         return msgspec.convert(table, shape)
     except msgspec.ValidationError as error:
-        values = {"reason": str(error)}
+        values = {"reason": error}
         faults.append(Fault(code="table-malformed", setting=f"[{name}]", values=values))
         return {}

@@ -241,4 +241,4 @@ def _read_cursor(path: Path) -> _Cursor | None:
     except FileNotFoundError:
         return None
     except (OSError, msgspec.DecodeError) as error:
-        raise StartRefused("start-hook-cursor", path=path, reason=str(error)) from None
+        raise StartRefused("start-hook-cursor", path=path, reason=error) from None

@@ -79,7 +79,7 @@ def read_hooks(file: Path) -> tuple[Hook, ...]:
             row = msgspec.convert(table, _Row)
             hooks.append(_hook(row, file.parent))
         except msgspec.ValidationError as error:
-            values = {"reason": str(error)}
+            values = {"reason": error}
             faults.append(Fault(code="table-malformed", setting=place, values=values))
         except InvalidValue as error:
             faults.append(Fault(code=error.code, setting=place, values=error.values))
@@ -95,9 +95,9 @@ def _read_tables(file: Path) -> list[object]:
         data = file.read_bytes()
         document = tomllib.loads(data.decode()) if len(data) <= FILE_BYTES_MAX else {}
     except OSError as error:
-        fault = Fault(code="config-unreadable", values={"reason": str(error.strerror)})
+        fault = Fault(code="config-unreadable", values={"reason": error})
     except ValueError as error:  # TOML or UTF-8
-        fault = Fault(code="config-no-toml", values={"reason": str(error)})
+        fault = Fault(code="config-no-toml", values={"reason": error})
     else:
         tables = document.get("hook")
         if document.keys() == {"hook"} and isinstance(tables, list) and len(tables) <= HOOKS_MAX:
@@ -142,7 +142,7 @@ def _secret(path: Path) -> bytes:
         mode = stat.S_IMODE(path.stat().st_mode)
         text = path.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidValue("hook-secret-unreadable", path=path, reason=str(error)) from None
+        raise InvalidValue("hook-secret-unreadable", path=path, reason=error) from None
     if mode & 0o077:
         raise InvalidValue("hook-secret-open", path=path)
     try:
@@ -158,4 +158,4 @@ def _tls(path: Path) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=str(path))
     except OSError as error:  # as `ssl.SSLError` is
-        raise InvalidValue("hook-ca", path=path, reason=str(error)) from None
+        raise InvalidValue("hook-ca", path=path, reason=error) from None

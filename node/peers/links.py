@@ -246,7 +246,7 @@ class Links:
             await site.start()
         except OSError as error:
             raise StartRefused(
-                "start-peer-address", address=str(self._listen), reason=str(error.strerror)
+                "start-peer-address", address=str(self._listen), reason=error
             ) from None
 
     async def run(self) -> None:

@@ -1,17 +1,20 @@
 """Why a node or gateway does not start, in zh and en behind stable codes: `zh.toml`, `en.toml`.
 
 `[starts]` has title, detail and advice for every code of `StartRefused`, and those of a program
-that ends before or beside it; `[faults]` has a sentence for every code of a `Fault`.
+that ends before or beside it. `[faults]` has a sentence for every code of a `Fault`, `[reasons]`
+one for what the system refuses most often.
 """
 
+import errno
 import json
+import ssl
 import sys
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
 from contracts.words import Description, Language, read_catalogue
-from node.errors import Fault, InvalidConfig, StartRefused
+from node.errors import Fault, InvalidConfig, StartRefused, Value
 
 EXIT_FAILED = 1
 CONFIG_INVALID = "start-config-invalid"
@@ -23,7 +26,7 @@ Refusal = StartRefused | InvalidConfig
 
 @cache
 def catalogue(language: Language) -> Mapping[str, Mapping[str, Any]]:
-    """The two tables of a language."""
+    """The tables of a language."""
     return read_catalogue(__name__, language)
 
 
@@ -33,20 +36,33 @@ def describe(error: Refusal, language: Language) -> Description:
         faults = "".join(f"\n  {tell_fault(fault, language)}" for fault in error.faults)
         error = StartRefused(CONFIG_INVALID, path=error.path, faults=faults)
     entry = catalogue(language)["starts"][error.code]
+    values = _shown(error.values, language)
     return Description(
         code=error.code,
         title=entry["title"],
-        detail=entry["detail"].format(**error.values),
-        advice=entry["advice"].format(**error.values),
+        detail=entry["detail"].format(**values),
+        advice=entry["advice"].format(**values),
     )
 
 
 def tell_fault(fault: Fault, language: Language) -> str:
     """A fault in a sentence, after its line and setting."""
     table = catalogue(language)
-    said = table["faults"][fault.code].format(**fault.values)
+    said = table["faults"][fault.code].format(**_shown(fault.values, language))
     line = table["places"]["line"].format(line=fault.line) if fault.line else ""
     return _COLON[language].join(filter(None, (line, fault.setting, said)))
+
+
+def _shown(values: Mapping[str, Value], language: Language) -> dict[str, str]:
+    return {name: _show(value, language) for name, value in values.items()}
+
+
+def _show(value: Value, language: Language) -> str:
+    if isinstance(value, OSError) and not isinstance(value, ssl.SSLError):
+        name = errno.errorcode.get(value.errno or 0, "")
+        reason: str = catalogue(language)["reasons"].get(name) or value.strerror or str(value)
+        return reason
+    return str(value)
 
 
 def tell_cause(told: Description, language: Language) -> str:

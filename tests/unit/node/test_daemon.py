@@ -74,7 +74,7 @@ BROKEN: list[tuple[Callable[[Path], object], str, str]] = [
     (occupy_store, "start-store-unusable", "data/store"),
     (change_engine, "start-store-damaged", "data/store"),
     (damage_votes, "start-votes-damaged", "data/wal"),
-    (break_api_tls, "start-api-tls", "No such file"),
+    (break_api_tls, "start-api-tls", "tls_certificate"),
     (turn_into_gibberish, "start-config-invalid", "[limit]"),
 ]
 

@@ -1,7 +1,11 @@
 """Every cause that keeps a node or gateway from starting has words in both languages, filled in."""
 
 import ast
+import errno
+import os
 import re
+import socket
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -115,6 +119,27 @@ def test_a_refusal_is_told_in_the_language_that_is_asked_for() -> None:
         "请执行：chmod 600 /a/log.key",
     )  # fmt: skip
     assert tell_in_line(zh, "zh") == f"{zh.title}：{zh.detail} [start-key-open]"
+
+
+@pytest.mark.parametrize(
+    ("reason", "zh", "en"),
+    [
+        (FileNotFoundError(2, "No such file or directory", "/a"), "文件或文件夹不存在", ""),
+        (OSError(errno.EADDRINUSE, "while binding: in use"), "", "Address already in use"),
+        (OSError(errno.EXDEV, "Invalid cross-device link"), "", "Invalid cross-device link"),
+        (socket.gaierror(-2, "Name or service not known"), "", "Name or service not known"),
+        # Its number is not one of the system.
+        (ssl.SSLError(1, "NO_START_LINE"), "", "NO_START_LINE"),
+        (ValueError("no sense"), "no sense", "no sense"),
+    ],
+)
+def test_what_the_system_refuses_is_told_in_words(reason: Exception, zh: str, en: str) -> None:
+    error = StartRefused("start-genesis-unreadable", path="/a", reason=reason)
+    for language, words in zip(LANGUAGES, (zh, en), strict=True):
+        assert words in describe(error, language).detail
+    named = [getattr(errno, name) for name in catalogue("en")["reasons"]]
+    assert [os.strerror(each) for each in named] == list(catalogue("en")["reasons"].values())
+    assert catalogue("zh")["reasons"].keys() == catalogue("en")["reasons"].keys()
 
 
 def test_faults_of_a_configuration_have_a_line_each_or_stand_in_one() -> None:
