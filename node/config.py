@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from node.errors import Fault, InvalidConfig, InvalidValue, Value
+from node.errors import ConfigFault, InvalidConfig, InvalidValue, Value
 
 CONFIG_SIZE_BYTES_MAX = 1_048_576
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -321,13 +321,13 @@ def read_document(file: Path) -> tuple[dict[str, Any], dict[tuple[str, str], int
         content = data.decode()
         document = tomllib.loads(content) if len(data) <= CONFIG_SIZE_BYTES_MAX else None
     except OSError as error:
-        fault = Fault(code="config-unreadable", values={"reason": error})
+        fault = ConfigFault(code="config-unreadable", values={"reason": error})
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        fault = Fault(code="config-no-toml", values={"reason": error})
+        fault = ConfigFault(code="config-no-toml", values={"reason": error})
     else:
         if document is not None:
             return document, _line_numbers(content)
-        fault = Fault(code="config-too-large", values={"limit": CONFIG_SIZE_BYTES_MAX})
+        fault = ConfigFault(code="config-too-large", values={"limit": CONFIG_SIZE_BYTES_MAX})
     raise InvalidConfig(str(file), (fault,))
 
 
@@ -335,7 +335,7 @@ def parse_settings(
     document: dict[str, Any],
     lines: Mapping[tuple[str, str], int],
     settings: Sequence[Setting],
-) -> tuple[dict[tuple[str, str], Any], list[Fault]]:
+) -> tuple[dict[tuple[str, str], Any], list[ConfigFault]]:
     """The values of a table of settings, and every fault; what is not in the table is one."""
     values, faults = _parse_values(document, lines, settings)
     return values, faults + _unknown_keys(document, lines, settings)
@@ -345,9 +345,9 @@ def _parse_values(
     document: dict[str, Any],
     lines: Mapping[tuple[str, str], int],
     settings: Sequence[Setting],
-) -> tuple[dict[tuple[str, str], Any], list[Fault]]:
+) -> tuple[dict[tuple[str, str], Any], list[ConfigFault]]:
     values: dict[tuple[str, str], Any] = {}
-    faults: list[Fault] = []
+    faults: list[ConfigFault] = []
     for setting in settings:
         place = (setting.section, setting.key)
         section = document.get(setting.section, {})
@@ -370,10 +370,10 @@ def _unknown_keys(
     document: dict[str, Any],
     lines: Mapping[tuple[str, str], int],
     settings: Sequence[Setting],
-) -> list[Fault]:
+) -> list[ConfigFault]:
     known = {(setting.section, setting.key) for setting in settings}
     sections = {setting.section for setting in settings}
-    faults: list[Fault] = []
+    faults: list[ConfigFault] = []
     for section, table in document.items():
         if section not in sections or not isinstance(table, dict):
             faults.append(_fault("section-unknown", lines, (section, "")))
@@ -388,15 +388,17 @@ def _unknown_keys(
 
 def _contradictions(
     values: Mapping[tuple[str, str], Any], lines: Mapping[tuple[str, str], int]
-) -> list[Fault]:
-    faults: list[Fault] = []
+) -> list[ConfigFault]:
+    faults: list[ConfigFault] = []
     has_tls = bool(values["api", "tls_certificate"])
     if has_tls != bool(values["api", "tls_key"]):
-        faults.append(Fault(code="both-or-none", setting="[api] tls_certificate, tls_key"))
+        faults.append(ConfigFault(code="both-or-none", setting="[api] tls_certificate, tls_key"))
     for file, name in (("passphrase_file", "credential"), ("pin_file", "pin_credential")):
         line, credential = lines.get(("keys", name), 0), values["keys", name]
         if values["keys", file] and credential:
-            faults.append(Fault(code="one-or-none", line=line, setting=f"[keys] {file}, {name}"))
+            faults.append(
+                ConfigFault(code="one-or-none", line=line, setting=f"[keys] {file}, {name}")
+            )
         if "/" in credential or credential.startswith("."):
             faults.append(_fault("path-unwanted", lines, ("keys", name)))
     if not has_tls and not values["api", "listen"].is_loopback:
@@ -406,10 +408,10 @@ def _contradictions(
 
 def _fault(
     code: str, lines: Mapping[tuple[str, str], int], place: tuple[str, str], **values: Value
-) -> Fault:
+) -> ConfigFault:
     """A fault of a key; of a section where the key is empty."""
     setting = f"[{place[0]}] {place[1]}".rstrip()
-    return Fault(code=code, line=lines.get(place, 0), setting=setting, values=values)
+    return ConfigFault(code=code, line=lines.get(place, 0), setting=setting, values=values)
 
 
 def _line_numbers(text: str) -> dict[tuple[str, str], int]:

@@ -25,7 +25,7 @@ class InvalidMessage(NodeError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
+class ConfigFault:
     """One fault of a configuration file: its cause, and where: line (0: unknown) and setting.
 
     A value that differs by language has two names, `…_zh` and `…_en`.
@@ -49,7 +49,7 @@ class InvalidValue(NodeError, ValueError):
 class InvalidConfig(NodeError):
     """The configuration file has faults; `faults` lists all."""
 
-    def __init__(self, path: str, faults: tuple[Fault, ...]) -> None:
+    def __init__(self, path: str, faults: tuple[ConfigFault, ...]) -> None:
         shown = (f"{fault.setting} {_show(fault.code, fault.values)}" for fault in faults)
         super().__init__("; ".join([path, *shown]))
         self.path = path

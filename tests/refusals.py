@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from contracts.words import LANGUAGES, Description
-from node.errors import Fault, InvalidConfig, StartRefused
+from node.errors import ConfigFault, InvalidConfig, StartRefused
 from node.words import Refusal, describe, tell_fault
 
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
@@ -28,7 +28,7 @@ def start_refused(call: Callable[[], object], code: str) -> Description:
     return told(caught.value)
 
 
-def faults_of(call: Callable[[], object]) -> tuple[Fault, ...]:
+def faults_of(call: Callable[[], object]) -> tuple[ConfigFault, ...]:
     """The faults of a configuration, each of which has words."""
     with pytest.raises(InvalidConfig) as caught:
         call()
@@ -40,6 +40,6 @@ def faults_of(call: Callable[[], object]) -> tuple[Fault, ...]:
     return caught.value.faults
 
 
-def tell_faults(faults: tuple[Fault, ...]) -> list[str]:
+def tell_faults(faults: tuple[ConfigFault, ...]) -> list[str]:
     """Faults in English, each with its code."""
     return [f"{tell_fault(fault, 'en')} [{fault.code}]" for fault in faults]

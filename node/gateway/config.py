@@ -21,7 +21,7 @@ from node.config import (
     row,
     text,
 )
-from node.errors import Fault, InvalidConfig, InvalidValue
+from node.errors import ConfigFault, InvalidConfig, InvalidValue
 from node.gateway.agency.schedule import Schedule
 from node.gateway.work.tasks import Messages, Plug
 
@@ -148,10 +148,10 @@ def read_gateway_config(file: Path) -> GatewayConfig:
     )
 
 
-def _convert(table: Mapping[str, Any], shape: Any, name: str, faults: list[Fault]) -> Any:
+def _convert(table: Mapping[str, Any], shape: Any, name: str, faults: list[ConfigFault]) -> Any:
     try:
         return msgspec.convert(table, shape)
     except msgspec.ValidationError as error:
         values = {"reason": error}
-        faults.append(Fault(code="table-malformed", setting=f"[{name}]", values=values))
+        faults.append(ConfigFault(code="table-malformed", setting=f"[{name}]", values=values))
         return {}

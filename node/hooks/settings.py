@@ -30,7 +30,7 @@ from yarl import URL
 from ledger.events import BODY_TYPES
 from ledger.scalars import Identifier
 from node.config import LOOPBACK
-from node.errors import Fault, InvalidConfig, InvalidValue
+from node.errors import ConfigFault, InvalidConfig, InvalidValue
 
 FILE_BYTES_MAX = 1_048_576
 HOOKS_MAX = 64
@@ -71,7 +71,7 @@ class Hook:
 
 def read_hooks(file: Path) -> tuple[Hook, ...]:
     """Hooks of a file. Raises `InvalidConfig` with every fault."""
-    faults: list[Fault] = []
+    faults: list[ConfigFault] = []
     hooks: list[Hook] = []
     for number, table in enumerate(_read_tables(file), start=1):
         place = f"[[hook]] {number}"
@@ -80,11 +80,11 @@ def read_hooks(file: Path) -> tuple[Hook, ...]:
             hooks.append(_hook(row, file.parent))
         except msgspec.ValidationError as error:
             values = {"reason": error}
-            faults.append(Fault(code="table-malformed", setting=place, values=values))
+            faults.append(ConfigFault(code="table-malformed", setting=place, values=values))
         except InvalidValue as error:
-            faults.append(Fault(code=error.code, setting=place, values=error.values))
+            faults.append(ConfigFault(code=error.code, setting=place, values=error.values))
     if len(frozenset(hook.id for hook in hooks)) != len(hooks):
-        faults.append(Fault(code="hooks-same-id"))
+        faults.append(ConfigFault(code="hooks-same-id"))
     if faults:
         raise InvalidConfig(str(file), tuple(faults))
     return tuple(hooks)
@@ -95,14 +95,14 @@ def _read_tables(file: Path) -> list[object]:
         data = file.read_bytes()
         document = tomllib.loads(data.decode()) if len(data) <= FILE_BYTES_MAX else {}
     except OSError as error:
-        fault = Fault(code="config-unreadable", values={"reason": error})
+        fault = ConfigFault(code="config-unreadable", values={"reason": error})
     except ValueError as error:  # TOML or UTF-8
-        fault = Fault(code="config-no-toml", values={"reason": error})
+        fault = ConfigFault(code="config-no-toml", values={"reason": error})
     else:
         tables = document.get("hook")
         if document.keys() == {"hook"} and isinstance(tables, list) and len(tables) <= HOOKS_MAX:
             return tables
-        fault = Fault(code="hooks-malformed", values={"limit": HOOKS_MAX})
+        fault = ConfigFault(code="hooks-malformed", values={"limit": HOOKS_MAX})
     raise InvalidConfig(str(file), (fault,))
 
 

@@ -1,7 +1,7 @@
 """Why a node or gateway does not start, in zh and en behind stable codes: `zh.toml`, `en.toml`.
 
 `[starts]` has title, detail and advice for every code of `StartRefused`, and those of a program
-that ends before or beside it. `[faults]` has a sentence for every code of a `Fault`, `[reasons]`
+that ends before or beside it. `[faults]` has a sentence for every code of a `ConfigFault`, `[reasons]`
 one for what the system refuses most often.
 """
 
@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any
 
 from contracts.words import Description, Language, read_catalogue
-from node.errors import Fault, InvalidConfig, StartRefused, Value
+from node.errors import ConfigFault, InvalidConfig, StartRefused, Value
 
 EXIT_FAILED = 1
 CONFIG_INVALID = "start-config-invalid"
@@ -45,7 +45,7 @@ def describe(error: Refusal, language: Language) -> Description:
     )
 
 
-def tell_fault(fault: Fault, language: Language) -> str:
+def tell_fault(fault: ConfigFault, language: Language) -> str:
     """A fault in a sentence, after its line and setting."""
     table = catalogue(language)
     said = table["faults"][fault.code].format(**_shown(fault.values, language))

@@ -18,7 +18,7 @@ from node.api.problems import HTTP_CODES
 from node.connectors.words import catalogue as connectors
 from node.crs.words import catalogue as messages
 from node.diagnosis.words import catalogue as findings
-from node.errors import Fault, InvalidConfig, StartRefused
+from node.errors import ConfigFault, InvalidConfig, StartRefused
 from node.gateway.words import catalogue as gateway
 from node.records.words import catalogue as records
 from node.sealing.words import catalogue as sealing
@@ -52,7 +52,7 @@ def start_codes() -> set[str]:
 def fault_codes() -> set[str]:
     """Of the modules that read a configuration: other parts have faults of other kinds."""
     texts = (text for text in sources() if "InvalidValue" in text)
-    names = ("Fault", "_fault", "InvalidValue")
+    names = ("ConfigFault", "_fault", "InvalidValue")
     return {code for text in texts for code, _ in calls_in(text, *names)}
 
 
@@ -60,7 +60,7 @@ def test_the_scan_finds_codes_and_their_values() -> None:
     source = (
         'StartRefused("one", path=1)\nFault(code="two", line=2)\n_fault("three", a, **b)\nf("no")'
     )
-    assert dict(calls_in(source, "StartRefused", "Fault", "_fault")) == {
+    assert dict(calls_in(source, "StartRefused", "ConfigFault", "_fault")) == {
         "one": {"path"}, "two": {"line"}, "three": None,
     }  # fmt: skip
 
@@ -143,10 +143,10 @@ def test_what_the_system_refuses_is_told_in_words(reason: Exception, zh: str, en
 
 
 def test_faults_of_a_configuration_have_a_line_each_or_stand_in_one() -> None:
-    counted = Fault(
+    counted = ConfigFault(
         code="count-wanted", line=7, setting="[work] processes", values={"low": 1, "high": 64}
     )
-    error = InvalidConfig("gateway.toml", (counted, Fault(code="hooks-same-id")))
+    error = InvalidConfig("gateway.toml", (counted, ConfigFault(code="hooks-same-id")))
     assert tell_fault(counted, "zh") == "第 7 行：[work] processes：须为 1 到 64 的整数"
     told = describe(error, "en")
     assert told.detail == (
