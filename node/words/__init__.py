@@ -1,8 +1,8 @@
 """Why a node or gateway does not start, in zh and en behind stable codes: `zh.toml`, `en.toml`.
 
 `[starts]` has title, detail and advice for every code of `StartRefused`, and those of a program
-that ends before or beside it. `[faults]` has a sentence for every code of a `ConfigFault`, `[reasons]`
-one for what the system refuses most often.
+that ends before or beside it. `[faults]` has a sentence for every code of a `ConfigFault`,
+`[reasons]` one for what the system refuses most often.
 """
 
 import errno

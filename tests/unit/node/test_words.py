@@ -57,9 +57,7 @@ def fault_codes() -> set[str]:
 
 
 def test_the_scan_finds_codes_and_their_values() -> None:
-    source = (
-        'StartRefused("one", path=1)\nFault(code="two", line=2)\n_fault("three", a, **b)\nf("no")'
-    )
+    source = 'StartRefused("one", path=1)\nConfigFault(code="two", line=2)\n_fault("three", a, **b)\nf("no")'
     assert dict(calls_in(source, "StartRefused", "ConfigFault", "_fault")) == {
         "one": {"path"}, "two": {"line"}, "three": None,
     }  # fmt: skip
