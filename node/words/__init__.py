@@ -2,11 +2,13 @@
 
 `[starts]` has title, detail and advice for every code of `StartRefused`, and those of a program
 that ends before or beside it. `[faults]` has a sentence for every code of a `ConfigFault`,
-`[reasons]` one for what the system refuses most often.
+`[reasons]` one for what the system refuses most often, and `[sentences]` those of other parts that
+an operator meets most often: they have no codes.
 """
 
 import errno
 import json
+import re
 import ssl
 import sys
 from collections.abc import Mapping
@@ -20,6 +22,8 @@ EXIT_FAILED = 1
 CONFIG_INVALID = "start-config-invalid"
 _COLON: Mapping[Language, str] = {"zh": "：", "en": ": "}
 _SEMICOLON: Mapping[Language, str] = {"zh": "；", "en": "; "}
+_PLACE = re.compile(r"\\{(\w+)\\}")
+_REASON_CHARS_MAX = 10_000
 
 Refusal = StartRefused | InvalidConfig
 
@@ -62,7 +66,32 @@ def _show(value: Value, language: Language) -> str:
         name = errno.errorcode.get(value.errno or 0, "")
         reason: str = catalogue(language)["reasons"].get(name) or value.strerror or str(value)
         return reason
-    return str(value)
+    return _reword(str(value), language) if isinstance(value, Exception) else str(value)
+
+
+def _reword(reason: str, language: Language) -> str:
+    """What another part said in English, one fault after the other; unknown sentences stay."""
+    if language == "en" or len(reason) > _REASON_CHARS_MAX:
+        return reason
+    return _SEMICOLON[language].join(_reword_one(each, language) for each in reason.split("; "))
+
+
+def _reword_one(sentence: str, language: Language) -> str:
+    said, _, place = sentence.partition(" - at ")
+    for name, pattern in _sentences().items():
+        if found := pattern.fullmatch(said):
+            words: str = catalogue(language)["sentences"][name].format(**found.groupdict())
+            return f"{words}（{place}）" if place else words
+    return sentence
+
+
+@cache
+def _sentences() -> Mapping[str, re.Pattern[str]]:
+    """What each known sentence looks like in English."""
+    return {
+        name: re.compile(_PLACE.sub(r"(?P<\1>.+?)", re.escape(text)))
+        for name, text in catalogue("en")["sentences"].items()
+    }
 
 
 def tell_cause(told: Description, language: Language) -> str:

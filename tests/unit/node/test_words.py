@@ -8,12 +8,16 @@ import socket
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated, Literal
 
+import msgspec
 import pytest
 
+import ledger
 import node
 from contracts.words import LANGUAGES, Language
 from contracts.words import catalogue as rules
+from ledger.errors import InvalidFounding
 from node.api.problems import HTTP_CODES
 from node.connectors.words import catalogue as connectors
 from node.crs.words import catalogue as messages
@@ -57,7 +61,8 @@ def fault_codes() -> set[str]:
 
 
 def test_the_scan_finds_codes_and_their_values() -> None:
-    source = 'StartRefused("one", path=1)\nConfigFault(code="two", line=2)\n_fault("three", a, **b)\nf("no")'
+    source = 'StartRefused("one", path=1)\nConfigFault(code="two", line=2)\nf("no")\n'
+    source += '_fault("three", a, **b)\n'
     assert dict(calls_in(source, "StartRefused", "ConfigFault", "_fault")) == {
         "one": {"path"}, "two": {"line"}, "three": None,
     }  # fmt: skip
@@ -138,6 +143,74 @@ def test_what_the_system_refuses_is_told_in_words(reason: Exception, zh: str, en
     named = [getattr(errno, name) for name in catalogue("en")["reasons"]]
     assert [os.strerror(each) for each in named] == list(catalogue("en")["reasons"].values())
     assert catalogue("zh")["reasons"].keys() == catalogue("en")["reasons"].keys()
+
+
+@pytest.mark.parametrize(
+    ("reason", "zh"),
+    [
+        (InvalidFounding(("cn-3100-tax: its signature is missing",)), "cn-3100-tax：缺少其签名"),
+        (
+            InvalidFounding(("a: two different signatures", "of a kind that is new")),
+            "a：有两个不同的签名；of a kind that is new",
+        ),
+        (
+            msgspec.ValidationError("Expected `int`, got `str` - at `$.day`"),
+            "须为 `int`，得到 `str`（`$.day`）",
+        ),
+        (ValueError("x" * 20_000 + ": its signature is missing"), "xxx: its signature is missing"),
+    ],
+)
+def test_a_sentence_of_another_part_is_told_in_chinese(reason: Exception, zh: str) -> None:
+    error = StartRefused("start-genesis-invalid", path="/a", reason=reason)
+    assert describe(error, "zh").detail.endswith(zh)
+    assert describe(error, "en").detail == f"/a: {reason}"
+
+
+def test_the_sentences_of_other_parts_stand_in_their_source() -> None:
+    """Those of `msgspec` are provoked instead."""
+    texts = [
+        re.sub(r'"\s*f?"', "", path.read_text("utf-8"))
+        for folder in (Path(ledger.__path__[0]), FOLDER / "simplex")
+        for path in folder.rglob("*.py")
+    ]
+    zh, en = (catalogue(language)["sentences"] for language in LANGUAGES)
+    assert zh.keys() == en.keys()
+    for name, text in en.items():
+        assert sorted(PLACE.findall(text)) == sorted(PLACE.findall(zh[name])), name
+        parts = [re.escape(part) for part in PLACE.split(text)[::2]]
+        said = re.compile("{[^\n]+}".join(parts))
+        assert name.startswith("shape-") or any(map(said.search, texts)), name
+
+
+class Shape(msgspec.Struct, forbid_unknown_fields=True):
+    """Each field can be wrong in its own way."""
+
+    day: Annotated[int, msgspec.Meta(ge=1, le=28)]
+    every: Literal["month", "year"] = "month"
+    id: Annotated[str, msgspec.Meta(pattern="^a$", max_length=3)] = "a"
+    fields: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] = ("a",)
+
+
+@pytest.mark.parametrize(
+    ("document", "name"),
+    [
+        ({"day": "1"}, "shape-type"), ({}, "shape-missing"), ({"day": 1, "x": 1}, "shape-unknown"),
+        ({"day": 1, "every": "day"}, "shape-choice"), ({"day": 0}, "shape-least"),
+        ({"day": 29}, "shape-most"), ({"day": 1, "id": "b"}, "shape-pattern"),
+        ({"day": 1, "fields": []}, "shape-size"), ({"day": 1, "id": "long"}, "shape-size"),
+    ],
+)  # fmt: skip
+def test_what_a_library_says_of_a_shape_is_told_in_chinese(
+    document: dict[str, object], name: str
+) -> None:
+    with pytest.raises(msgspec.ValidationError) as caught:
+        msgspec.convert({"table": document}, dict[str, Shape])
+    fault = ConfigFault(code="table-malformed", values={"reason": caught.value})
+    told = tell_fault(fault, "zh")
+    assert "$[...]" in told
+    first, *_ = PLACE.split(catalogue("zh")["sentences"][name])
+    assert told.startswith(f"格式不符合要求：{first}")
+    assert "xpected" not in told
 
 
 def test_faults_of_a_configuration_have_a_line_each_or_stand_in_one() -> None:
