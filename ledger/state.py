@@ -45,15 +45,20 @@ from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
 from ledger.errors import CorruptStore
-from ledger.lanes import LANE_MASK, STREAM_BYTES, Sums, split_lanes, sum_lanes
+from ledger.lanes import (
+    LANE_MASK,
+    STREAM_BYTES,
+    STREAMS_AT_ONCE,
+    Sums,
+    split_lanes,
+    sum_lanes,
+)
 
 T = TypeVar("T")
 
 STATE_DOMAIN = b"tallystick/state/v1\0"
 LANES_BYTES = STREAM_BYTES
 
-# What is expanded before it is summed.
-_PAIRS_PER_SUM = 4_096
 # Under these keys nothing is ever changed, so their lanes are needed once only.
 _FINAL_KEYS = b"i/"
 _LANES_KEPT = 2_048
@@ -86,13 +91,13 @@ class StateDigest:
 
     def add_all(self, pairs: Sequence[tuple[bytes, bytes]]) -> None:
         """Count many pairs in, faster than one by one."""
-        for start in range(0, len(pairs), _PAIRS_PER_SUM):
-            self._add(*_sum_pairs(pairs[start : start + _PAIRS_PER_SUM]))
+        for start in range(0, len(pairs), STREAMS_AT_ONCE):
+            self._add(*_sum_pairs(pairs[start : start + STREAMS_AT_ONCE]))
 
     def remove_all(self, pairs: Sequence[tuple[bytes, bytes]]) -> None:
         """Count many pairs out. A lane borrows from the guard bit above it, never from a lane."""
-        for start in range(0, len(pairs), _PAIRS_PER_SUM):
-            even, odd = _sum_pairs(pairs[start : start + _PAIRS_PER_SUM])
+        for start in range(0, len(pairs), STREAMS_AT_ONCE):
+            even, odd = _sum_pairs(pairs[start : start + STREAMS_AT_ONCE])
             self._even = ((self._even | _CARRY) - even) & LANE_MASK
             self._odd = ((self._odd | _CARRY) - odd) & LANE_MASK
 
