@@ -11,22 +11,12 @@ import hashlib
 from collections.abc import Iterable, Sequence
 
 from ledger.errors import CorruptStore
-from ledger.lthash.lanes import (
-    LANE_MASK,
-    STREAM_BYTES,
-    STREAMS_AT_ONCE,
-    Sums,
-    split_lanes,
-    sum_lanes,
-)
+from ledger.lthash.streams import LANE_MASK, STREAM_BYTES, split_lanes, sum_streams
 from ledger.state import Overlay
 
 STATE_DOMAIN = b"tallystick/state/v1\0"
 LANES_BYTES = STREAM_BYTES
 
-# Under these keys nothing is ever changed, so their lanes are needed once only.
-_FINAL_KEYS = b"i/"
-_STREAMS_KEPT = 2_048
 _CARRY = int.from_bytes(b"\x00\x01\x00\x00" * 512, "big")
 
 
@@ -46,15 +36,13 @@ class StateDigest:
 
     def add_all(self, pairs: Sequence[tuple[bytes, bytes]]) -> None:
         """Count many pairs in, faster than one by one."""
-        for start in range(0, len(pairs), STREAMS_AT_ONCE):
-            self._add(*_sum_pairs(pairs[start : start + STREAMS_AT_ONCE]))
+        self._add(*sum_streams(pairs))
 
     def remove_all(self, pairs: Sequence[tuple[bytes, bytes]]) -> None:
         """Count many pairs out. A lane borrows from the guard bit above it, never from a lane."""
-        for start in range(0, len(pairs), STREAMS_AT_ONCE):
-            even, odd = _sum_pairs(pairs[start : start + STREAMS_AT_ONCE])
-            self._even = ((self._even | _CARRY) - even) & LANE_MASK
-            self._odd = ((self._odd | _CARRY) - odd) & LANE_MASK
+        even, odd = sum_streams(pairs)
+        self._even = ((self._even | _CARRY) - even) & LANE_MASK
+        self._odd = ((self._odd | _CARRY) - odd) & LANE_MASK
 
     def merge(self, accumulator: bytes) -> None:
         """Count in all pairs of another accumulator."""
@@ -75,45 +63,6 @@ class StateDigest:
     def digest(self) -> bytes:
         """The 32-byte state digest that a header carries."""
         return hashlib.sha256(STATE_DOMAIN + self.encode()).digest()
-
-
-def _expand(key: bytes, value: bytes) -> bytes:
-    return hashlib.shake_128(len(key).to_bytes(4, "big") + key + value).digest(LANES_BYTES)
-
-
-class _KeptStreams:
-    """Streams of pairs by key: what a block puts, one of the next often replaces.
-
-    At least the last `_STREAMS_KEPT` keys are kept, and at most twice as many.
-    """
-
-    def __init__(self) -> None:
-        self._young: dict[bytes, tuple[bytes, bytes]] = {}
-        self._old: dict[bytes, tuple[bytes, bytes]] = {}
-
-    def expand(self, key: bytes, value: bytes) -> bytes:
-        """The stream of a pair."""
-        kept = self._young.get(key) or self._old.get(key)
-        if kept is not None and kept[0] == value:
-            return kept[1]
-        stream = _expand(key, value)
-        if len(self._young) >= _STREAMS_KEPT:
-            self._old, self._young = self._young, {}
-        self._young[key] = (value, stream)
-        return stream
-
-
-_kept_streams = _KeptStreams()
-
-
-def _sum_pairs(pairs: Sequence[tuple[bytes, bytes]]) -> Sums:
-    kept = _kept_streams.expand
-    return sum_lanes(
-        [
-            _expand(key, value) if key.startswith(_FINAL_KEYS) else kept(key, value)
-            for key, value in pairs
-        ]
-    )
 
 
 def apply_changes(accumulator: bytes, overlay: Overlay) -> StateDigest:

@@ -5,9 +5,11 @@ believed for it: its sum must be the state digest in the header of its block, an
 it proves that digest. So files may come from anybody, and parts need nothing of each other.
 """
 
+import gc
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
@@ -24,6 +26,8 @@ from tools.mirror import folder_reader, worker_context
 
 FOLDER = "snapshots"
 ENDING = ".state"
+# Objects made between two looks for cycles.
+_COLLECT_AFTER = 50_000
 # How often progress of other processes is looked at.
 LOOK_S = 0.5
 
@@ -129,19 +133,31 @@ def replay_one(
             keep_state(part.directory, copy.network, point, index, state)
 
     try:
-        report = replay_part(
-            copy,
-            begin=begin,
-            height_max=part.to_height or None,
-            map_events=map_events,
-            on_progress=on_progress,
-            on_state=on_state,
-        )
+        with _rare_collections():
+            report = replay_part(
+                copy,
+                begin=begin,
+                height_max=part.to_height or None,
+                map_events=map_events,
+                on_progress=on_progress,
+                on_state=on_state,
+            )
     except Divergence as error:
         return faulty_result(copy, first, part.to_height, error)
     if part.to_height and report.last.height != part.to_height:
         raise InvalidInput("height-unknown", f"{part.to_height} > {report.last.height}")
     return valid_result(report, part.to_height)
+
+
+@contextmanager
+def _rare_collections() -> Iterator[None]:
+    """Look for cycles seldom: what a log is made of has none, and there is much of it."""
+    before = gc.get_threshold()
+    gc.set_threshold(_COLLECT_AFTER, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def open_part(part: Part) -> LogCopy:
