@@ -95,7 +95,7 @@ def folder_reader(directory: Path) -> Callable[[str], bytes | None]:
             with (directory / name).open("rb") as file:
                 return file.read(FILE_BYTES_MAX)
         except (FileNotFoundError, NotADirectoryError):
-            refuse_archived(directory, name, pruned)
+            refuse_archived(str(directory), name, pruned)
             return None
 
     return read
