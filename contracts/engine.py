@@ -11,6 +11,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import cedarpy
@@ -18,8 +19,15 @@ import msgspec
 
 from contracts.decision import Decision, Reason, Verdict
 from contracts.errors import InvalidPolicySet
-from contracts.facts import Act, build_context, cedar_request, dataset_name, entities_of
-from contracts.slices import find_reading, slice_policies
+from contracts.facts import (
+    Act,
+    FactReader,
+    build_context,
+    cedar_request,
+    dataset_name,
+    entities_of,
+)
+from contracts.slices import find_reading, slice_policies, stand_in_for
 from ledger.blocks import Obligations, Outcome
 from ledger.registry import POLICY_SETS, PolicySet
 from ledger.scalars import Identifier
@@ -49,8 +57,8 @@ _KNOWN_ANNOTATIONS = frozenset(
 _ASKED_FOR = {"request": ("request", "release")}
 _DUTIES = frozenset(("redact", "deadline_hours", "retention_days"))
 
-# An act as far as a decision depends on it: action, entities, facts, fields, hours, days.
-_Case = tuple[str, str, bytes, tuple[str, ...], int, int]
+# An act as far as a decision depends on it: action, entities, facts.
+_Case = tuple[str, str, tuple[Any, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,9 +203,7 @@ class PolicyEngine:
         }
         policies = _policies_by_id(policy_set)
         self._slices = {name: slice_policies(policies, name, ACTIONS) for name in ACTIONS}
-        self._readings = {
-            name: find_reading(policies, _ASKED_FOR.get(name, (name,)), ACTIONS) for name in ACTIONS
-        }
+        self._readers = {name: _make_reader(policies, name) for name in ACTIONS}
         self._schema = cedarpy.Schema.from_str(policy_set.schema)
         self._entities: OrderedDict[str, cedarpy.Entities] = OrderedDict()
         self._answers: OrderedDict[Question, Answer] = OrderedDict()
@@ -205,12 +211,11 @@ class PolicyEngine:
 
     def decide_request(self, state: StateReader, act: Act, time_ms: int) -> Decision:
         """Permit, review or deny a request."""
-        wanted = self._readings["request"].facts
-        return self.judge_request(act, build_context(state, act, time_ms, wanted))
+        return self._remember("request", state, act, time_ms)
 
     def judge_request(self, act: Act, context: Mapping[str, Any]) -> Decision:
         """Permit, review or deny a request, given the facts."""
-        return self._remember("request", act, context)
+        return self._decide("request", act, context)
 
     def conclude_request(self, act: Act, asked: "Answer", released: "Answer") -> Decision:
         """The decision that the answers for `request` and `release` make."""
@@ -223,20 +228,19 @@ class PolicyEngine:
 
     def decide_step(self, state: StateReader, act: Act, time_ms: int) -> Decision:
         """Permit or deny a later act of an exchange (approve, deliver, ...)."""
-        wanted = self._readings[act.action].facts
-        return self.judge_step(act, build_context(state, act, time_ms, wanted))
+        return self._remember(act.action, state, act, time_ms)
 
     def judge_step(self, act: Act, context: Mapping[str, Any]) -> Decision:
         """Permit or deny a later act of an exchange, given the facts."""
-        return self._remember(act.action, act, context)
+        return self._decide(act.action, act, context)
 
-    def _remember(self, action: str, act: Act, context: Mapping[str, Any]) -> Decision:
+    def _remember(self, action: str, state: StateReader, act: Act, time_ms: int) -> Decision:
         """The decision on all that it depends on, from memory if it was made before."""
-        facts = msgspec.json.encode(self._readings[action].pick(context))
-        duties = (act.fields, act.dataset.deadline_hours, act.retention_days)
-        case = (action, entities_of(act), facts, *duties)
+        facts = self._readers[action].read(state, act, time_ms)
+        case = (action, entities_of(act), facts)
         decision = self._decisions.get(case)
         if decision is None:
+            context = build_context(state, act, time_ms)
             decision = self._decisions[case] = self._decide(action, act, context)
             if len(self._decisions) > _DECISIONS_MAX:
                 self._decisions.popitem(last=False)
@@ -348,6 +352,13 @@ class PolicyEngine:
             deadline_hours=min([*hours, act.dataset.deadline_hours]),
             retention_days=min([*days, act.retention_days]),
         )
+
+
+def _make_reader(policies: Mapping[str, dict[str, Any]], action: str) -> FactReader:
+    """Reader of what the policies behind a decision about `action` read."""
+    reading = find_reading(policies, _ASKED_FOR.get(action, (action,)), ACTIONS)
+    stand_in = {name: partial(stand_in_for, marks) for name, marks in reading.marks.items()}
+    return FactReader(reading.facts, stand_in)
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ same steps event by event, leaving out what must not be included.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -30,7 +31,6 @@ from contracts.governance.validators import apply_ready, seal
 from contracts.lifecycle import PERMITTED, STATUS_OF_DECISION, STEPS, Step, status_after
 from contracts.lookup import (
     find_dataset,
-    find_exchange,
     find_member,
     find_officer,
     read_counters,
@@ -52,7 +52,15 @@ from ledger.exchange.matters import EMPTY_MATTERS, MATTERS, Matters
 from ledger.exchange.references import ShareReferenced
 from ledger.exchange.risk import NO_RISK, RISKS, Risk
 from ledger.quorum.governance import EvidenceEquivocation, ValidatorReady
-from ledger.registry import EXCHANGES, PAIR_COUNTERS, Exchange, Validator
+from ledger.registry import (
+    EXCHANGES,
+    PAIR_COUNTERS,
+    Dataset,
+    Exchange,
+    Member,
+    Officer,
+    Validator,
+)
 from ledger.state import (
     Overlay,
     StateReader,
@@ -81,17 +89,27 @@ class BlockInput:
     events: tuple[Event, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Execution:
-    """Result: the changes, and for each event its record bytes and outcome, in order.
+    """Result: the changes, and for each event, in order, its outcome.
 
     `next_validators`: this is a seal block, and these are the validators of the next epoch.
     """
 
     overlay: Overlay
-    records: tuple[bytes, ...]
+    events: tuple[Event, ...]
     outcomes: tuple[Outcome, ...]
     next_validators: tuple[Validator, ...] | None
+
+    @cached_property
+    def records(self) -> tuple[bytes, ...]:
+        """What the block holds after its header. Who checks a block compares outcomes instead."""
+        return tuple(
+            [
+                RECORDS.encode(Record(entry=2, event=event.data, outcome=outcome))
+                for event, outcome in zip(self.events, self.outcomes, strict=True)
+            ]
+        )
 
 
 def execute(state: StateReader, block: BlockInput, contracts: Contracts) -> Execution:
@@ -167,48 +185,52 @@ class _Run:
         self._first_index = first_index
         self._credits = Credits(self._overlay, height=height, time_ms=time_ms)
         self._habits = Habits(self._overlay, time_ms)
-        self._records: list[bytes] = []
+        self._events: list[Event] = []
         self._outcomes: list[Outcome] = []
 
     def finish(self) -> Execution:
         """The result. What no event does but the end of the block, is done here."""
         self._habits.write()
+        self._credits.write()
         enact_due(self._overlay, self._height, time_ms=self._time_ms, network=self._network)
         return Execution(
             next_validators=seal(self._overlay, self._height),
             overlay=self._overlay,
-            records=tuple(self._records),
+            events=tuple(self._events),
             outcomes=tuple(self._outcomes),
         )
 
     def apply(self, event: Event) -> None:
         """Execute one event. Raises `RefusedEvent` only if no block may include it."""
         try:
-            check_event(
+            exchange = check_event(
                 self._overlay,
                 event,
                 network=self._network,
                 height=self._height,
                 time_ms=self._time_ms,
             )
-            outcome = self._execute(event)
+            if exchange is not None:
+                outcome = self._step(event, STEPS[event.kind], exchange)
+            else:
+                outcome = self._execute(event)
         except RefusedEvent as refused:
             if not refused.recordable:
                 raise
             outcome = _refusal(refused.code, None)
         self._overlay.put(nonce_key(event.member, event.nonce), event.digest)
-        self._records.append(RECORDS.encode(Record(entry=2, event=event.data, outcome=outcome)))
+        self._events.append(event)
         self._outcomes.append(outcome)
 
     def _execute(self, event: Event) -> Outcome:
-        step = STEPS.get(event.kind)
-        if step is not None:
-            return self._step(event, step)
         body = event.body
         if isinstance(body, ShareOpening):
             return self._open(event, body)
         if isinstance(body, IncidentBody):
             self._credits.count_incident(event, body)
+        # What is not about an exchange may read and change what was counted.
+        self._credits.write()
+        if isinstance(body, IncidentBody):
             apply_incident(self._overlay, event, body, self._time_ms)
         elif isinstance(body, ValidatorReady):
             apply_ready(self._overlay, event)
@@ -218,7 +240,7 @@ class _Run:
             apply_access(self._overlay, event, body)
         elif not isinstance(body, DrillRun):
             apply_governance(self._overlay, event, height=self._height)
-        return _outcome(None, "")
+        return _APPLIED
 
     def _open(self, event: Event, body: ShareOpening) -> Outcome:
         risk = NO_RISK
@@ -249,7 +271,7 @@ class _Run:
             period_days=act.period_days,
             requested_by=event.officer,
             requested_ms=self._time_ms,
-            requested_index=self._first_index + len(self._records),
+            requested_index=self._first_index + len(self._events),
             changed_ms=self._time_ms,
             changed_height=self._height,
             decision=decision.verdict.value,
@@ -269,35 +291,37 @@ class _Run:
             self._habits.count_request(event, body, is_denied=is_denied)
             if risk.score:
                 self._overlay.put(risk_key(event.digest), RISKS.encode(risk))
-        for party in (act.requester, act.provider):
+        for party in (requester, provider):
             self._credits.settle(party)
         return _outcome(decision, decision.verdict, code=_deny_code(decision))
 
-    def _step(self, event: Event, step: Step) -> Outcome:
-        exchange = find_exchange(self._overlay, event.exchange)
-        assert exchange is not None, "check_event has found it"
+    def _step(self, event: Event, step: Step, exchange: Exchange) -> Outcome:
         matters = EMPTY_MATTERS  # what leads to a delivery neither reads nor changes them
         if step.is_holding:
             matters = read_matters(self._overlay, event.exchange, exchange)
-        decision: Decision | None = None
+        outcome = _APPLIED
         if step.action is not None:
             decision = self._decide_step(event, step.action, exchange, matters)
             if decision.verdict is Verdict.DENY:
                 return _refusal(_deny_code(decision), decision)
+            outcome = _outcome(decision, "")
+        self._overlay.put(exchange_key(event.exchange), self._moved(exchange, event, step))
         if step.is_holding:
             scene = Scene(
                 state=self._overlay, event=event, exchange=exchange, time_ms=self._time_ms
             )
             after = MATTERS.encode(advance(matters, scene))
             self._overlay.put(matters_key(event.exchange), after)
-        if isinstance(event.body, ShareReferenced):
-            apply_references(self._overlay, event, event.body, exchange)
-        self._overlay.put(exchange_key(event.exchange), self._moved(exchange, event, step))
-        self._count_step(event, exchange)
-        self._credits.count_step(event, exchange, matters)
-        return _outcome(decision, "")
+            self._credits.count_holding(event, matters)
+        else:
+            self._count_step(event, exchange)
+        return outcome
 
     def _count_step(self, event: Event, exchange: Exchange) -> None:
+        if isinstance(event.body, ShareReferenced):
+            apply_references(self._overlay, event, event.body, exchange)
+            return
+        self._credits.count_step(event, exchange)
         if event.kind == "share.approved":
             self._count(exchange, {"permitted": 1})
         elif event.kind == "share.refused":
@@ -345,15 +369,9 @@ class _Run:
         same_officer: bool,
         risk: Risk = NO_RISK,
     ) -> Act:
-        state = self._overlay
-        officer, member = find_officer(state, event.officer), find_member(state, event.member)
-        asking, giving = find_member(state, requester), find_member(state, provider)
-        asked = find_dataset(state, dataset)
-        assert officer is not None, "check_event has found it"
-        assert member is not None, "check_event has found it"
-        assert asking is not None, "check_event has found it"
-        assert giving is not None, "check_event has found it"
-        assert asked is not None, "check_event has found it"
+        officer, member, asking, giving, asked = self._overlay.recall(
+            _read_parties, event.officer, event.member, requester, provider, dataset
+        )
         return Act(
             action=action,
             officer=officer,
@@ -369,25 +387,27 @@ class _Run:
             period_days=period_days,
             retention_days=retention_days,
             same_officer=same_officer,
-            grade=self._credits.grade(member),
-            provider_grade=self._credits.grade(giving),
+            grade=self._credits.grade(event.member),
+            provider_grade=self._credits.grade(provider),
             risk=risk,
         )
 
     def _moved(self, exchange: Exchange, event: Event, step: Step) -> bytes:
-        values: dict[str, Any] = {}
-        if event.kind == "share.approved":
+        is_requester = event.member == exchange.requester
+        values: dict[str, Any] = {
+            "status": status_after(step, exchange.status, is_requester=is_requester)
+        }
+        if step.after is not None:
+            values["changed_ms"] = self._time_ms
+            values["changed_height"] = self._height
+        body = event.body
+        if isinstance(body, ShareDelivered | ShareCorrected):
+            values["commitment"] = body.commitment
+            values["record_count"] = body.record_count
+        elif event.kind == "share.approved":
             # The time to answer starts when the review ends.
             values["deadline_ms"] = self._time_ms + exchange.deadline_ms - exchange.requested_ms
-        if isinstance(event.body, ShareDelivered | ShareCorrected):
-            values["commitment"] = event.body.commitment
-            values["record_count"] = event.body.record_count
-        is_requester = event.member == exchange.requester
-        status = status_after(step, exchange.status, is_requester=is_requester)
-        if step.after is not None:
-            values |= {"changed_ms": self._time_ms, "changed_height": self._height}
-        moved = msgspec.structs.replace(exchange, status=status, **values)
-        return EXCHANGES.encode(moved)
+        return EXCHANGES.encode(msgspec.structs.replace(exchange, **values))
 
     def _count(self, exchange: Exchange, amounts: dict[str, int]) -> None:
         pair = (exchange.requester, exchange.provider, exchange.purpose)
@@ -400,6 +420,21 @@ class _Run:
         }
         data = PAIR_COUNTERS.encode(msgspec.structs.replace(before, **after))
         self._overlay.put(counters_key(*pair, year), data)
+
+
+def _read_parties(
+    state: StateReader, key: bytes, acting: str, requester: str, provider: str, dataset: str
+) -> tuple[Officer, Member, Member, Member, Dataset]:
+    """Who acts, who asks whom, and for what: `check_event` has found them all."""
+    officer, member = find_officer(state, key), find_member(state, acting)
+    asking, giving = find_member(state, requester), find_member(state, provider)
+    asked = find_dataset(state, dataset)
+    assert officer is not None, "check_event has found it"
+    assert member is not None, "check_event has found it"
+    assert asking is not None, "check_event has found it"
+    assert giving is not None, "check_event has found it"
+    assert asked is not None, "check_event has found it"
+    return officer, member, asking, giving, asked
 
 
 def _deny_code(decision: Decision) -> str:
@@ -428,3 +463,6 @@ def _refusal(code: str, decision: Decision | None) -> Outcome:
         policy_set=decision.policy_set if decision is not None else b"",
         obligations=None,
     )
+
+
+_APPLIED = _outcome(None, "")

@@ -5,9 +5,10 @@ is that of its time in UTC.
 """
 
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date, timedelta
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -16,7 +17,7 @@ from contracts.exchange.incidents import read_open
 from contracts.exchange.reciprocity import read_dependency
 from contracts.lookup import find_legal_basis, read_counters, read_freezes
 from ledger.exchange.risk import NO_RISK, Risk
-from ledger.registry import Dataset, Grade, Member, Officer
+from ledger.registry import Dataset, Grade, LegalBasis, Member, Officer
 from ledger.state import StateReader
 
 _DAY_MS = 86_400_000
@@ -79,13 +80,8 @@ def cedar_request(officer: str, action: str, dataset: str, context: str) -> dict
     }
 
 
-def build_context(
-    state: StateReader, act: Act, time_ms: int, wanted: Collection[str] | None = None
-) -> dict[str, Any]:
-    """Cedar context of an act at block time `time_ms`: all facts, at least those `wanted`.
-
-    What nobody wants is not looked up.
-    """
+def build_context(state: StateReader, act: Act, time_ms: int) -> dict[str, Any]:
+    """Cedar context of an act at block time `time_ms`: all facts."""
     facts: dict[str, Any] = {
         "purpose": act.purpose,
         "urgency": act.urgency,
@@ -100,9 +96,43 @@ def build_context(
         "timeMs": time_ms,
     }
     for names, look_up in _LOOKUPS:
-        if wanted is None or not names.isdisjoint(wanted):
-            facts.update(look_up(state, act, time_ms))
+        facts.update(zip(names, look_up(state, act, time_ms), strict=True))
     return facts
+
+
+class FactReader:
+    """Reads of acts what certain policies read, as a value to compare: equal ones, equal context.
+
+    `wanted` names facts, None all; `stand_in` gives for one of them the value that policies cannot
+    tell from it.
+    """
+
+    def __init__(
+        self, wanted: Collection[str] | None, stand_in: Mapping[str, Callable[[Any], Any]]
+    ) -> None:
+        names = _PLAIN if wanted is None else [name for name in _PLAIN if name in wanted]
+        # What an obligation depends on is read always: so there are several, and a tuple.
+        self._plain = attrgetter(*_OF_DUTIES, *(_PLAIN[name] for name in names))
+        self._lookups = [
+            look_up
+            for found, look_up in _LOOKUPS
+            if wanted is None or not frozenset(found).isdisjoint(wanted)
+        ]
+        looked_up = [name for found, each in _LOOKUPS if each in self._lookups for name in found]
+        places = enumerate((*_OF_DUTIES, *names, *looked_up))
+        self._stand_in = [(at, stand_in[name]) for at, name in places if name in stand_in]
+        self._has_time = wanted is None or "timeMs" in wanted
+
+    def read(self, state: StateReader, act: Act, time_ms: int) -> tuple[Any, ...]:
+        """The facts of an act, and what else a decision about it depends on but its parties."""
+        facts = list(self._plain(act))
+        for look_up in self._lookups:
+            facts += look_up(state, act, time_ms)
+        for at, stand_in in self._stand_in:
+            facts[at] = stand_in(facts[at])
+        if self._has_time:
+            facts.append(time_ms)
+        return tuple(facts)
 
 
 def entities_of(act: Act) -> str:
@@ -158,63 +188,92 @@ def _member_attributes(member: Member, grade: Grade) -> dict[str, Any]:
     }
 
 
-def _basis_facts(state: StateReader, act: Act, time_ms: int) -> dict[str, Any]:
+def _basis_facts(state: StateReader, act: Act, time_ms: int) -> tuple[bool, ...]:
     basis = find_legal_basis(state, act.legal_basis)
     if basis is None:
-        return dict.fromkeys(_BASIS_FACTS, False)
-    today = block_date(time_ms).isoformat()
-    parties = basis.parties
-    categories = basis.categories
-    return {
-        "basisInForce": basis.in_force_from <= today <= basis.in_force_to,
-        "basisCoversPurpose": not basis.purposes or act.purpose in basis.purposes,
-        "basisCoversCategory": not categories or act.dataset.category in categories,
-        "basisCoversParties": not parties
-        or (act.requester.id in parties and act.provider.id in parties),
-    }
+        return (False, False, False, False)
+    return _judge_basis(
+        basis, act.purpose, act.dataset.category, act.requester.id, act.provider.id,
+        block_date(time_ms),
+    )  # fmt: skip
 
 
-def _sensitive_fields(_: StateReader, act: Act, __: int) -> dict[str, Any]:
-    levels = [field.sensitivity for field in act.dataset.fields if field.id in act.fields]
-    return {"personalFields": levels.count("personal"), "secretFields": levels.count("secret")}
+@lru_cache(4_096)
+def _judge_basis(
+    basis: LegalBasis, purpose: str, category: str, requester: str, provider: str, day: date
+) -> tuple[bool, ...]:
+    parties, categories = basis.parties, basis.categories
+    return (
+        basis.in_force_from <= day.isoformat() <= basis.in_force_to,
+        not basis.purposes or purpose in basis.purposes,
+        not categories or category in categories,
+        not parties or (requester in parties and provider in parties),
+    )
 
 
-def _balance(state: StateReader, act: Act, time_ms: int) -> dict[str, Any]:
+def _sensitive_fields(_: StateReader, act: Act, __: int) -> tuple[int, ...]:
+    return _count_levels(act.dataset, act.fields)
+
+
+@lru_cache(4_096)
+def _count_levels(dataset: Dataset, fields: tuple[str, ...]) -> tuple[int, ...]:
+    levels = [field.sensitivity for field in dataset.fields if field.id in fields]
+    return levels.count("personal"), levels.count("secret")
+
+
+def _balance(state: StateReader, act: Act, time_ms: int) -> tuple[int, ...]:
     year = block_date(time_ms).year
     taken = read_counters(state, act.requester.id, act.provider.id, act.purpose, year)
     given = read_counters(state, act.provider.id, act.requester.id, act.purpose, year)
-    return {"balance": taken.delivered - given.delivered}
+    return (taken.delivered - given.delivered,)
 
 
-def _dependency(state: StateReader, act: Act, time_ms: int) -> dict[str, Any]:
+def _dependency(state: StateReader, act: Act, time_ms: int) -> tuple[int, ...]:
     year = block_date(time_ms).year
-    found = read_dependency(state, act.requester.id, act.provider.id, year)
-    return {"dependency": found.index}
+    return (read_dependency(state, act.requester.id, act.provider.id, year).index,)
 
 
-def _open_incidents(state: StateReader, act: Act, _: int) -> dict[str, Any]:
+def _open_incidents(state: StateReader, act: Act, _: int) -> tuple[int, ...]:
     """Open incidents that either party has reported, or that touch it."""
     found = [read_open(state, each.id) for each in (act.requester, act.provider)]
-    return {"openIncidents": sum(each.reported + each.touching for each in found)}
+    return (sum([each.reported + each.touching for each in found]),)
 
 
-def _frozen(state: StateReader, act: Act, _: int) -> dict[str, Any]:
+def _frozen(state: StateReader, act: Act, _: int) -> tuple[bool, ...]:
     is_frozen = any(
         freeze.requester in ("", act.requester.id)
         and freeze.provider in ("", act.provider.id)
         and freeze.dataset in ("", act.dataset.id)
         for freeze in read_freezes(state)
     )
-    return {"frozen": is_frozen}
+    return (is_frozen,)
 
 
-_BASIS_FACTS = ("basisInForce", "basisCoversPurpose", "basisCoversCategory", "basisCoversParties")
+# Facts that are attributes of an act, and of which.
+_PLAIN = {
+    "purpose": "purpose",
+    "urgency": "urgency",
+    "legalBasis": "legal_basis",
+    "fields": "fields",
+    "subjects": "subjects",
+    "periodDays": "period_days",
+    "retentionDays": "retention_days",
+    "sameOfficer": "same_officer",
+    "risk": "risk.score",
+    "riskReasons": "risk.reasons",
+}
+_OF_DUTIES = ("fields", "retention_days", "dataset.deadline_hours")
 # Facts that take a look at the state or at all fields of a dataset, and how they are found.
-_LOOKUPS: tuple[tuple[frozenset[str], Callable[[StateReader, Act, int], dict[str, Any]]], ...] = (
-    (frozenset(_BASIS_FACTS), _basis_facts),
-    (frozenset(("personalFields", "secretFields")), _sensitive_fields),
-    (frozenset(("balance",)), _balance),
-    (frozenset(("dependency",)), _dependency),
-    (frozenset(("frozen",)), _frozen),
-    (frozenset(("openIncidents",)), _open_incidents),
+_LOOKUPS: tuple[
+    tuple[tuple[str, ...], Callable[[StateReader, Act, int], tuple[Any, ...]]], ...
+] = (
+    (
+        ("basisInForce", "basisCoversPurpose", "basisCoversCategory", "basisCoversParties"),
+        _basis_facts,
+    ),
+    (("personalFields", "secretFields"), _sensitive_fields),
+    (("balance",), _balance),
+    (("dependency",), _dependency),
+    (("frozen",), _frozen),
+    (("openIncidents",), _open_incidents),
 )

@@ -26,7 +26,7 @@ from contracts.engine import ENGINE_VERSION, Contracts
 from contracts.errors import ContractError, InvalidInclusion
 from contracts.execute import BlockInput, Execution, execute
 from contracts.lookup import read_parameters
-from ledger.blocks import RECORDS, Outcome
+from ledger.blocks import Outcome
 from ledger.catchup.statefile import read_head, read_state
 from ledger.errors import InvalidProof
 from ledger.genesis import Genesis, genesis_state
@@ -221,11 +221,9 @@ class _Machine:
     def execute(self, block: BlockEntries) -> Execution:
         """Steps 9 and 10 for one block; the state moves on only if both hold."""
         execution = self._execute(block)
-        for at, (found, made) in enumerate(zip(block.records, execution.records, strict=True)):
-            if found != made:  # 9
-                expected, stands = _describe(made), _describe(found)
-                kind = block.events[at].kind
-                diverge(Step.OUTCOMES, block.index + 1 + at, f"{kind} {expected}", stands)
+        # Records are canonical (8), so equal outcomes are equal bytes.
+        if execution.outcomes != block.outcomes:  # 9
+            self._diverge_in_outcome(block, execution)
         digest = apply_changes(self._accumulator, execution.overlay)
         if digest.digest() != block.header.state_digest:  # 10
             diverge(
@@ -252,6 +250,13 @@ class _Machine:
             state_digest=block.header.state_digest,
         )
         return execution
+
+    def _diverge_in_outcome(self, block: BlockEntries, execution: Execution) -> None:
+        rows = zip(block.events, execution.outcomes, block.outcomes, strict=True)
+        for index, (event, made, found) in enumerate(rows, start=block.index + 1):
+            if made != found:
+                expected = f"{event.kind} {_describe(made)}"
+                diverge(Step.OUTCOMES, index, expected, _describe(found))
 
     def _execute(self, block: BlockEntries) -> Execution:
         header, events = block.header, block.events
@@ -288,8 +293,7 @@ def _describe_seal(next_validators: bytes) -> str:
     return f"a seal block with next_validators {next_validators.hex()}"
 
 
-def _describe(record: bytes) -> str:
-    outcome: Outcome = RECORDS.decode(record).outcome
+def _describe(outcome: Outcome) -> str:
     verb = "applied" if outcome.applied else f"refused {outcome.code}"
     decision = f", {outcome.decision} by {list(outcome.policies)}" if outcome.decision else ""
     policy_set = outcome.policy_set.hex()[:16]

@@ -43,7 +43,7 @@ class Reading:
         found = {name: context[name] for name in self.facts if name in context}
         for name, marks in self.marks.items():
             if name in found:
-                found[name] = _stand_in(found[name], marks)
+                found[name] = stand_in_for(marks, found[name])
         return found
 
 
@@ -156,7 +156,7 @@ def _comparison(node: Mapping[str, Any]) -> tuple[str, frozenset[int]] | None:
     return None
 
 
-def _stand_in(value: Any, marks: tuple[int, ...]) -> Any:
+def stand_in_for(marks: tuple[int, ...], value: Any) -> Any:
     """The value that stands for all those that no comparison with `marks` tells from it."""
     if type(value) is not int or not _LONG_MIN <= value <= _LONG_MAX:
         return value

@@ -25,7 +25,12 @@ from ledger.errors import InvalidEncoding
 
 
 class Value(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=False
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    omit_defaults=False,
+    gc=False,
 ):
     """Base of every value with canonical bytes. Subclasses list their fields in wire order."""
 

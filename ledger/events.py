@@ -231,7 +231,7 @@ _ENVELOPES = Codec(Envelope, size_bytes_max=EVENT_SIZE_BYTES_MAX)
 _SIGNED = Codec(SignedEvent, size_bytes_max=EVENT_SIZE_BYTES_MAX)
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True):
+class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A parsed event. `parse_event` alone does not check the signature: `verify_event` does."""
 
     digest: bytes

@@ -40,22 +40,26 @@ can compute it afresh. `digest` = SHA-256(domain || accumulator).
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from ledger.errors import CorruptStore
+from ledger.lanes import LANE_MASK, STREAM_BYTES, Sums, split_lanes, sum_lanes
+
+T = TypeVar("T")
 
 STATE_DOMAIN = b"tallystick/state/v1\0"
-LANES_BYTES = 2_048
+LANES_BYTES = STREAM_BYTES
 
-_LANE_MASK = int.from_bytes(b"\x00\x00\xff\xff" * 512, "big")
-# Sums of 16-bit lanes in 32-bit fields overflow after this many.
-_PAIRS_PER_SUM = 65_536
+# What is expanded before it is summed.
+_PAIRS_PER_SUM = 4_096
 # Under these keys nothing is ever changed, so their lanes are needed once only.
 _FINAL_KEYS = b"i/"
 _LANES_KEPT = 2_048
 _KEYS_KEPT = 4_096
+# What the steps of exchanges put, in every block. All else changes seldom: registers, rules, votes.
+_FLOWING = frozenset((b"i/", b"x/", b"X/", b"c/", b"C/", b"k/", b"H/", b"K/", b"M/", b"D/"))
 _CARRY = int.from_bytes(b"\x00\x01\x00\x00" * 512, "big")
 
 
@@ -74,35 +78,31 @@ class StateDigest:
     def __init__(self, accumulator: bytes = bytes(LANES_BYTES)) -> None:
         if len(accumulator) != LANES_BYTES:
             raise CorruptStore(f"a state accumulator has {LANES_BYTES} bytes")
-        lanes = int.from_bytes(accumulator, "big")
-        self._even = lanes & _LANE_MASK
-        self._odd = (lanes >> 16) & _LANE_MASK
+        self._even, self._odd = split_lanes(accumulator)
 
     def add(self, key: bytes, value: bytes) -> None:
         """Count the pair in."""
-        lanes = _expand(key, value)
-        self._even = (self._even + (lanes & _LANE_MASK)) & _LANE_MASK
-        self._odd = (self._odd + ((lanes >> 16) & _LANE_MASK)) & _LANE_MASK
+        self.add_all(((key, value),))
 
     def add_all(self, pairs: Sequence[tuple[bytes, bytes]]) -> None:
         """Count many pairs in, faster than one by one."""
         for start in range(0, len(pairs), _PAIRS_PER_SUM):
-            even, odd = _sum_lanes(pairs[start : start + _PAIRS_PER_SUM])
-            self._even = (self._even + even) & _LANE_MASK
-            self._odd = (self._odd + odd) & _LANE_MASK
+            self._add(*_sum_pairs(pairs[start : start + _PAIRS_PER_SUM]))
 
     def remove_all(self, pairs: Sequence[tuple[bytes, bytes]]) -> None:
         """Count many pairs out. A lane borrows from the guard bit above it, never from a lane."""
         for start in range(0, len(pairs), _PAIRS_PER_SUM):
-            even, odd = _sum_lanes(pairs[start : start + _PAIRS_PER_SUM])
-            self._even = ((self._even | _CARRY) - even) & _LANE_MASK
-            self._odd = ((self._odd | _CARRY) - odd) & _LANE_MASK
+            even, odd = _sum_pairs(pairs[start : start + _PAIRS_PER_SUM])
+            self._even = ((self._even | _CARRY) - even) & LANE_MASK
+            self._odd = ((self._odd | _CARRY) - odd) & LANE_MASK
 
     def merge(self, accumulator: bytes) -> None:
         """Count in all pairs of another accumulator."""
-        other = StateDigest(accumulator)
-        self._even = (self._even + other._even) & _LANE_MASK
-        self._odd = (self._odd + other._odd) & _LANE_MASK
+        self._add(*split_lanes(accumulator))
+
+    def _add(self, even: int, odd: int) -> None:
+        self._even = (self._even + even) & LANE_MASK
+        self._odd = (self._odd + odd) & LANE_MASK
 
     def remove(self, key: bytes, value: bytes) -> None:
         """Count the pair out."""
@@ -117,37 +117,33 @@ class StateDigest:
         return hashlib.sha256(STATE_DOMAIN + self.encode()).digest()
 
 
-def _expand(key: bytes, value: bytes) -> int:
-    length = len(key).to_bytes(4, "big")
-    stream = hashlib.shake_128(length + key + value).digest(LANES_BYTES)
-    return int.from_bytes(stream, "big")
+def _expand(key: bytes, value: bytes) -> bytes:
+    return hashlib.shake_128(len(key).to_bytes(4, "big") + key + value).digest(LANES_BYTES)
 
 
 # What a block puts into the state, one of the next blocks often replaces.
 _expand_kept = lru_cache(_LANES_KEPT)(_expand)
 
 
-def _sum_lanes(pairs: Sequence[tuple[bytes, bytes]]) -> tuple[int, int]:
-    """Sums modulo 2^16 of the even and of the odd lanes of so many pairs as fields can hold."""
-    total = even = 0
-    for key, value in pairs:
-        is_final = key.startswith(_FINAL_KEYS)
-        lanes = _expand(key, value) if is_final else _expand_kept(key, value)
-        total += lanes
-        even += lanes & _LANE_MASK
-    # What is left of the sum, apart from the even lanes, is that of the odd lanes.
-    return even & _LANE_MASK, ((total - even) >> 16) & _LANE_MASK
+def _sum_pairs(pairs: Sequence[tuple[bytes, bytes]]) -> Sums:
+    return sum_lanes(
+        [
+            _expand(key, value) if key.startswith(_FINAL_KEYS) else _expand_kept(key, value)
+            for key, value in pairs
+        ]
+    )
 
 
 class Overlay:
-    """Changes on top of a parent state; the parent is never modified."""
+    """Changes on top of a parent state; the parent is never modified while an overlay is used."""
 
-    __slots__ = ("changes", "parent_value")
+    __slots__ = ("_recalled", "changes", "parent_value")
 
     def __init__(self, parent: StateReader) -> None:
         self.changes: dict[bytes, bytes] = {}
         # Value of a key before this overlay.
         self.parent_value: Callable[[bytes], bytes | None] = parent.get
+        self._recalled: dict[tuple[Any, ...], Any] = {}
 
     def get(self, key: bytes, /) -> bytes | None:
         """Value of `key` here or in the parent."""
@@ -157,6 +153,19 @@ class Overlay:
     def put(self, key: bytes, value: bytes) -> None:
         """Set `key`. Nothing in the state is ever deleted: retirement is a value."""
         self.changes[key] = value
+        if key[:2] not in _FLOWING:
+            self._recalled.clear()
+
+    def recall(self, find: Callable[..., T], *about: Hashable) -> T:
+        """`find(self, *about)`, which reads no flowing key: found once while no other is put.
+
+        What `find` raises is not kept.
+        """
+        question = (find, about)
+        answer: T | None = self._recalled.get(question)
+        if answer is None:
+            answer = self._recalled[question] = find(self, *about)
+        return answer
 
     def rebase(self, parent: StateReader) -> None:
         """Read through `parent` from now on; it must hold what the old parent chain held."""

@@ -5,6 +5,7 @@ Contracts always see the grade of the moment. It is recorded by the next request
 member, or the next act that counts for it, before anything else of that event is counted.
 """
 
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import msgspec
@@ -16,7 +17,7 @@ from contracts.credit.behaviours import (
     judge_holding,
     judge_step,
 )
-from contracts.credit.score import DEFAULT_FORMULA, Formula, Standing, add_cause, add_to_bucket
+from contracts.credit.score import DEFAULT_FORMULA, Formula, Standing, add_causes, add_to_bucket
 from contracts.exchange.incidents import find_incident
 from contracts.exchange.matters import DAY_MS, read_deadlines
 from contracts.lookup import find_member
@@ -119,12 +120,31 @@ def apply_sanction(
     It counts for as long as anything: until it leaves the window.
     """
     assert 1 <= points <= SANCTION_POINTS_MAX, "a proposal with other points is refused"
-    account = Credits(overlay, height=height, time_ms=time_ms)
-    account.count(member, SANCTIONED, event=cause, amount=points)
+    credits_ = Credits(overlay, height=height, time_ms=time_ms)
+    credits_.count(member, SANCTIONED, event=cause, amount=points)
+    credits_.write()
+
+
+@dataclass(slots=True, kw_only=True)
+class _Account:
+    """The credit of one member while a block is executed, taken apart to be counted in."""
+
+    credit: Credit
+    """As it was recorded, without what was `added` and the `causes` of it, the newest last."""
+    recorded: Grade
+    total: int
+    score: int
+    grade: Grade
+    amounts: dict[str, int]
+    is_open: bool = False
+    """Whether `credit` is brought up to the moment, its last bucket that which runs."""
+    is_changed: bool = False
+    added: dict[str, int] = field(default_factory=dict)
+    causes: list[CreditCause] = field(default_factory=list)
 
 
 class Credits:
-    """The credit of all members while one block is executed.
+    """The credit of all members while one block is executed; what was counted, `write` puts.
 
     The rules are those that the block found: as contracts do, a vote takes effect with the next.
     """
@@ -137,55 +157,56 @@ class Credits:
         self._formula = DEFAULT_FORMULA if data is None else _make_formula(data)
         self._day = self._formula.bucket_day(time_ms)
         self._first = self._formula.first_day(self._day)
-        # What was read or written last, by the bytes in the overlay that it stands for.
-        self._known: dict[tuple[str, int], tuple[bytes | None, Credit, Standing]] = {}
+        self._accounts: dict[str, _Account] = {}
 
-    def grade(self, member: Member) -> Grade:
+    def grade(self, member: str) -> Grade:
         """Grade of a member now: what contracts see."""
-        return self._find(member)[1].grade
+        return self._find(member).grade
 
-    def settle(self, member: Member) -> None:
+    def settle(self, member: str) -> None:
         """Record the change of grade that time or new rules have brought, if there is one."""
-        credit, standing = self._find(member)
-        if credit.grade != standing.grade:
-            self._put(member, self._settled(member.id, credit, standing), standing)
+        account = self._find(member)
+        if account.recorded != account.grade:
+            account.credit = self._settled(member, account)
+            account.recorded, account.is_changed = account.grade, True
 
-    def count(self, member_id: str, behaviour: str, *, event: bytes, amount: int = 1) -> None:
+    def count(self, member: str, behaviour: str, *, event: bytes, amount: int = 1) -> None:
         """Count a behaviour of a member, shown by the event with this digest."""
-        member = find_member(self._overlay, member_id)
-        assert member is not None, "only members act"
-        credit, standing = self._find(member)
-        credit = self._settled(member_id, credit, standing)
-        formula, seen = self._formula, standing.amounts.get(behaviour, 0)
-        after = formula.stand({**standing.amounts, behaviour: seen + amount}, member.credit)
+        account, formula = self._find(member), self._formula
+        if not account.is_open:
+            self._open(member, account)
+        seen = account.amounts.get(behaviour, 0)
+        account.amounts[behaviour] = seen + amount
+        account.added[behaviour] = account.added.get(behaviour, 0) + amount
         # Its own worth: beyond the limit it changes nothing now, but when others leave the window.
         points = formula.points(behaviour, amount)
-        causes = self._open_causes(member_id, credit)
         if points:
-            causes = add_cause(causes, CreditCause(event, behaviour, points, self._height))
-        counted = Credit(
-            score=after.score,
-            grade=after.grade,
-            rules_version=credit.rules_version,
-            changes=credit.changes + (after.grade != credit.grade),
-            buckets=add_to_bucket(credit.buckets, self._day, behaviour, amount),
-            day=self._day,
-            causes=causes,
-        )
-        if after.grade != credit.grade:
-            sign = 1 if after.score > credit.score else -1
-            found = read_causes(self._overlay, member_id, counted)
-            ours = [each for each in found if each.points * sign > 0]
-            # In one block many events have the same height.
-            ours.sort(key=lambda each: each.event != event)
-            self._record_change(member_id, credit, after, "behaviour", ours)
-        self._put(member, counted, after)
+            account.causes.append(CreditCause(event, behaviour, points, self._height))
+        more = formula.points(behaviour, seen + amount) - formula.points(behaviour, seen)
+        if more:
+            before = account.score
+            account.total += more
+            account.score = formula.score(account.total)
+            account.grade = formula.grade(account.score)
+            if account.grade != account.recorded:
+                self._record_behaviour(member, account, event, before)
 
-    def count_step(self, event: Event, exchange: Exchange, matters: Matters) -> None:
-        """Count what a step shows; exchange and matters as they were before it."""
+    def write(self) -> None:
+        """Put what was counted into the state: once a block, and before anybody else reads it."""
+        for member, account in self._accounts.items():
+            if account.is_changed:
+                self._close(account)
+                self._overlay.put(credit_key(member), CREDITS.encode(account.credit))
+        self._accounts = {}
+
+    def count_step(self, event: Event, exchange: Exchange) -> None:
+        """Count what a step up to the receipt shows; the exchange as it was before it."""
         reasons = self._formula.rules.permitted_reasons
         for behaviour in judge_step(event, exchange, self._time_ms, reasons):
             self.count(exchange.provider, behaviour, event=event.digest)
+
+    def count_holding(self, event: Event, matters: Matters) -> None:
+        """Count what a step about what is held shows; the matters as they were before it."""
         for member, behaviour in judge_holding(event, matters, self._time_ms):
             self.count(member, behaviour, event=event.digest)
 
@@ -200,37 +221,63 @@ class Credits:
             if self._time_ms <= incident.reported_ms + days * DAY_MS:
                 self.count(event.member, REMEDIED, event=event.digest)
 
-    def _find(self, member: Member) -> tuple[Credit, Standing]:
-        key = credit_key(member.id)
-        changed = self._overlay.changes.get(key)
-        known = self._known.get((member.id, member.credit))
-        if known is not None and known[0] is changed:
-            return known[1:]
-        data = self._overlay.parent_value(key) if changed is None else changed
-        credit, standing = _judge(data, self._formula, member.credit, self._day)
-        self._known[member.id, member.credit] = (changed, credit, standing)
-        return credit, standing
+    def _find(self, member: str) -> _Account:
+        account = self._accounts.get(member)
+        if account is None:
+            account = self._accounts[member] = self._read(member)
+        return account
 
-    def _put(self, member: Member, credit: Credit, standing: Standing) -> None:
-        data = CREDITS.encode(credit)
-        self._overlay.put(credit_key(member.id), data)
-        self._known[member.id, member.credit] = (data, credit, standing)
+    def _read(self, member: str) -> _Account:
+        found = find_member(self._overlay, member)
+        assert found is not None, "only members act"
+        data = self._overlay.get(credit_key(member))
+        credit, standing = _judge(data, self._formula, found.credit, self._day)
+        return _Account(
+            credit=credit,
+            recorded=credit.grade,
+            total=self._formula.total(standing.amounts, found.credit),
+            score=standing.score,
+            grade=standing.grade,
+            amounts=dict(standing.amounts),
+        )
 
-    def _settled(self, member: str, credit: Credit, standing: Standing) -> Credit:
+    def _open(self, member: str, account: _Account) -> None:
+        """Bring the record up to the moment, to count in the bucket that runs."""
+        credit = self._settled(member, account)
+        causes = self._open_causes(member, credit)
+        account.credit = msgspec.structs.replace(credit, day=self._day, causes=causes)
+        account.recorded, account.is_open, account.is_changed = account.grade, True, True
+
+    def _close(self, account: _Account) -> None:
+        """Put the record together again."""
+        credit, buckets = account.credit, account.credit.buckets
+        for behaviour, amount in account.added.items():
+            buckets = add_to_bucket(buckets, self._day, behaviour, amount)
+        account.credit = msgspec.structs.replace(
+            credit,
+            score=account.score,
+            grade=account.grade,
+            buckets=buckets,
+            causes=add_causes(credit.causes, account.causes),
+        )
+        account.added, account.causes = {}, []
+
+    def _settled(self, member: str, account: _Account) -> Credit:
         """The record brought up to the moment, what left the window left out."""
+        credit = account.credit
         version, changes = self._formula.rules.version, credit.changes
         found = (credit.score, credit.grade, credit.rules_version)
         is_whole = bool(credit.buckets) and credit.buckets[0].start_day >= self._first
-        if is_whole and found == (standing.score, standing.grade, version):
+        if is_whole and found == (account.score, account.grade, version):
             return credit
-        if credit.grade != standing.grade:
+        if credit.grade != account.grade:
             reason: ChangeReason = "window" if credit.rules_version == version else "rules"
-            causes = self._lost(member, credit, standing)
-            self._record_change(member, credit, standing, reason, causes)
+            causes = self._lost(member, credit, account.score)
+            self._record_change(member, credit, account, reason, causes)
             changes += 1
         return Credit(
-            score=standing.score,
-            grade=standing.grade,
+            score=account.score,
+            grade=account.grade,
             rules_version=version,
             changes=changes,
             buckets=tuple(each for each in credit.buckets if each.start_day >= self._first),
@@ -246,27 +293,41 @@ class Credits:
         self._overlay.put(key, CREDIT_CAUSES.encode(credit.causes))
         return _archived(self._overlay, member, self._day)
 
-    def _lost(self, member: str, credit: Credit, standing: Standing) -> list[CreditCause]:
+    def _lost(self, member: str, credit: Credit, score: int) -> list[CreditCause]:
         """What left the window and moved the score this way: it gives back what it took."""
-        sign = -1 if standing.score > credit.score else 1
+        sign = -1 if score > credit.score else 1
         gone = tuple(each for each in credit.buckets if each.start_day < self._first)
         left = msgspec.structs.replace(credit, buckets=gone)
         found = read_causes(self._overlay, member, left)
         return [each._replace(points=-each.points) for each in found if each.points * sign > 0]
 
+    def _record_behaviour(self, member: str, account: _Account, event: bytes, score: int) -> None:
+        """Record the change of grade that an event has brought to a member that had `score`."""
+        before = msgspec.structs.replace(account.credit, score=score)
+        sign = 1 if account.score > score else -1
+        self._close(account)
+        found = read_causes(self._overlay, member, account.credit)
+        ours = [each for each in found if each.points * sign > 0]
+        # In one block many events have the same height.
+        ours.sort(key=lambda each: each.event != event)
+        self._record_change(member, before, account, "behaviour", ours)
+        account.credit = msgspec.structs.replace(account.credit, changes=before.changes + 1)
+        account.recorded = account.grade
+
     def _record_change(
         self,
         member: str,
         credit: Credit,
-        after: Standing,
+        account: _Account,
         reason: ChangeReason,
         causes: list[CreditCause],
     ) -> None:
+        """`credit` is the record before the change."""
         change = GradeChange(
             before=credit.grade,
-            after=after.grade,
+            after=account.grade,
             score_before=credit.score,
-            score_after=after.score,
+            score_after=account.score,
             reason=reason,
             rules_version=self._formula.rules.version,
             height=self._height,

@@ -6,7 +6,7 @@ kept within minimum and maximum. The window is made of whole buckets of days in 
 runs and those before it: a bucket leaves as a whole, with the first block after a midnight.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from contracts.credit.behaviours import DEFAULT_RULES, TABLE
@@ -80,11 +80,19 @@ class Formula:
 
     def stand(self, amounts: Mapping[str, int], start: int) -> Standing:
         """Standing of a member that starts at `start` and was seen to do so much of each."""
+        score = self.score(self.total(amounts, start))
+        return Standing(score, self.grade(score), amounts)
+
+    def total(self, amounts: Mapping[str, int], start: int) -> int:
+        """The sum that a score is, before it is kept within its bounds."""
         total = start if self.rules.base is None else self.rules.base
         for behaviour, amount in amounts.items():
             total += self.points(behaviour, amount)
-        score = max(self.rules.minimum, min(self.rules.maximum, total))
-        return Standing(score, self.grade(score), amounts)
+        return total
+
+    def score(self, total: int) -> int:
+        """A sum within the bounds of a score."""
+        return max(self.rules.minimum, min(self.rules.maximum, total))
 
 
 DEFAULT_FORMULA = Formula(DEFAULT_RULES)
@@ -118,8 +126,18 @@ def add_to_bucket(
     return tuple(map(CreditBucket._make, sorted(found.items())))[-CREDIT_BUCKETS_KEPT_MAX:]
 
 
-def add_cause(causes: tuple[CreditCause, ...], cause: CreditCause) -> tuple[CreditCause, ...]:
-    """The causes with a newer one first, of each behaviour only the newest."""
-    same = [each for each in causes if each.behaviour == cause.behaviour]
-    dropped = same[CREDIT_CAUSES_MAX - 1 :]
-    return (cause, *(each for each in causes if each not in dropped))
+def add_causes(
+    causes: tuple[CreditCause, ...], newer: Sequence[CreditCause]
+) -> tuple[CreditCause, ...]:
+    """The causes and those that came after them (the newest last): the newest of each behaviour.
+
+    The newest stands first.
+    """
+    kept: list[CreditCause] = []
+    counts: dict[str, int] = {}
+    for cause in (*reversed(newer), *causes):
+        count = counts.get(cause.behaviour, 0)
+        if count < CREDIT_CAUSES_MAX:
+            counts[cause.behaviour] = count + 1
+            kept.append(cause)
+    return tuple(kept)

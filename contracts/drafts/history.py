@@ -18,7 +18,7 @@ from contracts.errors import ContractError
 from contracts.execute import BlockInput, execute
 from contracts.facts import Act, build_context
 from contracts.lookup import find_legal_basis
-from ledger.blocks import RECORDS, Outcome
+from ledger.blocks import Outcome
 from ledger.events import Event
 from ledger.genesis import Genesis, genesis_state, hash_genesis
 from ledger.registry import POLICY_SETS, LegalBasis, PolicySet
@@ -76,11 +76,10 @@ class History:
             execution = execute(self.state, given, self._witness)
         except ContractError as error:
             diverge(Step.OUTCOMES, block.index, "events that a block may include", str(error))
-        for at, made in enumerate(execution.records):
-            if made != block.records[at]:
+        for at, made in enumerate(execution.outcomes):
+            if made != block.outcomes[at]:
                 found = str(block.outcomes[at])
-                made_outcome = str(RECORDS.decode(made).outcome)
-                diverge(Step.OUTCOMES, block.index + 1 + at, made_outcome, found)
+                diverge(Step.OUTCOMES, block.index + 1 + at, str(made), found)
         pairs, changes = self.state.pairs, execution.overlay.changes
         self.replaced = {key: pairs.get(key) for key in changes}
         pairs.update(changes)

@@ -12,7 +12,6 @@ from contracts.lookup import (
     read_record_schema_version,
 )
 from contracts.registers.schema import read_schema
-from ledger.events import ShareRejected
 from ledger.registry import Dataset, Officer
 from ledger.state import StateReader
 
@@ -21,8 +20,10 @@ CODE_SETS = ("oecd-crs-sm-2.0", "oecd-crs-sm-3.0", "tallystick-1")
 
 def check_role(officer: Officer, *roles: str) -> None:
     """Check that an officer has one of the roles."""
-    if not any(role in officer.roles for role in roles):
-        raise refused("role-missing", " / ".join(roles))
+    for role in roles:
+        if role in officer.roles:
+            return
+    raise refused("role-missing", " / ".join(roles))
 
 
 def check_dataset(state: StateReader, name: str) -> Dataset:
@@ -43,21 +44,22 @@ def check_purpose(state: StateReader, purpose: str) -> None:
         raise refused("purpose-ended", purpose)
 
 
-def check_codes(state: StateReader, body: ShareRejected) -> None:
-    """A set of codes that members have registered counts; without it those that all know."""
-    listed = find_code_list(state, body.code_set)
-    if listed is None and body.code_set not in CODE_SETS:
-        raise refused("code-set-unknown", body.code_set)
-    if is_ended(state, f"code-list/{body.code_set}"):
-        raise refused("code-set-ended", body.code_set)
+def check_codes(state: StateReader, code_set: str, codes: tuple[int, ...]) -> tuple[int, ...]:
+    """The codes. A set of them that members have registered counts; else those that all know."""
+    listed = find_code_list(state, code_set)
+    if listed is None and code_set not in CODE_SETS:
+        raise refused("code-set-unknown", code_set)
+    if is_ended(state, f"code-list/{code_set}"):
+        raise refused("code-set-ended", code_set)
     known = frozenset(each.code for each in listed.codes) if listed is not None else None
-    for code in body.codes:
+    for code in codes:
         if known is not None and str(code) not in known:
-            raise refused("status-code-unknown", f"{body.code_set} has no code {code}")
+            raise refused("status-code-unknown", f"{code_set} has no code {code}")
+    return codes
 
 
-def check_schema_version(state: StateReader, name: str, version: int) -> None:
-    """Check what delivered records keep to; without a record schema, versions of the dataset.
+def check_schema_version(state: StateReader, name: str, version: int) -> int:
+    """The version that delivered records keep to; without a record schema, one of the dataset.
 
     A code list that has ended takes with it every version that names it: otherwise records would
     go on with codes that their members have put out of force.
@@ -74,6 +76,7 @@ def check_schema_version(state: StateReader, name: str, version: int) -> None:
     for each in () if schema is None else _code_lists_of(schema.text):
         if is_ended(state, f"code-list/{each}"):
             raise refused("record-schema-ended", f"{name} version {version}, with {each}")
+    return version
 
 
 @lru_cache(256)

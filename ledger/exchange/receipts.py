@@ -1,6 +1,6 @@
 """What members confirmed to have received: the side of reciprocity that the provider cannot say."""
 
-from ledger.codec import Codec, Value
+from ledger.codec import MemoCodec, Value
 from ledger.scalars import Uint
 
 
@@ -14,6 +14,6 @@ class Receipts(Value, frozen=True, kw_only=True):
     records: Uint
 
 
-RECEIPTS = Codec(Receipts, size_bytes_max=64)
+RECEIPTS = MemoCodec(Receipts, size_bytes_max=64, kept=1_024)
 
 NO_RECEIPTS = Receipts(exchanges=0, records=0)

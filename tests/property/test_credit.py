@@ -50,6 +50,7 @@ def do(overlay: Overlay, behaviour: str, amount: int, digest: bytes, time_ms: in
     account = Credits(overlay, height=at, time_ms=time_ms)
     for _ in range(amount % 4 or 1):
         account.count(OWNER, behaviour, event=digest)
+    account.write()
 
 
 def member_at(start: int) -> tuple[Overlay, Member]:
@@ -95,7 +96,9 @@ def test_every_change_of_grade_is_on_record_with_its_causes(
     for at, (days, behaviour, amount) in enumerate(given_acts):
         now_ms += days * DAY_MS
         digest = hash32(f"act {at}")
-        Credits(overlay, height=at, time_ms=now_ms).settle(member)
+        account = Credits(overlay, height=at, time_ms=now_ms)
+        account.settle(OWNER)
+        account.write()
         after_time = read_credit(overlay, member, now_ms)[0]
         grades += [after_time.grade] * (after_time.grade != grades[-1])
         do(overlay, behaviour, amount, digest, now_ms, at)
@@ -113,3 +116,25 @@ def test_every_change_of_grade_is_on_record_with_its_causes(
         assert each.causes
         assert all((cause.points > 0) is up for cause in each.causes)
         assert naive_grade(each.score_after) == each.after
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 1_000), st.lists(acts, max_size=4))
+def test_a_block_counted_at_once_equals_its_acts_one_by_one(
+    start: int, blocks: list[list[tuple[int, str, int]]]
+) -> None:
+    (at_once, _), (one_by_one, _) = member_at(start), member_at(start)
+    now_ms = TIME_MS
+    for height, given_acts in enumerate(blocks):
+        now_ms += sum(days for days, _, _ in given_acts) * DAY_MS
+        account = Credits(at_once, height=height, time_ms=now_ms)
+        account.settle(OWNER)
+        for number, (_, behaviour, amount) in enumerate(given_acts):
+            digest = hash32(f"act {height} {number}")
+            account.count(OWNER, behaviour, event=digest, amount=amount)
+            single = Credits(one_by_one, height=height, time_ms=now_ms)
+            single.settle(OWNER)
+            single.count(OWNER, behaviour, event=digest, amount=amount)
+            single.write()
+        account.write()
+        assert at_once.changes == one_by_one.changes

@@ -195,7 +195,7 @@ class _Book:
         except ContractError as error:
             raise _diverged(block, str(error)) from None
         digest = apply_changes(self._accumulator, execution.overlay)
-        if execution.records != block.records or digest.digest() != header.state_digest:
+        if execution.outcomes != block.outcomes or digest.digest() != header.state_digest:
             raise _diverged(block, "records or state differ")
         self._accumulator = digest.encode()
         return execution

@@ -38,7 +38,9 @@ PATH = f"/v1/members/{OWNER}/credit"
 def document(**lies: Any) -> bytes:
     """What a node answers after an answer in time and a sanction; `lies` replace fields."""
     overlay = Overlay(states())
-    Credits(overlay, height=5, time_ms=TIME_MS).count(OWNER, IN_TIME, event=ANSWER)
+    credits_ = Credits(overlay, height=5, time_ms=TIME_MS)
+    credits_.count(OWNER, IN_TIME, event=ANSWER)
+    credits_.write()
     apply_sanction(overlay, OWNER, 100, VOTE, TIME_MS, height=9)
     member = find_member(overlay, OWNER)
     assert member is not None

@@ -52,7 +52,9 @@ def grade_of(state: MapState | Overlay, time_ms: int = TIME_MS, id_: str = OWNER
 def count(
     overlay: Overlay, member: str, behaviour: str, *, event: bytes, height: int, time_ms: int
 ) -> None:
-    Credits(overlay, height=height, time_ms=time_ms).count(member, behaviour, event=event)
+    credits_ = Credits(overlay, height=height, time_ms=time_ms)
+    credits_.count(member, behaviour, event=event)
+    credits_.write()
 
 
 def changes_of(state: MapState | Overlay, id_: str = OWNER) -> list[GradeChange]:

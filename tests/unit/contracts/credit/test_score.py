@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from contracts.credit.behaviours import DEFAULT_RULES, IN_TIME, LATE, SANCTIONED
-from contracts.credit.score import Formula, add_cause, add_to_bucket, find_rules_faults
+from contracts.credit.score import Formula, add_causes, add_to_bucket, find_rules_faults
 from ledger.registry import (
     CREDIT_BUCKETS_KEPT_MAX,
     CREDIT_RULES,
@@ -92,11 +92,16 @@ def test_buckets_are_bounded_and_the_oldest_goes() -> None:
     assert [bucket.start_day for bucket in buckets] == list(range(1, CREDIT_BUCKETS_KEPT_MAX + 1))
 
 
-def test_of_each_behaviour_the_newest_causes_stay() -> None:
+@pytest.mark.parametrize("at_once", [1, 2, 3, 10])
+def test_of_each_behaviour_the_newest_causes_stay(at_once: int) -> None:
+    happened = [
+        CreditCause(hash32(f"{behaviour} {height}"), behaviour, points, height)
+        for height in range(1, 6)
+        for behaviour, points in ((LATE, -10), (IN_TIME, 1))
+    ]
     causes: tuple[CreditCause, ...] = ()
-    for height in range(1, 6):
-        causes = add_cause(causes, CreditCause(hash32(f"late {height}"), LATE, -10, height))
-        causes = add_cause(causes, CreditCause(hash32(f"good {height}"), IN_TIME, 1, height))
+    for start in range(0, len(happened), at_once):
+        causes = add_causes(causes, happened[start : start + at_once])
     assert [(each.behaviour, each.height) for each in causes] == [
         (IN_TIME, 5), (LATE, 5), (IN_TIME, 4), (LATE, 4), (IN_TIME, 3), (LATE, 3)
     ]  # fmt: skip
