@@ -33,7 +33,6 @@ from contracts.lookup import (
     find_dataset,
     find_member,
     find_officer,
-    read_counters,
 )
 from contracts.registers.sunsets import end_due
 from contracts.risk.habits import Habits
@@ -53,6 +52,7 @@ from ledger.exchange.references import ShareReferenced
 from ledger.exchange.risk import NO_RISK, RISKS, Risk
 from ledger.quorum.governance import EvidenceEquivocation, ValidatorReady
 from ledger.registry import (
+    EMPTY_COUNTERS,
     EXCHANGES,
     PAIR_COUNTERS,
     Dataset,
@@ -182,6 +182,7 @@ class _Run:
         self._network = network
         self._height = height
         self._time_ms = time_ms
+        self._year = block_date(time_ms).year
         self._first_index = first_index
         self._credits = Credits(self._overlay, height=height, time_ms=time_ms)
         self._habits = Habits(self._overlay, time_ms)
@@ -333,8 +334,7 @@ class _Run:
             counts = {"delivered": 1, "records": event.body.record_count, "late": int(is_late)}
             self._count(exchange, counts)
         elif isinstance(event.body, ShareReceived):
-            year = block_date(self._time_ms).year
-            count_receipt(self._overlay, exchange, event.body.record_count, year)
+            count_receipt(self._overlay, exchange, event.body.record_count, self._year)
 
     def _decide_step(
         self, event: Event, action: str, exchange: Exchange, matters: Matters
@@ -410,16 +410,15 @@ class _Run:
         return EXCHANGES.encode(msgspec.structs.replace(exchange, **values))
 
     def _count(self, exchange: Exchange, amounts: dict[str, int]) -> None:
-        pair = (exchange.requester, exchange.provider, exchange.purpose)
-        year = block_date(self._time_ms).year
-        before = read_counters(self._overlay, *pair, year)
+        key = counters_key(exchange.requester, exchange.provider, exchange.purpose, self._year)
+        data = self._overlay.get(key)
+        before = EMPTY_COUNTERS if data is None else PAIR_COUNTERS.decode(data)
         # A provider states how many records it delivers, so a sum must stop where encoding ends.
         after = {
             name: min(getattr(before, name) + amount, _COUNTER_MAX)
             for name, amount in amounts.items()
         }
-        data = PAIR_COUNTERS.encode(msgspec.structs.replace(before, **after))
-        self._overlay.put(counters_key(*pair, year), data)
+        self._overlay.put(key, PAIR_COUNTERS.encode(msgspec.structs.replace(before, **after)))
 
 
 def _read_parties(

@@ -235,18 +235,19 @@ def _dependency(state: StateReader, act: Act, time_ms: int) -> tuple[int, ...]:
 
 def _open_incidents(state: StateReader, act: Act, _: int) -> tuple[int, ...]:
     """Open incidents that either party has reported, or that touch it."""
-    found = [read_open(state, each.id) for each in (act.requester, act.provider)]
-    return (sum([each.reported + each.touching for each in found]),)
+    asking, giving = read_open(state, act.requester.id), read_open(state, act.provider.id)
+    return (asking.reported + asking.touching + giving.reported + giving.touching,)
 
 
 def _frozen(state: StateReader, act: Act, _: int) -> tuple[bool, ...]:
-    is_frozen = any(
-        freeze.requester in ("", act.requester.id)
-        and freeze.provider in ("", act.provider.id)
-        and freeze.dataset in ("", act.dataset.id)
-        for freeze in read_freezes(state)
-    )
-    return (is_frozen,)
+    for freeze in read_freezes(state):
+        if (
+            freeze.requester in ("", act.requester.id)
+            and freeze.provider in ("", act.provider.id)
+            and freeze.dataset in ("", act.dataset.id)
+        ):
+            return (True,)
+    return (False,)
 
 
 # Facts that are attributes of an act, and of which.

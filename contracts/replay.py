@@ -19,9 +19,11 @@ the whole when each ends at the `Point` where the next begins, the first begins 
 the last ends with the log.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from contracts.decision import Verdict
 from contracts.engine import ENGINE_VERSION, Contracts
 from contracts.errors import ContractError, InvalidInclusion
 from contracts.execute import BlockInput, Execution, execute
@@ -169,24 +171,25 @@ def replay_part(
     """
     machine = _Machine(copy, begin)
     first = machine.point
-    blocks = events = refused = 0
+    blocks = events = 0
     last_time_ms = begin.start.header.time_ms if begin else copy.genesis.time_ms
-    decisions = {"permit": 0, "review": 0, "deny": 0}
-    acts: dict[str, int] = {}
+    kinds: Counter[str] = Counter()
+    decisions: Counter[str] = Counter()
+    applied: Counter[bool] = Counter()
     start = begin.start if begin else None
     for block in read_blocks(copy, map_events, start=start, height_max=height_max):  # 4 to 8
         execution = machine.execute(block)  # 9, 10
         blocks += 1
         events += len(block.records)
         last_time_ms = block.header.time_ms
-        for event, outcome in zip(block.events, execution.outcomes, strict=True):
-            word = event.kind.partition(".")[0]
-            acts[word] = acts.get(word, 0) + 1
-            refused += not outcome.applied
-            if outcome.decision:
-                decisions[outcome.decision] += 1
+        kinds.update([event.kind for event in block.events])
+        decisions.update([outcome.decision for outcome in execution.outcomes])
+        applied.update([outcome.applied for outcome in execution.outcomes])
         on_state(machine.point, block.index, machine.state)
         on_progress(Progress(done=block.end, total=copy.checkpoint.size))
+    acts: Counter[str] = Counter()
+    for kind, count in kinds.items():
+        acts[kind.partition(".")[0]] += count
     return ReplayReport(
         network=copy.network,
         epoch=copy.epochs.epoch_of(copy.checkpoint.size),
@@ -196,9 +199,9 @@ def replay_part(
         last=machine.point,
         blocks=blocks,
         events=events,
-        decisions=decisions,
-        acts=acts,
-        refused=refused,
+        decisions={verdict.value: decisions[verdict.value] for verdict in Verdict},
+        acts=dict(acts),
+        refused=applied[False],
         last_time_ms=last_time_ms,
     )
 

@@ -17,6 +17,8 @@ Worked example, checked by a test (`Example(name="符", count=300, raw=b"\x01")`
       a3 726177  c4 01 01             "raw": h'01'
 """
 
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Generic, TypeVar
 
 import msgspec
@@ -37,20 +39,24 @@ class Value(
 
 T = TypeVar("T")
 
+# MessagePack: an array whose length follows in four bytes.
+_ARRAY = b"\xdd"
+
 
 class Codec(Generic[T]):
     """Canonical encoding of one type, bounded by `size_bytes_max`."""
 
     def __init__(self, type_: type[T], *, size_bytes_max: int) -> None:
         self.size_bytes_max = size_bytes_max
+        self._type = type_
         self._name = getattr(type_, "__name__", str(type_))
-        self._encoder = msgspec.msgpack.Encoder()
-        self._decoder = msgspec.msgpack.Decoder(type_)
+        self._encode = msgspec.msgpack.Encoder().encode
+        self._decode = msgspec.msgpack.Decoder(type_).decode
 
     def encode(self, value: T) -> bytes:
         """Canonical bytes of `value`. Raises `InvalidEncoding` if there are none, or too many."""
         try:
-            data = self._encoder.encode(value)
+            data = self._encode(value)
         except (ValueError, OverflowError) as error:
             raise InvalidEncoding(f"{self._name}: {error}") from None
         if len(data) > self.size_bytes_max:
@@ -66,13 +72,34 @@ class Codec(Generic[T]):
                 f"{self._name}: {len(data)} bytes, at most {self.size_bytes_max} are allowed"
             )
         try:
-            value = self._decoder.decode(data)
-            canonical = self._encoder.encode(value)
+            value = self._decode(data)
+            canonical = self._encode(value)
         except (msgspec.DecodeError, RecursionError, ValueError, OverflowError) as error:
             raise InvalidEncoding(f"{self._name}: {error}") from None
         if canonical != data:
             raise InvalidEncoding(f"{self._name}: bytes are not in canonical form")
         return value
+
+    def decode_all(self, items: Sequence[bytes]) -> list[T]:
+        """What `decode` gives for each item, in half the time; `InvalidEncoding` for any fault.
+
+        They are read as one array. Where one item ends and the next begins is not told by that, but
+        by what each value encodes to.
+        """
+        if max(map(len, items), default=0) > self.size_bytes_max:
+            raise InvalidEncoding(f"{self._name}: at most {self.size_bytes_max} bytes are allowed")
+        try:
+            values = self._decode_array(b"".join((_ARRAY, len(items).to_bytes(4, "big"), *items)))
+            canonical = list(map(self._encode, values))
+        except (msgspec.DecodeError, RecursionError, ValueError, OverflowError) as error:
+            raise InvalidEncoding(f"{self._name}: {error}") from None
+        if canonical != list(items):
+            raise InvalidEncoding(f"{self._name}: bytes are not in canonical form")
+        return values
+
+    @cached_property
+    def _decode_array(self) -> Callable[[bytes], list[T]]:
+        return msgspec.msgpack.Decoder(list[self._type]).decode  # type: ignore[name-defined]
 
 
 class MemoCodec(Codec[T]):

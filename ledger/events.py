@@ -18,6 +18,7 @@ the ledger. No identifier, and no hash that could be guessed, stands in a body.
 """
 
 import hashlib
+from collections.abc import Sequence
 from typing import Annotated, Literal, TypeAlias, get_args
 
 import msgspec
@@ -294,6 +295,39 @@ def parse_event(data: bytes) -> Event:
         body = codec.decode(bytes(envelope.body))
     except InvalidEncoding as error:
         raise InvalidEvent("event-body-invalid", f"{envelope.kind}: {error}") from None
+    return _make_event(data, signed, envelope, body)
+
+
+def parse_events(items: Sequence[bytes]) -> list[Event]:
+    """The events of several canonical encodings, faster than one by one.
+
+    Raises as `parse_event` does for the first that is none.
+    """
+    try:
+        signed = _SIGNED.decode_all(items)
+        envelopes = _ENVELOPES.decode_all([each.payload for each in signed])
+        bodies = _parse_bodies(envelopes)
+    except InvalidEncoding:
+        return [parse_event(data) for data in items]
+    return list(map(_make_event, items, signed, envelopes, bodies))
+
+
+def _parse_bodies(envelopes: Sequence[Envelope]) -> list[Body]:
+    """Their bodies, those of one kind at once. Raises `InvalidEncoding`."""
+    places: dict[tuple[str, int], list[int]] = {}
+    for at, envelope in enumerate(envelopes):
+        places.setdefault((envelope.kind, envelope.kind_version), []).append(at)
+    found: dict[int, Body] = {}
+    for kind, those in places.items():
+        codec = _BODIES.get(kind)
+        if codec is None:
+            raise InvalidEncoding(f"event kind {kind[0]} version {kind[1]}")
+        bodies = codec.decode_all([bytes(envelopes[at].body) for at in those])
+        found.update(zip(those, bodies, strict=True))
+    return [found[at] for at in range(len(envelopes))]
+
+
+def _make_event(data: bytes, signed: SignedEvent, envelope: Envelope, body: Body) -> Event:
     return Event(
         digest=hash_event(data),
         data=data,

@@ -45,18 +45,23 @@ from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
 from ledger.errors import CorruptStore
-from ledger.lanes import LANE_MASK, STREAM_BYTES, Sums, split_lanes, sum_lanes
+from ledger.lanes import (
+    LANE_MASK,
+    STREAM_BYTES,
+    STREAMS_AT_ONCE,
+    Sums,
+    split_lanes,
+    sum_lanes,
+)
 
 T = TypeVar("T")
 
 STATE_DOMAIN = b"tallystick/state/v1\0"
 LANES_BYTES = STREAM_BYTES
 
-# What is expanded before it is summed.
-_PAIRS_PER_SUM = 4_096
 # Under these keys nothing is ever changed, so their lanes are needed once only.
 _FINAL_KEYS = b"i/"
-_LANES_KEPT = 2_048
+_STREAMS_KEPT = 2_048
 _KEYS_KEPT = 4_096
 # What the steps of exchanges put, in every block. All else changes seldom: registers, rules, votes.
 _FLOWING = frozenset((b"i/", b"x/", b"X/", b"c/", b"C/", b"k/", b"H/", b"K/", b"M/", b"D/"))
@@ -86,13 +91,13 @@ class StateDigest:
 
     def add_all(self, pairs: Sequence[tuple[bytes, bytes]]) -> None:
         """Count many pairs in, faster than one by one."""
-        for start in range(0, len(pairs), _PAIRS_PER_SUM):
-            self._add(*_sum_pairs(pairs[start : start + _PAIRS_PER_SUM]))
+        for start in range(0, len(pairs), STREAMS_AT_ONCE):
+            self._add(*_sum_pairs(pairs[start : start + STREAMS_AT_ONCE]))
 
     def remove_all(self, pairs: Sequence[tuple[bytes, bytes]]) -> None:
         """Count many pairs out. A lane borrows from the guard bit above it, never from a lane."""
-        for start in range(0, len(pairs), _PAIRS_PER_SUM):
-            even, odd = _sum_pairs(pairs[start : start + _PAIRS_PER_SUM])
+        for start in range(0, len(pairs), STREAMS_AT_ONCE):
+            even, odd = _sum_pairs(pairs[start : start + STREAMS_AT_ONCE])
             self._even = ((self._even | _CARRY) - even) & LANE_MASK
             self._odd = ((self._odd | _CARRY) - odd) & LANE_MASK
 
@@ -121,14 +126,36 @@ def _expand(key: bytes, value: bytes) -> bytes:
     return hashlib.shake_128(len(key).to_bytes(4, "big") + key + value).digest(LANES_BYTES)
 
 
-# What a block puts into the state, one of the next blocks often replaces.
-_expand_kept = lru_cache(_LANES_KEPT)(_expand)
+class _KeptStreams:
+    """Streams of pairs by key: what a block puts, one of the next often replaces.
+
+    At least the last `_STREAMS_KEPT` keys are kept, and at most twice as many.
+    """
+
+    def __init__(self) -> None:
+        self._young: dict[bytes, tuple[bytes, bytes]] = {}
+        self._old: dict[bytes, tuple[bytes, bytes]] = {}
+
+    def expand(self, key: bytes, value: bytes) -> bytes:
+        """The stream of a pair."""
+        kept = self._young.get(key) or self._old.get(key)
+        if kept is not None and kept[0] == value:
+            return kept[1]
+        stream = _expand(key, value)
+        if len(self._young) >= _STREAMS_KEPT:
+            self._old, self._young = self._young, {}
+        self._young[key] = (value, stream)
+        return stream
+
+
+_kept_streams = _KeptStreams()
 
 
 def _sum_pairs(pairs: Sequence[tuple[bytes, bytes]]) -> Sums:
+    kept = _kept_streams.expand
     return sum_lanes(
         [
-            _expand(key, value) if key.startswith(_FINAL_KEYS) else _expand_kept(key, value)
+            _expand(key, value) if key.startswith(_FINAL_KEYS) else kept(key, value)
             for key, value in pairs
         ]
     )

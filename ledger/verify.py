@@ -42,12 +42,12 @@ from ledger.errors import (
     InvalidProof,
     LedgerError,
 )
-from ledger.events import Event, parse_event, verify_payload
+from ledger.events import Event, parse_event, parse_events, verify_payload
 from ledger.genesis import Genesis, decode_genesis_json, hash_genesis
 from ledger.quorum.epochs import EPOCH_PROOFS, EpochChain, epoch_path
 from ledger.quorum.lists import hash_consensus_keys
 from ledger.tlog.checkpoint import Checkpoint, verify_cosignatures
-from ledger.tlog.merkle import CompactRange, Hash, root_of
+from ledger.tlog.merkle import Hash, root_of
 from ledger.tlog.note import SignedNote
 
 __all__ = ["Read", "Step", "diverge"]
@@ -58,7 +58,6 @@ WINDOW_ENTRIES = 1_024
 WINDOW_BYTES = 4 * 1024 * 1024
 WINDOWS_MAX = 4
 
-EMPTY_HEAD = CompactRange()
 _SIGNED = "a canonical event signed by its officer"
 
 
@@ -268,6 +267,21 @@ def _read_windows(
 
 def _read_events(copy: LogCopy, block: BlockEntries) -> tuple[BlockEntries, EventFault | None]:
     """A block with its events before the first fault of step 8, and that fault, if any."""
+    try:
+        records = RECORDS.decode_all(block.records)
+        found = parse_events([record.event for record in records])
+    except (InvalidEncoding, InvalidEvent):
+        return _find_record_fault(copy, block)
+    if any(event.network != copy.network for event in found):
+        return _find_record_fault(copy, block)
+    outcomes = tuple([record.outcome for record in records])
+    return replace(block, events=tuple(found), outcomes=outcomes), None
+
+
+def _find_record_fault(
+    copy: LogCopy, block: BlockEntries
+) -> tuple[BlockEntries, EventFault | None]:
+    """The same, record by record."""
     events: list[Event] = []
     outcomes: list[Outcome] = []
     fault = None
@@ -347,7 +361,7 @@ def _read_chain(
 ) -> Iterator[BlockEntries]:
     """Steps 4 to 7: the blocks of the log."""
     tree = ProvenTree(copy.read, copy.checkpoint)  # 4
-    chain = _Chain(copy) if start is None else _Chain(copy, start, tree.head(start.index))
+    chain = _Chain(copy, tree, start)
     for first, entries, leaves in read_bundles(tree, chain.size):  # 4, 5
         rows = zip(entries, leaves, strict=True)
         for index, (entry, leaf) in enumerate(rows, start=first):
@@ -362,12 +376,11 @@ def _read_chain(
 class _Chain:
     """Steps 6 and 7: fed with entries in order, gives back whole blocks.
 
-    From `start` on, where the log had the head `head`; else from the genesis.
+    From `start` on, or from the genesis.
     """
 
-    def __init__(
-        self, copy: LogCopy, start: Start | None = None, head: CompactRange = EMPTY_HEAD
-    ) -> None:
+    def __init__(self, copy: LogCopy, tree: ProvenTree, start: Start | None) -> None:
+        self._tree = tree
         self._network = copy.network
         self._size = copy.checkpoint.size
         self._epochs = copy.epochs
@@ -375,15 +388,15 @@ class _Chain:
         self._parent = None if start is None else start.header
         self._parent_hash = copy.network if start is None else start.block_hash
         self._parent_time_ms = copy.genesis.time_ms if start is None else start.header.time_ms
-        self._range = head
-        self._start = head.size if start is None else start.header.tree_size
+        self._end = 0 if start is None else start.index
+        self._start = 0 if start is None else start.header.tree_size
         self._entries: list[bytes] = []
         self._leaves: list[Hash] = []
 
     @property
     def size(self) -> int:
         """Index of the entry after the last whole block."""
-        return self._range.size
+        return self._end
 
     def add(self, index: int, entry: bytes, leaf: Hash) -> BlockEntries | None:
         """The block that this entry completes, or None."""
@@ -472,7 +485,7 @@ class _Chain:
             ("parent_view", parent_view, header.parent_view),
             ("validators_hash", validators_hash, header.validators_hash),
             ("tree_size", index, header.tree_size),
-            ("tree_root", self._range.root(), header.tree_root),
+            ("tree_root", self._tree.head(index).root(), header.tree_root),
         )
 
     def _complete(self, header: Header) -> BlockEntries:
@@ -493,7 +506,7 @@ class _Chain:
             events=(),
             outcomes=(),
         )
-        self._range = self._range.extend(self._leaves)
+        self._end = block.end
         self._entries, self._leaves = [], []
         return block
 

@@ -39,14 +39,16 @@ def count_receipt(overlay: Overlay, exchange: Exchange, records: int, year: int)
     """Count a delivery that the requester has received."""
     requester, provider = exchange.requester, exchange.provider
     for names in ((), (provider,), (provider, exchange.purpose)):
-        before = read_receipts(overlay, requester, year, *names)
+        key = receipts_key(requester, year, *names)
+        data = overlay.get(key)
+        before = NO_RECEIPTS if data is None else RECEIPTS.decode(data)
         after = msgspec.structs.replace(
             before,
             exchanges=before.exchanges + 1,
             # A requester states how many records it counts: a sum stops where encoding ends.
             records=min(before.records + records, _COUNT_MAX),
         )
-        overlay.put(receipts_key(requester, year, *names), RECEIPTS.encode(after))
+        overlay.put(key, RECEIPTS.encode(after))
 
 
 def weigh_dependency(part: Receipts, whole: Receipts) -> Dependency:

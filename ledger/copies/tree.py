@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from ledger.copies.steps import Step, diverge
 from ledger.errors import InvalidEncoding
 from ledger.tlog.checkpoint import Checkpoint
-from ledger.tlog.merkle import CompactRange, Hash, hash_leaves, root_of
+from ledger.tlog.merkle import CompactRange, Hash, hash_leaves
 from ledger.tlog.tiles import (
     ENTRIES_LEVEL,
     LEVEL_MAX,
@@ -18,6 +18,8 @@ from ledger.tlog.tiles import (
 
 # Bytes of the file at a path inside the copy, or None where there is none.
 Read = Callable[[str], bytes | None]
+# Hashes of a tile, and of the subtrees above them that are complete within it, level by level.
+_Subtrees = list[list[Hash]]
 
 
 class ProvenTree:
@@ -29,15 +31,15 @@ class ProvenTree:
     def __init__(self, read: Read, checkpoint: Checkpoint) -> None:
         self.read = read
         self.size = checkpoint.size
-        self._kept: dict[int, tuple[int, list[Hash]]] = {}
-        self._edges: dict[int, list[Hash]] = {}
+        self._kept: dict[int, tuple[int, _Subtrees]] = {}
+        self._edges: dict[int, _Subtrees] = {}
         subtrees: list[Hash] = []
         for level in range(LEVEL_MAX + 1):
             width = (self.size >> (TILE_HEIGHT * level)) % TILE_WIDTH
             if width:
                 tile = (self.size >> (TILE_HEIGHT * level)) // TILE_WIDTH
-                self._edges[level] = self._load(level, tile, width)
-                subtrees[:0] = CompactRange().extend(self._edges[level]).hashes
+                edge, self._edges[level] = self._load(level, tile, width)
+                subtrees[:0] = edge.hashes
         root = CompactRange(size=self.size, hashes=tuple(subtrees)).root()
         if root != checkpoint.root:
             diverge(
@@ -49,23 +51,7 @@ class ProvenTree:
 
     def hashes(self, level: int, tile: int) -> list[Hash]:
         """Proven hashes of a tile."""
-        if tile == (self.size >> (TILE_HEIGHT * level)) // TILE_WIDTH:
-            return self._edges[level]
-        kept = self._kept.get(level)
-        if kept is not None and kept[0] == tile:
-            return kept[1]
-        expected = self.hashes(level + 1, tile // TILE_WIDTH)[tile % TILE_WIDTH]
-        hashes = self._load(level, tile, TILE_WIDTH)
-        if root_of(hashes) != expected:
-            path = TilePath(level=level, index=tile).format()
-            diverge(
-                Step.TILES,
-                tile * TILE_WIDTH << (TILE_HEIGHT * level),
-                f"{path} under hash {expected.hex()}",
-                f"hash {root_of(hashes).hex()}",
-            )
-        self._kept[level] = (tile, hashes)
-        return hashes
+        return self._subtrees(level, tile)[0]
 
     def head(self, size: int) -> CompactRange:
         """The head that the tree had when it had `size` leaves, of proven hashes."""
@@ -75,18 +61,37 @@ class ProvenTree:
             if size >> level & 1:
                 tile_level, height = divmod(level, TILE_HEIGHT)
                 tile, at = divmod(begin >> (TILE_HEIGHT * tile_level), TILE_WIDTH)
-                hashes.append(root_of(self.hashes(tile_level, tile)[at : at + (1 << height)]))
+                hashes.append(self._subtrees(tile_level, tile)[height][at >> height])
                 begin += 1 << level
         return CompactRange(size=size, hashes=tuple(hashes))
 
-    def _load(self, level: int, tile: int, width: int) -> list[Hash]:
+    def _subtrees(self, level: int, tile: int) -> _Subtrees:
+        if tile == (self.size >> (TILE_HEIGHT * level)) // TILE_WIDTH:
+            return self._edges[level]
+        kept = self._kept.get(level)
+        if kept is not None and kept[0] == tile:
+            return kept[1]
+        expected = self.hashes(level + 1, tile // TILE_WIDTH)[tile % TILE_WIDTH]
+        head, subtrees = self._load(level, tile, TILE_WIDTH)
+        if head.root() != expected:
+            path = TilePath(level=level, index=tile).format()
+            diverge(
+                Step.TILES,
+                tile * TILE_WIDTH << (TILE_HEIGHT * level),
+                f"{path} under hash {expected.hex()}",
+                f"hash {head.root().hex()}",
+            )
+        self._kept[level] = (tile, subtrees)
+        return subtrees
+
+    def _load(self, level: int, tile: int, width: int) -> tuple[CompactRange, _Subtrees]:
         path = TilePath(level=level, index=tile, width=width).format()
         index = tile * TILE_WIDTH << (TILE_HEIGHT * level)
         data = self.read(path)
         if data is None:
             diverge(Step.TILES, index, path, "no such file")
         try:
-            return split_hashes(data, width)
+            return CompactRange().grow(split_hashes(data, width))
         except InvalidEncoding:
             diverge(Step.TILES, index, f"{path} of {width} hashes", f"{len(data)} bytes")
 

@@ -1,6 +1,6 @@
 """An engine that remembers decides as one that was never asked before, in whatever order."""
 
-from functools import cache
+from functools import cache, partial
 from itertools import product
 
 import msgspec
@@ -9,10 +9,29 @@ from hypothesis import strategies as st
 
 from contracts.decision import Decision
 from contracts.engine import PolicyEngine
-from contracts.facts import Act
+from contracts.facts import Act, FactReader, block_date, build_context
+from contracts.lookup import find_dataset
 from contracts.shipped import load_shipped
-from ledger.registry import Contract
-from tests.builders import TIME_MS
+from contracts.slices import stand_in_for
+from ledger.exchange.incidents import OPEN_INCIDENTS, OpenIncidents
+from ledger.exchange.receipts import RECEIPTS, Receipts
+from ledger.exchange.risk import Risk, RiskReason
+from ledger.registry import (
+    EMPTY_COUNTERS,
+    FREEZES,
+    PAIR_COUNTERS,
+    Contract,
+    Dataset,
+    Freeze,
+)
+from ledger.state import (
+    FREEZES_KEY,
+    MapState,
+    counters_key,
+    open_incidents_key,
+    receipts_key,
+)
+from tests.builders import ASKER, OWNER, TIME_MS
 from tests.unit.contracts.samples import states
 from tests.unit.contracts.test_engine import act
 
@@ -84,3 +103,88 @@ def test_all_that_differs_in_one_place_is_told_apart() -> None:
         for other in values:
             changed = (*plain[:place], other, *plain[place + 1 :])
             assert decide(engine, make_act(changed)) == decided_afresh(changed)
+
+
+def marked(level: str) -> Dataset:
+    """The dataset of the sample with all fields of one sensitivity."""
+    dataset = act(STATE).dataset
+    fields = tuple(msgspec.structs.replace(each, sensitivity=level) for each in dataset.fields)
+    return msgspec.structs.replace(dataset, fields=fields)
+
+
+# One value of each fact, and what an act or the state must be for another one.
+ACTS: dict[str, tuple[dict[str, object], ...]] = {
+    "purpose": ({"purpose": "audit"},),
+    "urgency": ({"urgency": "urgent"},),
+    "legal_basis": ({"legal_basis": "none"},),
+    "fields": ({"fields": ("name",)}, {"fields": ("uscc", "name")}),
+    "subjects": ({"subjects": 60},),
+    "period_days": ({"period_days": 31},),
+    "retention_days": ({"retention_days": 101},),
+    "same_officer": ({"same_officer": False},),
+    "risk": (
+        {"risk": Risk(score=60, reasons=(RiskReason("volume", 60),), rules_version=0)},
+        {"risk": Risk(score=60, reasons=(RiskReason("off-hours", 60),), rules_version=0)},
+    ),
+    "dataset": (
+        {"dataset": find_dataset(STATE, "invoice")},
+        {"dataset": marked("personal")},
+        {"dataset": marked("secret")},
+    ),
+}
+
+
+def states_apart() -> list[MapState]:
+    """States in which the facts that are looked up differ."""
+    pairs = STATE.pairs
+    freeze = Freeze(requester="", provider="", dataset="", reason="")
+    counters = msgspec.structs.replace(EMPTY_COUNTERS, delivered=30)
+    received = Receipts(exchanges=1, records=9)
+    year = block_date(TIME_MS).year
+    changes: tuple[dict[bytes, bytes], ...] = (
+        {FREEZES_KEY: FREEZES.encode((freeze,))},
+        {counters_key(ASKER, OWNER, "assessment", year): PAIR_COUNTERS.encode(counters)},
+        {counters_key(OWNER, ASKER, "assessment", year): PAIR_COUNTERS.encode(counters)},
+        {
+            receipts_key(ASKER, year): RECEIPTS.encode(received),
+            receipts_key(ASKER, year, OWNER): RECEIPTS.encode(received),
+        },
+        {open_incidents_key(OWNER): OPEN_INCIDENTS.encode(OpenIncidents(reported=1, touching=0))},
+        {open_incidents_key(ASKER): OPEN_INCIDENTS.encode(OpenIncidents(reported=0, touching=4))},
+    )
+    return [STATE, *(MapState(pairs | change) for change in changes)]
+
+
+def test_a_reader_tells_apart_all_that_the_context_does() -> None:
+    """Acts whose facts are read as equal have the same context, whichever facts are wanted."""
+    acts = [act(STATE), *(act(STATE, **each) for several in ACTS.values() for each in several)]
+    far_ms = TIME_MS + 400 * 86_400_000 * 30
+    scenes = [
+        (state, each, time_ms)
+        for state in states_apart()
+        for each in acts
+        for time_ms in (TIME_MS, TIME_MS + 1, far_ms)
+    ]
+    contexts = [build_context(*scene) for scene in scenes]
+    differs = {name for name in contexts[0] if any(c[name] != contexts[0][name] for c in contexts)}
+    assert differs == set(contexts[0]), "every fact has another value in some scene"
+    for wanted in (None, *([name] for name in contexts[0])):
+        reader = FactReader(wanted, {})
+        names = contexts[0] if wanted is None else wanted
+        seen: dict[object, dict[str, object]] = {}
+        for scene, context in zip(scenes, contexts, strict=True):
+            picked = {name: context[name] for name in names}
+            assert seen.setdefault(reader.read(*scene), picked) == picked
+
+
+def test_a_reader_reads_no_more_than_is_wanted() -> None:
+    reader = FactReader(["frozen"], {})
+    assert reader.read(STATE, act(STATE), TIME_MS) == reader.read(
+        STATE, act(STATE, subjects=60, purpose="audit"), TIME_MS + 1
+    )
+
+
+def test_values_that_no_policy_tells_apart_are_read_as_one() -> None:
+    reader = FactReader(["subjects"], {"subjects": partial(stand_in_for, (50,))})
+    read = [reader.read(STATE, act(STATE, subjects=each), TIME_MS) for each in (1, 49, 50, 51, 99)]
+    assert read[0] == read[1] != read[2] != read[3] == read[4]

@@ -195,3 +195,34 @@ def test_a_memory_remembers_no_refusal_and_refuses_again() -> None:
     for _ in range(2):
         with pytest.raises(InvalidEncoding):
             memo.decode(b"\x81\xa1x\x01")
+
+
+@given(st.lists(VALUES.map(EVERYTHING.encode), max_size=5))
+def test_several_at_once_are_what_one_by_one_are(items: list[bytes]) -> None:
+    assert EVERYTHING.decode_all(items) == [EVERYTHING.decode(item) for item in items]
+
+
+def test_several_at_once_are_refused_for_any_fault() -> None:
+    good = EXAMPLES.encode(ONE)
+    spare, cut = good + b"\x00", good[:-1]
+    long_form = good.replace(b"\xcd\x01\x2c", b"\xce\x00\x00\x01\x2c")
+    assert long_form != good
+    for bad in (spare, cut, long_form, b"", EXAMPLES.encode(ONE)[:1], bytes(1_001)):
+        for items in ([bad], [good, bad], [bad, good], [good, bad, good]):
+            with pytest.raises(InvalidEncoding):
+                EXAMPLES.decode_all(items)
+
+
+def test_where_an_item_ends_is_not_told_by_the_array() -> None:
+    """Two values whose bytes are parted in another place are no two items."""
+    good = EXAMPLES.encode(ONE)
+    both = good + good
+    for at in range(len(both) + 1):
+        items = [both[:at], both[at:]]
+        if at == len(good):
+            assert EXAMPLES.decode_all(items) == [ONE, ONE]
+        else:
+            with pytest.raises(InvalidEncoding):
+                EXAMPLES.decode_all(items)
+    with pytest.raises(InvalidEncoding):
+        EXAMPLES.decode_all([both])

@@ -17,6 +17,7 @@ from ledger.events import (
     ShareRejected,
     hash_event,
     parse_event,
+    parse_events,
     verify_event,
 )
 from ledger.keys import SecretKey
@@ -221,3 +222,31 @@ def test_events_are_values() -> None:
     with pytest.raises(AttributeError):
         EVENT.member = "south"  # type: ignore[misc]  # the refusal is the point
     assert make_genesis() == make_genesis()
+
+
+def test_several_at_once_are_what_one_by_one_are() -> None:
+    cases = [data for name, data in event_cases().items() if " " not in name]
+    assert parse_events(cases) == [parse_event(data) for data in cases]
+    assert parse_events([]) == []
+
+
+@pytest.mark.parametrize(
+    ("bad", "code"),
+    [
+        (forge(kind="share.unknown"), "event-kind-unknown"),
+        (forge(version=2), "event-malformed"),
+        (EVENT.data[:-1], "event-malformed"),
+        (EVENT.data + b"\x00", "event-malformed"),
+        (bytes(60_001), "event-too-large"),
+    ],
+)
+@pytest.mark.parametrize("place", [0, 1, 3])
+def test_of_several_the_first_that_is_none_is_refused(bad: bytes, code: str, place: int) -> None:
+    items = [make_event(number).data for number in range(3)]
+    items[place:place] = [bad]
+    items.append(b"another fault")
+    with pytest.raises(InvalidEvent) as caught:
+        parse_events(items)
+    with pytest.raises(InvalidEvent) as alone:
+        parse_event(bad)
+    assert (caught.value.code, str(caught.value)) == (code, str(alone.value))

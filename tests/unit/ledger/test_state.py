@@ -24,6 +24,7 @@ from ledger.state import (
     nonce_key,
     officer_key,
     purpose_key,
+    sum_pairs,
 )
 
 KEYS = st.binary(min_size=1, max_size=4)
@@ -176,3 +177,58 @@ def test_many_at_once_are_what_one_by_one_are(
     at_once.remove_all(list(others.items()))
     at_once.add_all(list(pairs.items()))
     assert at_once.encode() == one_by_one.encode()
+
+
+def test_what_registers_say_is_recalled_until_something_but_an_exchange_changes() -> None:
+    asked: list[str] = []
+
+    def find(overlay: Overlay, name: str) -> str:
+        asked.append(name)
+        return f"{name} {overlay.get(member_key(name))!r}"
+
+    overlay = Overlay(MapState({member_key("a"): b"1"}))
+    assert [overlay.recall(find, "a") for _ in range(3)] == ["a b'1'"] * 3
+    assert asked == ["a"]
+    assert overlay.recall(find, "b") == "b None"
+    for flowing in (
+        nonce_key("a", bytes(16)),
+        exchange_key(bytes(32)),
+        counters_key("a", "b", "c", 1),
+    ):
+        overlay.put(flowing, b"2")
+    assert overlay.recall(find, "a") == "a b'1'"
+    assert asked == ["a", "b"]
+    overlay.put(member_key("a"), b"3")
+    assert overlay.recall(find, "a") == "a b'3'"
+    assert overlay.recall(find, "b") == "b None"
+    assert asked == ["a", "b", "a", "b"]
+
+
+def test_a_refusal_is_not_recalled() -> None:
+    def find(overlay: Overlay) -> bytes:
+        found = overlay.get(b"m/a")
+        if found is None:
+            raise KeyError
+        return found
+
+    overlay = Overlay(MapState())
+    for _ in range(2):
+        with pytest.raises(KeyError):
+            overlay.recall(find)
+    overlay.put(b"m/a", b"1")
+    assert overlay.recall(find) == b"1"
+
+
+def test_streams_that_are_kept_are_those_of_the_value() -> None:
+    """A key that changes to and fro, more keys than are kept, and a key put once more."""
+    keys = [number.to_bytes(2, "big") for number in range(5_000)]
+    pairs = dict.fromkeys(keys, b"0")
+    accumulator = sum_pairs(list(pairs.items()))
+    state = MapState(pairs)
+    for value in (b"1", b"0", b"1"):
+        overlay = Overlay(state)
+        for key in keys[::3]:
+            overlay.put(key, value)
+        accumulator = apply_changes(accumulator, overlay).encode()
+        state.pairs.update(overlay.changes)
+        assert StateDigest(accumulator).digest() == hash_state(state.pairs.items())
