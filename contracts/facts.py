@@ -265,9 +265,7 @@ _PLAIN = {
 }
 _OF_DUTIES = ("fields", "retention_days", "dataset.deadline_hours")
 # Facts that take a look at the state or at all fields of a dataset, and how they are found.
-_LOOKUPS: tuple[
-    tuple[tuple[str, ...], Callable[[StateReader, Act, int], tuple[Any, ...]]], ...
-] = (
+_LOOKUPS: tuple[tuple[tuple[str, ...], Callable[[StateReader, Act, int], tuple[Any, ...]]], ...] = (
     (
         ("basisInForce", "basisCoversPurpose", "basisCoversCategory", "basisCoversParties"),
         _basis_facts,

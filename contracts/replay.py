@@ -32,8 +32,9 @@ from ledger.blocks import Outcome
 from ledger.catchup.statefile import read_head, read_state
 from ledger.errors import InvalidProof
 from ledger.genesis import Genesis, genesis_state
+from ledger.lthash.digest import StateDigest, apply_changes, sum_pairs
 from ledger.quorum.lists import hash_validator_list
-from ledger.state import MapState, StateDigest, apply_changes, sum_pairs
+from ledger.state import MapState
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.verify import (
     BlockEntries,

@@ -99,7 +99,7 @@ class Codec(Generic[T]):
 
     @cached_property
     def _decode_array(self) -> Callable[[bytes], list[T]]:
-        return msgspec.msgpack.Decoder(list[self._type]).decode  # type: ignore[name-defined]
+        return msgspec.msgpack.Decoder(list[self._type]).decode  # type: ignore[name-defined]  # a type of the run
 
 
 class MemoCodec(Codec[T]):

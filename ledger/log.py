@@ -48,8 +48,8 @@ from ledger.catchup.staging import (
 from ledger.codec import Codec, Value
 from ledger.errors import CorruptStore, InvalidEncoding, StagingEnded
 from ledger.genesis import Genesis, genesis_state, hash_genesis
+from ledger.lthash.digest import LANES_BYTES, StateDigest
 from ledger.scalars import Hash32, Uint
-from ledger.state import LANES_BYTES, StateDigest
 from ledger.storage import Store
 from ledger.tlog.merkle import HASH_BYTES, CompactRange, Hash, root_of
 from ledger.tlog.tiles import (

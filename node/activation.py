@@ -25,10 +25,6 @@ WAL = "wal"
 STORE = "store"
 FILE_BYTES_MAX = 4_096
 _MACHINE_DOMAIN = b"tallystick/machine/v1\0"
-_REPLACE_KEY = (
-    "Restore the folder from this machine's own disk, never from an older copy. If it is lost, have"
-    " the network replace this node's consensus key, and activate the new key"
-)
 
 Hex32 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
@@ -64,25 +60,20 @@ def verify_activation(data_dir: Path, *, network: bytes, consensus_key: bytes) -
     found = _read(data_dir)
     wanted = _make(network, consensus_key)
     if found is None:
-        raise StartRefused(
-            f"the consensus key {wanted.consensus_key} is not activated in {data_dir}",
-            "Run: tally node activate --config FILE. It says what to make sure of first",
-        )
+        raise StartRefused("start-key-inactive", key=wanted.consensus_key, path=data_dir)
     if (found.network, found.consensus_key) != (wanted.network, wanted.consensus_key):
         raise StartRefused(
-            f"{data_dir} is activated for the key {found.consensus_key} on network {found.network},"
-            f" not for {wanted.consensus_key} on {wanted.network}",
-            "Correct the configuration; for a new key run: tally node activate --config FILE",
+            "start-activation-other",
+            path=data_dir,
+            found=found.consensus_key,
+            found_network=found.network,
+            key=wanted.consensus_key,
+            network=wanted.network,
         )
     if found.machine != wanted.machine:
-        raise StartRefused(
-            f"the consensus key {wanted.consensus_key} was activated on another machine",
-            "Two machines that sign with one key break the network's trust in this member. When the"
-            " node on the other machine is stopped for good, run here: tally node activate"
-            " --config FILE",
-        )
+        raise StartRefused("start-machine-other", key=wanted.consensus_key)
     if not _has_votes(data_dir):
-        raise StartRefused(f"{data_dir / WAL} is gone: this node's votes were in it", _REPLACE_KEY)
+        raise StartRefused("start-votes-missing", path=data_dir / WAL)
 
 
 def is_untouched(data_dir: Path) -> bool:
@@ -101,10 +92,7 @@ def activate(data_dir: Path, *, network: bytes, consensus_key: bytes) -> Outcome
     is_used = (data_dir / STORE).exists() or found is not None
     is_new_key = found is not None and found.consensus_key != wanted.consensus_key
     if not has_votes and is_used and not is_new_key:
-        raise StartRefused(
-            f"{data_dir} has been in use, but {data_dir / WAL} with the node's votes is gone",
-            _REPLACE_KEY,
-        )
+        raise StartRefused("start-votes-missing", path=data_dir / WAL)
     if found == wanted:
         return Outcome.ALREADY
     # The votes' folder first: an activation without it means that votes are lost.
@@ -136,7 +124,4 @@ def _read(data_dir: Path) -> Activation | None:
     except FileNotFoundError:
         return None
     except (OSError, msgspec.DecodeError) as error:
-        raise StartRefused(
-            f"{path} cannot be read: {error}",
-            "Remove it and run: tally node activate --config FILE",
-        ) from None
+        raise StartRefused("start-activation-unreadable", path=path, reason=error) from None

@@ -31,9 +31,10 @@ from ledger.errors import InvalidEncoding
 from ledger.events import Event, NodeBody
 from ledger.genesis import Genesis, hash_genesis
 from ledger.log import FinalizedBlock, Log
+from ledger.lthash.digest import StateDigest, apply_changes
 from ledger.quorum.lists import hash_consensus_keys, hash_validator_list
 from ledger.registry import EpochRecord, Parameters, Validator
-from ledger.state import StateDigest, StateReader, apply_changes, nonce_key
+from ledger.state import StateReader, nonce_key
 from ledger.tlog.merkle import CompactRange, hash_leaf, root_of
 from node.errors import InvalidHeader
 from node.history import read_final_block

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from node.errors import InvalidConfig
+from node.errors import ConfigFault, InvalidConfig, InvalidValue, Value
 
 CONFIG_SIZE_BYTES_MAX = 1_048_576
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -34,7 +34,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """One key: its parser (raises ValueError with a sentence), default and meaning."""
+    """One key: its parser (raises `InvalidValue`), default and meaning."""
 
     section: str
     key: str
@@ -48,31 +48,31 @@ REQUIRED = object()
 
 
 def text(value: Any) -> str:
-    """A text that is not empty. Raises `ValueError`."""
+    """A text that is not empty. Raises `InvalidValue`."""
     if not isinstance(value, str) or not value:
-        raise ValueError("must be a text that is not empty")
+        raise InvalidValue("text-empty")
     return value
 
 
 def optional_text(value: Any) -> str:
-    """A text. Raises `ValueError`."""
+    """A text. Raises `InvalidValue`."""
     if not isinstance(value, str):
-        raise ValueError("must be a text")
+        raise InvalidValue("text-wanted")
     return value
 
 
 def address(value: Any) -> Address:
-    """An address, `host:port`. Raises `ValueError`."""
+    """An address, `host:port`. Raises `InvalidValue`."""
     host, _, port = text(value).rpartition(":")
     if not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
-        raise ValueError('must read "host:port"')
+        raise InvalidValue("address-malformed")
     return Address(host.strip("[]"), int(port))
 
 
 def addresses(value: Any) -> dict[str, Address]:
-    """Addresses by member. Raises `ValueError`."""
+    """Addresses by member. Raises `InvalidValue`."""
     if not isinstance(value, dict):
-        raise ValueError("must be a table of member id and address")
+        raise InvalidValue("addresses-malformed")
     return {member: address(place) for member, place in value.items()}
 
 
@@ -81,7 +81,7 @@ def count(low: int, high: int) -> Callable[[Any], int]:
 
     def parse(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise ValueError(f"must be a whole number from {low} to {high}")
+            raise InvalidValue("count-wanted", low=low, high=high)
         return value
 
     return parse
@@ -92,16 +92,16 @@ def choice(*names: str) -> Callable[[Any], str]:
 
     def parse(value: Any) -> str:
         if value not in names:
-            raise ValueError("must be one of " + ", ".join(names))
+            raise InvalidValue("choice-unknown", choices=", ".join(names))
         return str(value)
 
     return parse
 
 
 def flag(value: Any) -> bool:
-    """True or false. Raises `ValueError`."""
+    """True or false. Raises `InvalidValue`."""
     if not isinstance(value, bool):
-        raise ValueError("must be true or false")
+        raise InvalidValue("flag-wanted")
     return value
 
 
@@ -321,19 +321,21 @@ def read_document(file: Path) -> tuple[dict[str, Any], dict[tuple[str, str], int
         content = data.decode()
         document = tomllib.loads(content) if len(data) <= CONFIG_SIZE_BYTES_MAX else None
     except OSError as error:
-        raise InvalidConfig(str(file), (f"cannot be read: {error.strerror}",)) from None
+        fault = ConfigFault(code="config-unreadable", values={"reason": error})
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InvalidConfig(str(file), (f"not valid TOML: {error}",)) from None
-    if document is None:
-        raise InvalidConfig(str(file), (f"more than {CONFIG_SIZE_BYTES_MAX} bytes",))
-    return document, _line_numbers(content)
+        fault = ConfigFault(code="config-no-toml", values={"reason": error})
+    else:
+        if document is not None:
+            return document, _line_numbers(content)
+        fault = ConfigFault(code="config-too-large", values={"limit": CONFIG_SIZE_BYTES_MAX})
+    raise InvalidConfig(str(file), (fault,))
 
 
 def parse_settings(
     document: dict[str, Any],
     lines: Mapping[tuple[str, str], int],
     settings: Sequence[Setting],
-) -> tuple[dict[tuple[str, str], Any], list[str]]:
+) -> tuple[dict[tuple[str, str], Any], list[ConfigFault]]:
     """The values of a table of settings, and every fault; what is not in the table is one."""
     values, faults = _parse_values(document, lines, settings)
     return values, faults + _unknown_keys(document, lines, settings)
@@ -343,23 +345,24 @@ def _parse_values(
     document: dict[str, Any],
     lines: Mapping[tuple[str, str], int],
     settings: Sequence[Setting],
-) -> tuple[dict[tuple[str, str], Any], list[str]]:
+) -> tuple[dict[tuple[str, str], Any], list[ConfigFault]]:
     values: dict[tuple[str, str], Any] = {}
-    faults: list[str] = []
+    faults: list[ConfigFault] = []
     for setting in settings:
         place = (setting.section, setting.key)
         section = document.get(setting.section, {})
         found = section.get(setting.key, setting.default) if isinstance(section, dict) else REQUIRED
         if found is REQUIRED:
-            faults.append(f"[{setting.section}] {setting.key}: missing ({setting.en})")
+            meaning: dict[str, Value] = {"meaning_zh": setting.zh, "meaning_en": setting.en}
+            faults.append(_fault("setting-missing", {}, place, **meaning))
             continue
         if found is setting.default:
             values[place] = found
             continue
         try:
             values[place] = setting.parse(found)
-        except ValueError as error:
-            faults.append(f"{_at(lines, place)}[{setting.section}] {setting.key}: {error}")
+        except InvalidValue as error:
+            faults.append(_fault(error.code, lines, place, **error.values))
     return values, faults
 
 
@@ -367,16 +370,16 @@ def _unknown_keys(
     document: dict[str, Any],
     lines: Mapping[tuple[str, str], int],
     settings: Sequence[Setting],
-) -> list[str]:
+) -> list[ConfigFault]:
     known = {(setting.section, setting.key) for setting in settings}
     sections = {setting.section for setting in settings}
-    faults: list[str] = []
+    faults: list[ConfigFault] = []
     for section, table in document.items():
         if section not in sections or not isinstance(table, dict):
-            faults.append(f"{_at(lines, (section, ''))}[{section}]: unknown section")
+            faults.append(_fault("section-unknown", lines, (section, "")))
             continue
         faults += [
-            f"{_at(lines, (section, key))}[{section}] {key}: unknown key"
+            _fault("setting-unknown", lines, (section, key))
             for key in table
             if (section, key) not in known
         ]
@@ -385,29 +388,30 @@ def _unknown_keys(
 
 def _contradictions(
     values: Mapping[tuple[str, str], Any], lines: Mapping[tuple[str, str], int]
-) -> list[str]:
-    faults: list[str] = []
+) -> list[ConfigFault]:
+    faults: list[ConfigFault] = []
     has_tls = bool(values["api", "tls_certificate"])
     if has_tls != bool(values["api", "tls_key"]):
-        faults.append("[api] tls_certificate and tls_key: set both or none")
+        faults.append(ConfigFault(code="both-or-none", setting="[api] tls_certificate, tls_key"))
     for file, name in (("passphrase_file", "credential"), ("pin_file", "pin_credential")):
-        place, credential = _at(lines, ("keys", name)), values["keys", name]
+        line, credential = lines.get(("keys", name), 0), values["keys", name]
         if values["keys", file] and credential:
-            faults.append(f"{place}[keys] {file} and {name}: set one or none")
+            faults.append(
+                ConfigFault(code="one-or-none", line=line, setting=f"[keys] {file}, {name}")
+            )
         if "/" in credential or credential.startswith("."):
-            faults.append(f"{place}[keys] {name}: must be a name, not a path")
+            faults.append(_fault("path-unwanted", lines, ("keys", name)))
     if not has_tls and not values["api", "listen"].is_loopback:
-        place = _at(lines, ("api", "listen"))
-        faults.append(
-            f"{place}[api] listen: an address that others can reach needs tls_certificate and"
-            " tls_key"
-        )
+        faults.append(_fault("tls-missing", lines, ("api", "listen")))
     return faults
 
 
-def _at(lines: Mapping[tuple[str, str], int], place: tuple[str, str]) -> str:
-    line = lines.get(place)
-    return f"line {line}: " if line else ""
+def _fault(
+    code: str, lines: Mapping[tuple[str, str], int], place: tuple[str, str], **values: Value
+) -> ConfigFault:
+    """A fault of a key; of a section where the key is empty."""
+    setting = f"[{place[0]}] {place[1]}".rstrip()
+    return ConfigFault(code=code, line=lines.get(place, 0), setting=setting, values=values)
 
 
 def _line_numbers(text: str) -> dict[tuple[str, str], int]:

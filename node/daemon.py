@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import signal
+import ssl
 import sys
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import structlog
 
+from contracts.words import LANGUAGES, Language
 from ledger.errors import CorruptStore, LedgerError, StoreFailed
 from ledger.genesis import Genesis, hash_genesis
 from ledger.keys import format_public_key
@@ -27,7 +29,7 @@ from node.api.server import run as run_api
 from node.config import Config, read_config
 from node.engine.compose import Parts, compose
 from node.engine.ports import Threads
-from node.errors import InvalidConfig, NodeError, StartRefused
+from node.errors import InvalidConfig, NodeError, StartRefused, system_refused
 from node.node import Node
 from node.simplex.errors import CorruptWal, SimplexError, WalFailed
 from node.startup import (
@@ -37,9 +39,10 @@ from node.startup import (
     read_identity,
     read_signatures,
 )
+from node.words import EXIT_FAILED, Refusal, refuse, refuse_as_json
 
 LOG = structlog.get_logger("daemon")
-EXIT_FAILED = 1
+PROGRAM = "tally node"
 
 
 async def serve(
@@ -86,7 +89,7 @@ async def serve(
 
 
 async def _serve_api(config: Config, node: Node, founders: bytes, parts: Parts) -> None:
-    """The API and metrics listeners. Raises `StartRefused` when an address is taken."""
+    """The API and metrics listeners. Raises `StartRefused` when they cannot be opened."""
     limits = Limits(connections_max=config["limits", "connections_max"])
     api, figures = config["api", "listen"], config["metrics", "listen"]
 
@@ -100,28 +103,30 @@ async def _serve_api(config: Config, node: Node, founders: bytes, parts: Parts) 
             metrics="{}:{}".format(*listening.metrics),
         )
 
+    tls = _api_tls(config) if config["api", "tls_certificate"] else None
+    await run_api(
+        build_app(
+            node,
+            limits,
+            parts.metrics,
+            founders=founders,
+            access=parts.access,
+            hooks=parts.hooks,
+        ),
+        api=(api.host, api.port),
+        metrics=(figures.host, figures.port),
+        tls=tls,
+        on_listening=on_listening,
+    )
+
+
+def _api_tls(config: Config) -> ssl.SSLContext:
+    certificate, key = config.path("api", "tls_certificate"), config.path("api", "tls_key")
     try:
-        tls = None
-        if config["api", "tls_certificate"]:
-            tls = tls_context(config.path("api", "tls_certificate"), config.path("api", "tls_key"))
-        await run_api(
-            build_app(
-                node,
-                limits,
-                parts.metrics,
-                founders=founders,
-                access=parts.access,
-                hooks=parts.hooks,
-            ),
-            api=(api.host, api.port),
-            metrics=(figures.host, figures.port),
-            tls=tls,
-            on_listening=on_listening,
-        )
-    except OSError as error:
+        return tls_context(certificate, key)
+    except OSError as error:  # as `ssl.SSLError` is
         raise StartRefused(
-            f"the API address {api} or the metrics address {figures} cannot be used: {error}",
-            "Stop the program that holds the port, or set another [api] or [metrics] listen",
+            "start-api-tls", certificate=certificate, key=key, reason=error
         ) from None
 
 
@@ -140,19 +145,23 @@ async def _first_of(tasks: "list[asyncio.Task[None]]") -> None:
             raise result
 
 
-def activate_key(config_path: Path) -> int:
+def activate_key(config_path: Path, language: Language = "en") -> int:
     """Bind the consensus key to this machine; prints one JSON document. Returns the exit code."""
     try:
         config = read_config(config_path)
+    except InvalidConfig as error:
+        return refuse_as_json(error, language)
+    data_dir = config.path("node", "data_dir")
+    try:
         genesis = read_genesis(config)
         read_signatures(config, genesis)
         identity = read_identity(config, genesis)
-        data_dir, key = config.path("node", "data_dir"), identity.consensus.public
+        key = identity.consensus.public
         lock = lock_data_dir(data_dir)
         outcome = activate(data_dir, network=hash_genesis(genesis), consensus_key=key)
         os.close(lock)
-    except (InvalidConfig, NodeError, SimplexError, OSError) as error:
-        return _refuse(str(error))
+    except (NodeError, LedgerError, SimplexError, OSError) as error:
+        return refuse_as_json(_refusal(error, data_dir), language)
     document = {
         "outcome": outcome,
         "member": identity.member,
@@ -163,40 +172,30 @@ def activate_key(config_path: Path) -> int:
     return 0
 
 
-def run(config_path: Path, *, is_first_start: bool = False) -> int:
+def run(config_path: Path, language: Language = "en", *, is_first_start: bool = False) -> int:
     """Start a node and return its exit code. A first start activates the key by itself."""
     try:
         config = read_config(config_path)
     except InvalidConfig as error:
-        return _refuse(f"the configuration has faults; correct them and start again\n{error}")
+        return refuse(PROGRAM, error, language)
     configure_logging(config)
+    data_dir = config.path("node", "data_dir")
     try:
         genesis = read_genesis(config)
         founders = encode_signatures(read_signatures(config, genesis))
         identity = read_identity(config, genesis)
-        data_dir = config.path("node", "data_dir")
         lock = lock_data_dir(data_dir)
         place = {"network": hash_genesis(genesis), "consensus_key": identity.consensus.public}
         if is_first_start and is_untouched(data_dir):
             activate(data_dir, **place)
         verify_activation(data_dir, **place)
         store = open_store(data_dir / STORE, config["node", "storage"])
-    except CorruptStore as error:
-        return _refuse_store(config, error)
-    except (NodeError, LedgerError, SimplexError) as error:
-        return _refuse(str(error))
+    except (NodeError, LedgerError, SimplexError, OSError) as error:
+        return refuse(PROGRAM, _refusal(error, data_dir), language)
     try:
         run_loop(serve(config, genesis, founders, identity, store))
-    except (StartRefused, InvalidConfig) as error:
-        return _refuse(str(error))
-    except CorruptStore as error:
-        return _refuse_store(config, error)
-    except CorruptWal as error:
-        return _refuse(
-            f"the votes in {config.path('node', 'data_dir') / 'wal'} are damaged: {error}. Restore"
-            " that folder. Without it this node could contradict its own votes: if it is lost, have"
-            " the network replace this node's consensus key"
-        )
+    except (StartRefused, InvalidConfig, CorruptStore, CorruptWal) as error:
+        return refuse(PROGRAM, _refusal(error, data_dir), language)
     except (StoreFailed, WalFailed, OSError) as error:
         LOG.critical(
             "storage failed; the node stops, everything final is kept",
@@ -224,17 +223,21 @@ def run_loop(main: Coroutine[object, object, None]) -> None:
             runner.run(main)
 
 
-def _refuse_store(config: Config, error: CorruptStore) -> int:
-    return _refuse(
-        f"{error}. If this is the right data directory, restore it from a backup, or remove the"
-        f" folder {config.path('node', 'data_dir') / 'store'} alone and start again: the node gets"
-        " the log from its peers. Keep the folder wal beside it, which holds its votes"
-    )
-
-
-def _refuse(text: str) -> int:
-    sys.stderr.write(f"tally node: {text}\n")
-    return EXIT_FAILED
+def _refusal(error: Exception, data_dir: Path) -> Refusal:
+    """What keeps a node from starting, as that which has words."""
+    if isinstance(error, StartRefused | InvalidConfig):
+        return error
+    if isinstance(error, CorruptStore):
+        return StartRefused(
+            "start-store-damaged", reason=error, store=data_dir / STORE, wal=data_dir / WAL
+        )
+    if isinstance(error, CorruptWal):
+        return StartRefused("start-votes-damaged", path=data_dir / WAL, reason=error)
+    if isinstance(error, SimplexError):
+        return StartRefused("start-votes-unusable", path=data_dir / WAL, reason=error)
+    if isinstance(error, LedgerError):
+        return StartRefused("start-store-unusable", reason=error)
+    return system_refused(error)
 
 
 def configure_logging(config: Config) -> None:
@@ -259,11 +262,9 @@ def configure_logging(config: Config) -> None:
 
 def main() -> int:
     """Entry point of `python -m node`."""
-    if not __debug__:
-        sys.stderr.write("tally node: do not run under python -O: its checks are needed\n")
-        return EXIT_FAILED
     parser = argparse.ArgumentParser(prog="python -m node", description="Run a Tallystick node.")
     parser.add_argument("--config", type=Path, required=True, help="path of node.toml")
+    parser.add_argument("--lang", choices=LANGUAGES, default="en", help="language of the texts")
     step = parser.add_mutually_exclusive_group()
     step.add_argument("--activate", action="store_true", help="activate the consensus key and end")
     step.add_argument(
@@ -272,6 +273,8 @@ def main() -> int:
         help="activate the key if the data directory is untouched: for networks on one machine",
     )
     arguments = parser.parse_args()
+    if not __debug__:
+        return refuse(PROGRAM, StartRefused("start-optimized"), arguments.lang)
     if arguments.activate:
-        return activate_key(arguments.config)
-    return run(arguments.config, is_first_start=arguments.first_start)
+        return activate_key(arguments.config, arguments.lang)
+    return run(arguments.config, arguments.lang, is_first_start=arguments.first_start)

@@ -1,6 +1,6 @@
 """What a node reads before it starts: genesis, its founders' signatures, keys, data directory.
 
-Every fault is a `StartRefused` with what to do; nothing is changed on disk before all is checked.
+Every fault is a `StartRefused`; nothing is changed on disk before all is checked.
 Keys may be keystores (`node.custody`).
 """
 
@@ -54,15 +54,9 @@ def read_genesis(config: Config) -> Genesis:
     try:
         return decode_genesis_json(path.read_bytes())
     except OSError as error:
-        raise StartRefused(
-            f"the genesis file {path} cannot be read: {error.strerror}",
-            "Copy the genesis file of your network there, or correct [node] genesis",
-        ) from None
+        raise StartRefused("start-genesis-unreadable", path=path, reason=error) from None
     except InvalidGenesis as error:
-        raise StartRefused(
-            f"the genesis file {path} is not valid: {error}",
-            "Get the file again from another member and compare its hash",
-        ) from None
+        raise StartRefused("start-genesis-invalid", path=path, reason=error) from None
 
 
 def read_signatures(config: Config, genesis: Genesis) -> GenesisSignatures:
@@ -76,17 +70,9 @@ def read_signatures(config: Config, genesis: Genesis) -> GenesisSignatures:
             signatures = decode_signatures(file.read(SIGNATURES_SIZE_BYTES_MAX + 1))
         verify_founders(genesis, signatures)
     except OSError as error:
-        raise StartRefused(
-            f"the founders' signatures {path} cannot be read: {error.strerror}",
-            "Copy the file from another member of the network to this place, or correct [node]"
-            " genesis_signatures; founders make it with: tally admin found finish",
-        ) from None
+        raise StartRefused("start-founders-unreadable", path=path, reason=error) from None
     except InvalidFounding as error:
-        raise StartRefused(
-            f"{path} does not show that all founders signed this genesis: {error}",
-            "Get genesis and signatures together from another member; a founder that has not"
-            " signed yet runs: tally admin found sign",
-        ) from None
+        raise StartRefused("start-founders-unsigned", path=path, reason=error) from None
     return signatures
 
 
@@ -129,17 +115,11 @@ def check_listed(identity: Identity, validators: Sequence[Validator]) -> Validat
     if own and not identity.replaces:
         _check_key("consensus", identity.consensus, own[-1].consensus_key)
         _check_key("cosigning", identity.cosigning, own[-1].cosigning_key)
-        raise StartRefused(
-            "the TLS certificate is not the one pinned on the ledger",
-            "Use the certificate that was made for this member",
-        )
+        raise StartRefused("start-certificate-unpinned", member=identity.member)
     for validator in validators:
         known = (validator.consensus_key, validator.cosigning_key, validator.tls_certificate)
         if validator not in own and not frozenset(keys).isdisjoint(known):
-            raise StartRefused(
-                f"{identity.member} has no validator, and its keys are those of {validator.member}",
-                f"Correct [node] member, or use the keys of {identity.member}",
-            )
+            raise StartRefused("start-member-other", member=identity.member, other=validator.member)
     return None
 
 
@@ -152,27 +132,22 @@ def lock_data_dir(path: Path) -> int:
         path.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        raise StartRefused(
-            f"the data directory {path} cannot be used: {error.strerror}",
-            "Check data_dir in the configuration, its owner and the free space",
-        ) from None
+        raise StartRefused("start-data-unusable", path=path, reason=error) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(descriptor)
-        raise StartRefused(
-            f"another process uses the data directory {path}",
-            "Stop that process first: two with one key would contradict each other",
-        ) from None
+        raise StartRefused("start-data-in-use", path=path) from None
     return descriptor
 
 
 def _check_key(name: str, key: Signer, expected: bytes) -> None:
     if key.public != expected:
         raise StartRefused(
-            f"the {name} key is {format_public_key(key.public)}, the ledger expects"
-            f" {format_public_key(expected)}",
-            f"Use the key that was made for this member, or correct [keys] {name}",
+            "start-key-unexpected",
+            setting=f"[keys] {name}",
+            found=format_public_key(key.public),
+            expected=format_public_key(expected),
         )
 
 
@@ -184,22 +159,22 @@ def _read_certificate(config: Config, key_pem: bytes) -> bytes:
         key = load_pem_private_key(key_pem, password=None)
     except OSError as error:
         raise StartRefused(
-            f"{error.filename} cannot be read: {error.strerror}", "Correct [keys]"
+            "start-certificate-unreadable", path=str(error.filename), reason=error
         ) from None
     except (ValueError, TypeError) as error:
         raise StartRefused(
-            f"{path} or {key_path} is not valid PEM: {error}", "Restore the files"
+            "start-certificate-malformed", certificate=path, key=key_path, reason=error
         ) from None
     form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     if key.public_key().public_bytes(*form) != certificate.public_key().public_bytes(*form):
-        raise StartRefused(
-            f"the TLS key {key_path} does not belong to the certificate", "Correct [keys] tls_key"
-        )
+        raise StartRefused("start-certificate-key-other", key=key_path)
     now = datetime.now(UTC)
     if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
         raise StartRefused(
-            f"the certificate {path} is valid from {certificate.not_valid_before_utc:%Y-%m-%d}"
-            f" to {certificate.not_valid_after_utc:%Y-%m-%d}, now is {now:%Y-%m-%d}",
-            "Renew the certificate, or correct the clock of this machine",
+            "start-certificate-period",
+            path=path,
+            begins=f"{certificate.not_valid_before_utc:%Y-%m-%d}",
+            ends=f"{certificate.not_valid_after_utc:%Y-%m-%d}",
+            now=f"{now:%Y-%m-%d}",
         )
     return certificate.public_bytes(Encoding.DER)

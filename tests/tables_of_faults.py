@@ -6,6 +6,7 @@ from typing import Literal
 from contracts.drafts import words as drafts
 from node.diagnosis.words import catalogue as findings_of_nodes
 from node.sealing.words import catalogue as refusals_of_payloads
+from node.words import catalogue as refusals_of_starts
 from tests.tables_of_credit import Table
 from tools.words import catalogue as tool_words
 
@@ -27,6 +28,20 @@ def findings(language: Literal["en", "zh"]) -> Table:
         for code in codes
     ]
     return tuple((zh if is_zh else en).split("|")), rows
+
+
+def start_refusals(language: Literal["en", "zh"]) -> Table:
+    """Why a node or gateway does not start."""
+    head = ("代码", "含义", "怎么办") if language == "zh" else ("code", "meaning", "what to do")
+    found = refusals_of_starts(language)["starts"].items()
+    return head, [(f"`{code}`", words["title"], words["advice"]) for code, words in found]
+
+
+def config_faults(language: Literal["en", "zh"]) -> Table:
+    """What is wrong with a line of a configuration."""
+    head = ("代码", "含义") if language == "zh" else ("code", "meaning")
+    found = refusals_of_starts(language)["faults"].items()
+    return head, [(f"`{code}`", text.replace(f"_{language}}}", "}")) for code, text in found]
 
 
 def policy_faults(language: Literal["en", "zh"]) -> Table:

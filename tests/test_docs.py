@@ -329,6 +329,7 @@ RENDERERS: dict[str, Callable[[Language], str]] = {
     "behaviours": lambda language: _table(*tables_of_credit.behaviours(language)),
     "commands": render_commands,
     "config": render_config,
+    "config-faults": lambda language: _table(*tables_of_faults.config_faults(language)),
     "connector-refusals": lambda language: _table(*tables_of_connectors.refusals(language)),
     "connectors": lambda language: _table(*tables_of_connectors.options(language)),
     "contracts": render_contracts,
@@ -356,6 +357,7 @@ RENDERERS: dict[str, Callable[[Language], str]] = {
     "risk-reasons": lambda language: _table(*tables_of_risk.reasons(language)),
     "routes": render_routes,
     "sealing": lambda language: _table(*tables_of_faults.sealing(language)),
+    "start-refusals": lambda language: _table(*tables_of_faults.start_refusals(language)),
     "targets": render_targets,
     "tool-errors": render_tool_errors,
 }

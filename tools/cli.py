@@ -15,6 +15,7 @@ import click
 from tools.exits import ERROR, Interrupted, InvalidUsage, ToolError
 from tools.output import WordGroup, WordOption, printable
 from tools.words import describe_error, say, select_language
+from tools.words.details import tell_detail
 
 # Name of the command: module under `tools.commands` that holds it as `command`.
 COMMANDS = {
@@ -132,6 +133,7 @@ def _open_streams() -> None:
 def _fail(error: ToolError, as_json: bool) -> NoReturn:
     """Say what is wrong and what to do about it, and exit."""
     title, advice = describe_error(error.code)
+    detail = tell_detail(error.code, error.detail)
     if not title:
         # Only the node knows its words for a code of its own.
         title, advice = error.title or say("word.unknown"), error.advice
@@ -139,7 +141,7 @@ def _fail(error: ToolError, as_json: bool) -> NoReturn:
         document = {
             "code": error.code,
             "title": title,
-            "detail": error.detail,
+            "detail": detail,
             "advice": advice,
             "exit_code": error.exit_code,
             **error.facts,
@@ -147,7 +149,7 @@ def _fail(error: ToolError, as_json: bool) -> NoReturn:
         # Nowhere to write to may be the very error.
         with suppress(OSError):
             click.echo(json.dumps({"error": document}, ensure_ascii=False))
-    first, *more = printable(error.detail).split("\n")
+    first, *more = printable(detail).split("\n")
     parts = filter(None, (say("word.error"), printable(title), first))
     lines = [f"{say('word.colon').join(parts)} [{printable(error.code)}]", *more]
     click.echo("\n".join(filter(None, (*lines, printable(advice)))), err=True)

@@ -44,6 +44,7 @@ from tools.founding import (
     write_secret,
 )
 from tools.processes import Processes, Program
+from tools.words import language
 
 GENESIS = "genesis.json"
 FREE_PORTS = range(15_000, 32_000)
@@ -237,6 +238,7 @@ class Localnet:
         """How a node is started; on a network of one machine the first start activates its key."""
         directory = self.node_directory(member)
         command = [sys.executable, "-m", "node", "--config", str(directory / "node.toml")]
+        command += ["--lang", language()]
         is_active = (directory / "data" / "activation.json").exists()
         return command if is_active else [*command, "--first-start"]
 

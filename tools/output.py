@@ -3,9 +3,11 @@
 import asyncio
 import copy
 import datetime as dt
+import json
 import os
 import re
 import signal
+import subprocess
 import sys
 import time
 import unicodedata
@@ -17,6 +19,7 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
+from tools.exits import FailedNode, ToolError
 from tools.words import LANGUAGES, say
 
 T = TypeVar("T")
@@ -181,6 +184,16 @@ def emit(as_json: bool, document: Any, text: str) -> None:
         click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2))
     elif text:
         click.echo(text)
+
+
+def read_refusal(done: "subprocess.CompletedProcess[str]") -> ToolError | None:
+    """The error that a program of the node told on its output, with the program's own words."""
+    try:
+        told = json.loads(done.stdout)["refused"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    words = {name: told.pop(name) for name in ("code", "detail", "title", "advice")}
+    return FailedNode(**words, facts=told)
 
 
 def user_agent() -> str:

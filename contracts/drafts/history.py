@@ -21,8 +21,9 @@ from contracts.lookup import find_legal_basis
 from ledger.blocks import Outcome
 from ledger.events import Event
 from ledger.genesis import Genesis, genesis_state, hash_genesis
+from ledger.lthash.digest import StateDigest, sum_pairs
 from ledger.registry import POLICY_SETS, LegalBasis, PolicySet
-from ledger.state import POLICY_SET_KEY, MapState, StateDigest, StateReader, sum_pairs
+from ledger.state import POLICY_SET_KEY, MapState, StateReader
 from ledger.verify import BlockEntries, Step, diverge
 
 MapPairs: TypeAlias = Callable[..., Iterable[bytes]]

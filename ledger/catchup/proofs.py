@@ -25,7 +25,7 @@ from ledger.events import BODY_TYPES, ShareRequested, hash_event
 from ledger.exchange.bodies import ShareOffered
 from ledger.exchange.incidents import IncidentReported
 from ledger.governance.proposals import GovernanceProposed
-from ledger.state import StateDigest
+from ledger.lthash.digest import StateDigest
 from ledger.tlog.merkle import (
     CompactRange,
     Hash,

@@ -18,8 +18,9 @@ from msgspec import Meta
 from ledger.catchup.proofs import StateSum
 from ledger.codec import Codec, Value
 from ledger.errors import InvalidEncoding
+from ledger.lthash.digest import sum_pairs
 from ledger.scalars import Hash32, Uint
-from ledger.state import MapState, sum_pairs
+from ledger.state import MapState
 
 PART_PAIRS_MAX = 4_096
 PART_BYTES = 1 << 20

@@ -74,10 +74,7 @@ class Files:
             self.tail = self._find_tail()
             self.first = self._find_first()
         except OSError as error:
-            raise StartRefused(
-                f"the access log in {folder} cannot be used: {error.strerror}",
-                "Check the owner of that folder and the free space",
-            ) from None
+            raise StartRefused("start-access-unusable", path=folder, reason=error) from None
 
     def append(self, readings: Sequence[Reading]) -> None:
         """Write lines and hand them to the system. A line is never older than the one before."""
@@ -186,11 +183,7 @@ class Files:
             try:
                 parsed = parse_line(line)
             except InvalidEncoding as error:
-                raise StartRefused(
-                    f"the last line of the access log {path} is damaged: {error}",
-                    "Restore the folder, or move it away: the node begins a new one, and"
-                    " `tally audit access` shows what is missing",
-                ) from None
+                raise StartRefused("start-access-damaged", path=path, reason=error) from None
             return Tail(n=parsed.n, digest=hash_line(line), at_ms=parsed.at_ms)
         return NO_TAIL
 

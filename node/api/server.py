@@ -30,6 +30,8 @@ from node.api.problems import Problem, choose_language, problem_response, unexpe
 from node.api.quota import CountQuota
 from node.api.routes import ROUTES
 from node.api.stream import BLOCK_MESSAGES, BlockMessages
+from node.config import Address
+from node.errors import StartRefused
 from node.hooks.delivery import HookStates
 from node.metrics import Metrics
 from node.service import Service
@@ -297,7 +299,7 @@ async def listening(
     metrics: tuple[str, int] = ("127.0.0.1", 0),
     tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Listening]:
-    """Both listeners, until the block is left. Raises `OSError` if an address is taken.
+    """Both listeners, until the block is left. Raises `StartRefused` if an address is taken.
 
     `failed` never ends while all is well: await it beside other tasks to learn of a failure.
     """
@@ -317,7 +319,11 @@ async def _site(
     runner = Runner(app)
     await runner.setup()
     try:
-        await web.TCPSite(runner, *address, ssl_context=tls, backlog=1_024).start()
+        try:
+            await web.TCPSite(runner, *address, ssl_context=tls, backlog=1_024).start()
+        except OSError as error:
+            place = str(Address(*address))
+            raise StartRefused("start-api-address", address=place, reason=error) from None
         host, port = runner.addresses[0][:2]
         yield host, port
     finally:

@@ -34,15 +34,14 @@ KEY_FILE_BYTES_MAX = 8_192
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _What:
-    """A secret that opens others: its word, and the settings that say where it is."""
+    """A secret that opens others, by the settings that say where it is."""
 
-    word: str
     file: str
     credential: str
 
 
-_PHRASE = _What(word="pass phrase", file="passphrase_file", credential="credential")
-_PIN = _What(word="PIN", file="pin_file", credential="pin_credential")
+_PHRASE = _What(file="passphrase_file", credential="credential")
+_PIN = _What(file="pin_file", credential="pin_credential")
 
 
 class KeyReader:
@@ -64,76 +63,70 @@ class KeyReader:
         from node.custody.token import open_token
 
         if self._pin is None:
-            self._pin = _read_phrase(self._config, f"the {name} key is on a token", _PIN)
+            self._pin = _read_phrase(self._config, f"[keys] {name}", _PIN)
         return open_token(value, name, self._pin)
 
     def read_signing_key(self, name: str) -> SecretKey:
         """The key in the file of `[keys] name`. Raises `StartRefused`."""
         self._refuse_token(name)
-        path = self._config.path("keys", name)
-        data = _read_private(path, name)
+        path, setting = self._config.path("keys", name), f"[keys] {name}"
+        data = _read_private(path, setting)
         try:
             if is_keystore(data):
-                return SecretKey(self._open(path, name, data, "ed25519"))
+                return SecretKey(self._open(path, setting, data, "ed25519"))
             return parse_secret_key(data.decode("ascii", "replace"))
         except InvalidKey as error:
-            raise StartRefused(
-                f"the {name} key file {path}: {error}", "Restore the key file"
-            ) from None
+            raise _malformed(setting, path, error) from None
 
     def read_tls_key(self) -> tuple[bytes, bool]:
         """PEM of `[keys] tls_key`, and whether it was a keystore. Raises `StartRefused`."""
         self._refuse_token("tls_key")
         path = self._config.path("keys", "tls_key")
-        data = _read_private(path, "TLS")
+        data = _read_private(path, "[keys] tls_key")
         if not is_keystore(data):
             return data, False
-        key = p256_key(self._open(path, "TLS", data, "p256"))
+        key = p256_key(self._open(path, "[keys] tls_key", data, "p256"))
         return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), True
 
     def read_decryption_key(self, path: Path) -> bytes:
         """Seed of the decryption key in a file. Raises `StartRefused`."""
-        data = _read_private(path, "decryption")
+        setting = "[keys] decryption"
+        data = _read_private(path, setting)
         try:
             if is_keystore(data):
-                return self._open(path, "decryption", data, "mlkem768-x25519")
+                return self._open(path, setting, data, "mlkem768-x25519")
             return parse_seed(data.decode("ascii", "replace"))
         except InvalidKey as error:
-            raise StartRefused(
-                f"the decryption key file {path}: {error}", "Restore the key file"
-            ) from None
+            raise _malformed(setting, path, error) from None
 
     def _refuse_token(self, name: str) -> None:
         if is_token_uri(self._config["keys", name]):
-            raise StartRefused(
-                f"[keys] {name} names a token; only the consensus and cosigning keys can be on one",
-                f"Correct [keys] {name}: the path of a file",
-            )
+            raise StartRefused("start-key-on-token", setting=f"[keys] {name}")
 
-    def _open(self, path: Path, name: str, data: bytes, algorithm: Algorithm) -> bytes:
+    def _open(self, path: Path, setting: str, data: bytes, algorithm: Algorithm) -> bytes:
         try:
             keystore = decode_keystore(data)
             if keystore.algorithm != algorithm:
                 raise StartRefused(
-                    f"the {name} key file {path} holds a key for {keystore.algorithm}",
-                    f"Correct [keys]: this one must be for {algorithm}",
+                    "start-key-algorithm",
+                    setting=setting,
+                    path=path,
+                    found=keystore.algorithm,
+                    expected=algorithm,
                 )
             if self._phrase is None:
-                self._phrase = _read_phrase(self._config, f"{path} is encrypted", _PHRASE)
+                self._phrase = _read_phrase(self._config, str(path), _PHRASE)
             return decrypt_keystore(keystore, self._phrase)
         except InvalidKeystore as error:
             raise StartRefused(
-                f"the {name} keystore {path} is damaged: {error}",
-                "Restore the file, or the key from shares: tally keys restore PATH SHARE ...",
+                "start-keystore-damaged", setting=setting, path=path, reason=error
             ) from None
-        except WrongPassphrase as error:
-            raise StartRefused(
-                f"the {name} keystore {path}: {error}",
-                "Correct the pass phrase; all keystores of a node have the same:"
-                " tally keys change-passphrase PATH",
-            ) from None
+        except WrongPassphrase:
+            raise StartRefused("start-keystore-shut", setting=setting, path=path) from None
         except MemoryError as error:
-            raise StartRefused(f"the {name} keystore {path}: {error}", "Free memory") from None
+            raise StartRefused(
+                "start-keystore-memory", setting=setting, path=path, reason=error
+            ) from None
 
 
 def file_of_secret(data: bytes) -> str:
@@ -147,44 +140,41 @@ def file_of_secret(data: bytes) -> str:
     return f"/proc/self/fd/{descriptor}"
 
 
-def _read_private(path: Path, name: str) -> bytes:
+def _malformed(setting: str, path: Path, error: InvalidKey) -> StartRefused:
+    return StartRefused("start-key-malformed", setting=setting, path=path, reason=error)
+
+
+def _read_private(path: Path, setting: str) -> bytes:
     try:
         with path.open("rb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             data = file.read(KEY_FILE_BYTES_MAX)
     except OSError as error:
         raise StartRefused(
-            f"the {name} key file {path} cannot be read: {error.strerror}",
-            "Put the key there, or correct [keys]",
+            "start-key-unreadable", setting=setting, path=path, reason=error
         ) from None
     if mode & 0o077:
-        raise StartRefused(
-            f"the {name} key file {path} can be read by others (mode {mode:04o})",
-            f"Run: chmod 600 {path}",
-        )
+        raise StartRefused("start-key-open", setting=setting, path=path, mode=f"{mode:04o}")
     return data
 
 
-def _read_phrase(config: Config, why: str, what: _What) -> str:
-    """The only line of the file or credential that the configuration names."""
+def _read_phrase(config: Config, opened: str, what: _What) -> str:
+    """The only line of the file or credential that the configuration names for `opened`."""
     name = config["keys", what.credential]
     if name:
         folder = os.environ.get("CREDENTIALS_DIRECTORY")
         if not folder:
             raise StartRefused(
-                f"{why}: it needs the systemd credential {name}, and this process has none",
-                f"Start the node by systemd, with LoadCredentialEncrypted={name} in its unit, or"
-                f" set [keys] {what.file}",
+                "start-secret-credential", opened=opened, credential=name, file=what.file
             )
         path = Path(folder) / name
     elif config["keys", what.file]:
         path = config.path("keys", what.file)
     else:
         raise StartRefused(
-            f"{why}, and no {what.word} is configured",
-            f"Set [keys] {what.file} or {what.credential}",
+            "start-secret-unset", opened=opened, file=what.file, credential=what.credential
         )
-    advice = f"Put the {what.word} there, one line in UTF-8, in a file with mode 0600"
+    setting = f"[keys] {what.credential if name else what.file}"
     try:
         # Not blocked for ever by a pipe that nobody writes to.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
@@ -193,13 +183,14 @@ def _read_phrase(config: Config, why: str, what: _What) -> str:
             data = file.read(PASSPHRASE_BYTES_MAX + 2) if stat.S_ISREG(mode) else b""
         phrase = data.removesuffix(b"\n").removesuffix(b"\r").decode()
     except OSError as error:
-        reason = f"the {what.word} in {path} cannot be read: {error.strerror}"
-        raise StartRefused(reason, advice) from None
+        raise StartRefused(
+            "start-secret-unreadable", setting=setting, path=path, reason=error
+        ) from None
     except UnicodeDecodeError:
-        raise StartRefused(f"the {what.word} in {path} is not UTF-8", advice) from None
+        raise StartRefused("start-secret-encoding", setting=setting, path=path) from None
     # The folder of credentials is systemd's, and private to the service.
     if not name and mode & 0o077:
-        raise StartRefused(f"others can read the {what.word} in {path}", f"Run: chmod 600 {path}")
+        raise StartRefused("start-secret-open", path=path)
     if not phrase or "\n" in phrase:
-        raise StartRefused(f"{path} does not hold one line", advice)
+        raise StartRefused("start-secret-lines", setting=setting, path=path)
     return phrase

@@ -49,48 +49,37 @@ class TokenKey:
 
 def open_token(reference: str, name: str, pin: str) -> TokenKey:
     """The key of a URI in `[keys] name`. Raises `StartRefused`."""
+    setting = f"[keys] {name}"
     try:
         uri = parse_token_uri(reference)
     except InvalidTokenUri as error:
-        reason = "a PIN stands in the URI" if error.has_pin else "not a pkcs11: URI"
-        raise StartRefused(
-            f"[keys] {name}: {reason}: {error}",
-            "Write pkcs11:token=NAME;object=NAME?module-path=FILE; the PIN goes to [keys] pin_file"
-            " or pin_credential",
-        ) from None
+        if error.has_pin:
+            raise StartRefused("start-token-pin-inside", setting=setting) from None
+        raise StartRefused("start-token-uri", setting=setting, reason=error) from None
     try:
         pkcs11: Any = importlib.import_module("pkcs11")
     except ImportError:
-        raise StartRefused(
-            f"[keys] {name} is on a token, and support for PKCS#11 is not installed",
-            "Install the extra: pip install tallystick[hsm]",
-        ) from None
+        raise StartRefused("start-token-extra", setting=setting) from None
     try:
         return _open(pkcs11, uri, name, pin)
     except (pkcs11.PinIncorrect, pkcs11.PinInvalid, pkcs11.PinLenRange) as error:
-        raise StartRefused(
-            f"the PIN of the {name} key's token is wrong ({type(error).__name__})",
-            "Correct it before you start again: a token locks after a few wrong ones",
-        ) from None
+        reason = type(error).__name__
+        raise StartRefused("start-token-pin-wrong", setting=setting, reason=reason) from None
     except (pkcs11.PinLocked, pkcs11.PinExpired) as error:
-        raise StartRefused(
-            f"the PIN of the {name} key's token does not count any more ({type(error).__name__})",
-            "Unlock the token with its administrator's PIN",
-        ) from None
+        reason = type(error).__name__
+        raise StartRefused("start-token-pin-dead", setting=setting, reason=reason) from None
     except RuntimeError as error:
-        text = f"{type(error).__name__} {error}".strip()
-        raise StartRefused(
-            f"the token of the {name} key failed: {text}",
-            "Check that it is plugged in and that this user may use it",
-        ) from None
+        reason = f"{type(error).__name__} {error}".strip()
+        raise StartRefused("start-token-failed", setting=setting, reason=reason) from None
 
 
 def _open(pkcs11: Any, uri: TokenUri, name: str, pin: str) -> TokenKey:
-    path = uri.module_path or os.environ.get(MODULE_VARIABLE)
-    if not path or not Path(path).is_file():
+    setting, path = f"[keys] {name}", uri.module_path or os.environ.get(MODULE_VARIABLE)
+    if not path:
+        raise StartRefused("start-token-library-unset", setting=setting, variable=MODULE_VARIABLE)
+    if not Path(path).is_file():
         raise StartRefused(
-            f"the library of the {name} key's token is not there: {path or 'none is named'}",
-            f"Name it with ?module-path= in [keys] {name}, or with {MODULE_VARIABLE}",
+            "start-token-library", setting=setting, path=path, variable=MODULE_VARIABLE
         )
     token = _find_token(pkcs11.lib(path), uri, name)
     try:
@@ -111,8 +100,7 @@ def _find_token(library: Any, uri: TokenUri, name: str) -> Any:
             found.append(token)
     if len(found) != 1:
         raise StartRefused(
-            f"[keys] {name}: {len(found)} tokens are like {uri}, not one",
-            "Plug the token in, or name exactly one: tally keys hsm shows those in reach",
+            "start-token-count", setting=f"[keys] {name}", count=len(found), uri=str(uri)
         )
     return found[0]
 
@@ -121,7 +109,6 @@ def _one(pkcs11: Any, session: Any, uri: TokenUri, kind: Any, name: str) -> Any:
     keys = list(session.get_objects(uri.template(pkcs11, kind)))
     if len(keys) != 1:
         raise StartRefused(
-            f"[keys] {name}: {len(keys)} Ed25519 keys are like {uri}, not one",
-            'Make it with tally keys generate "pkcs11:...", or name exactly one',
+            "start-token-keys", setting=f"[keys] {name}", count=len(keys), uri=str(uri)
         )
     return keys[0]

@@ -70,6 +70,10 @@ def _fault(code: str, **values: str | int) -> Finding:
     return Finding(code=code, severity=Severity.FAULT, values=values)
 
 
+def _refused(code: str, error: StartRefused | InvalidConfig) -> Finding:
+    return Finding(code=code, severity=Severity.FAULT, refusal=error)
+
+
 def _warning(code: str, **values: str | int) -> Finding:
     return Finding(code=code, severity=Severity.WARNING, values=values)
 
@@ -78,22 +82,22 @@ def _check(config_path: Path, wall_ms: int) -> Iterator[Finding]:
     try:
         config = read_config(config_path)  # 1
     except InvalidConfig as error:
-        yield _fault("config-invalid", reason="; ".join(error.faults))
+        yield _refused("config-invalid", error)
         return
     try:
         genesis = read_genesis(config)  # 2
     except StartRefused as error:
-        yield _fault("genesis-invalid", reason=error.reason)
+        yield _refused("genesis-invalid", error)
         return
     try:
         read_signatures(config, genesis)
     except StartRefused as error:
-        yield _fault("genesis-unsigned", reason=error.reason)
+        yield _refused("genesis-unsigned", error)
     identity = None
     try:
         identity = read_identity(config, genesis)  # 3
     except StartRefused as error:
-        yield _fault("keys-invalid", reason=f"{error.reason}. {error.advice}")
+        yield _refused("keys-invalid", error)
     else:
         expires_ms = read_expiry_ms(identity.certificate)
         yield from judge_certificate(identity.member, expires_ms, wall_ms, whose="own")
@@ -141,7 +145,7 @@ def _check_activation(
     try:
         verify_activation(data_dir, network=network, consensus_key=key)
     except StartRefused as error:
-        yield _fault("not-activated", reason=f"{error.reason}. {error.advice}")
+        yield _refused("not-activated", error)
 
 
 def _check_votes(folder: Path) -> Iterator[Finding]:
@@ -200,7 +204,7 @@ def judge_listing(identity: Identity, place: Stored, *, is_new: bool) -> Iterato
     try:
         listed = check_listed(identity, place.validators + place.following)
     except StartRefused as error:
-        yield _fault("listing-invalid", reason=f"{error.reason}. {error.advice}")
+        yield _refused("listing-invalid", error)
         return
     if listed is None and not is_new:
         yield _warning("standing-observer", member=member)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from node.diagnosis.facts import DiskFacts, Facts, Members, PeerFacts, Standing
+from node.errors import InvalidConfig, StartRefused
 
 SILENT_MS = 15_000  # three status messages
 UNLINKED_MS = 6_000  # one, where our own connection to the peer is down too
@@ -46,11 +47,15 @@ class Severity(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One cause with what was seen; its words are in `node.diagnosis.words`."""
+    """One cause with what was seen; its words are in `node.diagnosis.words`.
+
+    `refusal` is that of a start, which has words of its own.
+    """
 
     code: str
     severity: Severity
     values: dict[str, str | int] = field(default_factory=dict)
+    refusal: StartRefused | InvalidConfig | None = None
 
 
 Rule = Callable[[Facts], Iterator[Finding]]

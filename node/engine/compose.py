@@ -285,7 +285,4 @@ def check_place(log: Log, identity: Identity, addresses: Mapping[str, Address]) 
         if peer.address is None
     ]
     if missing:
-        raise StartRefused(
-            f"[peers.addresses] does not fit the network: missing {missing}",
-            "Give one address for every other validator that joined without one on the ledger",
-        )
+        raise StartRefused("start-peers-missing", members=", ".join(missing))

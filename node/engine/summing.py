@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from ledger.state import LANES_BYTES, sum_pairs
+from ledger.lthash.digest import LANES_BYTES, sum_pairs
 
 _PARTS = msgspec.msgpack.Decoder(list[tuple[bytes, bytes]])
 _LENGTH_BYTES = 4

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import structlog
 
+from contracts.words import LANGUAGES, Language
 from node.config import Config
 from node.custody.keys import KeyReader, file_of_secret
 from node.daemon import configure_logging, run_loop
-from node.errors import InvalidConfig, NodeError
+from node.errors import InvalidConfig, NodeError, StartRefused, TokenFailed, system_refused
 from node.gateway.chain import Chain, client_tls
 from node.gateway.config import GatewayConfig, read_gateway_config
 from node.gateway.jobs import Failed
@@ -23,9 +24,10 @@ from node.gateway.service import Keys, Place, Service
 from node.gateway.signing import Signing
 from node.gateway.words import describe
 from node.startup import lock_data_dir
+from node.words import refuse, tell
 
 LOG = structlog.get_logger("gateway")
-EXIT_FAILED = 1
+PROGRAM = "tally gateway"
 MB = 1_000_000
 
 
@@ -94,16 +96,16 @@ async def serve(config: GatewayConfig, keys: Keys, on_started: Callable[[str, st
             LOG.info("gateway stopped", height=signing.height)
 
 
-def run(path: Path) -> int:
+def run(path: Path, language: Language = "en") -> int:
     """Start a gateway and return its exit code."""
     try:
         config = read_gateway_config(path)
     except InvalidConfig as error:
-        return _refuse(f"the configuration has faults; correct them and start again\n{error}")
+        return refuse(PROGRAM, error, language)
     settings = config.settings
     if config.messages and find_spec("lxml") is None:
-        told = describe("crs-extra-missing", "lxml", "en")
-        return _refuse(f"[messages] {told.title} ({told.detail}). {told.advice}")
+        told = describe("crs-extra-missing", "[messages]: lxml", language)
+        return tell(PROGRAM, told, language)
     configure_logging(settings)
 
     def on_started(address: str, figures: str) -> None:
@@ -111,38 +113,41 @@ def run(path: Path) -> int:
             "gateway started", member=settings["gateway", "member"], listen=address, metrics=figures
         )
 
+    data_dir = settings.path("gateway", "data_dir")
     try:
         # A crash must not leave keys in a file.
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        data_dir = settings.path("gateway", "data_dir")
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock_data_dir(data_dir)
         run_loop(serve(config, read_keys(settings), on_started))
-    except (NodeError, OSError) as error:
-        return _refuse(str(error))
-    except sqlite3.Error as error:
-        return _refuse(
-            f"its jobs cannot be written: {error}; check the space and the rights of"
-            f" {settings.path('gateway', 'data_dir')}, then start it again"
-        )
+    except (NodeError, OSError, sqlite3.Error) as error:
+        return refuse(PROGRAM, _refusal(error, data_dir), language)
     except Failed as error:
-        return _refuse(f"the own node does not answer as it should: {error}")
+        # What its own node answered, or did not.
+        return tell(PROGRAM, describe(error.code, error.detail, language), language)
     return 0
 
 
-def _refuse(text: str) -> int:
-    sys.stderr.write(f"tally gateway: {text}\n")
-    return EXIT_FAILED
+def _refusal(error: Exception, data_dir: Path) -> StartRefused:
+    """What ends a gateway, as that which has words."""
+    if isinstance(error, StartRefused):
+        return error
+    if isinstance(error, TokenFailed):
+        return StartRefused("start-token-failed", setting="[keys] officer", reason=error)
+    if isinstance(error, sqlite3.Error):
+        return StartRefused("start-jobs-unwritable", path=data_dir, reason=error)
+    return system_refused(error)
 
 
 def main() -> int:
     """Entry point of `python -m node.gateway`."""
-    if not __debug__:
-        sys.stderr.write("tally gateway: do not run under python -O: its checks are needed\n")
-        return EXIT_FAILED
     parser = argparse.ArgumentParser(prog="python -m node.gateway", description="Run a gateway.")
     parser.add_argument("--config", type=Path, required=True, help="path of gateway.toml")
-    return run(parser.parse_args().config)
+    parser.add_argument("--lang", choices=LANGUAGES, default="en", help="language of the texts")
+    arguments = parser.parse_args()
+    if not __debug__:
+        return refuse(PROGRAM, StartRefused("start-optimized"), arguments.lang)
+    return run(arguments.config, arguments.lang)
 
 
 if __name__ == "__main__":

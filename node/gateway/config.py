@@ -21,7 +21,7 @@ from node.config import (
     row,
     text,
 )
-from node.errors import InvalidConfig
+from node.errors import ConfigFault, InvalidConfig, InvalidValue
 from node.gateway.agency.schedule import Schedule
 from node.gateway.work.tasks import Messages, Plug
 
@@ -30,7 +30,7 @@ _TABLES = ("receiver", "datasets", "schedules", "messages")
 
 def _paths(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(each, str) and each for each in value):
-        raise ValueError("must be a list of paths")
+        raise InvalidValue("paths-wanted")
     return tuple(value)
 
 
@@ -148,9 +148,10 @@ def read_gateway_config(file: Path) -> GatewayConfig:
     )
 
 
-def _convert(table: Mapping[str, Any], shape: Any, name: str, faults: list[str]) -> Any:
+def _convert(table: Mapping[str, Any], shape: Any, name: str, faults: list[ConfigFault]) -> Any:
     try:
         return msgspec.convert(table, shape)
     except msgspec.ValidationError as error:
-        faults.append(f"[{name}]: {error}")
+        values = {"reason": error}
+        faults.append(ConfigFault(code="table-malformed", setting=f"[{name}]", values=values))
         return {}

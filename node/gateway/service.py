@@ -229,9 +229,7 @@ class Service:
             _bind(line, path)
             await web.SockSite(runner, line).start()
         except OSError as error:
-            raise StartRefused(
-                f"the socket {path} cannot be made: {error}", "Correct [gateway] socket"
-            ) from None
+            raise StartRefused("start-gateway-socket", path=path, reason=error) from None
         path.chmod(0o600)
 
     async def _bootstrap(self, height: int) -> None:
@@ -315,10 +313,7 @@ async def _listen(
         site = web.TCPSite if tls is None else Site
         await site(runner, listen.host, listen.port, ssl_context=tls).start()
     except OSError as error:
-        raise StartRefused(
-            f"the address {listen} cannot be used: {error}",
-            "Stop the program that holds the port, or set another listen in gateway.toml",
-        ) from None
+        raise StartRefused("start-gateway-address", address=str(listen), reason=error) from None
     host, port = runner.addresses[0][:2]
     return str(Address(host, port))
 

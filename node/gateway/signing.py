@@ -79,16 +79,13 @@ class Signing:
             roles = frozenset(officer["roles"])
             if officer["member"] != self.member or officer["status"] != "active":
                 raise StartRefused(
-                    f"the officer key {public} is {officer['member']}'s, {officer['status']}",
-                    "Correct [keys] officer: an active officer of [gateway] member",
+                    "start-officer-other",
+                    key=public,
+                    member=officer["member"],
+                    status=officer["status"],
                 )
             if not roles or roles - ROLES:
-                raise StartRefused(
-                    f"the officer key {public} has the roles {', '.join(sorted(roles))}",
-                    "Give the gateway a key of its own with the roles provider and requester only",
-                )
+                listed = ", ".join(sorted(roles)) or "-"
+                raise StartRefused("start-officer-roles", key=public, roles=listed)
             return
-        raise StartRefused(
-            f"the officer key {public} is not on the ledger",
-            "Add it: tally admin propose officer-add, with the roles provider and requester",
-        )
+        raise StartRefused("start-officer-unknown", key=public)

@@ -241,7 +241,4 @@ def _read_cursor(path: Path) -> _Cursor | None:
     except FileNotFoundError:
         return None
     except (OSError, msgspec.DecodeError) as error:
-        raise StartRefused(
-            f"the cursor {path} of a webhook cannot be read: {error}",
-            "Restore it, or remove it: the hook then begins as a new one does",
-        ) from None
+        raise StartRefused("start-hook-cursor", path=path, reason=error) from None

@@ -30,7 +30,7 @@ from yarl import URL
 from ledger.events import BODY_TYPES
 from ledger.scalars import Identifier
 from node.config import LOOPBACK
-from node.errors import InvalidConfig
+from node.errors import ConfigFault, InvalidConfig, InvalidValue
 
 FILE_BYTES_MAX = 1_048_576
 HOOKS_MAX = 64
@@ -71,16 +71,20 @@ class Hook:
 
 def read_hooks(file: Path) -> tuple[Hook, ...]:
     """Hooks of a file. Raises `InvalidConfig` with every fault."""
-    faults: list[str] = []
+    faults: list[ConfigFault] = []
     hooks: list[Hook] = []
     for number, table in enumerate(_read_tables(file), start=1):
+        place = f"[[hook]] {number}"
         try:
             row = msgspec.convert(table, _Row)
             hooks.append(_hook(row, file.parent))
-        except (msgspec.ValidationError, ValueError) as error:
-            faults.append(f"hook {number}: {error}")
+        except msgspec.ValidationError as error:
+            values = {"reason": error}
+            faults.append(ConfigFault(code="table-malformed", setting=place, values=values))
+        except InvalidValue as error:
+            faults.append(ConfigFault(code=error.code, setting=place, values=error.values))
     if len(frozenset(hook.id for hook in hooks)) != len(hooks):
-        faults.append("two hooks have one id")
+        faults.append(ConfigFault(code="hooks-same-id"))
     if faults:
         raise InvalidConfig(str(file), tuple(faults))
     return tuple(hooks)
@@ -91,20 +95,22 @@ def _read_tables(file: Path) -> list[object]:
         data = file.read_bytes()
         document = tomllib.loads(data.decode()) if len(data) <= FILE_BYTES_MAX else {}
     except OSError as error:
-        raise InvalidConfig(str(file), (f"cannot be read: {error.strerror}",)) from None
+        fault = ConfigFault(code="config-unreadable", values={"reason": error})
     except ValueError as error:  # TOML or UTF-8
-        raise InvalidConfig(str(file), (f"not valid TOML: {error}",)) from None
-    tables = document.get("hook")
-    if document.keys() != {"hook"} or not isinstance(tables, list) or len(tables) > HOOKS_MAX:
-        raise InvalidConfig(str(file), (f"must hold [[hook]] tables alone, at most {HOOKS_MAX}",))
-    return tables
+        fault = ConfigFault(code="config-no-toml", values={"reason": error})
+    else:
+        tables = document.get("hook")
+        if document.keys() == {"hook"} and isinstance(tables, list) and len(tables) <= HOOKS_MAX:
+            return tables
+        fault = ConfigFault(code="hooks-malformed", values={"limit": HOOKS_MAX})
+    raise InvalidConfig(str(file), (fault,))
 
 
 def _hook(row: _Row, folder: Path) -> Hook:
-    """A checked hook. Raises `ValueError` with a sentence."""
+    """A checked hook. Raises `InvalidValue`."""
     unknown = sorted(set(row.kinds) - KINDS)
     if unknown:
-        raise ValueError(f"kinds: {', '.join(unknown)} unknown")
+        raise InvalidValue("hook-kinds", names=", ".join(unknown))
     return Hook(
         id=row.id,
         url=_url(row.url),
@@ -119,12 +125,15 @@ def _hook(row: _Row, folder: Path) -> Hook:
 
 
 def _url(text: str) -> URL:
-    url = URL(text)
+    try:
+        url = URL(text)
+    except ValueError:
+        raise InvalidValue("hook-url") from None
     is_near = url.host is not None and url.host in LOOPBACK
     if not (url.scheme == "https" and url.host) and not (url.scheme == "http" and is_near):
-        raise ValueError("url: must begin with https://, or http:// on this machine")
+        raise InvalidValue("hook-url")
     if url.user is not None or url.password is not None:
-        raise ValueError("url: must hold no password; deliveries are signed")
+        raise InvalidValue("hook-url-password")
     return url
 
 
@@ -133,15 +142,15 @@ def _secret(path: Path) -> bytes:
         mode = stat.S_IMODE(path.stat().st_mode)
         text = path.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"secret_file: {path} cannot be read: {error}") from None
+        raise InvalidValue("hook-secret-unreadable", path=path, reason=error) from None
     if mode & 0o077:
-        raise ValueError(f"secret_file: others can read {path}; set its mode to 0600")
+        raise InvalidValue("hook-secret-open", path=path)
     try:
         secret = base64.b64decode(text.removeprefix(SECRET_PREFIX), validate=True)
     except binascii.Error:
         secret = b""
     if not text.startswith(SECRET_PREFIX) or len(secret) not in SECRET_BYTES:
-        raise ValueError(f"secret_file: {path} must hold whsec_ and base64 of 24 to 64 bytes")
+        raise InvalidValue("hook-secret-malformed", path=path)
     return secret
 
 
@@ -149,4 +158,4 @@ def _tls(path: Path) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=str(path))
     except OSError as error:  # as `ssl.SSLError` is
-        raise ValueError(f"ca_file: {path} cannot be used: {error}") from None
+        raise InvalidValue("hook-ca", path=path, reason=error) from None

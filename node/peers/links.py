@@ -246,8 +246,7 @@ class Links:
             await site.start()
         except OSError as error:
             raise StartRefused(
-                f"the peer address {self._listen} cannot be used: {error.strerror}",
-                "Stop the program that holds the port, or set another [peers] listen",
+                "start-peer-address", address=str(self._listen), reason=error
             ) from None
 
     async def run(self) -> None:

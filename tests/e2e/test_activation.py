@@ -48,7 +48,7 @@ def test_a_node_starts_only_after_its_activation(config: Path) -> None:
 def test_forgotten_votes_stop_the_node(config: Path) -> None:
     assert activate(config, "--yes").returncode == 0
     shutil.rmtree(config.parent / "data" / "wal")
-    assert "votes were in it" in refuse(config)
+    assert "[start-votes-missing]" in refuse(config)
     again = activate(config, "--yes")
     assert again.returncode == ERROR
     assert "replace this node's consensus key" in again.stderr

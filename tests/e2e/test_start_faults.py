@@ -103,12 +103,12 @@ def test_a_node_gets_the_log_again_after_its_damaged_store_was_removed(local: Lo
 def test_a_store_of_another_network(local: Localnet, tmp_path: Path) -> None:
     other = Net(tmp_path / "other").local
     shutil.copytree(data_dir(local), data_dir(other))
-    assert "is activated for the key" in refuse(config_of(other))
+    assert "[start-activation-other]" in refuse(config_of(other))
     command = [sys.executable, "-m", "node", "--config", str(config_of(other)), "--activate"]
     subprocess.run(command, check=True, capture_output=True)
     said = refuse(config_of(other))
     assert "belongs to network" in said
-    assert "right data directory" in said
+    assert "[start-store-damaged]" in said
 
 
 def test_a_damaged_tip(local: Localnet) -> None:
@@ -131,6 +131,7 @@ def test_damaged_votes(local: Localnet) -> None:
     said = refuse(config_of(local))
     assert "a record at byte" in said
     assert "contradict its own votes" in said
+    assert "[start-votes-damaged]" in said
 
 
 @pytest.mark.parametrize("name", ["peers", "api", "metrics"])
@@ -143,6 +144,7 @@ def test_a_busy_port(local: Localnet, name: str) -> None:
         holder.listen()
         said = refuse(config_of(local))
     assert port in said
+    assert f"[start-{'peer' if name == 'peers' else 'api'}-address]" in said
     assert "Stop the program that holds the port" in said
 
 
@@ -162,21 +164,20 @@ def test_an_expired_certificate(tmp_path: Path) -> None:
 def test_a_wrong_key(local: Localnet) -> None:
     keys, others = (local.node_directory(member) / "keys" for member in (ASKER, OWNER))
     shutil.copy(others / "consensus.key", keys / "consensus.key")
-    said = refuse(config_of(local))
-    assert "is activated for the key" in said
+    assert "[start-activation-other]" in refuse(config_of(local))
 
 
 def test_a_certificate_of_another_node(local: Localnet) -> None:
     keys, others = (local.node_directory(member) / "keys" for member in (ASKER, OWNER))
     for name in ("tls.cert.pem", "tls.key.pem"):
         shutil.copy2(others / name, keys / name)
-    assert "not the one pinned on the ledger" in refuse(config_of(local))
+    assert "[start-certificate-unpinned]" in refuse(config_of(local))
 
 
 def test_a_tls_key_of_another_certificate(local: Localnet) -> None:
     keys, others = (local.node_directory(member) / "keys" for member in (ASKER, OWNER))
     shutil.copy(others / "tls.key.pem", keys / "tls.key.pem")
-    assert "does not belong to the certificate" in refuse(config_of(local))
+    assert "[start-certificate-key-other]" in refuse(config_of(local))
 
 
 @pytest.mark.parametrize("name", ["consensus.key", "cosigning.key", "log.key", "tls.key.pem"])
@@ -184,7 +185,7 @@ def test_a_key_that_others_can_read(local: Localnet, name: str) -> None:
     path = local.node_directory(ASKER) / "keys" / name
     path.chmod(0o640)
     said = refuse(config_of(local))
-    assert "can be read by others (mode 0640)" in said
+    assert "(mode 0640) [start-key-open]" in said
     assert f"chmod 600 {path}" in said
 
 
@@ -203,9 +204,9 @@ def test_every_fault_of_a_configuration_at_once(local: Localnet) -> None:
 def test_a_genesis_that_cannot_be_read_or_is_not_valid(local: Localnet) -> None:
     config = config_of(local)
     local.genesis_path.write_bytes(b"{}")
-    assert "is not valid" in refuse(config)
+    assert "[start-genesis-invalid]" in refuse(config)
     local.genesis_path.unlink()
-    assert "cannot be read" in refuse(config)
+    assert "[start-genesis-unreadable]" in refuse(config)
 
 
 def test_a_second_process_on_one_data_directory(local: Localnet) -> None:
@@ -213,7 +214,7 @@ def test_a_second_process_on_one_data_directory(local: Localnet) -> None:
     try:
         local.wait_ready()
         said = refuse(config_of(local))
-        assert "another process uses the data directory" in said
+        assert f"{data_dir(local)} [start-data-in-use]" in said
         assert local.pid(ASKER)
     finally:
         local.stop()
@@ -255,7 +256,7 @@ def test_a_damaged_access_log_stops_the_start(local: Localnet) -> None:
     assert folder.is_dir()
     (folder / "29990101-000000000001.jsonl").write_bytes(b"no line\n")
     said = refuse(config_of(local))
-    assert "the last line of the access log" in said
+    assert "[start-access-damaged]" in said
     assert "move it away" in said
 
 
@@ -264,4 +265,7 @@ def test_a_faulty_file_of_webhooks_stops_the_start(local: Localnet) -> None:
     config.write_text(config.read_text() + '\n[webhooks]\nfile = "hooks.toml"\n')
     assert "hooks.toml" in refuse(config)
     config.with_name("hooks.toml").write_text('[[hook]]\nid = "a"\n')
-    assert "hook 1: Object missing required field `url`" in refuse(config)
+    said = refuse(config)
+    assert "[start-config-invalid]" in said
+    assert "[[hook]] 1: " in said
+    assert "Object missing required field `url`" in said

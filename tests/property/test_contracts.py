@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from contracts.execute import select
 from ledger.events import Event
-from ledger.state import MapState, StateDigest, apply_changes, hash_state, nonce_key
+from ledger.lthash.digest import StateDigest, apply_changes, hash_state
+from ledger.state import MapState, nonce_key
 from tests import builders
 from tests.builders import HEIGHT, NETWORK, TIME_MS
 from tests.unit.contracts.samples import CONTRACTS, run, states

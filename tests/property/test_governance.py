@@ -13,11 +13,11 @@ from contracts.lookup import find_epoch, read_epoch, read_pending, read_validato
 from ledger.blocks import quorum_of
 from ledger.errors import InvalidEncoding, InvalidEvidence
 from ledger.events import Event
+from ledger.lthash.digest import StateDigest, apply_changes, hash_state
 from ledger.quorum.evidence import verify_equivocation
 from ledger.quorum.governance import KeepValidators, ValidatorReady
 from ledger.quorum.lists import find_list_faults, hash_validator_list
 from ledger.quorum.votes import Kind, Vote, decode_vote, encode_vote
-from ledger.state import StateDigest, apply_changes, hash_state
 from tests.builders import (
     HEIGHT,
     MEMBERS,

@@ -22,10 +22,10 @@ from nacl import bindings, exceptions
 from contracts.lookup import find_epoch
 from ledger.blocks import HEADERS, RECORDS, Header
 from ledger.log import Log
+from ledger.lthash.digest import StateDigest
 from ledger.quorum.lists import hash_validator_list
 from ledger.quorum.votes import Vote
 from ledger.registry import Validator
-from ledger.state import StateDigest
 from ledger.tlog.checkpoint import Checkpoint, verify_cosignature
 from ledger.tlog.note import COSIGNATURE_ED25519, Signature, SignedNote, VerifierKey
 from node.history import read_final_block

@@ -34,6 +34,7 @@ from ledger.governance.proposals import (
     Proposal,
 )
 from ledger.keys import SecretKey
+from ledger.lthash.digest import StateDigest, hash_state
 from ledger.quorum.founding import derive_log_key, encode_signatures, sign_genesis
 from ledger.quorum.governance import (
     AddValidator,
@@ -78,7 +79,6 @@ from ledger.registry import (
     Reachable,
 )
 from ledger.state import (
-    StateDigest,
     access_key,
     counters_key,
     credit_causes_key,
@@ -86,7 +86,6 @@ from ledger.state import (
     epoch_key,
     evidence_key,
     grade_change_key,
-    hash_state,
     nonce_key,
     proposal_key,
     reachable_key,

@@ -16,8 +16,9 @@ from ledger.blocks import HEADERS, Header, hash_header
 from ledger.events import Event, parse_event
 from ledger.genesis import cosigner_keys, genesis_state
 from ledger.keys import SecretKey, parse_secret_key
+from ledger.lthash.digest import StateDigest, apply_changes
 from ledger.quorum.lists import hash_consensus_keys
-from ledger.state import MapState, StateDigest, apply_changes
+from ledger.state import MapState
 from ledger.tlog.checkpoint import Checkpoint, cosign, sign_checkpoint
 from ledger.tlog.merkle import CompactRange, Hash, hash_leaves, root_of
 from ledger.tlog.note import COSIGNATURE_ED25519, ED25519, SignedNote, SigningKey

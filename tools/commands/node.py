@@ -21,7 +21,7 @@ from tools.custody.node_tokens import NodeTokens, node_token_options
 from tools.exits import FailedNode, Interrupted, InvalidInput
 from tools.governance.freezes import read_freezes, tell_freezes
 from tools.mirror import read_genesis
-from tools.output import WordGroup, common, emit, option, printable
+from tools.output import WordGroup, common, emit, option, printable, read_refusal
 from tools.output import run as run_task
 from tools.stages import Stage, receives, stages_of
 from tools.words import catalogue, language, say
@@ -60,7 +60,7 @@ def activate(config: Path, yes: bool, as_json: bool) -> None:
         [*_node(config), "--activate"], capture_output=True, text=True, check=False
     )
     if done.returncode:
-        raise FailedNode("activation-refused", done.stderr.strip())
+        raise read_refusal(done) or FailedNode("activation-refused", done.stderr.strip())
     document = json.loads(done.stdout)
     emit(as_json, document, say(f"node.activated_{document['outcome']}", **document))
 
@@ -177,4 +177,4 @@ def _format_stage(stage: Stage) -> str:
 
 
 def _node(config: Path) -> list[str]:
-    return [sys.executable, "-m", "node", "--config", str(config)]
+    return [sys.executable, "-m", "node", "--config", str(config), "--lang", language()]

@@ -35,6 +35,7 @@ from tools.gateway.socket import GatewaySocket, socket_of
 from tools.localnet import Localnet, free_ports
 from tools.mirror import read_genesis
 from tools.processes import Processes, Program
+from tools.words import language
 
 FOLDER = "gateways"
 READY_S_MAX = 60.0
@@ -112,6 +113,7 @@ class LocalGateways:
             program = self.program(member)
             if not self._processes.pid(program):
                 command = [sys.executable, "-m", "node.gateway", "--config", str(program.config)]
+                command += ["--lang", language()]
                 self._processes.spawn(program, command)
                 started.append(member)
         return started

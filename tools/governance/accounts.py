@@ -27,8 +27,9 @@ from ledger.governance.proposals import (
     GovernanceWithdrawn,
 )
 from ledger.keys import fingerprint
+from ledger.lthash.digest import StateDigest, apply_changes
 from ledger.registry import OFFICERS, Officer
-from ledger.state import MapState, StateDigest, apply_changes, officer_key, revision_key
+from ledger.state import MapState, officer_key, revision_key
 from ledger.verify import (
     BlockEntries,
     LogCopy,

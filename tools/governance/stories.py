@@ -20,6 +20,7 @@ from tools.governance.answers import Status, Told, parse
 from tools.governance.changes import format_changes
 from tools.output import printable
 from tools.words import catalogue, language, say
+from tools.words.details import tell_detail
 
 KEY_SHOWN = 24
 BEHIND_S_MAX = 5
@@ -100,7 +101,8 @@ def _lines(story: Story) -> Iterator[str]:
         yield say("story.changes")
         yield format_changes(told.changes)
     for fault in told.faults:
-        yield say("story.fault", code=printable(fault.code), detail=printable(fault.detail))
+        detail = printable(tell_detail(fault.code, fault.detail))
+        yield say("story.fault", code=printable(fault.code), detail=detail)
     yield from _tell_votes(told)
 
 

@@ -6,6 +6,8 @@ from functools import cache
 
 from contracts.words import Language, read_catalogue
 from node.diagnosis.rules import Finding
+from node.words import describe as describe_start
+from node.words import tell_in_line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +28,11 @@ def catalogue(language: Language) -> Mapping[str, Mapping[str, str]]:
 def describe(finding: Finding, language: Language) -> Words:
     """A finding in words."""
     entry = catalogue(language)[finding.code]
+    if finding.refusal is not None:
+        # It knows the very cause, and what to do about that one.
+        told = describe_start(finding.refusal, language)
+        detail = entry["detail"].format(reason=tell_in_line(told, language))
+        return Words(title=entry["title"], detail=detail, advice=told.advice)
     return Words(
         title=entry["title"],
         detail=entry["detail"].format(**finding.values),

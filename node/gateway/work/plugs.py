@@ -3,7 +3,8 @@
 Each is made and asked whether it can work, in a child as the gateway uses them; no key is needed.
 So are schema and reference keys of messages.
 Prints one JSON document: `{"plugs": [{"table", "name", "code", "title", "detail", "advice"}, …]}`;
-an empty code means that all is well. Exit code 1 and a sentence where there is no configuration.
+an empty code means that all is well. Exit code 1 and `{"refused": {…}}` where the configuration has
+faults.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from node.gateway.jobs import Failed
 from node.gateway.words import describe
 from node.gateway.work.pool import Pool
 from node.gateway.work.tasks import Done, Probe, Setup
+from node.words import refuse_as_json
 
 MB = 1_000_000
 
@@ -91,8 +93,7 @@ def main() -> int:
     try:
         config = read_gateway_config(arguments.config)
     except InvalidConfig as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
+        return refuse_as_json(error, arguments.language)
     found = asyncio.run(try_plugs(config, arguments.language))
     sys.stdout.write(msgspec.json.encode({"plugs": found}).decode() + "\n")
     return 0

@@ -112,7 +112,7 @@ async def damage_votes(world: World) -> None:
     # In the first half: damage in the last record cannot be told from a lost write.
     _flip_bit(world, path, 0, len(whole) // 2)
     said = await world.refuse(victim)
-    if "are damaged" not in said or "Restore that folder" not in said:
+    if "[start-votes-damaged]" not in said or "Restore that folder" not in said:
         raise Violation(f"with damaged votes {victim} said:\n{said}")
     path.write_bytes(whole)
     await world.start(victim)

@@ -128,7 +128,7 @@ async def second_process(world: World) -> None:
     victim = world.pick()
     pid = world.local.pid(victim)
     said = await world.refuse(victim)
-    if "another process uses the data directory" not in said:
+    if "[start-data-in-use]" not in said:
         raise Violation(f"the second process on one data directory said:\n{said}")
     if world.local.pid(victim) != pid:
         raise Violation(f"{victim} ended when a second process tried its data directory")

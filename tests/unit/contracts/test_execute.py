@@ -15,6 +15,7 @@ from contracts.lifecycle import STATUSES, STEPS
 from contracts.lookup import find_exchange, read_counters
 from ledger.blocks import RECORDS
 from ledger.events import BODY_TYPES, Event
+from ledger.lthash.digest import apply_changes
 from ledger.registry import (
     EMPTY_COUNTERS,
     PAIR_COUNTERS,
@@ -23,7 +24,7 @@ from ledger.registry import (
     Exchange,
     Freeze,
 )
-from ledger.state import POLICY_SET_KEY, apply_changes, counters_key
+from ledger.state import POLICY_SET_KEY, counters_key
 from tests.builders import (
     ASKER,
     HEIGHT,

@@ -21,19 +21,12 @@ from ledger.events import Event
 from ledger.governance.actions import Action
 from ledger.governance.proposals import PROPOSALS, Proposal
 from ledger.keys import SecretKey
+from ledger.lthash.digest import hash_state
 from ledger.quorum.governance import KeepValidators, prove_possession
 from ledger.quorum.lists import hash_validator_list
 from ledger.quorum.votes import Kind, Subject, Vote, encode_vote, signed_vote
 from ledger.registry import MEMBERS, OFFICERS, EpochRecord, Officer, Validator
-from ledger.state import (
-    MapState,
-    StateReader,
-    hash_state,
-    member_key,
-    nonce_key,
-    officer_key,
-    proposal_key,
-)
+from ledger.state import MapState, StateReader, member_key, nonce_key, officer_key, proposal_key
 from tests.builders import (
     HEIGHT,
     NETWORK,

@@ -17,7 +17,7 @@ from ledger.events import Event, ShareApproved
 from ledger.genesis import Genesis
 from ledger.governance.actions import SetSunset
 from ledger.governance.proposals import GovernanceBalloted, GovernanceProposed
-from ledger.state import apply_changes
+from ledger.lthash.digest import apply_changes
 from ledger.verify import Progress
 from tests.unit.ledger.builders import (
     MEMBERS,

@@ -17,6 +17,7 @@ from ledger.events import Event, ShareRequested, parse_event, sign_event
 from ledger.genesis import Genesis, encode_genesis_json, genesis_state, hash_genesis
 from ledger.keys import SecretKey
 from ledger.log import FinalizedBlock
+from ledger.lthash.digest import StateDigest, apply_changes
 from ledger.quorum.epochs import EPOCH_PROOFS, EpochProof, epoch_path, make_epoch_proof
 from ledger.quorum.lists import hash_consensus_keys, hash_validator_list
 from ledger.registry import (
@@ -31,7 +32,7 @@ from ledger.registry import (
     Purpose,
     Validator,
 )
-from ledger.state import MapState, Overlay, StateDigest, apply_changes, exchange_key, nonce_key
+from ledger.state import MapState, Overlay, exchange_key, nonce_key
 from ledger.tlog.checkpoint import Checkpoint, cosign, sign_checkpoint
 from ledger.tlog.merkle import CompactRange, hash_leaf, root_of
 from ledger.tlog.note import COSIGNATURE_ED25519, ED25519, SignedNote, SigningKey

@@ -8,7 +8,8 @@ import pytest
 from ledger.errors import CorruptStore, StoreFailed
 from ledger.genesis import genesis_state
 from ledger.log import FinalizedBlock, Log
-from ledger.state import StateDigest, exchange_key, hash_state, nonce_key
+from ledger.lthash.digest import StateDigest, hash_state
+from ledger.state import exchange_key, nonce_key
 from ledger.storage import Store, installed_engines, open_store
 from ledger.tlog.merkle import (
     EMPTY_ROOT,

@@ -1,13 +1,14 @@
 """A consensus key signs only where it was activated, and only beside its own votes."""
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from node import activation
 from node.activation import Outcome, activate, is_untouched, verify_activation
-from node.errors import StartRefused
+from tests.refusals import start_refused
 
 NETWORK, OTHER_NETWORK = bytes(32), bytes([1]) * 32
 KEY, OTHER_KEY = b"\x01" + bytes(32), b"\x01" + bytes([7]) * 32
@@ -28,9 +29,8 @@ def active(tmp_path: Path) -> Path:
 
 
 def test_a_key_must_be_activated_once(tmp_path: Path) -> None:
-    with pytest.raises(StartRefused, match="not activated") as caught:
-        check(tmp_path)
-    assert "tally node activate" in caught.value.advice
+    told = start_refused(lambda: check(tmp_path), "start-key-inactive")
+    assert "tally node activate" in told.advice
     assert is_untouched(tmp_path)
     assert act(tmp_path) is Outcome.FIRST
     check(tmp_path)
@@ -40,17 +40,16 @@ def test_a_key_must_be_activated_once(tmp_path: Path) -> None:
 
 def test_a_data_directory_on_another_machine(active: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(activation, "identify_machine", lambda: "ab" * 32)
-    with pytest.raises(StartRefused, match="on another machine") as caught:
-        check(active)
-    assert "stopped for good" in caught.value.advice
+    told = start_refused(lambda: check(active), "start-machine-other")
+    assert "stopped for good" in told.advice
     assert act(active) is Outcome.MOVED
     check(active)
 
 
 def test_another_key_or_network_needs_its_own_activation(active: Path) -> None:
     for network, key in ((OTHER_NETWORK, KEY), (NETWORK, OTHER_KEY)):
-        with pytest.raises(StartRefused, match="is activated for the key"):
-            check(active, network, key)
+        told = start_refused(partial(check, active, network, key), "start-activation-other")
+        assert network.hex() in told.detail
     assert act(active, key=OTHER_KEY) is Outcome.MOVED
     check(active, key=OTHER_KEY)
 
@@ -59,13 +58,11 @@ def test_another_key_or_network_needs_its_own_activation(active: Path) -> None:
 def test_lost_votes_stop_a_node_for_good(active: Path, has_file: bool) -> None:
     (active / "store").mkdir()
     shutil.rmtree(active / "wal")
-    with pytest.raises(StartRefused, match="votes were in it") as caught:
-        check(active)
-    assert "replace this node's consensus key" in caught.value.advice
+    told = start_refused(lambda: check(active), "start-votes-missing")
+    assert "replace this node's consensus key" in told.advice
     if not has_file:
         (active / "activation.json").unlink()
-    with pytest.raises(StartRefused, match="votes is gone"):
-        act(active)
+    assert start_refused(lambda: act(active), "start-votes-missing").detail == str(active / "wal")
 
 
 def test_lost_votes_of_a_former_key_do_not_matter(active: Path) -> None:
@@ -90,8 +87,7 @@ def test_a_crash_before_the_file_can_be_repeated(active: Path) -> None:
 @pytest.mark.parametrize("data", [b"", b"{}", b"[1]", b'{"version":2}', b"\xff" * 10_000])
 def test_a_damaged_file_says_so(active: Path, data: bytes) -> None:
     (active / "activation.json").write_bytes(data)
-    with pytest.raises(StartRefused, match="cannot be read"):
-        check(active)
+    start_refused(lambda: check(active), "start-activation-unreadable")
 
 
 def test_the_machine_is_named_by_a_hash() -> None:

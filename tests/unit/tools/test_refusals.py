@@ -179,10 +179,13 @@ def refused_by(folder: Path, ask: Callable[[Served], Awaitable[object]]) -> str:
     return found[0]
 
 
-def test_a_node_that_may_not_be_activated(tmp_path: Path) -> None:
+def test_a_node_that_may_not_be_activated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = tmp_path / "node.toml"
     config.write_text("[node]\n")
-    assert code_of("node", "activate", "--config", config, "--yes") == "activation-refused"
+    line = ("node", "activate", "--config", config, "--yes")
+    assert code_of(*line) == "start-config-invalid"
+    monkeypatch.setattr(sys, "executable", "false")
+    assert code_of(*line) == "activation-refused"
 
 
 def test_what_is_no_delay() -> None:

@@ -14,8 +14,8 @@ from contracts.replay import Beginning
 from ledger.blocks import HEADERS, RECORDS
 from ledger.errors import InvalidEncoding, InvalidEvent
 from ledger.events import BODY_TYPES, GovernanceBody, parse_event, verify_event
+from ledger.lthash.digest import StateDigest, sum_pairs
 from ledger.registry import PolicySet
-from ledger.state import StateDigest, sum_pairs
 from ledger.verify import BlockEntries, LogCopy, Step, diverge, read_blocks
 from tools.audit.evidence.story import Told
 from tools.audit.index.entries import Entries

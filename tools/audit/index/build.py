@@ -27,8 +27,9 @@ from ledger.exchange.bodies import ShareOffered
 from ledger.exchange.incidents import IncidentReported
 from ledger.genesis import Genesis
 from ledger.keys import fingerprint
+from ledger.lthash.digest import StateDigest
 from ledger.registry import EXCHANGES, OFFICERS
-from ledger.state import StateDigest, exchange_key, officer_key
+from ledger.state import exchange_key, officer_key
 from ledger.verify import (
     BlockEntries,
     LogCopy,

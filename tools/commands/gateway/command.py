@@ -18,7 +18,15 @@ from tools.commands.gateway.sockets import socket_options
 from tools.exits import ERROR, FailedNode, Interrupted
 from tools.founding import write_secret
 from tools.gateway.socket import GatewaySocket
-from tools.output import WordGroup, common, emit, format_table, option, printable
+from tools.output import (
+    WordGroup,
+    common,
+    emit,
+    format_table,
+    option,
+    printable,
+    read_refusal,
+)
 from tools.words import catalogue, language, say
 from tools.words.codes import tell_code
 
@@ -47,6 +55,7 @@ for _each in (*making.COMMANDS, *asking.COMMANDS):
 def run(config: Path) -> None:
     """Become the gateway; signals reach it directly."""
     arguments = [sys.executable, "-m", "node.gateway", "--config", str(config)]
+    arguments += ["--lang", language()]
     os.execv(sys.executable, arguments)  # noqa: S606 - our own program, no shell
 
 
@@ -64,7 +73,7 @@ def check(config: Path, as_json: bool) -> None:
         timeout=CHECK_S_MAX,
     )
     if done.returncode:
-        raise FailedNode("gateway-check", done.stderr.strip())
+        raise read_refusal(done) or FailedNode("gateway-check", done.stderr.strip())
     document = json.loads(done.stdout)
     rows = [_plug_row(plug) for plug in document["plugs"]]
     head = [say(f"column.{name}") for name in ("setting", "plug", "state")]

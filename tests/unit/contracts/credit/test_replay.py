@@ -8,8 +8,9 @@ from contracts.lookup import find_member
 from ledger.blocks import RECORDS, Outcome
 from ledger.errors import Divergence
 from ledger.events import Event, ShareDelivered
+from ledger.lthash.digest import apply_changes
 from ledger.registry import CREDITS
-from ledger.state import Overlay, apply_changes, credit_key
+from ledger.state import Overlay, credit_key
 from tests.unit.contracts.test_replay import add_executed, make_cedar_genesis, replay_chain
 from tests.unit.ledger.builders import (
     MEMBERS,

@@ -11,8 +11,8 @@ from contracts.shipped import load_shipped
 from ledger.blocks import RECORDS, Outcome
 from ledger.events import Event, ShareApproved, ShareDelivered, parse_event, sign_event
 from ledger.genesis import Genesis
+from ledger.lthash.digest import apply_changes
 from ledger.registry import Contract, PolicySet, Purpose
-from ledger.state import apply_changes
 from tests import builders
 from tests.unit.ledger.builders import (
     MEMBERS,

@@ -19,7 +19,7 @@ from ledger.catchup.proofs import (
 )
 from ledger.errors import InvalidEncoding, InvalidProof
 from ledger.events import BODY_TYPES, parse_event
-from ledger.state import StateDigest, hash_state, sum_pairs
+from ledger.lthash.digest import StateDigest, hash_state, sum_pairs
 from ledger.tlog.merkle import CompactRange, Hash, hash_leaf, hash_leaves, root_of
 from tests.unit.ledger.builders import ChainBuilder, make_chain, make_event, make_record
 from tests.unit.ledger.tlog.samples import NodeReader

@@ -13,7 +13,8 @@ from ledger.catchup.proofs import Assembly, StateSum
 from ledger.catchup.staging import Staging
 from ledger.errors import CorruptStore, StagingEnded
 from ledger.log import Log
-from ledger.state import nonce_key, sum_pairs
+from ledger.lthash.digest import sum_pairs
+from ledger.state import nonce_key
 from ledger.storage import Store, installed_engines, open_store
 from ledger.tlog.merkle import hash_leaves
 from ledger.tlog.tiles import tile_paths

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ledger.catchup import statefile
 from ledger.catchup.statefile import StateHead, read_head, read_state, write_state
 from ledger.errors import InvalidEncoding, InvalidProof
-from ledger.state import hash_state, sum_pairs
+from ledger.lthash.digest import hash_state, sum_pairs
 
 HEAD = StateHead(version=1, network=b"\x07" * 32, height=9, index=40)
 PAIRS = [(b"a/%d" % number, b"value" * number) for number in range(9)]

@@ -7,7 +7,7 @@ import pytest
 
 from ledger.access.lines import LINE_BYTES_MAX, NO_LINE, hash_line, parse_line
 from node.access.files import DAY_MS, NO_TAIL, Files, Reading
-from node.errors import StartRefused
+from tests.refusals import start_refused
 
 START_MS = 20_454 * DAY_MS
 
@@ -87,14 +87,13 @@ def test_a_file_that_holds_nothing_whole_goes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("data", [b"no line\n", b"x" * (3 * LINE_BYTES_MAX)])
 def test_a_damaged_end_stops_the_start(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "20260101-000000000001.jsonl").write_bytes(data)
-    with pytest.raises(StartRefused, match="damaged"):
-        Files(tmp_path)
+    start_refused(lambda: Files(tmp_path), "start-access-damaged")
 
 
 def test_a_folder_that_is_none_stops_the_start(tmp_path: Path) -> None:
     (tmp_path / "access").write_bytes(b"")
-    with pytest.raises(StartRefused, match="cannot be used"):
-        Files(tmp_path / "access")
+    told = start_refused(lambda: Files(tmp_path / "access"), "start-access-unusable")
+    assert told.detail == f"{tmp_path / 'access'}: File exists"
 
 
 def test_a_line_is_found_by_its_hash(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Keys of a node on a real PKCS#11 token (SoftHSM2); each refusal says what to do."""
 
 import datetime as dt
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,13 +9,16 @@ from typing import Any
 
 import pytest
 
+from contracts.words import LANGUAGES, Description
 from ledger.keys import parse_secret_key, verify_raw, verify_signature
 from node.config import Config, read_config
 from node.custody.token import MODULE_VARIABLE, TokenKey
 from node.diagnosis.offline import diagnose_offline
-from node.errors import InvalidConfig, StartRefused, TokenFailed
+from node.diagnosis.words import describe
+from node.errors import TokenFailed
 from node.simplex.guard import GuardedSigner
 from node.startup import Identity, read_genesis, read_identity
+from tests.refusals import faults_of, start_refused
 from tests.softhsm import PIN, fresh_token, needs_token, put_on_token
 from tools.founding import read_source
 from tools.localnet import Localnet, create_network, shipped_policy_set
@@ -58,12 +62,10 @@ def identify(config: Config) -> Identity:
     return read_identity(config, read_genesis(config))
 
 
-def refused(config: Config) -> str:
-    with pytest.raises(StartRefused) as caught:
-        identify(config)
-    assert caught.value.advice
-    assert PIN not in str(caught.value)
-    return caught.value.reason
+def refused(config: Config, code: str) -> Description:
+    told = start_refused(lambda: identify(config), code)
+    assert PIN not in str(told)
+    return told
 
 
 def test_a_token_holds_the_keys_of_the_ledger_and_signs(config: Config) -> None:
@@ -89,41 +91,67 @@ def test_the_pin_may_be_a_credential_of_systemd(
     config: Config, token: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config._values["keys", "pin_file"] = ""
-    assert "no PIN is configured" in refused(config)
+    told = refused(config, "start-secret-unset")
+    assert told.advice == "Set [keys] pin_file or pin_credential."
     config._values["keys", "pin_credential"] = "pin"
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
-    assert "needs the systemd credential pin" in refused(config)
+    assert "credential pin" in refused(config, "start-secret-credential").detail
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(token))
     assert isinstance(identify(config).consensus, TokenKey)
 
 
 @pytest.mark.parametrize(
-    ("uri", "reason"),
+    ("uri", "code", "detail"),
     [
-        ("pkcs11:token=tally;object=other", "0 Ed25519 keys are like"),
-        ("pkcs11:token=tally", "2 Ed25519 keys are like"),
-        ("pkcs11:token=other;object=consensus", "0 tokens are like"),
-        ("pkcs11:token=tally?pin-value=1234", "a PIN stands in the URI"),
-        ("pkcs11:nonsense", "not a pkcs11: URI"),
-        ("pkcs11:object=consensus?module-path=/none.so", "is not there: /none.so"),
+        ("pkcs11:token=tally;object=other", "start-token-keys", ": 0 Ed25519 keys are like"),
+        ("pkcs11:token=tally", "start-token-keys", ": 2 Ed25519 keys are like"),
+        ("pkcs11:token=other;object=consensus", "start-token-count", ": 0 tokens are like"),
+        ("pkcs11:token=tally?pin-value=1234", "start-token-pin-inside", ""),
+        ("pkcs11:nonsense", "start-token-uri", ": "),
+        ("pkcs11:object=consensus?module-path=/none.so", "start-token-library", ": /none.so"),
+        (f"pkcs11:object=consensus?module-path={__file__}", "start-token-failed", ": "),
     ],
 )
-def test_a_key_that_cannot_be_found(config: Config, uri: str, reason: str) -> None:
+def test_a_key_that_cannot_be_found(config: Config, uri: str, code: str, detail: str) -> None:
     config._values["keys", "consensus"] = uri
-    assert reason in refused(config)
+    assert refused(config, code).detail.startswith(f"[keys] consensus{detail}")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [("PinIncorrect", "start-token-pin-wrong"), ("PinLocked", "start-token-pin-dead")],
+)
+def test_a_pin_that_is_wrong_or_locked(
+    config: Config, error: str, code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pkcs11 = pytest.importorskip("pkcs11")
+
+    def lib(_: str) -> None:
+        raise getattr(pkcs11, error)
+
+    # The software token locks never, and asks no PIN while another session is open.
+    monkeypatch.setattr(pkcs11, "lib", lib)
+    assert refused(config, code).detail == f"[keys] consensus: {error}"
+
+
+def test_without_the_extra_there_is_no_token(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pkcs11", None)
+    assert "tallystick[hsm]" in refused(config, "start-token-extra").advice
 
 
 def test_without_a_library_there_is_no_token(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(MODULE_VARIABLE)
-    assert "none is named" in refused(config)
+    assert MODULE_VARIABLE in refused(config, "start-token-library-unset").advice
 
 
 @pytest.mark.parametrize("name", ["log", "tls_key"])
 def test_other_keys_are_in_files(config: Config, name: str) -> None:
     config._values["keys", name] = "pkcs11:token=tally;object=consensus"
-    assert f"[keys] {name} names a token" in refused(config)
+    assert refused(config, "start-key-on-token").detail == f"[keys] {name}"
 
 
 def test_a_token_that_fails_stops_the_node(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,12 +172,15 @@ def test_the_files_of_a_node_with_a_token_are_examined(config: Config, tmp_path:
         if each.code == "keys-invalid"
     ]
     assert len(found) == 1
-    assert "the PIN in" in found[0].values["reason"]
+    for language in LANGUAGES:
+        told = describe(found[0], language)
+        assert f"{tmp_path / 'nothing'}" in told.detail
+        assert "[start-secret-unreadable]" in told.detail
 
 
 def test_two_ways_to_give_a_pin_are_a_fault(config: Config) -> None:
     file = config.file.with_name("two.toml")
     both = '[keys]\npin_file = "pin"\npin_credential = "pin"'
     file.write_text(config.file.read_text().replace("[keys]", both))
-    with pytest.raises(InvalidConfig, match="pin_file and pin_credential: set one or none"):
-        read_config(file)
+    (fault,) = faults_of(lambda: read_config(file))
+    assert (fault.code, fault.setting) == ("one-or-none", "[keys] pin_file, pin_credential")

@@ -4,7 +4,7 @@ import asyncio
 import io
 from concurrent.futures import ThreadPoolExecutor
 
-from ledger.state import LANES_BYTES, sum_pairs
+from ledger.lthash.digest import LANES_BYTES, sum_pairs
 from node.engine.ports import Threads
 from node.engine.summing import encode_part, serve
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,22 @@ class House:
             return response.status, await response.json(content_type=None)
 
 
+def _place(folder: Path) -> Place:
+    return Place(
+        listen=Address("127.0.0.1", 0),
+        metrics=Address("127.0.0.1", 0),
+        data_dir=folder / "data",
+        socket=folder / "gateway.sock",
+        base=folder,
+        drop=None,
+        outbox_days=30,
+        in_flight_max=8,
+        processes=1,
+        stall_s=60,
+        memory_bytes_max=1_000_000_000,
+    )
+
+
 def save_before(folder: Path, jobs: Iterable[Job], **marks: int) -> None:
     """Jobs that a gateway has from an earlier life."""
     data = folder / "data"
@@ -76,9 +92,12 @@ def save_before(folder: Path, jobs: Iterable[Job], **marks: int) -> None:
 
 @asynccontextmanager
 async def house(
-    node: Served, folder: Path, *, member: str = ASKER, role: str = "requester"
+    node: Served, folder: Path, *, member: str = ASKER, role: str = "requester", **changed: Any
 ) -> AsyncIterator[House]:
-    """Run a gateway until the story is over; it must end in order."""
+    """Run a gateway until the story is over; it must end in order.
+
+    `changed` is what is different about its place.
+    """
     identity = Identity(folder, member)
     host, port = node.address
     async with Chain(f"http://{host}:{port}", member) as chain:
@@ -93,19 +112,7 @@ async def house(
                 certificate_file=str(identity.certificate),
                 key_file=str(identity.key),
             ),
-            place=Place(
-                listen=Address("127.0.0.1", 0),
-                metrics=Address("127.0.0.1", 0),
-                data_dir=folder / "data",
-                socket=folder / "gateway.sock",
-                base=folder,
-                drop=None,
-                outbox_days=30,
-                in_flight_max=8,
-                processes=1,
-                stall_s=60,
-                memory_bytes_max=1_000_000_000,
-            ),
+            place=replace(_place(folder), **changed),
             connectors={"registration": FOLDER},
             receiver=Plug(name="folder", options={"path": "received"}),
             schedules={},
@@ -135,6 +142,7 @@ def live(
     *events: Event,
     member: str = ASKER,
     role: str = "requester",
+    **changed: Any,
 ) -> None:
     """Run a story in a house beside a node that has `events` on its ledger already."""
 
@@ -144,7 +152,7 @@ def live(
         for event in events:
             status = await node.submit(event.data)
             assert status["code"] == "", status
-        async with house(node, folder / "house", member=member, role=role) as made:
+        async with house(node, folder / "house", member=member, role=role, **changed) as made:
             await story(made)
 
     run(folder, beside)

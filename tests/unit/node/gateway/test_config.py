@@ -3,16 +3,23 @@
 import os
 import sqlite3
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import structlog
 
-from node.errors import InvalidConfig
+from node.errors import TokenFailed
 from node.gateway import __main__ as gateway
 from node.gateway.__main__ import read_place
 from node.gateway.config import SETTINGS, read_gateway_config
+from node.gateway.service import Keys
+from node.gateway.words import describe
 from node.gateway.work.tasks import Plug
+from node.words import EXIT_FAILED
+from tests.builders import OWNER, key_of
+from tests.refusals import faults_of as provoke
+from tests.refusals import tell_faults
 from tools.gateway.making import GatewayPlan, format_config
 
 GOOD = """
@@ -51,9 +58,8 @@ def write(folder: Path, text: str) -> Path:
 
 
 def faults_of(folder: Path, text: str) -> str:
-    with pytest.raises(InvalidConfig) as caught:
-        read_gateway_config(write(folder, text))
-    return str(caught.value)
+    path = write(folder, text)
+    return "\n".join(tell_faults(provoke(lambda: read_gateway_config(path))))
 
 
 def test_a_good_file_is_read_with_its_plugs_and_schedules(tmp_path: Path) -> None:
@@ -128,6 +134,7 @@ def test_every_wrong_value_is_named_by_section_and_key(
     head = "" if section == "gateway" else f"[{section}]\n"
     told = faults_of(tmp_path, f"{text}{head}{key} = {value}\n")
     assert f"[{section}] {key}" in told
+    assert key != "decryption_before" or told.endswith(" [paths-wanted]")
 
 
 @pytest.mark.parametrize(
@@ -188,28 +195,73 @@ def test_messages_without_their_libraries_do_not_start_and_say_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(gateway, "find_spec", lambda _: None)
-    assert gateway.run(write(tmp_path, GOOD)) == gateway.EXIT_FAILED
-    assert "pip install 'tallystick[crs]'" in capsys.readouterr().err
+    path = write(tmp_path, GOOD)
+    assert gateway.run(path, "zh") == EXIT_FAILED
+    told = capsys.readouterr().err
+    assert "pip install 'tallystick[crs]'" in told
+    assert "[crs-extra-missing]" in told
+    assert "安装" in told
 
 
+@pytest.fixture
+def starting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a start changes in this process is changed back; its keys are any."""
+    keys = Keys(officer=key_of(OWNER, "provider"), seeds=(), certificate_file="", key_file="")
+    monkeypatch.setattr(gateway, "read_keys", lambda _: keys)
+    before = os.umask(0o022)
+    yield
+    structlog.reset_defaults()
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("starting")
+def test_a_node_that_does_not_answer_keeps_the_gateway_from_starting(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = GOOD.replace("[gateway]", '[gateway]\nnode = "http://127.0.0.1:1"')
+    assert gateway.run(write(tmp_path, text), "zh") == EXIT_FAILED
+    told = capsys.readouterr().err
+    assert told.startswith(f"tally gateway: {describe('node-unreachable', '', 'zh').title}：")
+    assert "http://127.0.0.1:1" in told
+    assert "[node-unreachable]\n" in told
+
+
+@pytest.mark.usefixtures("starting")
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (TokenFailed("the token of the officer key failed"), "start-token-failed"),
+        (PermissionError(13, "Permission denied", "/a"), "start-system-refused"),
+    ],
+)
+def test_what_ends_a_gateway_at_its_start_has_a_code(
+    tmp_path: Path,
+    error: Exception,
+    code: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def serve(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(gateway, "serve", serve)
+    assert gateway.run(write(tmp_path, GOOD), "zh") == EXIT_FAILED
+    told = capsys.readouterr().err
+    assert f"[{code}]\n" in told
+    assert "没有权限" in told or str(error) in told
+
+
+@pytest.mark.usefixtures("starting")
 def test_a_disk_without_room_ends_the_gateway_in_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def serve(*_: object) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr(gateway, "read_keys", lambda _: None)
     monkeypatch.setattr(gateway, "serve", serve)
-    before = os.umask(0o022)
-    try:
-        try:
-            assert gateway.run(write(tmp_path, GOOD)) == gateway.EXIT_FAILED
-        finally:
-            structlog.reset_defaults()
-    finally:
-        os.umask(before)
+    assert gateway.run(write(tmp_path, GOOD)) == EXIT_FAILED
     folder = tmp_path / "gateway-data"
     told = capsys.readouterr().err
-    assert "database or disk is full" in told
+    assert "database or disk is full [start-jobs-unwritable]" in told
     assert str(folder) in told
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700

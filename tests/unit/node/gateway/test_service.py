@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from ledger.governance.actions import SuspendMember
+from node.config import Address
 from node.gateway.desk import now_ms
 from node.gateway.jobs import Job, Stage
 from node.gateway.service import _all_of, _needed_files
@@ -25,6 +27,7 @@ from tests.exchanges import (
     offer,
     use,
 )
+from tests.refusals import start_refused
 from tests.unit.contracts.governance.parts import (
     ASIDE,
     FIRST,
@@ -383,3 +386,25 @@ def test_files_of_the_outbox_stay_as_long_as_they_are_needed(
 ) -> None:
     job = make_job(stage=stage, resume=resume, correction=2)
     assert _needed_files(job) == tuple(f"{job.exchange.hex()}.2.{kind}" for kind in kinds)
+
+
+async def never_told(_: House) -> None:
+    raise AssertionError("it started")
+
+
+def test_a_socket_in_a_folder_that_is_none_stops_the_start(tmp_path: Path) -> None:
+    path = tmp_path / "none" / "gateway.sock"
+    told = start_refused(lambda: live(tmp_path, never_told, socket=path), "start-gateway-socket")
+    assert told.detail.startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize("name", ["listen", "metrics"])
+def test_an_address_that_is_taken_stops_the_start(tmp_path: Path, name: str) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        taken = Address(*holder.getsockname())
+        told = start_refused(
+            lambda: live(tmp_path, never_told, **{name: taken}), "start-gateway-address"
+        )
+    assert told.detail.startswith(f"{taken}: ")

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from node.errors import InvalidConfig
 from node.hooks.settings import read_hooks
 from node.hooks.signing import sign_delivery
+from tests.refusals import faults_of as provoke
+from tests.refusals import tell_faults
 
 # The worked example of the Standard Webhooks libraries.
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -38,9 +39,7 @@ def hooks_of(folder: Path, text: str, *, secret: str = SECRET, mode: int = 0o600
 
 
 def faults_of(file: Path) -> str:
-    with pytest.raises(InvalidConfig) as caught:
-        read_hooks(file)
-    return "\n".join(caught.value.faults)
+    return "\n".join(tell_faults(provoke(lambda: read_hooks(file))))
 
 
 def test_signature_is_that_of_other_implementations(tmp_path: Path) -> None:
@@ -63,19 +62,20 @@ def test_a_file_of_hooks_is_read(tmp_path: Path) -> None:
 
 
 FAULTS = {
-    'url = "http://cases.example/"': "must begin with https://",
-    'url = "ftp://127.0.0.1/"': "must begin with https://",
-    'url = "https:///nowhere"': "must begin with https://",
-    'url = "https://a:b@cases.example/"': "must hold no password",
-    'secret_file = "other.secret"': "cannot be read",
-    'kinds = ["share.unknown"]': "kinds: share.unknown unknown",
+    'url = "http://cases.example/"': "on this machine [hook-url]",
+    'url = "ftp://127.0.0.1/"': "hook-url",
+    'url = "https:///nowhere"': "hook-url",
+    'url = "https://[1"': "hook-url",
+    'url = "https://a:b@cases.example/"': "hook-url-password",
+    'secret_file = "other.secret"': "hook-secret-unreadable",
+    'kinds = ["share.unknown"]': "[[hook]] 1: kinds: share.unknown unknown [hook-kinds]",
     'kinds = "share.requested"': "Expected `array`",
-    'exchange = "0F"': "matching regex",
+    'exchange = "0F"': "[table-malformed]",
     'member = "A"': "matching regex",
     'pair = ["a"]': "of length 2",
     "from_height = 0": ">= 1",
-    'ca_file = "none.pem"': "cannot be used",
-    "retries = 3": "unknown field",
+    'ca_file = "none.pem"': "hook-ca",
+    "retries = 3": "[[hook]] 1: has not the form that it must have: Object",
 }
 
 
@@ -93,19 +93,19 @@ def test_a_fault_of_a_hook_is_named(tmp_path: Path, line: str) -> None:
 def test_all_faults_are_named_at_once(tmp_path: Path) -> None:
     text = '[[hook]]\nid = "a"\n\n[[hook]]\nid = "B"\n' + 2 * WHOLE
     found = faults_of(hooks_of(tmp_path, text))
-    assert "hook 1" in found
-    assert "hook 2" in found
-    assert "two hooks have one id" in found
+    assert "[[hook]] 1" in found
+    assert "[[hook]] 2" in found
+    assert "hooks-same-id" in found
 
 
 @pytest.mark.parametrize(
     ("secret", "mode", "fault"),
     [
-        (SECRET, 0o640, "others can read"),
-        (SECRET[6:], 0o600, "must hold whsec_"),
-        ("whsec_MfKQ", 0o600, "must hold whsec_"),
-        ("whsec_" + "A" * 100, 0o600, "must hold whsec_"),
-        (SECRET + "!", 0o600, "must hold whsec_"),
+        (SECRET, 0o640, "hook-secret-open"),
+        (SECRET[6:], 0o600, "hook-secret-malformed"),
+        ("whsec_MfKQ", 0o600, "hook-secret-malformed"),
+        ("whsec_" + "A" * 100, 0o600, "hook-secret-malformed"),
+        (SECRET + "!", 0o600, "hook-secret-malformed"),
     ],
 )
 def test_a_secret_that_is_weak_or_open_is_refused(
@@ -116,9 +116,20 @@ def test_a_secret_that_is_weak_or_open_is_refused(
     assert secret not in found
 
 
-@pytest.mark.parametrize("text", ["", "x", "[hook]\nid = 1", "hook = 3", "[[hooks]]", "é = \x00"])
-def test_what_is_no_file_of_hooks_is_refused(tmp_path: Path, text: str) -> None:
-    assert faults_of(hooks_of(tmp_path, text))
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("", "hooks-malformed"),
+        ("x", "config-no-toml"),
+        ("[hook]\nid = 1", "hooks-malformed"),
+        ("hook = 3", "hooks-malformed"),
+        ("[[hooks]]", "hooks-malformed"),
+        ("[[hook]]\n" * 65, "hooks-malformed"),
+        ("é = \x00", "config-no-toml"),
+    ],
+)
+def test_what_is_no_file_of_hooks_is_refused(tmp_path: Path, text: str, code: str) -> None:
+    assert faults_of(hooks_of(tmp_path, text)).endswith(f" [{code}]")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from node.config import Address
 from node.errors import StartRefused
 from node.peers import links as links_module
 from node.peers.links import CONSENSUS_FRAMES_MAX, PATHS, REPLACED_MAX, Channel, Links, Peer
+from tests.refusals import told
 from tools.founding import make_certificate
 from tools.localnet import free_ports
 from tools.wan import Line, Way
@@ -307,8 +308,10 @@ def test_a_busy_port_is_named(tmp_path: Path) -> None:
         a, b = sites(tmp_path)
         first, second = a.links(b), a.links(b)
         async with running(first):
-            with pytest.raises(StartRefused, match=str(a.address.port)):
+            with pytest.raises(StartRefused) as caught:
                 await second.listen()
+            assert caught.value.code == "start-peer-address"
+            assert told(caught.value).detail.startswith(f"127.0.0.1:{a.address.port}: ")
             await second.close()
 
     run(test)

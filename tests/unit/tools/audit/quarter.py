@@ -7,7 +7,7 @@ from pathlib import Path
 from contracts.engine import ENGINE_VERSION, Contracts
 from contracts.execute import BlockInput, execute
 from ledger.events import Event
-from ledger.state import apply_changes
+from ledger.lthash.digest import apply_changes
 from ledger.tlog.checkpoint import Checkpoint, cosign, sign_checkpoint
 from ledger.tlog.note import COSIGNATURE_ED25519, ED25519, SignedNote, SigningKey
 from tests import builders as make

@@ -10,8 +10,8 @@ from click.testing import CliRunner
 
 from ledger.keys import SecretKey
 from node.config import read_config
-from node.errors import StartRefused
 from node.startup import read_genesis, read_identity
+from tests.refusals import start_refused
 from tests.terminal import Terminal
 from tests.unit.tools.found.builders import MEMBERS, ORIGIN, SOURCE_PATH
 from tools.cli import main
@@ -153,8 +153,7 @@ def test_who_types_the_pass_phrase_is_told_where_the_node_looks_for_it(
         told = terminal.shown.replace("\r\n", "")
     assert f"in {place}/passphrase (mode 0600)" in told
     config = place / "node.toml"
-    with pytest.raises(StartRefused, match="passphrase cannot be read"):
-        starts(config)
+    start_refused(lambda: starts(config), "start-secret-unreadable")
     (place / "passphrase").touch(mode=0o600)
     (place / "passphrase").write_text(NODE)
     assert starts(config)

@@ -1,6 +1,7 @@
 """`tally gateway` against a real socket: what people see, and how errors reach them."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,9 +20,9 @@ ONE, TWO = f"{1:064x}", f"{2:064x}"
 FAR = f"abcdef{7:058x}"
 
 
-def tally(*words: str, path: Path | None = None) -> Result:
+def tally(*words: str, path: Path | None = None, lang: str = "en") -> Result:
     where = ["--socket", str(path)] if path is not None else []
-    return CliRunner().invoke(main, ["gateway", *words, *where, "--lang", "en"])
+    return CliRunner().invoke(main, ["gateway", *words, *where, "--lang", lang])
 
 
 def document(result: Result) -> Any:
@@ -225,4 +226,15 @@ def test_what_is_wrong_with_a_plug_in_is_said(plug: str, code: str, tmp_path: Pa
 
 
 def test_a_wrong_configuration_is_an_error(tmp_path: Path) -> None:
-    assert error_of(checked(tmp_path, "[work]\nprocesses = 0\n")) == ("gateway-check", ERROR)
+    result = checked(tmp_path, "[work]\nprocesses = 0\n")
+    assert error_of(result) == ("start-config-invalid", ERROR)
+    [fault] = json.loads(result.stdout)["error"]["faults"]
+    assert fault == {"code": "count-wanted", "line": 5, "setting": "[work] processes"}
+    told = tally("check", "--config", str(tmp_path / "gateway.toml"), lang="zh").stderr
+    assert told.startswith(f"错误：配置有误：{tmp_path / 'gateway.toml'} [start-config-invalid]\n")
+    assert "第 5 行：[work] processes：须为 1 到 64 的整数\n改正指出的每一处" in told
+
+
+def test_a_check_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "false")
+    assert error_of(checked(tmp_path)) == ("gateway-check", ERROR)

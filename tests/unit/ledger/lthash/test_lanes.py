@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.lanes import (
+from ledger.lthash.lanes import (
     STREAM_BYTES,
     STREAMS_AT_ONCE,
     Add,
@@ -69,7 +69,7 @@ def test_without_numpy_the_sum_is_the_same() -> None:
     streams = [bytes([number]) * STREAM_BYTES for number in range(STREAMS_AT_ONCE)]
     code = (
         "import sys; sys.modules['numpy'] = None\n"
-        "from ledger.lanes import find_arrays, sum_lanes, STREAM_BYTES, STREAMS_AT_ONCE\n"
+        "from ledger.lthash.lanes import find_arrays, sum_lanes, STREAM_BYTES, STREAMS_AT_ONCE\n"
         "assert find_arrays() is None\n"
         "sums = sum_lanes([bytes([n]) * STREAM_BYTES for n in range(STREAMS_AT_ONCE)])\n"
         "print(*map(hex, sums))\n"
@@ -81,7 +81,7 @@ def test_without_numpy_the_sum_is_the_same() -> None:
 def test_programs_that_sum_little_do_not_load_numpy() -> None:
     code = (
         "import sys\n"
-        "from ledger.state import MapState, hash_state\n"
+        "from ledger.lthash.digest import hash_state\n"
         "hash_state([(b'a', b'b')])\n"
         "assert 'numpy' not in sys.modules\n"
     )

@@ -1,0 +1,1 @@
+"""LtHash: the digest of a set whose members come and go."""
