@@ -4,6 +4,7 @@ import asyncio
 import copy
 import datetime as dt
 import json
+import os
 import re
 import signal
 import subprocess
@@ -171,6 +172,9 @@ directory_option = option(
     default=LOCALNET,
     show_default=True,
     help="option.dir",
+)
+jobs_option = option(
+    "--jobs", type=click.IntRange(1, 256), default=os.cpu_count() or 1, help="option.jobs"
 )
 
 

@@ -49,7 +49,7 @@ from ledger.tlog.tiles import (
 from ledger.verify import LogCopy, open_copy
 from tools.audit.divergence import diverged
 from tools.exits import InvalidAnswer, InvalidInput
-from tools.mirror.folder import FILE_BYTES_MAX, OnProgress, folder_reader, write_file
+from tools.mirror.folder import FILE_BYTES_MAX, OnProgress, drop_drafts, folder_reader, write_file
 from tools.mirror.pruned import (
     SEGMENT_ENTRIES,
     SEGMENT_TILES,
@@ -104,6 +104,7 @@ def archive_mirror(
     copy, tree = open_proven(folder_reader(directory), genesis)  # 1
     count = copy.checkpoint.size // SEGMENT_ENTRIES
     archive.mkdir(parents=True, exist_ok=True)
+    drop_drafts(archive.glob(".*"))
     pruned = read_pruned(directory)
     held = _count_segments(archive, pruned)
     last = _hash_held(archive, held, pruned, copy, tree)  # 2

@@ -7,7 +7,7 @@ it proves that digest. So files may come from anybody, and parts need nothing of
 
 import gc
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -54,6 +54,7 @@ class Untold:
 
     code: str
     detail: str
+    facts: Mapping[str, object]
 
 
 def no_entries(count: int) -> None:
@@ -222,10 +223,10 @@ def run_part(part: Part, place: int = -1) -> Result | Untold:
     try:
         return replay_one(part, on_entries=on_entries)
     except InvalidInput as error:
-        return Untold(code=error.code, detail=error.detail)
+        return Untold(code=error.code, detail=error.detail, facts=dict(error.facts))
     except Divergence as error:
         # It begins with the checkpoint: this copy is not the one that was to be replayed.
-        return Untold(code="replay-diverged", detail=str(error))
+        return Untold(code="replay-diverged", detail=str(error), facts={})
 
 
 def replay_parts(parts: Sequence[Part], jobs: int, on_entries: OnEntries) -> list[Result]:
@@ -254,6 +255,6 @@ def told(answers: Sequence[Result | Untold]) -> list[Result]:
     results: list[Result] = []
     for each in answers:
         if isinstance(each, Untold):
-            raise InvalidInput(each.code, each.detail)
+            raise InvalidInput(each.code, each.detail, facts=each.facts)
         results.append(each)
     return results

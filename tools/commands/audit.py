@@ -1,7 +1,6 @@
 """`tally audit`: copy, replay and prove, without trusting any node."""
 
 import importlib
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,7 +27,7 @@ from tools.mirror import (
     read_genesis,
     write_epochs,
 )
-from tools.output import WordGroup, common, emit, format_table, note, option, run
+from tools.output import WordGroup, common, emit, format_table, jobs_option, note, option, run
 from tools.words import say
 
 genesis_option = option(
@@ -147,7 +146,7 @@ def verify(
 @command.command("equivocation", help="help.audit_equivocation")
 @click.argument("where")
 @genesis_option
-@option("--jobs", type=click.IntRange(1, 256), default=os.cpu_count() or 1, help="option.jobs")
+@jobs_option
 @common
 def equivocation(where: str, genesis: Path | None, jobs: int, as_json: bool) -> None:
     """List the double votes on a log, each pair verified."""

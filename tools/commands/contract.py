@@ -1,6 +1,5 @@
 """`tally contract`: check, try, explain and compare policy sets, and ask what a draft would do."""
 
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -8,16 +7,13 @@ from typing import Any
 import click
 
 from tools.exits import ERROR
-from tools.output import WordGroup, common, emit, option, printable
+from tools.output import WordGroup, common, emit, jobs_option, option, printable
 from tools.words import language, say
 
 SHIPPED = "shipped"
 _PATH = click.Path(path_type=Path)
 _genesis_option = option(
     "--genesis", type=click.Path(path_type=Path, dir_okay=False), help="option.genesis"
-)
-_jobs_option = option(
-    "--jobs", type=click.IntRange(1, 256), default=os.cpu_count() or 1, help="option.jobs"
 )
 
 
@@ -80,7 +76,7 @@ def test(path: Path, cases: Path | None, as_json: bool) -> None:
 @click.argument("event")
 @click.argument("where")
 @_genesis_option
-@_jobs_option
+@jobs_option
 @common
 def explain(event: str, where: str, genesis: Path | None, jobs: int, as_json: bool) -> None:
     """Why an event was decided as it was."""
@@ -106,7 +102,7 @@ def explain(event: str, where: str, genesis: Path | None, jobs: int, as_json: bo
 @option("--limit", type=click.IntRange(0, 100_000), default=1_000, help="option.limit")
 @option("--trust", is_flag=True, help="option.trust")
 @_genesis_option
-@_jobs_option
+@jobs_option
 @common
 def what_if(
     draft: Path,
@@ -132,7 +128,7 @@ def what_if(
 @click.argument("old")
 @click.argument("new")
 @_genesis_option
-@_jobs_option
+@jobs_option
 @common
 def diff(old: str, new: str, genesis: Path | None, jobs: int, as_json: bool) -> None:
     """Compare two policy sets."""

@@ -28,6 +28,7 @@ from tools.exits import InvalidAnswer
 from tools.mirror.folder import (
     Mirror,
     OnProgress,
+    drop_drafts,
     drop_partial,
     edge_paths,
     write_epochs,
@@ -193,6 +194,7 @@ class Filling:
 
     def _drop_partial(self, size: int) -> None:
         if not self._proven:
+            drop_drafts(self._directory.rglob(".*"))
             drop_partial(self._directory, size)
             return
         keep = set(map(TilePath.format, edge_paths(size)))

@@ -4,8 +4,9 @@ Files are written to a temporary name and renamed, so whatever breaks off leaves
 """
 
 import os
+import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ from tools.exits import InvalidInput
 from tools.mirror.pruned import read_pruned, refuse_archived
 
 FILE_BYTES_MAX = 33_554_432
+# `.NAME.PROCESS`: what a process has not put in its place yet.
+_DRAFT = re.compile(r"\..+\.([0-9]{1,10})")
 
 # Called with what is done, and all that is to do.
 OnProgress = Callable[[int, int], None]
@@ -95,7 +98,7 @@ def folder_reader(directory: Path) -> Callable[[str], bytes | None]:
             with (directory / name).open("rb") as file:
                 return file.read(FILE_BYTES_MAX)
         except (FileNotFoundError, NotADirectoryError):
-            refuse_archived(directory, name, pruned)
+            refuse_archived(str(directory), name, pruned)
             return None
 
     return read
@@ -137,6 +140,24 @@ def edge_paths(size: int) -> Iterator[TilePath]:
             yield TilePath(level=level, index=index, width=width)
 
 
+def drop_drafts(paths: Iterable[Path]) -> None:
+    """Remove those of these files that processes had begun to write that are no more."""
+    for path in paths:
+        number = _DRAFT.fullmatch(path.name)
+        if number is not None and not _is_running(int(number[1])):
+            path.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass  # somebody else's
+    return True
+
+
 def drop_partial(directory: Path, size: int) -> None:
     """Remove partial tiles of smaller trees: only those under the present checkpoint stay."""
     current = set(map(TilePath.format, edge_paths(size)))
@@ -149,8 +170,8 @@ def drop_partial(directory: Path, size: int) -> None:
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Put a whole file in place."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    """Put a whole file in place; what a process that dies leaves, `drop_drafts` removes."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")  # see `_DRAFT`
     try:
         temporary.write_bytes(data)
     except FileNotFoundError:

@@ -50,15 +50,22 @@ def read_pruned(directory: Path) -> Pruned:
     """What was pruned from a mirror. Raises `InvalidInput`."""
     path = directory / PRUNED
     try:
-        pruned = msgspec.json.decode(path.read_bytes(), type=Pruned)
+        data = path.read_bytes()
     except FileNotFoundError:
         return Pruned()
     except OSError as error:
         raise InvalidInput("file-unreadable", f"{path}: {error.strerror}") from None
+    return decode_pruned(data, str(path))
+
+
+def decode_pruned(data: bytes, where: str) -> Pruned:
+    """What a record says. Raises `InvalidInput`."""
+    try:
+        pruned = msgspec.json.decode(data, type=Pruned)
     except msgspec.DecodeError as error:
-        raise InvalidInput("pruned-malformed", f"{path}: {error}") from None
+        raise InvalidInput("pruned-malformed", f"{where}: {error}") from None
     if pruned.entries != len(pruned.files) * SEGMENT_ENTRIES:
-        text = f"{path}: {pruned.entries} entries in {len(pruned.files)} files"
+        text = f"{where}: {pruned.entries} entries in {len(pruned.files)} files"
         raise InvalidInput("pruned-malformed", text)
     return pruned
 
@@ -72,7 +79,7 @@ def write_pruned(directory: Path, pruned: Pruned) -> None:
         sync_folder(directory)
 
 
-def refuse_archived(directory: Path, name: str, pruned: Pruned) -> None:
+def refuse_archived(where: str, name: str, pruned: Pruned) -> None:
     """Raise `InvalidInput` for a missing file whose entries are in an archive."""
     if not name.startswith("tile/entries/"):
         return
@@ -82,6 +89,6 @@ def refuse_archived(directory: Path, name: str, pruned: Pruned) -> None:
     file, sha256 = segment_name(number), pruned.files[number]
     raise InvalidInput(
         "entries-archived",
-        f"{directory / name}: {file}, sha256 {sha256}",
+        f"{where}/{name}: {file}, sha256 {sha256}",
         facts={"file": file, "sha256": sha256, "pruned_entries": pruned.entries},
     )

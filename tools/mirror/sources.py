@@ -64,6 +64,11 @@ class Source:
         except Unreachable:
             self._failures += 1
             raise
+        except NotFound as error:
+            # A node says why in its own words; a web server has none for what a log is.
+            if self.is_node:
+                raise
+            raise NotFound("file-not-served", f"{self.url}/{name}: {error.detail}") from None
         finally:
             self._running -= 1
             self._mean_s += SHARE * (time.monotonic() - started_s - self._mean_s)

@@ -16,7 +16,7 @@ import msgspec
 from contracts.exchange.duties import exchange_duties
 from contracts.exchange.matters import read_deadlines, read_matters
 from contracts.lookup import find_exchange
-from ledger.events import ShareOpening, ShareStep
+from ledger.events import ShareOpening
 from ledger.export.cloudevents import hex_of
 from ledger.keys import format_public_key
 from ledger.state import StateReader
@@ -132,12 +132,12 @@ class RecordRows:
         if isinstance(body, ShareOpening):
             about = (*parties_of(event), body.dataset, body.purpose, body.legal_basis)
             self._about[event.digest] = about
-        of = event.exchange if isinstance(body, ShareOpening | ShareStep) else b""
         duties = outcome.obligations
         return (
             row.index, row.height, row.time_ms, event.kind, event.kind_version,
             event.digest.hex(), event.member, format_public_key(event.officer),
-            event.subject.hex() or None, *self._about.get(of, (None,) * len(_ABOUT)),
+            event.subject.hex() or None,
+            *self._about.get(event.exchange, (None,) * len(_ABOUT)),
             outcome.applied, outcome.code or None, outcome.decision or None,
             outcome.policies, outcome.policy_set.hex() or None,
             duties.redact if duties else (), duties.deadline_hours if duties else None,

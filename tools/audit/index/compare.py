@@ -3,10 +3,11 @@
 Nothing of what a side says of itself is believed: its checkpoint is cosigned by a quorum, and that
 both have the same first entries, and which entry is the first that differs, is proven by
 consistency and inclusion under both checkpoints (RFC 6962). So few tiles are read, at any size;
-whether all files of a copy are whole, a replay tells.
+whether all files of a copy are whole, a replay tells. Of an entry that was pruned from a side its
+hash is proven: that is enough to tell that the sides differ there.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -14,10 +15,16 @@ from ledger.blocks import Header, decode_entry, hash_header
 from ledger.errors import Divergence, InvalidEncoding, InvalidEvent, InvalidProof
 from ledger.events import parse_event
 from ledger.genesis import Genesis
-from ledger.tlog.merkle import CompactRange, prove_consistency, verify_consistency
+from ledger.tlog.merkle import (
+    CompactRange,
+    Hash,
+    hash_leaf,
+    prove_consistency,
+    verify_consistency,
+)
 from ledger.verify import LogCopy, Read, open_copy
 from tools.audit.index.entries import Entries
-from tools.exits import InvalidAnswer
+from tools.exits import NO_FACTS, InvalidAnswer, InvalidInput
 from tools.output import tell_time
 from tools.words import say
 
@@ -26,10 +33,19 @@ Result = Literal["equal", "prefix", "different", "other-network"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stands:
+    """An entry of a side, proven: its bytes, or which archive file has them, and its hash."""
+
+    leaf: Hash
+    data: bytes | None
+    archived: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
     """What was found. `first` is the index of the first entry that differs, else None.
 
-    `entries` are its bytes on each side.
+    `entries` are what stands there on each side.
     """
 
     result: Result
@@ -37,7 +53,7 @@ class Difference:
     roots: tuple[bytes, bytes]
     networks: tuple[bytes, bytes]
     first: int | None
-    entries: tuple[bytes, bytes] | None
+    entries: tuple[Stands, Stands] | None
 
 
 class Side:
@@ -72,9 +88,17 @@ class Side:
 
         self._believe(check)
 
-    def read(self, index: int) -> bytes:
-        """Entry `index`, proven."""
-        return self._believe(lambda: self._entries.read(index))
+    def read(self, index: int) -> Stands:
+        """Entry `index`, proven; of one that was pruned, the hash."""
+        try:
+            data = self._believe(lambda: self._entries.read(index))
+        except InvalidInput as error:
+            if error.code != "entries-archived":
+                raise
+            leaf = self.hash_at(0, index)
+            self._believe(lambda: self._entries.verify_leaf(index, leaf))
+            return Stands(leaf=leaf, data=None, archived=error.facts)
+        return Stands(leaf=hash_leaf(data), data=data, archived=NO_FACTS)
 
     def _believe(self, act: Callable[[], T]) -> T:
         """What `act` gives. A side that contradicts its own checkpoint is `InvalidAnswer`."""
@@ -95,7 +119,7 @@ def compare(one: Side, other: Side) -> Difference:
         side.verify_head(head)
     if first is not None:
         found = _found(one, other, "different", first)
-        if found.entries is not None and found.entries[0] == found.entries[1]:
+        if found.entries is not None and found.entries[0].leaf == found.entries[1].leaf:
             detail = f"{one.name} / {other.name}: #{first}"
             raise InvalidAnswer("copy-invalid", detail)  # hashes differ that should not
         return found

@@ -1,9 +1,11 @@
 """Single entries of a copy, each proven to be under the checkpoint."""
 
 from ledger.errors import InvalidEncoding, InvalidProof
-from ledger.tlog.merkle import hash_leaf, prove_inclusion, verify_inclusion
+from ledger.tlog.merkle import Hash, hash_leaf, prove_inclusion, verify_inclusion
 from ledger.tlog.tiles import ENTRIES_LEVEL, TILE_WIDTH, TilePath, TileReader, decode_entries
 from ledger.verify import LogCopy, Step, diverge
+
+UNDER = "an entry under the checkpoint"
 
 
 class Entries:
@@ -21,12 +23,18 @@ class Entries:
         data = self._get_tile(ENTRIES_LEVEL, index // TILE_WIDTH, width)
         try:
             entry = decode_entries(data, width)[index - first]
-            proof = prove_inclusion(self.hashes, index, self._size)
-            root = self._copy.checkpoint.root
-            verify_inclusion(hash_leaf(entry), index, self._size, proof, root)
-        except (InvalidEncoding, InvalidProof) as error:
-            diverge(Step.ENTRIES, index, "an entry under the checkpoint", str(error))
+        except InvalidEncoding as error:
+            diverge(Step.ENTRIES, index, UNDER, str(error))
+        self.verify_leaf(index, hash_leaf(entry))
         return entry
+
+    def verify_leaf(self, index: int, leaf: Hash) -> None:
+        """Check the hash of an entry, by tiles of hashes. Raises `Divergence`."""
+        try:
+            proof = prove_inclusion(self.hashes, index, self._size)
+            verify_inclusion(leaf, index, self._size, proof, self._copy.checkpoint.root)
+        except (InvalidEncoding, InvalidProof) as error:
+            diverge(Step.ENTRIES, index, UNDER, str(error))
 
     def _get_tile(self, level: int, index: int, width: int) -> bytes:
         path = TilePath(level=level, index=index, width=width).format()

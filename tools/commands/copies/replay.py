@@ -1,6 +1,5 @@
 """`tally audit replay`, `segment` and `merge`: execute a log again, whole or in parts."""
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -39,15 +38,12 @@ from tools.custody.signer import open_signer
 from tools.exits import UNVERIFIED, InvalidAnswer, InvalidInput, InvalidUsage, ToolError
 from tools.founding import read_signatures, signatures_path
 from tools.mirror import copy_at, event_map, read_genesis
-from tools.output import Bar, WordCommand, common, emit, note, option, printable
+from tools.output import Bar, WordCommand, common, emit, jobs_option, note, option, printable
 from tools.words import say
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 HEIGHT = click.IntRange(0)
 genesis_option = option("--genesis", type=FILE, help="option.genesis")
-jobs_option = option(
-    "--jobs", type=click.IntRange(1, 256), default=os.cpu_count() or 1, help="option.jobs"
-)
 from_option = option("--from", "from_height", type=HEIGHT, default=0, help="option.from_height")
 to_option = option("--to", "to_height", type=HEIGHT, default=0, help="option.to_height")
 

@@ -1,7 +1,6 @@
 """`tally audit who`: everything that a key, an officer or a member did, from a verified copy."""
 
 import datetime as dt
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from tools.output import (
     directory_option,
     emit,
     format_table,
+    jobs_option,
     note,
     option,
     printable,
@@ -44,7 +44,7 @@ DIGEST_SHOWN = 12
 @click.argument("where", required=False)
 @directory_option
 @option("--genesis", type=click.Path(path_type=Path, dir_okay=False), help="option.genesis")
-@option("--jobs", type=click.IntRange(1, 256), default=os.cpu_count() or 1, help="option.jobs")
+@jobs_option
 @common
 def who(
     subject: str,

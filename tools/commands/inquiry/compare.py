@@ -6,9 +6,10 @@ from typing import Any
 import click
 
 from ledger.verify import Read
-from tools.audit.index.compare import Difference, Side, compare, describe_entry
+from tools.audit.index.compare import Difference, Side, Stands, compare, describe_entry
 from tools.exits import UNVERIFIED, NotFound, Unreachable
 from tools.mirror import folder_reader, read_genesis
+from tools.mirror.pruned import PRUNED, Pruned, decode_pruned, refuse_archived
 from tools.output import WordCommand, common, emit, note, option, printable, run
 from tools.words import say
 
@@ -34,23 +35,40 @@ def reader_of(where: str) -> Read:
     """Reads named files of a folder, or of what a node serves."""
     if not where.startswith(("http://", "https://")):
         return folder_reader(Path(where))
-    return _NodeReader(where).read
+    return _WebReader(where).read
 
 
-class _NodeReader:
-    """Files of a node. The checkpoint is asked for first: epochs may end while one reads."""
+class _WebReader:
+    """Files of a node, or of a web server that has those of a mirror.
+
+    The checkpoint is asked for first: epochs may end while one reads.
+    """
 
     def __init__(self, url: str) -> None:
-        self._url = url
+        self._url = url.rstrip("/")
         self._checkpoint = self._fetch("/log/checkpoint")
+        self._is_node = self._checkpoint is not None
+        self._pruned = Pruned()
+        if not self._is_node:
+            self._checkpoint = self._fetch("/checkpoint")
+            if record := self._fetch(f"/{PRUNED}"):
+                self._pruned = decode_pruned(record, f"{self._url}/{PRUNED}")
 
     def read(self, name: str) -> bytes | None:
-        """Bytes of a file, or None where the node has none."""
+        """Bytes of a file, or None where there is none. Raises `InvalidInput` if it was pruned."""
         if name == "checkpoint":
             return self._checkpoint
+        data = self._fetch(self._path(name))
+        if data is None:
+            refuse_archived(self._url, name, self._pruned)
+        return data
+
+    def _path(self, name: str) -> str:
+        if not self._is_node:
+            return f"/{name}"
         if name == "genesis.json":
-            return self._fetch("/v1/genesis")
-        return self._fetch(f"/v1/log/{name}" if name.startswith("epochs/") else f"/log/{name}")
+            return "/v1/genesis"
+        return f"/v1/log/{name}" if name.startswith("epochs/") else f"/log/{name}"
 
     def _fetch(self, path: str) -> bytes | None:
         from tools.client import fetch_file
@@ -72,12 +90,27 @@ def _document(names: tuple[str, str], found: Difference) -> dict[str, Any]:
             "network": found.networks[at].hex(),
             "entries": found.sizes[at],
             "root": found.roots[at].hex(),
-            "entry": None if found.entries is None else found.entries[at].hex(),
-            "what": None if found.entries is None else describe_entry(found.entries[at]),
+            **_describe(None if found.entries is None else found.entries[at]),
         }
         for at in (0, 1)
     ]
     return {"result": found.result, "first": found.first, "sides": sides}
+
+
+def _describe(entry: Stands | None) -> dict[str, Any]:
+    data = None if entry is None else entry.data
+    return {
+        "entry": None if data is None else data.hex(),
+        "what": None if data is None else describe_entry(data),
+        "leaf": None if entry is None else entry.leaf.hex(),
+        "archived": dict(entry.archived) if entry is not None and entry.archived else None,
+    }
+
+
+def _tell_entry(entry: Stands) -> str:
+    if entry.data is not None:
+        return describe_entry(entry.data)
+    return say("compare.archived", leaf=entry.leaf.hex(), **entry.archived)
 
 
 def _tell(names: tuple[str, str], found: Difference) -> str:
@@ -88,7 +121,7 @@ def _tell(names: tuple[str, str], found: Difference) -> str:
         return "\n".join(lines)
     if found.entries is not None:
         lines = [say("compare.different", index=found.first)]
-        lines += [f"  {name}: {describe_entry(entry)}" for name, entry in
+        lines += [f"  {name}: {_tell_entry(entry)}" for name, entry in
                   zip(names, found.entries, strict=True)]  # fmt: skip
         return "\n".join([*lines, say("compare.fork")])
     if found.result == "equal":

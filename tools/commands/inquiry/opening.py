@@ -1,7 +1,6 @@
 """What commands that ask an index share: where it is, whom to believe, what it covers."""
 
 import functools
-import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from tools.audit.index.build import open_index
 from tools.audit.index.tables import Index
 from tools.exits import InvalidInput, NotFound
 from tools.mirror import copy_at, read_genesis
-from tools.output import common, note, option, tell_time
+from tools.output import common, jobs_option, note, option, tell_time
 from tools.words import say
 
 Command = Callable[..., Any]
@@ -52,10 +51,7 @@ def source_options(function: Command) -> Command:
     def wrapped(where: str, genesis: Path | None, jobs: int, **values: Any) -> Any:
         return function(source=Source(where=where, genesis=genesis, jobs=jobs), **values)
 
-    jobs = click.IntRange(1, 256)
-    decorated = option("--jobs", type=jobs, default=os.cpu_count() or 1, help="option.jobs")(
-        common(wrapped)
-    )
+    decorated = jobs_option(common(wrapped))
     path = click.Path(path_type=Path, dir_okay=False)
     decorated = option("--genesis", type=path, help="option.genesis")(decorated)
     return cast(Command, click.argument("where")(decorated))

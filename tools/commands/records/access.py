@@ -1,7 +1,6 @@
 """`tally audit access`: the access log of a node against a verified copy of the ledger."""
 
 import datetime as dt
-import os
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -26,7 +25,16 @@ from ledger.verify import open_copy, read_blocks
 from tools.audit.divergence import diverged
 from tools.exits import UNVERIFIED, InvalidInput
 from tools.mirror import copy_at, event_map, folder_reader, read_genesis
-from tools.output import WordCommand, common, emit, format_table, note, option, printable
+from tools.output import (
+    WordCommand,
+    common,
+    emit,
+    format_table,
+    jobs_option,
+    note,
+    option,
+    printable,
+)
 from tools.words import say
 
 KEPT_DAYS = 400
@@ -40,7 +48,7 @@ DAY_MS = 86_400_000
 @option("--days", type=click.IntRange(1, 36_500), default=KEPT_DAYS, help="option.access_days")
 @option("--lines", "with_lines", is_flag=True, help="option.access_lines")
 @option("--genesis", type=click.Path(path_type=Path, dir_okay=False), help="option.genesis")
-@option("--jobs", type=click.IntRange(1, 256), default=os.cpu_count() or 1, help="option.jobs")
+@jobs_option
 @common
 def access(
     directory: Path,

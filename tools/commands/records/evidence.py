@@ -1,6 +1,5 @@
 """`tally audit evidence` and `verify-evidence`: one exchange, proven in one file."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ from ledger.tlog.merkle import HASH_BYTES
 from tools.commands.acting import parse_hash
 from tools.exits import InvalidInput
 from tools.mirror import copy_at, event_map, read_genesis
-from tools.output import Bar, WordCommand, common, emit, note, option
+from tools.output import Bar, WordCommand, common, emit, jobs_option, note, option
 from tools.words import say
 
 if TYPE_CHECKING:
@@ -18,9 +17,6 @@ if TYPE_CHECKING:
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _genesis_option = option("--genesis", type=_FILE, help="option.genesis")
-_jobs_option = option(
-    "--jobs", type=click.IntRange(1, 256), default=os.cpu_count() or 1, help="option.jobs"
-)
 
 
 @click.command("evidence", cls=WordCommand, help="help.audit_evidence")
@@ -28,7 +24,7 @@ _jobs_option = option(
 @click.argument("where")
 @option("--out", "-o", type=_FILE, required=True, help="option.evidence_out")
 @_genesis_option
-@_jobs_option
+@jobs_option
 @common
 def evidence(
     exchange: str, where: str, out: Path, genesis: Path | None, jobs: int, as_json: bool
@@ -54,7 +50,7 @@ def evidence(
 @click.argument("path", metavar="FILE", type=_FILE)
 @option("--genesis-hash", required=True, help="option.genesis_hash")
 @option("--log", "where", help="option.evidence_log")
-@_jobs_option
+@jobs_option
 @common
 def verify_evidence(
     path: Path, genesis_hash: str, where: str | None, jobs: int, as_json: bool

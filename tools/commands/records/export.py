@@ -26,7 +26,7 @@ from tools.audit.stories import Stories
 from tools.contract.past import Past, progress
 from tools.exits import InvalidUsage
 from tools.mirror import copy_at, event_map, folder_reader, read_genesis
-from tools.output import WordCommand, common, emit, note, option
+from tools.output import WordCommand, common, emit, jobs_option, note, option
 from tools.words import say
 
 KINDS = sorted({kind for kind, _ in BODY_TYPES})
@@ -68,7 +68,7 @@ class Wanted:
 @option("--inline", "is_inline", is_flag=True, help="option.export_inline")
 @option("--out", "-o", type=click.Path(path_type=Path, dir_okay=False), help="option.export_out")
 @option("--genesis", type=click.Path(path_type=Path, dir_okay=False), help="option.genesis")
-@option("--jobs", type=click.IntRange(1, 256), default=os.cpu_count() or 1, help="option.jobs")
+@jobs_option
 @common
 def export(
     where: str,

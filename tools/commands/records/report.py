@@ -1,6 +1,5 @@
 """`tally audit report`: the evaluation and supervision report of a period, from a verified copy."""
 
-import os
 from pathlib import Path
 
 import click
@@ -12,7 +11,7 @@ from tools.audit.report.page import render_page, render_pdf
 from tools.contract.past import open_past, progress
 from tools.exits import InvalidUsage
 from tools.mirror import event_map
-from tools.output import WordCommand, common, emit, option
+from tools.output import WordCommand, common, emit, jobs_option, option
 from tools.words import LANGUAGES, Language, language, say
 
 HTML, PDF = ".html", ".pdf"
@@ -31,7 +30,7 @@ HTML, PDF = ".html", ".pdf"
 )
 @option("--use-index", is_flag=True, help="option.report_index")
 @option("--genesis", type=click.Path(path_type=Path, dir_okay=False), help="option.genesis")
-@option("--jobs", type=click.IntRange(1, 256), default=os.cpu_count() or 1, help="option.jobs")
+@jobs_option
 @common
 def report(
     where: str,

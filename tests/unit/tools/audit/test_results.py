@@ -52,6 +52,15 @@ def test_every_changed_byte_of_a_file_is_refused(result: Result) -> None:
         assert caught.value.code == "segment-file-invalid"
 
 
+def test_a_result_has_one_form(result: Result) -> None:
+    """Space that JSON allows is not signed: who adds it makes another file of the same result."""
+    data = sign_result(result, KEY)
+    for changed in (data + b"\n", b" " + data, data.replace(b":", b": ", 1)):
+        with pytest.raises(InvalidInput) as caught:
+            read_result(changed, "file")
+        assert caught.value.code == "segment-file-invalid"
+
+
 @pytest.mark.parametrize(
     "data", [b"", b"{}", b"[" * 100_000, b" " * ((1 << 20) + 1), b"\xff", b"null"]
 )
@@ -85,6 +94,16 @@ def test_any_parts_that_follow_each_other_are_the_whole(
             joined = join(chosen)
             assert joined.whole == msgspec.structs.replace(whole, to_height=0)
             assert (joined.gaps, joined.overlaps, joined.contradictions) == ((), (), ())
+
+
+@pytest.mark.parametrize("name", ["events", "permit", "review", "deny", "refused"])
+def test_what_parts_counted_adds_up(parts: dict[tuple[int, int], Result], name: str) -> None:
+    pairs = itertools.pairwise([0, 2, 5, HEIGHTS])
+    chosen = [
+        msgspec.structs.replace(parts[pair], **{name: count})
+        for pair, count in zip(pairs, (100, 20, 3), strict=True)
+    ]
+    assert getattr(join(chosen).whole, name) == 123
 
 
 def test_what_is_left_out_is_a_gap(parts: dict[tuple[int, int], Result]) -> None:

@@ -20,7 +20,7 @@ from ledger.genesis import encode_genesis_json
 from ledger.quorum.epochs import EpochChain
 from ledger.tlog.merkle import prove_consistency
 from tests.unit.ledger.builders import ChainBuilder, LeafReader, make_chain, make_genesis
-from tests.unit.ledger.test_verify_epochs import spanning
+from tests.unit.ledger.test_verify_epochs import OTHERS, spanning
 from tests.unit.tools.mirror.servers import LogServer, grow, listening, log_server
 from tests.unit.tools.test_epochs import node_of
 from tools.audit import watch as watching
@@ -203,6 +203,31 @@ def test_an_alarm_about_a_later_epoch_brings_the_proofs_of_those_before(tmp_path
     verify_alarm(alarm, chain.genesis)
 
 
+def test_a_checkpoint_of_an_epoch_that_is_new_to_the_watcher(tmp_path: Path) -> None:
+    """It comes while the node is watched: the node is asked for the proof of the epoch."""
+    path, chain = tmp_path / "watch.json", make_chain([200])
+    server, lines = log_server(chain), Lines()
+
+    async def story() -> None:
+        async with (
+            asyncio.timeout(30),
+            listening(server) as urls,
+            Sources(urls, chain.genesis) as sources,
+        ):
+            watcher = Watcher(sources, epochs := EpochChain(chain.genesis), path, lines)
+            await look_once(watcher, sources, epochs, lines)
+            # None of those who cosigned until now does so any more.
+            chain.seal(*OTHERS)
+            grow(chain, 9, first=900)
+            server.show(chain)
+            await watcher.look(sources.all[0], server.files["checkpoint"])
+            assert epochs.epoch == 1
+
+    asyncio.run(story())
+    assert lines.events == ["consistent"]
+    assert "\n212\n" in msgspec.json.decode(path.read_bytes())["last"]["note"]
+
+
 def test_state_that_cannot_be_used(tmp_path: Path) -> None:
     path, chain = tmp_path / "watch.json", make_chain([2])
     looking(path, log_server(chain), chain=chain)
@@ -301,6 +326,44 @@ def test_alarms_are_posted_until_they_are_taken(tmp_path: Path) -> None:
     (alarm,) = alarms(tmp_path)
     assert [msgspec.json.decode(data, type=Alarm) for data in posted] == [alarm] * 3
     assert msgspec.json.decode((tmp_path / "watch.json").read_bytes())["pending"] == []
+
+
+def test_a_webhook_that_leads_elsewhere_has_not_taken_an_alarm(tmp_path: Path) -> None:
+    """Who names a webhook names who gets the alarm."""
+    chain, other = forks([200, 50], [300])
+    looking(tmp_path / "watch.json", log_server(chain), log_server(other), chain=chain)
+    elsewhere: list[bytes] = []
+
+    async def take(request: web.Request) -> web.Response:
+        elsewhere.append(await request.read())
+        return web.Response(status=204)
+
+    async def play() -> None:
+        lines = Lines()
+        async with asyncio.timeout(30), hook(take) as other_url:
+
+            async def lead_away(_: web.Request) -> web.Response:
+                return web.Response(status=307, headers={"Location": other_url})
+
+            async with hook(lead_away) as url:
+                path = tmp_path / "watch.json"
+                watcher = Watcher(
+                    Sources([], chain.genesis), EpochChain(chain.genesis), path, lines
+                )
+                tasks = [
+                    asyncio.create_task(watcher.deliver(url)),
+                    asyncio.create_task(lines.wait_for("webhook_fails", count=2)),
+                    asyncio.create_task(watcher.wait_delivered(20)),
+                ]
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+        assert lines.events[:2] == ["webhook_fails", "webhook_fails"]
+
+    asyncio.run(play())
+    assert not elsewhere
+    assert len(msgspec.json.decode((tmp_path / "watch.json").read_bytes())["pending"]) == 1
 
 
 @asynccontextmanager

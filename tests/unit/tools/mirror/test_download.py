@@ -223,6 +223,71 @@ def test_a_dead_and_a_slow_node_do_not_hold_up(tmp_path: Path, long_chain: Chain
     assert_is_copy(tmp_path, long_chain)
 
 
+def fetching(
+    chain: ChainBuilder, *servers: LogServer, dead: bool = False
+) -> Callable[[int], list[list[int]]]:
+    """How often each server was asked after each of so many fetches of one file."""
+
+    async def story(times: int) -> list[list[int]]:
+        counts = []
+        async with (
+            asyncio.timeout(5),
+            listening(*servers) as urls,
+            sources.Sources(
+                [*urls, *(["http://127.0.0.1:9"] if dead else [])], chain.genesis
+            ) as all_,
+        ):
+            for _ in range(times):
+                await all_.fetch([BUNDLE], check_bundle(chain))
+                counts.append([len(server.asked) for server in servers])
+        return counts
+
+    return lambda times: asyncio.run(story(times))
+
+
+def check_bundle(chain: ChainBuilder) -> Callable[[list[bytes]], None]:
+    expected = chain.copy()[BUNDLE]
+
+    def take(files: list[bytes]) -> None:
+        if files != [expected]:
+            raise InvalidProof("not what it should be")
+
+    return take
+
+
+def test_a_source_that_lets_wait_is_not_waited_for(long_chain: ChainBuilder) -> None:
+    """The next is asked as well, and from then on first."""
+    slow, quick = log_server(long_chain), log_server(long_chain)
+    slow.stalled = "tile/"
+    assert fetching(long_chain, slow, quick)(2) == [[1, 1], [1, 2]]
+
+
+def test_a_source_that_answers_in_time_is_asked_alone(long_chain: ChainBuilder) -> None:
+    servers = log_server(long_chain), log_server(long_chain)
+    (counts,) = fetching(long_chain, *servers)(1)
+    assert counts == [1, 0]
+
+
+def lacking(chain: ChainBuilder) -> LogServer:
+    server = log_server(chain)
+    del server.files[BUNDLE]
+    return server
+
+
+def test_what_is_raised_when_no_source_has_a_file(long_chain: ChainBuilder) -> None:
+    """Whoever did not answer may have it; and one that lacks it is not called a liar."""
+    liar = tampered(long_chain, BUNDLE)
+    with pytest.raises(InvalidAnswer) as caught:
+        fetching(long_chain, liar, tampered(long_chain, BUNDLE))(1)
+    assert caught.value.code == "tiles-invalid"
+    for servers in ((liar, lacking(long_chain)), (lacking(long_chain), liar)):
+        with pytest.raises(NotFound):
+            fetching(long_chain, *servers)(1)
+    for server in (liar, lacking(long_chain)):
+        with pytest.raises(Unreachable):
+            fetching(long_chain, server, dead=True)(1)
+
+
 def test_no_node_at_all(tmp_path: Path) -> None:
     with pytest.raises(Unreachable):
         asyncio.run(
@@ -411,6 +476,34 @@ def test_a_followed_mirror_goes_on_in_the_next_epoch(tmp_path: Path) -> None:
     following(tmp_path, story, server)
     assert_is_copy(tmp_path, chain)
     assert (tmp_path / "epochs" / "0").exists()
+
+
+class Hastening(LogServer):
+    """Tells of a new block as soon as it has shown what was there before."""
+
+    def __init__(self, chain: ChainBuilder) -> None:
+        super().__init__(chain.copy())
+        self.show(chain)
+        self._chain: ChainBuilder | None = chain
+
+    def _receipt(self, index: int) -> bytes:
+        answer, chain = super()._receipt(index), self._chain
+        if chain is not None:
+            self._chain = None
+            grow(chain, 5, first=900)
+            self.show(chain)
+        return answer
+
+
+def test_a_followed_mirror_does_not_repeat_what_it_told(tmp_path: Path) -> None:
+    """The first that a node shows is what the mirror has already."""
+    chain = make_chain([200])
+
+    async def story(copies: Any) -> None:
+        assert (await anext(copies)).checkpoint.size == 207
+
+    following(tmp_path, story, Hastening(chain))
+    assert_is_copy(tmp_path, chain)
 
 
 def test_a_rewrite_ends_the_following(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -16,20 +17,22 @@ from click.testing import CliRunner
 from jsonschema.validators import validator_for
 
 from contracts.lookup import find_exchange
-from ledger.blocks import RECORDS, Outcome, is_header
+from ledger.blocks import RECORDS, Obligations, Outcome, is_header
 from ledger.events import Event, ShareOpening, parse_event
 from ledger.keys import format_public_key
 from tests.builders import OWNER
 from tests.unit.tools.audit.quarter import OTHER, rich, write
 from tests.unit.tools.test_epochs import code_of, tally
-from tools.audit.export import tables
+from tools.audit.export import sheets, tables
 from tools.audit.export.prov import ATTRIBUTES
+from tools.audit.export.records import Row
 from tools.audit.export.statements import (
     CONTEXT,
     CONTEXT_URL,
     INT_MAX,
     TYPES,
     VOCABULARY,
+    ProvJson,
     ProvJsonLd,
 )
 from tools.cli import main
@@ -93,6 +96,16 @@ def test_a_row_of_csv_says_what_the_record_says(copy: Path) -> None:
     assert [row["provider"] for row in found if row["kind"] == "drill.run"] == ["", ""]
 
 
+def test_a_row_tells_the_duties_of_a_decision() -> None:
+    index, event, outcome = next(each for each in logged() if each[2].obligations)
+    duties = Obligations(redact=("name", "uscc"), deadline_hours=7, retention_days=9)
+    decided = msgspec.structs.replace(outcome, obligations=duties)
+    row = Row(index=index, height=1, time_ms=0, event=event, outcome=decided, is_wanted=True)
+    cells = tables.RecordRows().row(row)
+    told = dict(zip((column.name for column in tables.RECORDS.columns), cells, strict=True))
+    assert {name: told[name] for name in duties.__struct_fields__} == msgspec.structs.asdict(duties)
+
+
 def test_no_cell_is_a_formula_of_a_spreadsheet(copy: Path) -> None:
     for row in (*rows(copy), *rows(copy, "--table", "exchanges")):
         assert not [cell for cell in row.values() if cell[:1] in ("=", "+", "-", "@", "\t", "\r")]
@@ -121,7 +134,8 @@ def test_a_row_of_an_exchange_says_what_the_state_says(copy: Path) -> None:
     review = next(row for row in found if row["rejections"] == "1")
     assert (review["deliveries"], review["decision"]) == ("2", "review")
     assert review["answered"] == review["permitted"] > review["opened"]
-    assert any("permit-without-delivery" in row["gaps"] for row in found)
+    assert review["delivered"] == "2026-02-03T00:00:00.000Z", "the first of two"
+    assert [row["gaps"] for row in found if row["gaps"]] == ["permit-without-delivery"]
     offered = next(row for row in found if row["manner"] == "spontaneous")
     assert (offered["corrections"], offered["disputes"]) == ("1", "1")
 
@@ -140,6 +154,17 @@ def test_filters_take_what_a_full_scan_takes(copy: Path) -> None:
     parties = ("member", "requester", "provider")
     assert of_other == [row for row in everything if OTHER in {row[name] for name in parties}]
     assert {row["member"] for row in of_other} >= {OTHER, OWNER}
+
+
+@pytest.mark.parametrize("table", tables.TABLES)
+def test_rows_from_a_height_on(copy: Path, table: str) -> None:
+    """That of the height itself is the first."""
+    everything = rows(copy, "--table", table)
+    height_of = {row["index"]: int(row["height"]) for row in rows(copy)}
+    height = height_of[everything[len(everything) // 2]["index"]]
+    found = rows(copy, "--table", table, "--from-height", height)
+    assert found == [row for row in everything if height_of[row["index"]] >= height]
+    assert height_of[found[0]["index"]] == height > 1
 
 
 def test_exchanges_are_as_they_were_at_the_end_of_the_period(copy: Path) -> None:
@@ -170,6 +195,17 @@ def test_parquet_holds_what_csv_holds(copy: Path, tmp_path: Path, table: str) ->
     assert read.num_rows == done["rows"] == len(as_csv)
     for row, line in zip(read.to_pylist(), as_csv, strict=True):
         assert {name: _as_text(value) for name, value in row.items()} == line
+
+
+def test_parquet_of_more_rows_than_a_group(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sheets, "GROUP_ROWS", 7)
+    out = tmp_path / "a.parquet"
+    done = tally("audit", "export", copy, "--format", "parquet", "--jobs", 1, "-o", out)
+    read = parquet.read_table(out)
+    assert read.num_rows == done["rows"] == len(logged())
+    assert read["index"].to_pylist() == [index for index, _, _ in logged()]
 
 
 def _as_text(value: Any) -> str:
@@ -273,6 +309,28 @@ def test_the_way_of_the_data_can_be_followed(copy: Path) -> None:
     assert len(revisions) == 1
 
 
+def test_a_copy_is_of_the_delivery_that_was_received(copy: Path) -> None:
+    """Not of one that was rejected before it."""
+    whole = json.loads(exported(copy, "prov"))
+    (rejected,) = (event for _, event, _ in logged() if event.kind == "share.rejected")
+    delivered = ("share.delivered", rejected.exchange)
+    places = [index for index, event, _ in logged() if (event.kind, event.exchange) == delivered]
+    (source,) = (each["prov:usedEntity"] for each in whole["wasDerivedFrom"].values()
+                 if rejected.exchange.hex() in each["prov:generatedEntity"])  # fmt: skip
+    assert len(places) == 2
+    assert source == f"log:delivery-{places[1]}"
+
+
+@pytest.mark.parametrize("form", [ProvJson, ProvJsonLd])
+def test_what_broke_off_is_no_document(form: Callable[..., Any]) -> None:
+    file = io.BytesIO()
+    with suppress(ZeroDivisionError), form({"tally": VOCABULARY}, file) as told:
+        told.tell("entity", "tally:a", {})
+        raise ZeroDivisionError
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(file.getvalue())
+
+
 def test_what_was_not_applied_made_and_used_nothing(copy: Path) -> None:
     whole = json.loads(exported(copy, "prov"))
     (refused,) = [name for name, each in whole["activity"].items() if not each["tally:applied"]]
@@ -285,6 +343,9 @@ def test_a_part_names_what_came_before_it(copy: Path) -> None:
     whole = json.loads(exported(copy, "prov", "--kind", "share.received"))
     assert len(whole["activity"]) == 4
     assert {each["prov:activity"] for each in whole["used"].values()} == whole["activity"].keys()
+    made = {each["prov:activity"] for each in whole["wasGeneratedBy"].values()}
+    assert made == whole["activity"].keys()
+    assert {name.partition("-")[0] for name in whole["entity"]} == {"log:copy"}
     assert document_of(json.dumps(whole).encode())
 
 

@@ -12,9 +12,12 @@ import pytest
 from contracts.drafts.history import Happened, History
 from contracts.lookup import find_exchange
 from contracts.risk.habits import read_risk
-from ledger.blocks import RECORDS
+from ledger.blocks import RECORDS, is_header
 from ledger.events import Event, ShareRequested, parse_event
-from ledger.registry import LegalBasis
+from ledger.exchange.risk import Risk
+from ledger.governance.keys import SetTerm
+from ledger.registry import OFFICERS, LegalBasis
+from ledger.state import MapState, officer_key
 from ledger.verify import BlockEntries
 from tests import builders as make
 from tests import exchanges as later
@@ -24,9 +27,10 @@ from tests.unit.ledger.builders import read_records
 from tests.unit.tools.audit.quarter import HOUR_MS, OTHER, Log, rich, write
 from tests.unit.tools.test_epochs import code_of, tally
 from tools.audit.period import DAY_MS, Period, make_period
-from tools.audit.report.controls import CONTROLS, Controls, covers
-from tools.audit.report.findings import Findings
-from tools.audit.report.gathering import gather
+from tools.audit.report.controls import CONTROLS, SAMPLES_MAX, Controls, covers
+from tools.audit.report.findings import Findings, ranked
+from tools.audit.report.gathering import RISK_BANDS, _Gathering, gather
+from tools.audit.report.standing import find_keyless, find_members
 from tools.audit.stories import Stories
 from tools.contract.past import Past
 from tools.exits import ERROR, UNVERIFIED, USAGE, InvalidInput
@@ -105,6 +109,49 @@ def test_spans_are_block_time_between_the_acts(whole: Findings) -> None:
     }
 
 
+def test_records_and_ratings_are_counted(whole: Findings) -> None:
+    """Of first deliveries and of receipts, three records each."""
+    assert (whole.total.counts["records_sent"], whole.total.counts["records_received"]) == (12, 12)
+    assert whole.total.usefulness == {5: 1, 2: 1}
+
+
+def test_every_code_of_a_rejection_counts(tmp_path: Path) -> None:
+    log = Log()
+    asked = make.request()
+    log.at(1, asked)
+    log.at(2, make.deliver(asked))
+    log.at(3, make.reject(asked, codes=(3, 50007)))
+    codes = of_log(log, tmp_path).total.codes
+    assert codes == {("tallystick-1", "3"): 1, ("tallystick-1", "50007"): 1}
+
+
+@pytest.mark.parametrize(("hours", "name"), [(0, "in_time"), (1, "late")])
+def test_a_delivery_at_its_deadline_is_in_time(tmp_path: Path, hours: int, name: str) -> None:
+    log = Log()
+    asked = make.request()
+    log.at(1, asked)
+    exchange = find_exchange(log.state, asked.digest)
+    assert exchange is not None
+    due, rest = divmod(exchange.deadline_ms - make.TIME_MS, HOUR_MS)
+    assert rest == 0
+    log.at(due + hours, make.deliver(asked))
+    found = of_log(log, tmp_path)
+    counts = found.total.counts
+    assert {each: counts[each] for each in ("in_time", "late") if counts[each]} == {name: 1}
+    assert control(found, "timeliness")[:2] == (1 - hours, hours)
+
+
+def test_the_most_frequent_come_first() -> None:
+    assert list(ranked({"b": 1, "c": 2, "a": 1})) == ["c", "a", "b"]
+
+
+@pytest.mark.parametrize("least", RISK_BANDS)
+def test_a_risk_is_in_the_band_that_begins_with_its_score(least: int) -> None:
+    gathering = _Gathering(period=EVER, pair=frozenset())
+    gathering._add_risk(Risk(score=least, reasons=(), rules_version=1), "permit")
+    assert {band for band, counts in gathering.risk.items() if counts} == {least}
+
+
 def test_pairs_and_months_add_up_to_everything(whole: Findings) -> None:
     for parts in (whole.pairs, whole.months):
         for name, count in whole.total.counts.items():
@@ -176,6 +223,8 @@ def test_credit_is_that_of_the_end_and_changes_those_of_the_period(tmp_path: Pat
     day = make.TIME_MS // DAY_MS + 40
     early = of_log(log, tmp_path / "b", Period(end_ms=day * DAY_MS))
     assert early.grade_changes == ()
+    after = of_log(log, tmp_path / "c", Period(start_ms=change.time_ms + 1))
+    assert change not in after.grade_changes
 
 
 def test_access_has_a_row_for_every_node(whole: Findings) -> None:
@@ -206,6 +255,59 @@ def test_samples_are_indexes_of_such_records(whole: Findings) -> None:
     (late,) = (each for each in whole.controls if each.id == "timeliness")
     assert _event_at(late.exceptions.samples[0]).kind == "share.delivered"
     assert _event_at(late.exceptions.samples[1]).kind == "share.requested"
+
+
+def test_samples_are_the_first_of_many(whole: Findings) -> None:
+    (signed,) = (each for each in whole.controls if each.id == "signatures")
+    places = [index for index, entry in enumerate(rich().entries) if not is_header(entry)]
+    assert signed.evidence.samples == places[:SAMPLES_MAX]
+    assert signed.evidence.count == len(places) > SAMPLES_MAX
+
+
+def test_only_what_a_record_is_about_is_evidence(whole: Findings) -> None:
+    """One of three uses has a consent; no vote is about keys; one answer was refused."""
+    assert control(whole, "use")[0] == 3
+    assert control(whole, "onward")[0] == 4 + 2
+    assert control(whole, "keys") == (0, 0, "nothing")
+    assert control(whole, "four-eyes")[0] == 2
+
+
+def test_a_later_holder_shows_no_retention_of_who_asked(tmp_path: Path) -> None:
+    log = Log()
+    asked = make.request(retention_days=10)
+    consent = later.ask_consent(asked)
+    log.at(1, asked)
+    log.at(2, make.deliver(asked))
+    log.at(3, make.receive(asked))
+    log.at(4, consent)
+    log.at(5, later.give_consent(asked, consent))
+    log.at(6, later.use(asked, consent=consent.digest))
+    log.at(7, later.destroy(asked, member=OTHER))
+    found = of_log(log, tmp_path)
+    assert found.total.counts["destroyed"] == 1
+    assert control(found, "retention") == (0, 0, "nothing")
+
+
+def test_a_member_without_a_key_in_force_is_an_exception(tmp_path: Path) -> None:
+    """Its keys have had their last day; or were revoked."""
+    log = Log()
+    keys = sorted(make.key_of("de-tax", role).public for role in make.ROLES)
+    terms = [SetTerm(member="de-tax", key=key, not_after="2026-01-20") for key in keys]
+    log.at(1, *make.carried(*terms))
+    for hour in range(2, 9):
+        log.at(hour)
+    for days, exceptions in ((19, 0), (20, 1)):
+        log.at(24 * days)
+        found = of_log(log, tmp_path / str(days))
+        assert control(found, "keys")[1] == exceptions
+    state = MapState(dict(rich().state.pairs))
+    members, time_ms = find_members(state).values(), make.TIME_MS
+    assert find_keyless(state, members, time_ms) == []
+    for key in keys:
+        officer = OFFICERS.decode(state.pairs[officer_key(key)])
+        gone = msgspec.structs.replace(officer, status="revoked")
+        state.pairs[officer_key(key)] = OFFICERS.encode(gone)
+    assert find_keyless(state, members, time_ms) == ["de-tax"]
 
 
 def _event_at(index: int) -> Event:
@@ -263,6 +365,9 @@ def test_a_permit_without_ground_or_bound_is_an_exception() -> None:
     assert exceptions(asked, outcome=undecided) == {"legality": 1}
     unbound = msgspec.structs.replace(asked.outcome, obligations=None)
     assert exceptions(asked, outcome=unbound) == {"necessity": 1}
+    duties = msgspec.structs.replace(asked.outcome.obligations, retention_days=0)
+    endless = msgspec.structs.replace(asked.outcome, obligations=duties)
+    assert exceptions(asked, outcome=endless) == {"necessity": 1}
 
 
 def test_an_approval_by_who_asked_is_an_exception() -> None:

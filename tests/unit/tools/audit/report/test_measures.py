@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tools.audit.period import DAY_MS, Period, format_day, format_moment, make_period
@@ -32,6 +32,7 @@ def test_a_percentile_is_the_smallest_value_that_covers_so_many(
 
 
 @given(DURATIONS)
+@example(list(CLASSES_MS))
 def test_every_duration_is_in_one_class(values: list[int]) -> None:
     found = distribute(values)
     assert sum(found.classes) == found.count == len(values)

@@ -23,10 +23,13 @@ from tests.unit.ledger.builders import break_signature
 from tests.unit.tools.audit.quarter import Log, rich, write
 from tests.unit.tools.audit.report.test_gathering import gathered
 from tests.unit.tools.test_epochs import node_of, tally
+from tools.audit.period import make_period
 from tools.audit.report import page as page_module
 from tools.audit.report.document import make_document
 from tools.audit.report.findings import Findings
 from tools.audit.report.page import render_page
+from tools.audit.report.sections import ROWS_MAX
+from tools.audit.report.speech import NOTHING, Speech
 from tools.cli import main
 from tools.exits import ERROR, OK, UNVERIFIED
 from tools.words import LANGUAGES, Language, catalogue
@@ -259,6 +262,49 @@ def test_every_text_of_the_report_is_used() -> None:
             assert f'"{name}"' in code, key
 
 
+def test_the_head_names_the_days_of_the_period(copy: Path) -> None:
+    found = gathered(copy, make_period("2026-02-01", "2026-02-28"))
+    words = catalogue("en")["report.about_period"].format(first="2026-02-01", last="2026-02-28")
+    assert words in render_page(found, ("en",))
+
+
+def test_an_incident_is_drawn_to_its_remedy_and_to_its_end(copy: Path) -> None:
+    """One was remedied and then closed, one is open."""
+    text = render_page(gathered(copy), ("en",))
+    (part,) = re.findall(r'<section id="en-incidents">(.*?)</section>', text, re.DOTALL)
+    assert part.count("<rect") == 2 + 1
+
+
+def test_rows_that_are_left_out_are_told(copy: Path) -> None:
+    found = gathered(copy)
+    many = replace(found, gaps=found.gaps * ROWS_MAX)
+    words = catalogue("en")["report.more_gaps"].format(shown=ROWS_MAX, count=len(many.gaps))
+    told = _plain(words)
+    assert told in render_page(many, ("en",))
+    assert told.partition(" ")[2] not in render_page(found, ("en",))
+
+
+@pytest.mark.parametrize(
+    ("span_ms", "unit", "count"),
+    [
+        (59_900, "seconds", "59.9"),
+        (2_000, "seconds", "2"),
+        (60_000, "minutes", "1"),
+        (3_600_000, "hours", "1"),
+        (47 * 3_600_000 + 1_800_000, "hours", "47.5"),
+        (48 * 3_600_000, "days", "2"),
+    ],
+)
+def test_spans_of_time_have_their_best_unit(
+    copy: Path, span_ms: int, unit: str, count: str
+) -> None:
+    found = gathered(copy)
+    for language in LANGUAGES:
+        say = Speech(language, found)
+        assert say.duration(span_ms) == catalogue(language)[f"report.{unit}"].format(count=count)
+        assert say.duration(span_ms, 0) == NOTHING
+
+
 # --- codes in words ------------------------------------------------------------------------------
 
 
@@ -327,13 +373,13 @@ LONG = "国家税务总局某某省某某市高新技术产业开发区税务局
 
 
 def renamed(name: str, folder: Path) -> Findings:
-    """Findings of a network whose members all have that name."""
+    """Findings of a network that has that name, as all its members have."""
     found = gathered(write(folder))
     members = {
         id_: msgspec.structs.replace(member, name_zh=name, name_en=name)
         for id_, member in found.members.items()
     }
-    return replace(found, members=members)
+    return replace(found, members=members, ground=replace(found.ground, name=name))
 
 
 def test_names_of_members_stay_words(tmp_path: Path) -> None:
