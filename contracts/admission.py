@@ -73,28 +73,30 @@ def check_event(
 def _check_other_kind(overlay: Overlay, event: Event, *, height: int, time_ms: int) -> None:
     """Check what is no step of an exchange."""
     body = event.body
-    if isinstance(body, ValidatorReady):
-        check_ready(overlay, event, body)
-        return
-    if isinstance(body, EvidenceEquivocation):
-        check_evidence(overlay, event, body)
-        return
-    if isinstance(body, AccessLogged):
-        check_access(overlay, event, body)
-        return
-    officer = _check_actor(overlay, event, time_ms)
     if isinstance(body, ShareOpening):
-        _check_opening(overlay, event, body, officer)
-    elif isinstance(body, IncidentBody):
-        check_incident(overlay, event, body, officer)
-    elif isinstance(body, DrillRun):
-        check_drill(officer)
+        _check_opening(overlay, event, body, _check_actor(overlay, event, time_ms))
+    elif isinstance(body, ValidatorReady):
+        check_ready(overlay, event, body)
+    elif isinstance(body, EvidenceEquivocation):
+        check_evidence(overlay, event, body)
+    elif isinstance(body, AccessLogged):
+        check_access(overlay, event, body)
     else:
-        check_role(officer, "admin")
-        if isinstance(body, GovernanceAcknowledged):
-            check_acknowledgement(overlay, event, body)
+        officer = _check_actor(overlay, event, time_ms)
+        if isinstance(body, IncidentBody):
+            check_incident(overlay, event, body, officer)
+        elif isinstance(body, DrillRun):
+            check_drill(officer)
         else:
-            check_governance(overlay, event, height=height)
+            _check_governance(overlay, event, officer, height)
+
+
+def _check_governance(overlay: Overlay, event: Event, officer: Officer, height: int) -> None:
+    check_role(officer, "admin")
+    if isinstance(event.body, GovernanceAcknowledged):
+        check_acknowledgement(overlay, event, event.body)
+    else:
+        check_governance(overlay, event, height=height)
 
 
 def _check_envelope(overlay: Overlay, event: Event, *, network: bytes, height: int) -> None:

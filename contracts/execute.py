@@ -297,22 +297,23 @@ class _Run:
         return _outcome(decision, decision.verdict, code=_deny_code(decision))
 
     def _step(self, event: Event, step: Step, exchange: Exchange) -> Outcome:
+        id_ = event.exchange
         matters = EMPTY_MATTERS  # what leads to a delivery neither reads nor changes them
         if step.is_holding:
-            matters = read_matters(self._overlay, event.exchange, exchange)
+            matters = read_matters(self._overlay, id_, exchange)
         outcome = _APPLIED
         if step.action is not None:
             decision = self._decide_step(event, step.action, exchange, matters)
             if decision.verdict is Verdict.DENY:
                 return _refusal(_deny_code(decision), decision)
             outcome = _outcome(decision, "")
-        self._overlay.put(exchange_key(event.exchange), self._moved(exchange, event, step))
+        self._overlay.put(exchange_key(id_), self._moved(exchange, event, step))
         if step.is_holding:
             scene = Scene(
                 state=self._overlay, event=event, exchange=exchange, time_ms=self._time_ms
             )
             after = MATTERS.encode(advance(matters, scene))
-            self._overlay.put(matters_key(event.exchange), after)
+            self._overlay.put(matters_key(id_), after)
             self._credits.count_holding(event, matters)
         else:
             self._count_step(event, exchange)

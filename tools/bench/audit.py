@@ -2,7 +2,9 @@
 
 Every check of a replay that is not a signature is overhead: `share` is the rate of entries by that
 of signatures, both on one core in the same process, by processor time, so that it means the same
-on a busy machine. The same ledger is then replayed by several processes in two ways: one walk whose
+on a busy machine. Signatures are measured in between, many times over, so that both are slowed by
+the same neighbours; and no two are alike, for a processor learns the branches of one that comes
+again. The same ledger is then replayed by several processes in two ways: one walk whose
 signatures the others verify, and parts between state files that are replayed side by side.
 """
 
@@ -16,12 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from ledger.keys import SecretKey, verify_signature
-from tools.audit.segments import Part, plan, replay_one, replay_parts
+from tools.audit.segments import Part, open_part, plan, replay_one, replay_parts
 from tools.bench.ledger import make_ledger
 from tools.mirror import event_map
 
 SIGNED_BYTES = 1_024
-VERIFIES = 10_000
+SIGNATURES = 500
+# How often all of them are verified while a ledger is replayed.
+PAUSES = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,30 +72,46 @@ def measure_audit(
 def replay_alone(part: Part) -> Alone:
     """Replay in this process, the signatures of this machine measured before and after."""
     base_mb = _memory_mb()
-    before_s = measure_verify_s()
+    signatures = Signatures()
+    every = open_part(part).checkpoint.size // PAUSES + 1
+
+    def on_entries(count: int) -> None:
+        if count // every >= signatures.rounds:
+            signatures.verify()
+
     wall_s, cpu_s = time.perf_counter(), time.process_time()
-    result = replay_one(part)
+    result = replay_one(part, on_entries=on_entries)
     wall_s, cpu_s = time.perf_counter() - wall_s, time.process_time() - cpu_s
     assert result.last is not None, "a ledger that was made here is valid"
     return Alone(
         entries=result.last.entries - result.first.entries,
-        cpu_s=cpu_s,
-        wall_s=wall_s,
-        verify_s=(before_s + measure_verify_s()) / 2,
+        cpu_s=cpu_s - signatures.cpu_s,
+        wall_s=wall_s - signatures.wall_s,
+        verify_s=signatures.cpu_s / signatures.rounds / SIGNATURES,
         memory_mb=_memory_mb(),
         base_memory_mb=base_mb,
     )
 
 
-def measure_verify_s() -> float:
-    """Processor time of one signature over as much as an event has."""
-    key = SecretKey(bytes(32))
-    message = bytes(SIGNED_BYTES)
-    signature = key.sign(b"bench", message)
-    started_s = time.process_time()
-    for _ in range(VERIFIES):
-        verify_signature(key.public, b"bench", message, signature)
-    return (time.process_time() - started_s) / VERIFIES
+class Signatures:
+    """Signatures over as much as an event has, and how long it took to verify all of them."""
+
+    def __init__(self) -> None:
+        key = SecretKey(bytes(32))
+        messages = [number.to_bytes(4, "big") * (SIGNED_BYTES // 4) for number in range(SIGNATURES)]
+        self._public = key.public
+        self._signed = [(each, key.sign(b"bench", each)) for each in messages]
+        self.rounds = 0
+        self.cpu_s = self.wall_s = 0.0
+
+    def verify(self) -> None:
+        """Verify each of them once more."""
+        wall_s, cpu_s = time.perf_counter(), time.process_time()
+        for message, signature in self._signed:
+            verify_signature(self._public, b"bench", message, signature)
+        self.cpu_s += time.process_time() - cpu_s
+        self.wall_s += time.perf_counter() - wall_s
+        self.rounds += 1
 
 
 def _walk(part: Part, jobs: int) -> None:
