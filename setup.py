@@ -1,4 +1,4 @@
-"""The module in C, which `setup.cfg` cannot name. Everything else about the package stands there."""
+"""The module in C, which `setup.cfg` cannot name. All else about the package stands there."""
 
 from setuptools import Extension, setup
 
