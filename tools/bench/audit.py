@@ -3,9 +3,8 @@
 Every check of a replay that is not a signature is overhead: `share` is the rate of entries by that
 of signatures, both on one core in the same process, by processor time, so that it means the same
 on a busy machine. Signatures are measured in between, many times over, so that both are slowed by
-the same neighbours; and no two are alike, for a processor learns the branches of one that comes
-again. The same ledger is then replayed by several processes in two ways: one walk whose
-signatures the others verify, and parts between state files that are replayed side by side.
+the same neighbours. The same ledger is then replayed by several processes in two ways: one walk
+whose signatures the others verify, and parts between state files that are replayed side by side.
 """
 
 import resource
@@ -17,14 +16,13 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from ledger.keys import SecretKey, verify_signature
+from ledger.lthash.streams import sum_natively
 from tools.audit.segments import Part, open_part, plan, replay_one, replay_parts
 from tools.bench.ledger import make_ledger
+from tools.bench.signatures import Signatures
 from tools.mirror import event_map
 
-SIGNED_BYTES = 1_024
-SIGNATURES = 500
-# How often all of them are verified while a ledger is replayed.
+# How often signatures are verified while a ledger is replayed.
 PAUSES = 40
 
 
@@ -64,6 +62,7 @@ def measure_audit(
         "parts": len(parts),
         "parts_entries_per_s": round(alone.entries / parts_s),
         "parts_speedup": round(alone.wall_s / parts_s, 2),
+        "digests": "hashlib" if sum_natively is None else "C",
         "memory_mb": round(alone.memory_mb),
         "base_memory_mb": round(alone.base_memory_mb),
     }
@@ -87,31 +86,10 @@ def replay_alone(part: Part) -> Alone:
         entries=result.last.entries - result.first.entries,
         cpu_s=cpu_s - signatures.cpu_s,
         wall_s=wall_s - signatures.wall_s,
-        verify_s=signatures.cpu_s / signatures.rounds / SIGNATURES,
+        verify_s=signatures.cpu_s / signatures.verified,
         memory_mb=_memory_mb(),
         base_memory_mb=base_mb,
     )
-
-
-class Signatures:
-    """Signatures over as much as an event has, and how long it took to verify all of them."""
-
-    def __init__(self) -> None:
-        key = SecretKey(bytes(32))
-        messages = [number.to_bytes(4, "big") * (SIGNED_BYTES // 4) for number in range(SIGNATURES)]
-        self._public = key.public
-        self._signed = [(each, key.sign(b"bench", each)) for each in messages]
-        self.rounds = 0
-        self.cpu_s = self.wall_s = 0.0
-
-    def verify(self) -> None:
-        """Verify each of them once more."""
-        wall_s, cpu_s = time.perf_counter(), time.process_time()
-        for message, signature in self._signed:
-            verify_signature(self._public, b"bench", message, signature)
-        self.cpu_s += time.process_time() - cpu_s
-        self.wall_s += time.perf_counter() - wall_s
-        self.rounds += 1
 
 
 def _walk(part: Part, jobs: int) -> None:
