@@ -12,7 +12,7 @@ EXAMPLES ?= 1000
 VENV := .venv
 BIN  := $(VENV)/bin
 # Stamps are named by the content of the metadata: changed file times alone install nothing anew.
-SUM        := $(shell cat setup.cfg pyproject.toml ledger/lthash/_streams.c | cksum | cut -d ' ' -f 1)
+SUM        := $(shell cat setup.cfg setup.py pyproject.toml ledger/lthash/_streams.c | cksum | cut -d ' ' -f 1)
 STAMP      := $(VENV)/.installed-$(SUM)
 STAMP_TEST := $(VENV)/.installed-test-$(SUM)
 PIP        := $(BIN)/python -m pip --disable-pip-version-check --quiet

@@ -229,7 +229,7 @@ class _Run:
             return self._open(event, body)
         if isinstance(body, IncidentBody):
             self._credits.count_incident(event, body)
-        # What is not about an exchange may read and change what was counted.
+        # What is not about an exchange may read what was counted.
         self._credits.write()
         if isinstance(body, IncidentBody):
             apply_incident(self._overlay, event, body, self._time_ms)

@@ -178,6 +178,7 @@ class Credits:
         seen = account.amounts.get(behaviour, 0)
         account.amounts[behaviour] = seen + amount
         account.added[behaviour] = account.added.get(behaviour, 0) + amount
+        account.is_changed = True
         # Its own worth: beyond the limit it changes nothing now, but when others leave the window.
         points = formula.points(behaviour, amount)
         if points:
@@ -192,12 +193,15 @@ class Credits:
                 self._record_behaviour(member, account, event, before)
 
     def write(self) -> None:
-        """Put what was counted into the state: once a block, and before anybody else reads it."""
+        """Put what was counted into the state: once a block, and before anybody else reads it.
+
+        Nobody else counts in the same block before its end.
+        """
         for member, account in self._accounts.items():
             if account.is_changed:
                 self._close(account)
                 self._overlay.put(credit_key(member), CREDITS.encode(account.credit))
-        self._accounts = {}
+                account.is_changed = False
 
     def count_step(self, event: Event, exchange: Exchange) -> None:
         """Count what a step up to the receipt shows; the exchange as it was before it."""
@@ -246,7 +250,7 @@ class Credits:
         credit = self._settled(member, account)
         causes = self._open_causes(member, credit)
         account.credit = msgspec.structs.replace(credit, day=self._day, causes=causes)
-        account.recorded, account.is_open, account.is_changed = account.grade, True, True
+        account.recorded, account.is_open = account.grade, True
 
     def _close(self, account: _Account) -> None:
         """Put the record together again."""

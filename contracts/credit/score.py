@@ -129,15 +129,26 @@ def add_to_bucket(
 def add_causes(
     causes: tuple[CreditCause, ...], newer: Sequence[CreditCause]
 ) -> tuple[CreditCause, ...]:
-    """The causes and those that came after them (the newest last): the newest of each behaviour.
+    """The causes after those that came later (the newest last): of each behaviour the newest.
 
-    The newest stands first.
+    The newest stands first. Causes that are equal, as one vote can make them, leave together.
     """
+    together = (*reversed(newer), *causes)
+    if len(frozenset(together)) < len(together):
+        for cause in newer:
+            causes = _add_cause(causes, cause)
+        return causes
     kept: list[CreditCause] = []
     counts: dict[str, int] = {}
-    for cause in (*reversed(newer), *causes):
+    for cause in together:
         count = counts.get(cause.behaviour, 0)
         if count < CREDIT_CAUSES_MAX:
             counts[cause.behaviour] = count + 1
             kept.append(cause)
     return tuple(kept)
+
+
+def _add_cause(causes: tuple[CreditCause, ...], cause: CreditCause) -> tuple[CreditCause, ...]:
+    same = [each for each in causes if each.behaviour == cause.behaviour]
+    dropped = same[CREDIT_CAUSES_MAX - 1 :]
+    return (cause, *(each for each in causes if each not in dropped))

@@ -201,8 +201,8 @@ class Assembly:
 class StateSum:
     """Step 3: fed with all pairs of a state in key order, which have at most `size_bytes_max`.
 
-    Summing up (`ledger.state.sum_pairs`) is most of the work and needs no order, so it may be done
-    elsewhere.
+    Summing up (`ledger.lthash.digest.sum_pairs`) is most of the work and needs no order, so it may
+    be done elsewhere.
     """
 
     def __init__(self, size_bytes_max: int) -> None:

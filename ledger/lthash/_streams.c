@@ -11,9 +11,6 @@
  */
 
 #define PY_SSIZE_T_CLEAN
-#ifndef Py_LIMITED_API
-#define Py_LIMITED_API 0x030b0000
-#endif
 #include <Python.h>
 #include <stdint.h>
 #include <string.h>

@@ -69,7 +69,7 @@ def measure_audit(
 
 
 def replay_alone(part: Part) -> Alone:
-    """Replay in this process, the signatures of this machine measured before and after."""
+    """Replay in this process, the signatures of this machine measured in between."""
     base_mb = _memory_mb()
     signatures = Signatures()
     every = open_part(part).checkpoint.size // PAUSES + 1

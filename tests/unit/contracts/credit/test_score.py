@@ -2,11 +2,14 @@
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from contracts.credit.behaviours import DEFAULT_RULES, IN_TIME, LATE, SANCTIONED
 from contracts.credit.score import Formula, add_causes, add_to_bucket, find_rules_faults
 from ledger.registry import (
     CREDIT_BUCKETS_KEPT_MAX,
+    CREDIT_CAUSES_MAX,
     CREDIT_RULES,
     CreditBucket,
     CreditCause,
@@ -90,6 +93,37 @@ def test_buckets_are_bounded_and_the_oldest_goes() -> None:
     for day in range(CREDIT_BUCKETS_KEPT_MAX + 1):
         buckets = add_to_bucket(buckets, day, LATE, 1)
     assert [bucket.start_day for bucket in buckets] == list(range(1, CREDIT_BUCKETS_KEPT_MAX + 1))
+
+
+def naive_causes(causes: tuple[CreditCause, ...], newer: list[CreditCause]) -> list[CreditCause]:
+    """One after the other: what is beyond the newest of its behaviour leaves, with its equals."""
+    found = list(causes)
+    for cause in newer:
+        same = [each for each in found if each.behaviour == cause.behaviour]
+        gone = same[CREDIT_CAUSES_MAX - 1 :]
+        found = [cause, *(each for each in found if each not in gone)]
+    return found
+
+
+CAUSES = st.lists(
+    st.builds(
+        CreditCause,
+        st.sampled_from([hash32("a"), hash32("b"), hash32("c")]),
+        st.sampled_from([LATE, IN_TIME, SANCTIONED]),
+        st.just(-1),
+        st.integers(1, 2),
+    ),
+    max_size=12,
+)
+
+
+@given(before=CAUSES, newer=CAUSES)
+def test_causes_at_once_are_causes_one_after_the_other(
+    before: list[CreditCause], newer: list[CreditCause]
+) -> None:
+    """Equal ones too, which a proposal that names a member several times makes."""
+    causes = tuple(naive_causes((), before))
+    assert add_causes(causes, newer) == tuple(naive_causes(causes, newer))
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 3, 10])

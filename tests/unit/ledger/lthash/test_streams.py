@@ -134,3 +134,17 @@ def test_without_a_compiler_the_package_is_built_without_the_module() -> None:
         )  # fmt: skip
         assert built.returncode == 0, built.stderr
         assert not list(room.rglob("*.so"))
+
+
+def test_a_module_that_sums_wrongly_is_not_used() -> None:
+    code = (
+        "import sys, types\n"
+        "module = types.ModuleType('ledger.lthash._streams')\n"
+        "module.sum_pairs = lambda pairs: bytes(2_048)\n"
+        "sys.modules['ledger.lthash._streams'] = module\n"
+        "import ledger.lthash; ledger.lthash._streams = module\n"
+        "from ledger.lthash.streams import sum_by_hashlib, sum_natively, sum_streams\n"
+        "assert sum_natively is None\n"
+        "assert sum_streams([(b'a', b'b')]) == sum_by_hashlib([(b'a', b'b')]) != (0, 0)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
