@@ -28,6 +28,8 @@ FOLDER = "snapshots"
 ENDING = ".state"
 # Objects made between two looks for cycles.
 _COLLECT_AFTER = 50_000
+# Below the 32 MiB from which glibc learns nothing; the pages are never touched.
+_KEPT_BYTES = 31 * 1024 * 1024
 # How often progress of other processes is looked at.
 LOOK_S = 0.5
 
@@ -134,7 +136,7 @@ def replay_one(
             keep_state(part.directory, copy.network, point, index, state)
 
     try:
-        with _rare_collections():
+        with _much_memory():
             report = replay_part(
                 copy,
                 begin=begin,
@@ -151,10 +153,12 @@ def replay_one(
 
 
 @contextmanager
-def _rare_collections() -> Iterator[None]:
-    """Look for cycles seldom: what a log is made of has none, and there is much of it."""
+def _much_memory() -> Iterator[None]:
+    """Look for cycles seldom, since what a log is made of has none; keep memory that is free."""
     before = gc.get_threshold()
     gc.set_threshold(_COLLECT_AFTER, *before[1:])
+    # glibc gives back at once what is larger than the largest block that was ever given back.
+    bytearray(_KEPT_BYTES)
     try:
         yield
     finally:
