@@ -127,7 +127,7 @@ class AccessLog:
 
     def _check(self) -> None:
         if self.failure is not None:
-            raise StoreFailed(f"the access log cannot be written: {self.failure}")
+            raise StoreFailed(f"the access log cannot be used: {self.failure}")
 
     # --- on the thread ------------------------------------------------------------------------
 
@@ -170,21 +170,21 @@ class AccessLog:
     def _answer(self, ask: _Ask) -> None:
         try:
             result = ask.job()
-        except Exception as error:
-            failed = StoreFailed(f"the access log cannot be used: {error}")
-            self._tell(lambda: _settle(ask.future, failed))
+        except Exception:
+            self._queue.appendleft(ask)  # it is told with all that wait
             raise
         self._tell(lambda: _settle(ask.future, result))
 
     def _fail(self, error: Exception) -> None:
-        failed = StoreFailed(f"the access log cannot be written: {error}")
+        failed = StoreFailed(f"the access log cannot be used: {error}")
         self.failure = error
+        # First who listens, then who waits: whoever was refused finds the failure told.
+        self._tell(lambda: self.on_failed(failed))
         while self._queue:
             item = self._queue.popleft()
             if isinstance(item, _Ask):
                 self._tell(partial(_settle, item.future, failed))
         self._tell(self._room.set)
-        self._tell(lambda: self.on_failed(failed))
 
     def _tell(self, call: Callable[[], object]) -> None:
         assert self._loop is not None, "the thread runs after `start`"
