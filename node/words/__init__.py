@@ -15,14 +15,13 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from contracts.words import Description, Language, read_catalogue
+from contracts.words import Description, Language, filled_pattern, read_catalogue
 from node.errors import ConfigFault, InvalidConfig, StartRefused, Value
 
 EXIT_FAILED = 1
 CONFIG_INVALID = "start-config-invalid"
 _COLON: Mapping[Language, str] = {"zh": "：", "en": ": "}
 _SEMICOLON: Mapping[Language, str] = {"zh": "；", "en": "; "}
-_PLACE = re.compile(r"\\{(\w+)\\}")
 _REASON_CHARS_MAX = 10_000
 
 Refusal = StartRefused | InvalidConfig
@@ -88,10 +87,7 @@ def _reword_one(sentence: str, language: Language) -> str:
 @cache
 def _sentences() -> Mapping[str, re.Pattern[str]]:
     """What each known sentence looks like in English."""
-    return {
-        name: re.compile(_PLACE.sub(r"(?P<\1>.+?)", re.escape(text)))
-        for name, text in catalogue("en")["sentences"].items()
-    }
+    return {name: filled_pattern(text) for name, text in catalogue("en")["sentences"].items()}
 
 
 def tell_cause(told: Description, language: Language) -> str:

@@ -8,9 +8,9 @@ import re
 from collections.abc import Mapping
 from functools import cache
 
+from contracts.words import filled_pattern
 from tools.words import catalogue, language, say
 
-_PLACE = re.compile(r"\\{(\w+)\\}")
 # Nodes of others wrote it: what is longer is none of these sentences.
 _CHARS_MAX = 1_000
 
@@ -32,6 +32,5 @@ def patterns() -> Mapping[str, Mapping[str, re.Pattern[str]]]:
     for key, text in catalogue("en").items():
         if key.startswith("details."):
             code = key.split(".")[1]
-            pattern = _PLACE.sub(r"(?P<\1>.+?)", re.escape(text))
-            found.setdefault(code, {})[key] = re.compile(pattern)
+            found.setdefault(code, {})[key] = filled_pattern(text)
     return found
