@@ -70,15 +70,19 @@ async def read_entry(request: web.Request) -> web.Response:
 
 
 async def read_receipt(request: web.Request) -> web.Response:
-    """GET /v1/entries/{index}/receipt: tlog-proof under the newest quorum checkpoint."""
+    """GET /v1/entries/{index}/receipt: tlog-proof under the newest quorum checkpoint.
+
+    With `wait` the entry itself may still be on its way: another node had it first.
+    """
     context = context_of(request)
-    index = _entry_index(request, context.service)
+    index = number_parameter(request.match_info["index"], "index", low=0, high=NUMBER_MAX)
     wait_s = wait_parameter(request)
     receipt = context.service.receipt(index)
     if receipt is None and wait_s:
         async with context.waiting(wait_s):
             receipt = await context.service.wait_receipt(index, wait_s)
     if receipt is None:
+        _entry_index(request, context.service)
         raise Problem("receipt-not-yet")
     return web.Response(
         body=receipt, content_type=_TEXT, charset="utf-8", headers={"Cache-Control": "no-cache"}

@@ -1,5 +1,6 @@
 """Reading the log, exchanges, registry and tiles over HTTP."""
 
+import asyncio
 import base64
 from pathlib import Path
 
@@ -66,6 +67,36 @@ def test_a_receipt_waits_for_the_checkpoint(data_dir: Path) -> None:
         async with node.client.get("/log/checkpoint") as response:
             assert response.headers["Cache-Control"] == "no-cache"
             assert await response.read() == receipt.note.format()
+
+    run(data_dir, story)
+
+
+def test_a_receipt_waits_for_an_entry_that_another_node_had_first(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(node: Served) -> None:
+        path = "/v1/entries/1/receipt"
+        assert (await node.get_json(path, status=404))["code"] == "entry-unknown"
+        is_waiting, wait_receipt = asyncio.Event(), node.service.wait_receipt
+
+        async def waited(index: int, timeout_s: float) -> bytes | None:
+            is_waiting.set()
+            return await wait_receipt(index, timeout_s)
+
+        async def ask() -> bytes:
+            async with node.client.get(f"{path}?wait=30") as response:
+                assert response.status == 200
+                return await response.read()
+
+        monkeypatch.setattr(node.service, "wait_receipt", waited)
+        async with asyncio.TaskGroup() as group:
+            asked = group.create_task(ask())
+            await is_waiting.wait()
+            await node.submit(builders.request().data)
+            node.service.sign_checkpoint()
+        assert Receipt.parse(asked.result()).index == 1
+        problem = await node.get_json("/v1/entries/99/receipt?wait=1", status=404)
+        assert problem["code"] == "entry-unknown"
 
     run(data_dir, story)
 
