@@ -70,29 +70,25 @@ def find_states(directory: Path) -> list[int]:
     return sorted(int(name) for name in names if name.isascii() and name.isdigit())
 
 
-def first_state_behind(directory: Path, entries: int) -> int:
-    """Height of the first state file that needs none of the first `entries`; 0: there is none."""
+def find_behind(directory: Path, entries: int) -> Iterator[StateHead]:
+    """Heads of the state files that need none of the first `entries`, rising."""
     for height in find_states(directory):
-        try:
-            with state_path(directory, height).open("rb") as file:
-                if read_head(file.read).index >= entries:
-                    return height
-        except InvalidEncoding:
-            continue
-    return 0
+        head = _find_head(directory, height)
+        if head is not None and head.index >= entries:
+            yield head
 
 
 def expect_entries(directory: Path, size: int, *, from_height: int, to_height: int) -> int:
     """About how many entries a replay takes of a log of `size`, as far as state files tell."""
-    first = _header_index(directory, from_height) if from_height else 0
-    last = _header_index(directory, to_height) if to_height else None
-    return (size if last is None else last) - (first or 0)
+    first = _find_head(directory, from_height) if from_height else None
+    last = _find_head(directory, to_height) if to_height else None
+    return (last.index if last else size) - (first.index if first else 0)
 
 
-def _header_index(directory: Path, height: int) -> int | None:
+def _find_head(directory: Path, height: int) -> StateHead | None:
     try:
         with state_path(directory, height).open("rb") as file:
-            return read_head(file.read).index
+            return read_head(file.read)
     except (FileNotFoundError, InvalidEncoding):
         return None
 

@@ -22,7 +22,7 @@ from tools.audit.codes import find_code_names
 from tools.audit.index.build import covers_all
 from tools.audit.period import Period, format_month
 from tools.audit.report.controls import CONTROL_OF_GAP, Controls
-from tools.audit.report.findings import AccessFound, DrillFound, Findings, Ground, ranked
+from tools.audit.report.findings import AccessFound, Begins, DrillFound, Findings, Ground, ranked
 from tools.audit.report.measures import Measures, count
 from tools.audit.report.standing import (
     find_contract_titles,
@@ -31,6 +31,7 @@ from tools.audit.report.standing import (
     find_incidents,
     find_keyless,
     find_members,
+    read_incidents,
 )
 from tools.audit.stories import Stories
 from tools.contract.past import MapAll, Past
@@ -55,6 +56,14 @@ def gather(
     Raises `InvalidInput` where the period has no block, or a member of the pair is unknown.
     """
     gathering = _Gathering(period=period, pair=pair)
+    begins = None
+    if past.begin is not None:
+        begins = Begins(
+            height=past.begin.point.height,
+            time_ms=past.begin.start.header.time_ms,
+            entries=past.begin.point.entries,
+        )
+        gathering.resume(past.history.state)
     first: BlockEntries | None = None
     last: BlockEntries | None = None
     is_indexed = use_index and covers_all(past.directory, past.copy)
@@ -80,6 +89,7 @@ def gather(
         state_digest=last.header.state_digest.hex(),
         since_ms=first.header.time_ms,
         until_ms=last.header.time_ms,
+        begins=begins,
     )
     return gathering.finish(past.history.state, ground)
 
@@ -108,7 +118,14 @@ class _Gathering:
     actions: Counter[str] = field(default_factory=Counter)
     drills: list[DrillFound] = field(default_factory=list)
     anchors: dict[str, list[AccessLogged]] = field(default_factory=dict)
-    incidents: dict[bytes, int] = field(default_factory=dict)
+    incidents: dict[bytes, int | None] = field(default_factory=dict)
+
+    def resume(self, before: MapState) -> None:
+        """Begin with the exchanges and incidents that a state knows."""
+        self.stories = Stories(before)
+        for id_, incident in read_incidents(before):
+            if self._is_of(incident.member):
+                self.incidents[id_] = None
 
     def add(self, each: Happened, state: MapState) -> None:
         """Take the next record; `state` is that after its block."""

@@ -21,6 +21,7 @@ from tools.audit.export.records import Filters, Row, read_rows
 from tools.audit.export.sheets import write_csv, write_parquet
 from tools.audit.export.statements import ProvJson, ProvJsonLd, ProvJsonLdInline
 from tools.audit.export.tables import EXCHANGES, RECORDS, TABLES, RecordRows, Table, exchange_row
+from tools.audit.left import NOTHING_BEFORE, begin_left
 from tools.audit.period import make_period, period_options
 from tools.audit.stories import Stories
 from tools.contract.past import Past, progress
@@ -125,19 +126,22 @@ def _check(format_: str, table: str | None, kinds: tuple[str, ...], out: Path | 
 
 def write(wanted: Wanted, file: IO[bytes], map_events: MapEvents) -> int:
     """Write what is wanted. Returns how many rows. Raises `Divergence`."""
+    begin_at = begin_left(wanted.directory, wanted.filters.period, wanted.filters.from_height)
     if wanted.table is EXCHANGES:
-        past = Past(wanted.directory, wanted.genesis)
+        past = Past(wanted.directory, wanted.genesis, begin_at)
         rows = exchange_rows(past, wanted.filters, map_events)
         return _write_table(wanted, rows, past.network, file)
     copy = open_copy(folder_reader(wanted.directory), genesis=wanted.genesis)
-    found = _shown(read_rows(copy, wanted.filters, map_events), copy.checkpoint.size)
+    begin = begin_at(copy)
+    before = NOTHING_BEFORE if begin is None else begin.state
+    found = _shown(read_rows(copy, wanted.filters, map_events, begin), copy.checkpoint.size)
     if wanted.format in ("prov", "prov-jsonld"):
         linked = ProvJsonLdInline if wanted.is_inline else ProvJsonLd
         form = ProvJson if wanted.format == "prov" else linked
-        return write_prov(found, copy.network, form, file)
+        return write_prov(found, copy.network, form, file, before)
     if wanted.format == "cloudevents":
         return _write_cloud_events(copy, found, file)
-    records = RecordRows()
+    records = RecordRows(before)
     # A row is made of every record, since later ones name an exchange by its first.
     made = ((row.is_wanted, records.row(row)) for row in found)
     return _write_table(wanted, (row for is_wanted, row in made if is_wanted), copy.network, file)

@@ -52,7 +52,7 @@ def report(
     # The pool starts before the copy is open: it has no connection to inherit.
     with (
         event_map(jobs) as map_events,
-        open_past(where, genesis) as past,
+        open_past(where, genesis, period) as past,
         progress("report.gathering") as bar,
     ):
         pairs = frozenset(pair or ())
