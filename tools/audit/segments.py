@@ -23,9 +23,11 @@ from ledger.verify import LogCopy, MapEvents, Progress, open_copy
 from tools.audit.results import Result, faulty_result, valid_result
 from tools.exits import InvalidInput
 from tools.mirror import folder_reader, worker_context
+from tools.mirror.pruned import read_pruned
 
 FOLDER = "snapshots"
 ENDING = ".state"
+_HEIGHTS_SHOWN = 8
 # Objects made between two looks for cycles.
 _COLLECT_AFTER = 50_000
 # Below the 32 MiB from which glibc learns nothing; the pages are never touched.
@@ -178,12 +180,24 @@ def begin_at(directory: Path, copy: LogCopy, height: int) -> Beginning | None:
         with path.open("rb") as file:
             begin = begin_after(copy, file.read)
     except FileNotFoundError:
-        raise InvalidInput("snapshot-not-found", str(path)) from None
+        raise _no_state(directory, path) from None
     except (InvalidEncoding, InvalidProof) as error:
         raise InvalidInput("snapshot-invalid", f"{path}: {error}") from None
     if begin.point.height != height:
         raise InvalidInput("snapshot-invalid", f"{path}: height {begin.point.height}")
     return begin
+
+
+def _no_state(directory: Path, path: Path) -> InvalidInput:
+    """What to do without a state file: begin at another, or put back what it takes to make it."""
+    pruned = read_pruned(directory)
+    heights = [head.height for head in find_behind(directory, pruned.entries)]
+    if pruned.files and not heights:
+        return InvalidInput("snapshot-archived", str(path))
+    shown = ", ".join(map(str, heights[:_HEIGHTS_SHOWN]))
+    more = ", …" if len(heights) > _HEIGHTS_SHOWN else ""
+    detail = f"{path} ({shown}{more})" if heights else str(path)
+    return InvalidInput("snapshot-not-found", detail, facts={"heights": heights})
 
 
 def keep_state(directory: Path, network: bytes, point: Point, index: int, state: MapState) -> None:
