@@ -137,7 +137,7 @@ def replay(
 
 def genesis_point(copy: LogCopy) -> Point:
     """Where a replay begins that has no `Beginning`."""
-    return _Machine(copy, None).point
+    return Machine(copy, None).point
 
 
 def begin_after(copy: LogCopy, read: Callable[[int], bytes]) -> Beginning:
@@ -170,7 +170,7 @@ def replay_part(
     After each block `on_state` gets the point reached, the entry of the block's header and the
     state, which it must not change. Raises `Divergence`.
     """
-    machine = _Machine(copy, begin)
+    machine = Machine(copy, begin)
     first = machine.point
     blocks = events = 0
     last_time_ms = begin.start.header.time_ms if begin else copy.genesis.time_ms
@@ -207,8 +207,8 @@ def replay_part(
     )
 
 
-class _Machine:
-    """The state that execution has reached, and where."""
+class Machine:
+    """The state that execution has reached, and where: `begin`, or the genesis at first."""
 
     def __init__(self, copy: LogCopy, begin: Beginning | None) -> None:
         self._network = copy.network

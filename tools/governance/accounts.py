@@ -12,9 +12,7 @@ with a state: it knows the keys, and what acts are about, but not since when a k
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from contracts.engine import ENGINE_VERSION, Contracts
-from contracts.errors import ContractError
-from contracts.execute import BlockInput, Execution, execute
+from contracts.execute import Execution
 from contracts.lookup import (
     find_exchange,
     find_member,
@@ -23,11 +21,11 @@ from contracts.lookup import (
     read_policy_set,
     read_validators,
 )
-from contracts.replay import Beginning
+from contracts.replay import Beginning, Machine
 from ledger.blocks import Outcome
 from ledger.errors import Divergence
 from ledger.events import Event
-from ledger.genesis import Genesis, genesis_state
+from ledger.genesis import Genesis
 from ledger.governance.actions import Action
 from ledger.governance.proposals import (
     REVISIONS,
@@ -38,9 +36,8 @@ from ledger.governance.proposals import (
     Proposal,
 )
 from ledger.keys import fingerprint
-from ledger.lthash.digest import apply_changes, sum_pairs
 from ledger.registry import OFFICERS, Exchange, Officer
-from ledger.state import MapState, officer_key, revision_key
+from ledger.state import officer_key, revision_key
 from ledger.verify import (
     BlockEntries,
     LogCopy,
@@ -54,7 +51,6 @@ from ledger.verify import (
 from tools.audit.divergence import diverged
 from tools.audit.left import Begin, from_genesis, scan
 from tools.audit.period import EVER, Period
-from tools.exits import InvalidAnswer
 
 OFFICER_PREFIX = officer_key(b"")
 
@@ -160,15 +156,10 @@ class _Book:
     def __init__(
         self, copy: LogCopy, subject: Subject, period: Period, begin: Beginning | None
     ) -> None:
-        self._network = copy.network
         self._subject = subject
         self._period = period
-        self._contracts = Contracts()
-        if begin is None:
-            self._state = MapState(genesis_state(copy.genesis))
-            self._accumulator = sum_pairs(list(self._state.pairs.items()))
-        else:
-            self._state, self._accumulator = begin.state, begin.accumulator
+        self._machine = Machine(copy, begin)
+        self._state = self._machine.state
         self._opened: dict[bytes, Event] = {}
         self.account = Account(
             network=copy.network,
@@ -191,9 +182,8 @@ class _Book:
                 self._opened[event.digest] = event
             if is_asked and self._subject.is_key(event.officer, event.member):
                 self.account.acts.append(self._act(event, outcome, block, index))
-        execution = self._execute(block)
+        execution = self._machine.execute(block)
         self._note_keys(execution, block.header.height + 1)
-        self._state.pairs.update(execution.overlay.changes)
 
     def _act(self, event: Event, outcome: Outcome, block: BlockEntries, index: int) -> Act:
         member = find_member(self._state, event.member)
@@ -221,27 +211,6 @@ class _Book:
     def _known(self, subject: bytes) -> Proposal | Exchange | None:
         """What an act is about, of which nothing was seen."""
         return find_proposal(self._state, subject) or find_exchange(self._state, subject)
-
-    def _execute(self, block: BlockEntries) -> Execution:
-        header = block.header
-        given = BlockInput(
-            network=self._network,
-            height=header.height,
-            time_ms=header.time_ms,
-            first_index=block.index + 1,
-            events=block.events,
-        )
-        if header.engine != ENGINE_VERSION:
-            raise _diverged(block, f"engine {header.engine} != {ENGINE_VERSION}")
-        try:
-            execution = execute(self._state, given, self._contracts)
-        except ContractError as error:
-            raise _diverged(block, str(error)) from None
-        digest = apply_changes(self._accumulator, execution.overlay)
-        if execution.outcomes != block.outcomes or digest.digest() != header.state_digest:
-            raise _diverged(block, "records or state differ")
-        self._accumulator = digest.encode()
-        return execution
 
     def _note_keys(self, execution: Execution, height: int) -> None:
         """Keys of the subject that the end of a block added, changed or revoked."""
@@ -281,10 +250,6 @@ def _decided_by(changes: dict[bytes, bytes], officer: Officer, height: int) -> b
         if data is not None:
             return REVISIONS.decode(data).proposal
     return b""
-
-
-def _diverged(block: BlockEntries, text: str) -> InvalidAnswer:
-    return InvalidAnswer("replay-diverged", f"#{block.index}: {text}")
 
 
 def actions_of(act: Act) -> tuple[Action, ...]:
