@@ -11,8 +11,8 @@ import subprocess
 import sys
 import time
 import unicodedata
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
@@ -371,3 +371,13 @@ class Bar:
         """End the line."""
         if self._bar is not None:
             self._bar.__exit__(None, None, None)
+
+
+@contextmanager
+def progress(key: str) -> Iterator[Bar]:
+    """A progress bar, labelled by a key of the catalogue, that ends with the block."""
+    bar = Bar(say(key))
+    try:
+        yield bar
+    finally:
+        bar.close()

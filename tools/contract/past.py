@@ -14,7 +14,7 @@ from tools.audit.divergence import diverged
 from tools.audit.left import Begin, begin_left, from_genesis
 from tools.audit.period import Period
 from tools.mirror import copy_at, folder_reader, read_genesis
-from tools.output import Bar, note
+from tools.output import note
 from tools.words import say
 
 MapAll: TypeAlias = Callable[..., Iterable[Any]]
@@ -93,13 +93,3 @@ def believe(function: Callable[..., Any], tasks: Iterable[Any], /) -> Iterator[N
     """The results of tasks that nobody does."""
     del function
     return (None for _ in tasks)
-
-
-@contextmanager
-def progress(key: str) -> Iterator[Bar]:
-    """A progress bar that ends with the block."""
-    bar = Bar(say(key))
-    try:
-        yield bar
-    finally:
-        bar.close()

@@ -60,8 +60,7 @@ from tools.audit.index.tables import (
 )
 from tools.exits import InvalidAnswer
 from tools.mirror import event_map, folder_reader
-from tools.output import Bar
-from tools.words import say
+from tools.output import progress
 
 _EXCHANGES = exchange_key(b"")
 # An exchange whose opening event was refused is in no state.
@@ -159,7 +158,6 @@ def _write(directory: Path, copy: LogCopy, held: Covered | None, jobs: int) -> N
     """Write the index aside, from what is held on, and put it in its place."""
     names = (INDEX_NAME, STATE_NAME)
     parts = [directory / f".{name}.part" for name in names]
-    bar = Bar(say("index.building"))
     try:
         for part, name in zip(parts, names, strict=True):
             part.unlink(missing_ok=True)
@@ -169,6 +167,7 @@ def _write(directory: Path, copy: LogCopy, held: Covered | None, jobs: int) -> N
             closing(connect(parts[0], write=True)) as db,
             closing(connect(parts[1], write=True)) as states,
             event_map(jobs) as map_events,
+            progress("index.building") as bar,
         ):
             writer = _Writer(db, states, copy, held)
             start = None if held is None else _find_end(db, copy, held)
@@ -182,7 +181,6 @@ def _write(directory: Path, copy: LogCopy, held: Covered | None, jobs: int) -> N
             part.replace(directory / name)
         write_seal(directory)
     finally:
-        bar.close()
         for part in parts:
             part.unlink(missing_ok=True)
 

@@ -41,7 +41,16 @@ from tools.exits import UNVERIFIED, InvalidAnswer, InvalidInput, InvalidUsage, T
 from tools.founding import read_signatures, signatures_path
 from tools.mirror import copy_at, event_map, read_genesis
 from tools.mirror.pruned import read_pruned
-from tools.output import Bar, WordCommand, common, emit, jobs_option, note, option, printable
+from tools.output import (
+    WordCommand,
+    common,
+    emit,
+    jobs_option,
+    note,
+    option,
+    printable,
+    progress,
+)
 from tools.words import say
 
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -271,7 +280,6 @@ def _open(part: Part) -> LogCopy:
 
 
 def _run(copy: LogCopy, parts: list[Part], *, jobs: int, cluster: str | None) -> list[Result]:
-    bar = Bar(say("audit.replaying"))
     total = expect_entries(
         parts[0].directory,
         copy.checkpoint.size,
@@ -279,17 +287,17 @@ def _run(copy: LogCopy, parts: list[Part], *, jobs: int, cluster: str | None) ->
         to_height=parts[-1].to_height,
     )
 
-    def on_entries(count: int) -> None:
-        bar(min(count, total), total)
+    with progress("audit.replaying") as bar:
 
-    try:
-        return _replay(parts, jobs, cluster, on_entries)
-    except InvalidInput as error:
-        if error.code == "entries-archived":
-            raise _with_state(error, parts[0].directory) from None
-        raise
-    finally:
-        bar.close()
+        def on_entries(count: int) -> None:
+            bar(min(count, total), total)
+
+        try:
+            return _replay(parts, jobs, cluster, on_entries)
+        except InvalidInput as error:
+            if error.code == "entries-archived":
+                raise _with_state(error, parts[0].directory) from None
+            raise
 
 
 def _replay(

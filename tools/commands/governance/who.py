@@ -13,7 +13,6 @@ from ledger.events import ShareRequested
 from ledger.governance.proposals import GovernanceBalloted
 from ledger.keys import fingerprint, format_public_key, parse_public_key
 from ledger.registry import Exchange
-from ledger.verify import Progress
 from tools.audit.left import begin_left
 from tools.audit.period import make_period, period_options
 from tools.commands.acting import describe as describe_outcome
@@ -32,7 +31,6 @@ from tools.governance.changes import tell_role
 from tools.localnet import Localnet
 from tools.mirror import copy_at, event_map, folder_reader, read_genesis
 from tools.output import (
-    Bar,
     WordCommand,
     common,
     directory_option,
@@ -42,6 +40,7 @@ from tools.output import (
     note,
     option,
     printable,
+    progress,
 )
 from tools.words import catalogue, language, say
 
@@ -77,24 +76,20 @@ def who(
     founding = read_genesis(genesis) if genesis else None
     if founding is None:
         note(say("audit.unpinned"))
-    bar = Bar(say("audit.replaying"))
-
-    def on_progress(progress: Progress) -> None:
-        bar(progress.done, progress.total)
-
-    try:
-        with copy_at(where, founding) as directory, event_map(jobs) as map_events:
-            account = account_for(
-                folder_reader(directory),
-                asked,
-                genesis=founding,
-                period=period,
-                begin=begin_left(directory, period),
-                map_events=map_events,
-                on_progress=on_progress,
-            )
-    finally:
-        bar.close()
+    with (
+        copy_at(where, founding) as directory,
+        event_map(jobs) as map_events,
+        progress("audit.replaying") as bar,
+    ):
+        account = account_for(
+            folder_reader(directory),
+            asked,
+            genesis=founding,
+            period=period,
+            begin=begin_left(directory, period),
+            map_events=map_events,
+            on_progress=lambda reached: bar(reached.done, reached.total),
+        )
     if not account.acts and not account.keys:
         raise NotFound("subject-not-found", subject)
     emit(as_json, _document(subject, account), _tell(account))

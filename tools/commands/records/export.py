@@ -24,10 +24,10 @@ from tools.audit.export.tables import EXCHANGES, RECORDS, TABLES, RecordRows, Ta
 from tools.audit.left import NOTHING_BEFORE, begin_left
 from tools.audit.period import make_period, period_options
 from tools.audit.stories import Stories
-from tools.contract.past import Past, progress
+from tools.contract.past import Past
 from tools.exits import InvalidUsage
 from tools.mirror import copy_at, event_map, folder_reader, read_genesis
-from tools.output import WordCommand, common, emit, jobs_option, note, option
+from tools.output import WordCommand, common, emit, jobs_option, note, option, progress
 from tools.words import say
 
 KINDS = sorted({kind for kind, _ in BODY_TYPES})

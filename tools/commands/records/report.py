@@ -8,10 +8,10 @@ from tools.audit.period import make_period, period_options
 from tools.audit.report.document import make_document
 from tools.audit.report.gathering import gather
 from tools.audit.report.page import render_page, render_pdf
-from tools.contract.past import open_past, progress
+from tools.contract.past import open_past
 from tools.exits import InvalidUsage
 from tools.mirror import event_map
-from tools.output import WordCommand, common, emit, jobs_option, option
+from tools.output import WordCommand, common, emit, jobs_option, option, progress
 from tools.words import LANGUAGES, Language, language, say
 
 HTML, PDF = ".html", ".pdf"
