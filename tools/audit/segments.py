@@ -6,7 +6,6 @@ it proves that digest. So files may come from anybody, and parts need nothing of
 """
 
 import gc
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from ledger.verify import LogCopy, MapEvents, Progress, open_copy
 from tools.audit.results import Result, faulty_result, valid_result
 from tools.exits import InvalidInput
 from tools.mirror import folder_reader, worker_context
+from tools.mirror.folder import replacing
 from tools.mirror.pruned import read_pruned
 
 FOLDER = "snapshots"
@@ -205,11 +205,9 @@ def keep_state(directory: Path, network: bytes, point: Point, index: int, state:
     path = state_path(directory, point.height)
     path.parent.mkdir(exist_ok=True)
     head = StateHead(version=1, network=network, height=point.height, index=index)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
+    with replacing(path) as file:
         for piece in write_state(head, ((key, state.pairs[key]) for key in sorted(state.pairs))):
             file.write(piece)
-    temporary.replace(path)
 
 
 def state_path(directory: Path, height: int) -> Path:

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.context import BaseContext
 from pathlib import Path
+from typing import IO
 
 from ledger.errors import InvalidGenesis, LedgerError
 from ledger.genesis import Genesis, decode_genesis_json
 from ledger.quorum.epochs import EPOCH_PROOFS, EpochChain, epoch_path
+from ledger.storage import sync_folder
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.tiles import (
     ENTRIES_LEVEL,
@@ -169,12 +171,31 @@ def drop_partial(directory: Path, size: int) -> None:
             shutil.rmtree(folder)
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file that takes its place when it is whole and on disk."""
+    temporary = _draft_of(path)
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def write_file(path: Path, data: bytes) -> None:
     """Put a whole file in place; what a process that dies leaves, `drop_drafts` removes."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")  # see `_DRAFT`
+    temporary = _draft_of(path)
     try:
         temporary.write_bytes(data)
     except FileNotFoundError:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(data)
     temporary.replace(path)
+
+
+def _draft_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}")  # see `_DRAFT`

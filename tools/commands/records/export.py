@@ -1,9 +1,8 @@
 """`tally audit export`: a verified copy in forms that other programs read."""
 
-import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -27,6 +26,7 @@ from tools.audit.stories import Stories
 from tools.contract.past import Past
 from tools.exits import InvalidUsage
 from tools.mirror import copy_at, event_map, folder_reader, read_genesis
+from tools.mirror.folder import replacing
 from tools.output import WordCommand, common, emit, jobs_option, note, option, progress
 from tools.words import say
 
@@ -105,7 +105,7 @@ def export(
             filters=filters,
             is_inline=is_inline,
         )
-        with _opened(out) as file:
+        with nullcontext(sys.stdout.buffer) if out is None else replacing(out) as file:
             try:
                 count = write(wanted, file, map_events)
             except Divergence as error:
@@ -196,18 +196,3 @@ def exchange_rows(past: Past, filters: Filters, map_events: MapEvents) -> Iterat
             and filters.member in ("", story.requester, story.provider)
         ):
             yield exchange_row(past.history.state, id_, story, time_ms)
-
-
-@contextmanager
-def _opened(out: Path | None) -> Iterator[IO[bytes]]:
-    """The file to write, which is there only when it is whole; or what goes to the terminal."""
-    if out is None:
-        yield sys.stdout.buffer
-        return
-    temporary = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-        temporary.replace(out)
-    finally:
-        temporary.unlink(missing_ok=True)
