@@ -229,13 +229,7 @@ class Machine:
         if execution.outcomes != block.outcomes:  # 9
             self._diverge_in_outcome(block, execution)
         digest = apply_changes(self._accumulator, execution.overlay)
-        if digest.digest() != block.header.state_digest:  # 10
-            diverge(
-                Step.STATE,
-                block.index,
-                f"state_digest {digest.digest().hex()}",
-                block.header.state_digest.hex(),
-            )
+        verify_state(block, digest)  # 10
         sealed = execution.next_validators
         following = b"" if sealed is None else hash_validator_list(sealed)
         if following != block.header.next_validators:  # 10
@@ -289,6 +283,13 @@ class Machine:
             diverge(Step.OUTCOMES, index, "an event that a block may include", str(error))
         except ContractError as error:
             diverge(Step.OUTCOMES, block.index, "a block that can be executed", str(error))
+
+
+def verify_state(block: BlockEntries, digest: StateDigest) -> None:
+    """Check a sum of the state after a block against its header. Raises `Divergence`."""
+    found, expected = digest.digest(), block.header.state_digest
+    if found != expected:
+        diverge(Step.STATE, block.index, f"state_digest {found.hex()}", expected.hex())
 
 
 def _describe_seal(next_validators: bytes) -> str:

@@ -9,8 +9,8 @@ the last state file before it, or from the genesis, and has the digest in the bl
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from contracts.drafts.history import Happened, History
-from contracts.replay import Beginning
+from contracts.drafts.history import Changed, Happened, History
+from contracts.replay import Beginning, verify_state
 from ledger.blocks import HEADERS, RECORDS
 from ledger.errors import InvalidEncoding, InvalidEvent
 from ledger.events import BODY_TYPES, GovernanceBody, parse_event, verify_event
@@ -85,29 +85,18 @@ class _Way:
             self._digest = StateDigest(begin.accumulator)
         self._blocks = read_blocks(copy, believe, start=None if begin is None else begin.start)
         self.height = 0 if begin is None else begin.point.height
-        # Values that the digest still counts, of the keys that were set since.
-        self._before: dict[bytes, bytes | None] = {}
+        self._changed = Changed()  # since the digest was right
 
     def go(self, height: int) -> tuple[BlockEntries, tuple[Happened, ...], PolicySet]:
         """On to the block of a height, which lies ahead."""
         for block in self._blocks:
             policy_set = self._history.policy_set
             happened = self._history.add(block)
-            for key, value in self._history.replaced.items():
-                self._before.setdefault(key, value)
+            self._changed.add(self._history)
             self.height = block.header.height
             if self.height == height:
-                self._verify_state(block)
+                self._changed.count(self._digest, self._history.state)
+                self._changed = Changed()
+                verify_state(block, self._digest)
                 return block, happened, policy_set
         raise AssertionError("a block that an index knows is in the copy that it was made of")
-
-    def _verify_state(self, block: BlockEntries) -> None:
-        pairs = self._history.state.pairs
-        old = [(key, value) for key, value in self._before.items() if value is not None]
-        self._digest.remove_all(old)
-        self._digest.add_all([(key, pairs[key]) for key in self._before])
-        self._before = {}
-        found = self._digest.digest()
-        if found != block.header.state_digest:
-            expected = f"state_digest {found.hex()}"
-            diverge(Step.STATE, block.index, expected, block.header.state_digest.hex())

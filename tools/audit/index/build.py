@@ -19,7 +19,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from contracts.drafts.history import Happened, History
+from contracts.drafts.history import Changed, Happened, History
+from contracts.replay import verify_state
 from ledger.copies.tree import ProvenTree
 from ledger.errors import Divergence, InvalidProof
 from ledger.events import Event, ShareOpening, ShareRequested
@@ -34,8 +35,6 @@ from ledger.verify import (
     BlockEntries,
     LogCopy,
     Start,
-    Step,
-    diverge,
     open_copy,
     read_blocks,
     read_start,
@@ -254,8 +253,7 @@ class _Writer:
     ) -> None:
         self._db, self._states, self._copy = db, states, copy
         self._last: BlockEntries | None = None
-        # Values before this run, of the keys that it has set.
-        self._before: dict[bytes, bytes | None] = {}
+        self._changed = Changed()  # by this run
         if held is None:
             db.executescript(SCHEMA)
             states.executescript(STATE_SCHEMA)
@@ -281,8 +279,7 @@ class _Writer:
         """Execute a block and write its rows."""
         header = block.header
         happened = self._history.add(block)
-        for key, value in self._history.replaced.items():
-            self._before.setdefault(key, value)
+        self._changed.add(self._history)
         self._db.execute(
             "INSERT INTO block VALUES (?, ?, ?)", (header.height, block.index, header.time_ms)
         )
@@ -355,11 +352,8 @@ class _Writer:
     def finish(self) -> None:
         """Check the state and write it, and how far the index reaches now."""
         pairs = self._history.state.pairs
-        changed = [(key, pairs[key]) for key in self._before]
-        for key, value in self._before.items():
-            if value is not None:
-                self._digest.remove(key, value)
-        self._digest.add_all(changed)
+        self._changed.count(self._digest, self._history.state)
+        changed = [(key, pairs[key]) for key in self._changed.before]
         self._states.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", changed)
         self._states.execute(
             "INSERT OR IGNORE INTO subject SELECT * FROM temp.named ORDER BY commitment, exchange"
@@ -370,7 +364,8 @@ class _Writer:
 
     def _write_statuses(self) -> None:
         """The state that exchanges are in now, at each of their events."""
-        changed = {key[len(_EXCHANGES) :] for key in self._before if key.startswith(_EXCHANGES)}
+        keys = (key for key in self._changed.before if key.startswith(_EXCHANGES))
+        changed = {key.removeprefix(_EXCHANGES) for key in keys}
         rows = []
         for digest in sorted(changed | self._touched):
             data = self._history.state.pairs.get(exchange_key(digest))
@@ -383,9 +378,8 @@ class _Writer:
     def _cover(self) -> Covered:
         """How far the index reaches. The state there has the digest in the header."""
         last, checkpoint = self._last, self._copy.checkpoint
-        if last is not None and self._digest.digest() != last.header.state_digest:
-            expected = f"state_digest {self._digest.digest().hex()}"
-            diverge(Step.STATE, last.index, expected, last.header.state_digest.hex())
+        if last is not None:
+            verify_state(last, self._digest)
         return Covered(
             network=self._copy.network,
             size=checkpoint.size,
