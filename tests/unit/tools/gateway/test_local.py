@@ -14,7 +14,7 @@ def test_a_node_that_is_a_block_behind_is_waited_for(tmp_path: Path) -> None:
         host, port = node.address
         urls = [f"http://{host}:{port}"]
         waiting = asyncio.create_task(wait_everywhere(urls, builders.genesis(), 1))
-        while not node.app[CONTEXT]._waits:  # noqa: ASYNC110 - nobody tells who waits
+        while not node.app[CONTEXT]._waits:
             await asyncio.sleep(0)
             assert not waiting.done(), waiting
         await node.submit(builders.request().data)
