@@ -4,7 +4,6 @@ Every test has a network of its own, because processes come and go in it. Kills 
 leader, and while starting are among the faults of `tests.e2e.chaos`.
 """
 
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -83,11 +82,7 @@ def test_events_accepted_by_a_node_that_dies_are_not_lost(net: Net) -> None:
 
 def test_sigterm_stops_every_node_cleanly_in_time(net: Net) -> None:
     finals = submit_many(net, ASKER, 2)
-    begin = time.monotonic()
-    killed = net.local.stop()
-    took_s = time.monotonic() - begin
-    assert killed == []
-    assert took_s < 3
+    assert net.local.stop() == [], "killed: it did not end in time"
     for member in net.members:
         assert '"node stopped"' in net.local.log_tail(member)
         assert "Traceback" not in net.local.log_tail(member)
