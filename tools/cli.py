@@ -14,8 +14,7 @@ import click
 
 from tools.exits import ERROR, Interrupted, InvalidUsage, ToolError
 from tools.output import WordGroup, WordOption, printable
-from tools.words import describe_error, say, select_language
-from tools.words.details import tell_detail
+from tools.words import describe_error, say, select_language, tell_detail
 
 # Name of the command: module under `tools.commands` that holds it as `command`.
 COMMANDS = {
