@@ -142,14 +142,19 @@ def _of_code(code: str) -> _Table:
 
 def _make(table: Mapping[str, str]) -> _Table:
     sentences = [parse(english, chinese) for english, chinese in table.items()]
-    # The most text of its own; one without places before all.
-    in_order = sorted(sentences, key=lambda each: (bool(each.names), -sum(map(len, each.texts))))
+    in_order = sorted(sentences, key=_rank)
     starts = {each.texts[0][:1] for each in sentences}
     by_start = {
         start: tuple(each for each in in_order if each.texts[0][:1] in ("", start))
         for start in starts
     }
     return _Table(by_start, by_start.get("", ()))
+
+
+def _rank(sentence: Sentence) -> tuple[bool, bool, int]:
+    """One without places before all, then what only says where; else the most text of its own."""
+    is_where = sentence.texts[0] == "" and sentence.names[:1] == (REASON,)
+    return bool(sentence.names), not is_where, -sum(map(len, sentence.texts))
 
 
 def parse(english: str, chinese: str) -> Sentence:
