@@ -94,7 +94,7 @@ def _usage(error: click.UsageError) -> Exception:
 
 
 def _describe_usage(error: click.UsageError) -> str:
-    """What is wrong, in the chosen language; what is too rare for words of ours in click's."""
+    """What is wrong, in the chosen language."""
     if isinstance(error, click.NoSuchOption):
         told, similar = say("usage.no_option", name=error.option_name), error.possibilities
     elif isinstance(error, click.exceptions.NoSuchCommand):
@@ -116,7 +116,7 @@ def _describe_parameter(error: click.BadParameter, parameter: click.Parameter) -
     if isinstance(kind, click.IntRange):
         limits = " … ".join("" if end is None else f"{end:,}" for end in (kind.min, kind.max))
         return say("usage.range", hint=hint, limits=limits)
-    return say("usage.value", hint=hint, reason=error.message)
+    return say("usage.value", hint=hint, reason=tell_detail("", error.message))
 
 
 def _open_streams() -> None:

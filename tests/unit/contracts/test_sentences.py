@@ -33,7 +33,7 @@ from tests.sentences import PLACE, filled, is_sentence, sentences_in, text_of, y
 
 ROOT = Path(contracts.__path__[0]).parent
 # Of libraries: provoked below. All others are ours, and stand in our sources.
-OF_OTHERS = ("system", "tls", "http", "python", "toml", "json", "shape")
+OF_OTHERS = ("system", "tls", "http", "python", "click", "toml", "json", "shape")
 ERRORS = re.compile(r"(Invalid|Corrupt|NotYet|Wrong|Snapshot|Staging)\w+|StoreFailed|OSError")
 RULES = re.compile(r"refused|unfit|Fault")
 # What only the log of a node tells stands in English there, like all lines of a log.
