@@ -77,7 +77,7 @@ class Root(WordGroup):
             return super().invoke(ctx)
         except click.UsageError as error:
             raise _usage(error) from None
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, click.Abort):
             raise Interrupted("interrupted", "") from None
         except OSError as error:
             if error.errno == errno.EPIPE:
