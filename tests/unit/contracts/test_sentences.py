@@ -20,6 +20,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,12 +30,14 @@ import ledger
 import node
 import tools
 from contracts.words.sentences import CHARS_MAX, parse, sections, tell
+from ledger.errors import CorruptStore, StoreFailed
+from ledger.storage import open_store
 from tests.refusals import CHINESE
 from tests.sentences import PLACE, filled, is_sentence, sentences_in, text_of, yields_in
 
 ROOT = Path(contracts.__path__[0]).parent
 # Of libraries: provoked below. All others are ours, and stand in our sources.
-OF_OTHERS = ("system", "tls", "http", "python", "click", "toml", "json", "shape")
+OF_OTHERS = ("system", "tls", "http", "python", "stores", "click", "toml", "json", "shape")
 ERRORS = re.compile(r"(Invalid|Corrupt|NotYet|Wrong|Snapshot|Staging)\w+|StoreFailed|OSError")
 RULES = re.compile(r"refused|unfit|Fault")
 # What only the log of a node tells stands in English there, like all lines of a log.
@@ -272,3 +276,42 @@ def test_what_is_refused_is_told_in_chinese(call: Callable[[], object]) -> None:
         call()
     told = tell(f"x: {caught.value}", "zh")
     assert CHINESE.search(told), told
+
+
+def write_junk(pattern: str) -> Callable[[Path], None]:
+    return lambda folder: [path.write_bytes(b"junk") for path in folder.glob(pattern)] and None
+
+
+@pytest.mark.parametrize(
+    ("engine", "damage"),
+    [
+        ("leveldb", write_junk("CURRENT")), ("leveldb", write_junk("MANIFEST*")),
+        ("lmdb", write_junk("data.mdb")),
+        ("leveldb", lambda folder: [path.unlink() for path in folder.glob("MANIFEST*")]),
+        ("leveldb", lambda folder: ((folder / "LOCK").unlink(), (folder / "LOCK").mkdir())),
+    ],
+)  # fmt: skip
+def test_what_engines_say_of_a_damaged_store_is_told_in_chinese(
+    engine: str, damage: Callable[[Path], None], data_dir: Path
+) -> None:
+    store = open_store(data_dir / "store", engine)
+    store.write({b"key": b"value"})
+    store.close()
+    damage(data_dir / "store" / engine)
+    with pytest.raises((CorruptStore, StoreFailed)) as caught:
+        open_store(data_dir / "store", engine)
+    told = tell(str(caught.value), "zh")
+    assert CHINESE.search(told), told
+    assert not re.search("[a-z]{3,} [a-z]{3,}", told), told
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"junk", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+     b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", b"\x80"],
+)  # fmt: skip
+def test_what_is_no_key_or_certificate_is_told_in_chinese(data: bytes) -> None:
+    for read_pem in (x509.load_pem_x509_certificate, lambda pem: load_pem_private_key(pem, None)):
+        with pytest.raises(ValueError, match=r"\w") as caught:
+            read_pem(data)
+        assert CHINESE.search(tell(str(caught.value), "zh")), caught.value
