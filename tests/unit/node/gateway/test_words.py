@@ -111,9 +111,8 @@ def test_a_code_that_nobody_knows_is_shown_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("code", "detail", "zh"),
     [
-        ("node-unreachable", "http://127.0.0.1:1: Cannot connect to host 127.0.0.1:1 ssl:default"
-         " [Connect call failed ('127.0.0.1', 1)]",
-         "http://127.0.0.1:1：无法连接 127.0.0.1:1：连接失败"),
+        ("node-unreachable", "Cannot connect to host a:1 ssl:default [Connection refused]",
+         "无法连接 a:1：连接被拒绝"),
         ("body-malformed", "neither a request nor an offer", "既不是请求，也不是提供"),
         ("inbox-disk", "No space left on device", "磁盘已无空间"),
         ("work-died", "SealQuestion: exit -9", "SealQuestion：退出码 -9"),
