@@ -62,12 +62,13 @@ def _shown(values: Mapping[str, Value], language: Language) -> dict[str, str]:
 def _show(value: Value, language: Language) -> str:
     if not isinstance(value, Exception):
         return str(value)
-    said = (isinstance(value, OSError) and value.strerror) or str(value)
-    # Errors of TLS have numbers of their own.
-    is_of_system = isinstance(value, OSError) and not isinstance(value, ssl.SSLError)
-    if is_of_system and value.errno in errno.errorcode:
-        # Libraries put words of their own before those of the system.
-        said = os.strerror(value.errno)
+    said = str(value)
+    if isinstance(value, OSError):
+        said = value.strerror or said
+        # Errors of TLS have numbers of their own.
+        if value.errno and value.errno in errno.errorcode and not isinstance(value, ssl.SSLError):
+            # Libraries put words of their own before those of the system.
+            said = os.strerror(value.errno)
     return tell_sentence(said, language)
 
 

@@ -134,6 +134,13 @@ def test_every_sentence_is_told_as_itself() -> None:
             assert tell(english.format(**values), "zh", code) == chinese.format(**values), english
 
 
+MISMATCH = (
+    'Cannot connect to host a:1 ssl:True [SSLCertVerificationError: (1, "[SSL: CERTIFICATE_VERIFY_'
+    "FAILED] certificate verify failed: Hostname mismatch, certificate is not valid for 'a'."
+    ' (_ssl.c:1006)")]'
+)
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -150,6 +157,7 @@ def test_every_sentence_is_told_as_itself() -> None:
         ("the tip of the log is damaged: Expected `int`, got `str` - at `$[0]`",
          "日志末端已损坏：须为 `int`，得到 `str`（`$[0]`）"),
         ("{0} is defined twice", "{0} 定义了两次"),
+        (MISMATCH, "无法连接 a:1：证书验证失败：证书不是签给 a 的"),
         ("of nobody", "of nobody"), ("", ""), (" is defined twice", " is defined twice"),
         ("a" * CHARS_MAX + ": not base64", "a" * CHARS_MAX + ": not base64"),
     ],
