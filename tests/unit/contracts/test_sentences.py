@@ -73,6 +73,8 @@ def said() -> set[tuple[str, str]]:
     ):  # fmt: skip
         for text in read(folder):
             found.update(sentences_in(text, names))
+            parts = sentences_in(text, re.compile("diverge"))
+            found.update(("replay-diverged", part) for _, part in parts)
     for place in LISTS:
         found.update(("", text) for text in yields_in((ROOT / place).read_text("utf-8")))
     return found
