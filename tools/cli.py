@@ -13,8 +13,7 @@ import click
 
 from tools.exits import ERROR, Interrupted, InvalidUsage, ToolError
 from tools.output import LazyGroup, WordOption, printable
-from tools.words import describe_error, say, select_language
-from tools.words.details import tell_detail
+from tools.words import describe_error, say, select_language, tell_detail
 
 # What `LazyGroup` wants to know of the commands.
 COMMANDS = {
@@ -63,7 +62,7 @@ class Root(LazyGroup):
             return super().invoke(ctx)
         except click.UsageError as error:
             raise _usage(error) from None
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, click.Abort):
             raise Interrupted("interrupted", "") from None
         except OSError as error:
             if error.errno == errno.EPIPE:
@@ -80,7 +79,7 @@ def _usage(error: click.UsageError) -> Exception:
 
 
 def _describe_usage(error: click.UsageError) -> str:
-    """What is wrong, in the chosen language; what is too rare for words of ours in click's."""
+    """What is wrong, in the chosen language."""
     if isinstance(error, click.NoSuchOption):
         told, similar = say("usage.no_option", name=error.option_name), error.possibilities
     elif isinstance(error, click.exceptions.NoSuchCommand):
@@ -102,7 +101,7 @@ def _describe_parameter(error: click.BadParameter, parameter: click.Parameter) -
     if isinstance(kind, click.IntRange):
         limits = " … ".join("" if end is None else f"{end:,}" for end in (kind.min, kind.max))
         return say("usage.range", hint=hint, limits=limits)
-    return say("usage.value", hint=hint, reason=error.message)
+    return say("usage.value", hint=hint, reason=tell_detail("", error.message))
 
 
 def _open_streams() -> None:
