@@ -18,9 +18,9 @@ from tools.mirror.folder import (
     folder_reader,
     read_epochs,
     read_genesis,
-    worker_context,
     write_epochs,
 )
+from tools.mirror.holding import held, make_workers, worker_context
 from tools.mirror.shown import copy_at, mirror_log, mirror_shown
 
 __all__ = [
@@ -29,6 +29,8 @@ __all__ = [
     "copy_at",
     "event_map",
     "folder_reader",
+    "held",
+    "make_workers",
     "mirror_log",
     "mirror_shown",
     "read_epochs",

@@ -7,11 +7,8 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
-from multiprocessing.context import BaseContext
 from pathlib import Path
 
 from ledger.errors import InvalidGenesis, LedgerError
@@ -27,6 +24,7 @@ from ledger.tlog.tiles import (
 )
 from ledger.verify import EventFault, EventTask, MapEvents
 from tools.exits import InvalidInput
+from tools.mirror.holding import make_workers
 from tools.mirror.pruned import read_pruned, refuse_archived
 
 FILE_BYTES_MAX = 33_554_432
@@ -104,25 +102,13 @@ def folder_reader(directory: Path) -> Callable[[str], bytes | None]:
     return read
 
 
-def worker_context() -> BaseContext:
-    """How workers are started: as forks where that is safe, which saves them all imports.
-
-    A fork copies locks that other threads hold, so a process with threads starts them afresh.
-    """
-    try:
-        threads = len(list(Path("/proc/self/task").iterdir()))
-    except OSError:
-        threads = 0  # not Linux: not known
-    return get_context("fork" if threads == 1 else "spawn")
-
-
 @contextmanager
 def event_map(jobs: int) -> Iterator[MapEvents]:
     """`map` over `jobs` processes, or the plain one for a single job."""
     if jobs <= 1:
         yield map
         return
-    with ProcessPoolExecutor(jobs, mp_context=worker_context()) as pool:
+    with make_workers(jobs) as pool:
 
         def apply(
             function: Callable[[EventTask], EventFault | None], tasks: Iterator[EventTask], /

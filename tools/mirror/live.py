@@ -6,7 +6,7 @@ meanwhile is asked for first.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 import msgspec
@@ -22,11 +22,29 @@ PAUSE_S_MAX = 30.0
 WAITING_MAX = 16
 
 
-class Live:
-    """The nodes among some sources, each followed by itself."""
+def note_lost(source: Source, fault: ToolError) -> None:
+    """Tell people that a node's stream broke."""
+    note(printable(say("audit.source_fails", url=source.url, fault=fault.detail)))
 
-    def __init__(self, sources: Sources) -> None:
+
+def note_back(source: Source) -> None:
+    """Tell people that a node answers again."""
+    note(say("audit.source_back", url=source.url))
+
+
+class Live:
+    """The nodes among some sources, each followed by itself; who breaks off and returns is told."""
+
+    def __init__(
+        self,
+        sources: Sources,
+        *,
+        on_lost: Callable[[Source, ToolError], None] = note_lost,
+        on_back: Callable[[Source], None] = note_back,
+    ) -> None:
         self._sources = sources
+        self._on_lost = on_lost
+        self._on_back = on_back
         self._queue: asyncio.Queue[tuple[Source, bytes]] = asyncio.Queue(WAITING_MAX)
 
     async def notes(self) -> AsyncGenerator[tuple[Source, bytes], None]:
@@ -54,13 +72,12 @@ class Live:
                 async with aclosing(_attend(source)) as notes:
                     async for data in notes:
                         if is_lost:
-                            note(say("audit.source_back", url=source.url))
+                            self._on_back(source)
                         pause_s, is_lost = PAUSE_S_MIN, False
                         await self._queue.put((source, data))
             except ToolError as error:
                 if not is_lost:
-                    text = say("audit.source_fails", url=source.url, fault=error.detail)
-                    note(printable(text))
+                    self._on_lost(source, error)
                 is_lost = True
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, PAUSE_S_MAX)

@@ -27,8 +27,8 @@ from tools.audit import watch as watching
 from tools.audit.alarms import Alarm, read_alarm, verify_alarm, write_alarm
 from tools.audit.watch import Watcher, look_on, look_once
 from tools.cli import main
-from tools.exits import ERROR, OK, UNREACHABLE, UNVERIFIED, InvalidInput
-from tools.mirror import live
+from tools.exits import ERROR, OK, UNREACHABLE, UNVERIFIED, USAGE, InvalidInput
+from tools.mirror import held, live
 from tools.mirror.live import Live
 from tools.mirror.sources import Sources
 
@@ -73,7 +73,7 @@ def looking(path: Path, *servers: LogServer, chain: ChainBuilder, times: int = 1
                 source.url = f"http://node-{number}.example"
             watcher = Watcher(sources, epochs, path, lines)
             for _ in range(times):
-                await look_once(watcher, sources, epochs, lines)
+                await look_once(watcher, sources, epochs)
         return lines.events
 
     return asyncio.run(story())
@@ -215,7 +215,7 @@ def test_a_checkpoint_of_an_epoch_that_is_new_to_the_watcher(tmp_path: Path) -> 
             Sources(urls, chain.genesis) as sources,
         ):
             watcher = Watcher(sources, epochs := EpochChain(chain.genesis), path, lines)
-            await look_once(watcher, sources, epochs, lines)
+            await look_once(watcher, sources, epochs)
             # None of those who cosigned until now does so any more.
             chain.seal(*OTHERS)
             grow(chain, 9, first=900)
@@ -236,7 +236,7 @@ def test_state_that_cannot_be_used(tmp_path: Path) -> None:
     for data, genesis, code in (
         (b"{", chain.genesis, "watch-state"),
         (good.replace(b"ledger.example", b"ledger example"), chain.genesis, "watch-state"),
-        (good, other, "genesis-mismatch"),
+        (good, other, "watch-network"),
     ):
         path.write_bytes(data)
         with pytest.raises(InvalidInput) as caught:
@@ -261,8 +261,9 @@ def live_story(
             Sources(urls, chain.genesis) as sources,
         ):
             watcher = Watcher(sources, epochs, folder / "watch.json", lines)
-            await look_once(watcher, sources, epochs, lines)
-            task = asyncio.create_task(look_on(watcher, Live(sources), until_alarm=False))
+            await look_once(watcher, sources, epochs)
+            live = Live(sources, on_lost=watcher.lose, on_back=watcher.regain)
+            task = asyncio.create_task(look_on(watcher, live, until_alarm=False))
             await story(lines)
             assert not task.done()
             task.cancel()
@@ -300,6 +301,28 @@ def test_a_node_that_comes_back_with_another_history(tmp_path: Path) -> None:
     live_story(tmp_path, servers, chain, story)
 
 
+def test_a_node_that_breaks_off_is_told_as_what_happens(tmp_path: Path) -> None:
+    """Like all else, with its time, and as JSON where that is asked for; once, and its return."""
+    chain = make_chain([200])
+    servers = [log_server(chain), log_server(chain)]
+
+    async def story(lines: Lines) -> None:
+        await lines.wait_for("consistent", count=2)
+        for _ in range(3):
+            await servers[0].is_followed.wait()
+            servers[0].break_streams()
+            await lines.wait_for("back", count=lines.events.count("back") + 1)
+
+    told: list[list[str]] = []
+
+    async def seen(lines: Lines) -> None:
+        await story(lines)
+        told.append([event for event in lines.events if event != "consistent"])
+
+    live_story(tmp_path, servers, chain, seen)
+    assert told == [["silent", "back"] * 3]
+
+
 def test_alarms_are_posted_until_they_are_taken(tmp_path: Path) -> None:
     """Also after a restart: what raised the alarm is not seen again, but it is still to be told."""
     chain, other = forks([200, 50], [300])
@@ -320,7 +343,7 @@ def test_alarms_are_posted_until_they_are_taken(tmp_path: Path) -> None:
             await watcher.wait_delivered(20)
             delivery.cancel()
             await asyncio.gather(delivery, return_exceptions=True)
-        assert lines.events == ["webhook_fails", "webhook_fails"]
+        assert lines.events == ["webhook_fails", "webhook_fails", "webhook_takes"]
 
     asyncio.run(play())
     (alarm,) = alarms(tmp_path)
@@ -486,7 +509,7 @@ def test_the_command_looks_once(tmp_path: Path) -> None:
         assert watch(first, *keep) == ["consistent"]
         assert watch(first, other, *keep, exit_code=UNVERIFIED) == ["consistent", "split_view"]
         # Until somebody looked into it, that is how it stays.
-        assert watch(first, *keep, exit_code=UNVERIFIED) == []
+        assert watch(first, *keep, exit_code=UNVERIFIED) == ["forked", "forked"]
     assert len(alarms(tmp_path)) == 1
 
 
@@ -527,3 +550,29 @@ def test_the_command_watches_until_it_is_stopped_or_alarmed(tmp_path: Path) -> N
     assert code == UNVERIFIED
     assert "告警：" in text
     assert len(alarms(tmp_path)) == 1
+
+
+def test_the_command_tells_what_does_not_verify(tmp_path: Path) -> None:
+    """Whoever looks once by a timer reads the exit code."""
+    chain = make_chain([200])
+    minority = chain.checkpoint(cosigners=("north", "south"))
+    with node_of(chain) as good, node_of(chain, checkpoint=minority) as bad:
+        arguments = (good, bad, "--state", tmp_path / "watch.json")
+        assert watch(*arguments, exit_code=UNVERIFIED) == ["consistent", "invalid"]
+
+
+@pytest.mark.parametrize("text", ["net/mirror", "ftp://a/b", "http://", "http://a:b", "hook"])
+def test_what_is_no_url_is_refused_before_it_is_needed(tmp_path: Path, text: str) -> None:
+    keep = ("--state", tmp_path / "watch.json", "--genesis", tmp_path / "none")
+    for arguments in ((text,), ("http://127.0.0.1:9", "--webhook", text)):
+        refused = tally("audit", "watch", *arguments, *keep, exit_code=USAGE)
+        assert refused["error"]["code"] == "url-invalid"
+
+
+def test_two_watchers_do_not_share_a_state(tmp_path: Path) -> None:
+    path, state = tmp_path / "genesis.json", tmp_path / "watch.json"
+    path.write_bytes(encode_genesis_json(make_genesis()))
+    arguments = ("audit", "watch", "http://127.0.0.1:9", "--genesis", path, "--state", state)
+    with held(state):
+        refused = tally(*arguments, exit_code=ERROR)
+    assert refused["error"]["code"] == "state-in-use"

@@ -31,6 +31,7 @@ class LogServer:
         self.url = ""
         self._entries: Sequence[bytes] = ()
         self._streams: list[asyncio.Queue[bytes | None]] = []
+        self.is_followed = asyncio.Event()
 
     def show(self, chain: ChainBuilder) -> None:
         """Serve this log from now on, and tell those who listen that a block is final."""
@@ -93,11 +94,13 @@ class LogServer:
         await response.write(b"retry: 1000\n\n")
         queue: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._streams.append(queue)
+        self.is_followed.set()
         try:
             while (message := await queue.get()) is not None:
                 await response.write(message)
         finally:
             self._streams.remove(queue)
+            self.is_followed.clear()
         return response
 
 
