@@ -3,6 +3,8 @@
 Files are written to a temporary name and renamed, so whatever breaks off leaves whole files only.
 """
 
+import errno
+import glob
 import os
 import re
 import shutil
@@ -10,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from ledger.errors import InvalidGenesis, LedgerError
 from ledger.genesis import Genesis, decode_genesis_json
@@ -153,6 +156,34 @@ def drop_partial(directory: Path, size: int) -> None:
                 path.unlink()
         if not any(folder.iterdir()):
             shutil.rmtree(folder)
+
+
+def check_writable(path: Path) -> None:
+    """Refuse, before long work, a file that could not be written after it.
+
+    Raises `InvalidInput`.
+    """
+    folder = path.parent
+    if not folder.is_dir():
+        number = errno.ENOTDIR if folder.exists() else errno.ENOENT
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        number = errno.EACCES
+    else:
+        drop_drafts(folder.glob(f".{glob.escape(path.name)}.*"))
+        return
+    raise InvalidInput("file-unwritable", f"{path}: {os.strerror(number)}")
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write, which is there only when it is whole."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")  # see `_DRAFT`
+    try:
+        with temporary.open("wb") as file:
+            yield file
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def write_file(path: Path, data: bytes) -> None:
