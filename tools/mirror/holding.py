@@ -1,4 +1,4 @@
-"""Files that one process at a time looks after, and worker processes that end with their master."""
+"""Files that one process at a time looks after, and workers that end with their parent."""
 
 import fcntl
 import os
@@ -65,13 +65,13 @@ def make_workers(
 
 def _begin(start: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
     # A worker waits for tasks in a pipe that its fellows hold open too: it would wait for ever.
-    threading.Thread(target=_end_with_master, daemon=True).start()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     if start is not None:
         start(*arguments)
 
 
-def _end_with_master() -> None:
-    master = parent_process()
-    assert master is not None, "a worker has a master"
-    wait([master.sentinel])
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None, "a worker has a parent"
+    wait([parent.sentinel])
     os._exit(1)

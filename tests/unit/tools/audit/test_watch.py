@@ -559,6 +559,9 @@ def test_the_command_tells_what_does_not_verify(tmp_path: Path) -> None:
     with node_of(chain) as good, node_of(chain, checkpoint=minority) as bad:
         arguments = (good, bad, "--state", tmp_path / "watch.json")
         assert watch(*arguments, exit_code=UNVERIFIED) == ["consistent", "invalid"]
+        command = ["audit", "watch", *map(str, arguments), "--once", "--lang", "en"]
+        done = CliRunner().invoke(main, command)
+    assert f"{bad} [watch-doubted]" in done.stderr
 
 
 @pytest.mark.parametrize("text", ["net/mirror", "ftp://a/b", "http://", "http://a:b", "hook"])

@@ -27,19 +27,19 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_workers_end_with_a_master_that_is_killed(tmp_path: Path, number: signal.Signals) -> None:
+def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path, number: signal.Signals) -> None:
     program = tmp_path / "working.py"
     program.write_text(WORKING)
     with subprocess.Popen(
         [sys.executable, program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as master:
-        assert master.stdout is not None
+    ) as parent:
+        assert parent.stdout is not None
         words: list[str] = []
         while not words or words[0] != "workers":
-            words = master.stdout.readline().split()
+            words = parent.stdout.readline().split()
         workers = [os.pidfd_open(pid) for pid in set(map(int, words[1:]))]
         assert len(workers) == 2
-        master.send_signal(number)
+        parent.send_signal(number)
         for worker in workers:
             ended = select.poll()
             ended.register(worker, select.POLLIN)
