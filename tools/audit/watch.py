@@ -29,7 +29,7 @@ from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.note import SignedNote
 from tools.audit.alarms import Alarm, Sighting, find_fork, write_alarm
 from tools.exits import InvalidAnswer, InvalidInput, ToolError
-from tools.mirror.live import Live
+from tools.mirror.live import Live, tell_loss
 from tools.mirror.sources import Source, Sources, extend_epochs, verify_checkpoint_of
 from tools.mirror.tree import RemoteTree
 
@@ -89,7 +89,7 @@ class Watcher:
         """A node does not answer; told once until it does."""
         if source.url not in self._lost:
             self._lost.add(source.url)
-            self._tell("silent", url=source.url, fault=fault.detail)
+            self._tell("silent", url=source.url, fault=tell_loss(source, fault))
 
     def regain(self, source: Source) -> None:
         """It answers again."""

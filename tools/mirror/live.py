@@ -14,7 +14,7 @@ import msgspec
 from tools.exits import InvalidAnswer, InvalidUsage, ToolError, Unreachable
 from tools.mirror.sources import Source, Sources
 from tools.output import note, printable
-from tools.words import say
+from tools.words import describe_error, say
 
 PAUSE_S_MIN = 0.5
 PAUSE_S_MAX = 30.0
@@ -22,9 +22,15 @@ PAUSE_S_MAX = 30.0
 WAITING_MAX = 16
 
 
+def tell_loss(source: Source, fault: ToolError) -> str:
+    """Why a node does not answer: what was found, or what that is called."""
+    return describe_error(fault.code)[0] if fault.detail == source.url else fault.detail
+
+
 def note_lost(source: Source, fault: ToolError) -> None:
     """Tell people that a node's stream broke."""
-    note(printable(say("audit.source_fails", url=source.url, fault=fault.detail)))
+    text = say("audit.source_fails", url=source.url, fault=tell_loss(source, fault))
+    note(printable(text))
 
 
 def note_back(source: Source) -> None:

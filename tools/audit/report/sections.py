@@ -250,6 +250,9 @@ def _decisions(found: Findings, say: Speech) -> Iterator[Block]:
 
 
 def _risk(found: Findings, say: Speech) -> Iterator[Block]:
+    if not any(found.risk.values()):
+        yield Remark(say("nothing_asked"))
+        return
     ends = (*(least - 1 for least in list(found.risk)[1:]), RISK_MAX)
     stacks = [
         (
@@ -267,6 +270,9 @@ def _risk(found: Findings, say: Speech) -> Iterator[Block]:
 
 def _times(found: Findings, say: Speech) -> Iterator[Block]:
     measured = [(name, distribute(found.total.spans[name])) for name in SPANS]
+    if not any(each.count for _, each in measured):
+        yield Remark(say("nothing_timed"))
+        return
     ends = ("≤1h", "≤6h", "≤1d", "≤3d", "≤7d", "≤30d")
     assert len(ends) == len(CLASSES_MS), "every class has its word"
     panels = [(say(f"span_{name}"), each.classes) for name, each in measured]

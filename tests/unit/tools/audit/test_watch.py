@@ -31,6 +31,7 @@ from tools.exits import ERROR, OK, UNREACHABLE, UNVERIFIED, USAGE, InvalidInput
 from tools.mirror import held, live
 from tools.mirror.live import Live
 from tools.mirror.sources import Sources
+from tools.words import describe_error
 
 
 @pytest.fixture(autouse=True)
@@ -44,11 +45,12 @@ class Lines:
 
     def __init__(self) -> None:
         self.events: list[str] = []
+        self.faults: list[object] = []
         self._changed = asyncio.Event()
 
     def __call__(self, event: str, **values: object) -> None:
-        del values
         self.events.append(event)
+        self.faults += [values["fault"]] if event == "silent" else []
         self._changed.set()
 
     async def wait_for(self, *events: str, count: int = 1) -> None:
@@ -308,19 +310,15 @@ def test_a_node_that_breaks_off_is_told_as_what_happens(tmp_path: Path) -> None:
 
     async def story(lines: Lines) -> None:
         await lines.wait_for("consistent", count=2)
-        for _ in range(3):
+        for count, is_killed in enumerate((True, False, True), start=1):
             await servers[0].is_followed.wait()
-            servers[0].break_streams()
-            await lines.wait_for("back", count=lines.events.count("back") + 1)
+            servers[0].break_streams(is_killed=is_killed)
+            await lines.wait_for("back", count=count)
+        assert lines.events == ["consistent"] * 2 + ["silent", "back"] * 3
+        # In words, and not in those of the library that read the stream.
+        assert set(lines.faults) == {describe_error("stream-closed")[0]}
 
-    told: list[list[str]] = []
-
-    async def seen(lines: Lines) -> None:
-        await story(lines)
-        told.append([event for event in lines.events if event != "consistent"])
-
-    live_story(tmp_path, servers, chain, seen)
-    assert told == [["silent", "back"] * 3]
+    live_story(tmp_path, servers, chain, story)
 
 
 def test_alarms_are_posted_until_they_are_taken(tmp_path: Path) -> None:

@@ -43,10 +43,10 @@ class LogServer:
         for queue in self._streams:
             queue.put_nowait(b"event: block\ndata: " + data + b"\n\n")
 
-    def break_streams(self) -> None:
-        """End all open streams."""
+    def break_streams(self, *, is_killed: bool = False) -> None:
+        """End all open streams, or break them off as a process does that is killed."""
         for queue in self._streams:
-            queue.put_nowait(None)
+            queue.put_nowait(b"" if is_killed else None)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         path = request.path
@@ -96,8 +96,11 @@ class LogServer:
         self._streams.append(queue)
         self.is_followed.set()
         try:
-            while (message := await queue.get()) is not None:
+            while message := await queue.get():
                 await response.write(message)
+            if message is not None:
+                assert request.transport is not None
+                request.transport.abort()
         finally:
             self._streams.remove(queue)
             self.is_followed.clear()

@@ -1,7 +1,9 @@
 """What a report says of a log in which everything happens, and of logs where little does."""
 
 import datetime as dt
+import re
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -426,7 +428,18 @@ def test_a_period_in_which_the_log_stood_still_has_a_report(copy: Path) -> None:
         until.ground.height, until.ground.state_digest,
     )  # fmt: skip
     for language in LANGUAGES:
-        assert "2026-01-03" in render_page(idle, (language,))
+        text = render_page(idle, (language,))
+        assert "2026-01-03" in text
+        # Empty frames and tables would look like a fault of the report.
+        for name in ("flows", "reciprocity", "decisions", "risk", "times", "timeliness"):
+            (part,) = re.findall(rf'id="{language}-{name}">(.*?)</section>', text, re.DOTALL)
+            assert "<svg" not in part, name
+        assert not re.search(r"<tbody>\s*</tbody>", text)
+
+
+def test_two_members_without_a_node_have_no_table_of_nodes(copy: Path) -> None:
+    idle = replace(gathered(copy), access=())
+    assert not re.search(r"<tbody>\s*</tbody>", render_page(idle, ("zh",)))
 
 
 @pytest.mark.parametrize(

@@ -238,7 +238,7 @@ def test_a_log_in_which_nothing_happened_has_a_page_too(tmp_path: Path) -> None:
     written(tmp_path / "copy", tmp_path / "a.html")
     outline = Outline((tmp_path / "a.html").read_text("utf-8"))
     assert len(outline.headings["en"]) == 17
-    assert outline.pictures == {"zh-CN": 3, "en": 3}  # risk, times, grades
+    assert outline.pictures == {"zh-CN": 1, "en": 1}  # grades
 
 
 def test_every_text_of_the_report_is_used() -> None:
