@@ -174,10 +174,14 @@ def check_writable(path: Path) -> None:
     raise InvalidInput("file-unwritable", f"{path}: {os.strerror(number)}")
 
 
+def _draft_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}")  # see `_DRAFT`
+
+
 @contextmanager
 def new_file(path: Path) -> Iterator[IO[bytes]]:
     """A file to write, which is there only when it is whole."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")  # see `_DRAFT`
+    temporary = _draft_of(path)
     try:
         with temporary.open("wb") as file:
             yield file
@@ -188,7 +192,7 @@ def new_file(path: Path) -> Iterator[IO[bytes]]:
 
 def write_file(path: Path, data: bytes) -> None:
     """Put a whole file in place; what a process that dies leaves, `drop_drafts` removes."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")  # see `_DRAFT`
+    temporary = _draft_of(path)
     try:
         temporary.write_bytes(data)
     except FileNotFoundError:
