@@ -27,10 +27,10 @@ from tools.audit import watch as watching
 from tools.audit.alarms import Alarm, read_alarm, verify_alarm, write_alarm
 from tools.audit.watch import Watcher, look_on, look_once
 from tools.cli import main
-from tools.exits import ERROR, OK, UNREACHABLE, UNVERIFIED, USAGE, InvalidInput
+from tools.exits import ERROR, OK, UNREACHABLE, UNVERIFIED, USAGE, InvalidInput, ToolError
 from tools.mirror import held, live
 from tools.mirror.live import Live
-from tools.mirror.sources import Sources
+from tools.mirror.sources import Source, Sources
 from tools.words import describe_error
 
 
@@ -319,6 +319,30 @@ def test_a_node_that_breaks_off_is_told_as_what_happens(tmp_path: Path) -> None:
         assert set(lines.faults) == {describe_error("stream-closed")[0]}
 
     live_story(tmp_path, servers, chain, story)
+
+
+def test_a_node_that_is_silent_from_the_start_is_told_once(tmp_path: Path) -> None:
+    """First when it is asked, then when it is to be followed."""
+    genesis, lines = make_genesis(), Lines()
+
+    async def story() -> None:
+        async with asyncio.timeout(30), Sources(["http://127.0.0.1:9"], genesis) as sources:
+            watcher = Watcher(sources, epochs := EpochChain(genesis), tmp_path / "w", lines)
+            assert await look_once(watcher, sources, epochs) == 0
+            missed = asyncio.Event()
+
+            def lose(source: Source, fault: ToolError) -> None:
+                watcher.lose(source, fault)
+                missed.set()
+
+            live = Live(sources, on_lost=lose, on_back=watcher.regain)
+            task = asyncio.create_task(look_on(watcher, live, until_alarm=False))
+            await missed.wait()
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(story())
+    assert lines.events == ["silent"]
 
 
 def test_alarms_are_posted_until_they_are_taken(tmp_path: Path) -> None:
