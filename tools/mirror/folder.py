@@ -92,6 +92,9 @@ def folder_reader(directory: Path) -> Callable[[str], bytes | None]:
     """
     if not directory.is_dir():
         raise InvalidInput("folder-not-found", str(directory))
+    if not any((directory / name).exists() for name in ("checkpoint", "tile")):
+        # A wrong path, and not a copy that somebody damaged.
+        raise InvalidInput("folder-no-copy", str(directory))
     pruned = read_pruned(directory)
 
     def read(name: str) -> bytes | None:

@@ -185,6 +185,8 @@ def test_sides_that_are_not_there(long: ChainBuilder, tmp_path: Path) -> None:
     folder = written(long, tmp_path / "a")
     told = tally("audit", "compare", folder, tmp_path / "none", exit_code=ERROR)
     assert code_of(told) == "folder-not-found"
+    told = tally("audit", "compare", folder, tmp_path, exit_code=ERROR)
+    assert code_of(told) == "folder-no-copy"  # a wrong path is no accusation
     told = tally("audit", "compare", folder, "http://127.0.0.1:9", exit_code=UNREACHABLE)
     assert code_of(told) == "unreachable"
 

@@ -179,7 +179,9 @@ def test_a_subject_that_cannot_be_found(
 
 
 def test_an_empty_folder_is_not_verified(tmp_path: Path) -> None:
-    assert who("north", tmp_path).exit_code == UNVERIFIED
+    result = who("north", tmp_path, "--json")
+    assert result.exit_code == ERROR
+    assert json.loads(result.stdout)["error"]["code"] == "folder-no-copy"
     assert who("north", "--dir", tmp_path).exit_code == NOT_FOUND
 
 
