@@ -31,7 +31,7 @@ from tests.unit.ledger.builders import (
 )
 from tools.cli import main
 from tools.commands.governance.who import parse_subject
-from tools.exits import ERROR, NOT_FOUND, OK, UNVERIFIED, InvalidAnswer, InvalidInput
+from tools.exits import ERROR, NOT_FOUND, OK, InvalidAnswer, InvalidInput
 from tools.governance.accounts import Account, Subject, account_for
 
 NORTH, SECOND, NEW = officer_secret("north"), SecretKey(hash32("2")), SecretKey(hash32("3"))
