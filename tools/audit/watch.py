@@ -32,6 +32,7 @@ from tools.exits import InvalidAnswer, InvalidInput, ToolError
 from tools.mirror.live import Live, tell_loss
 from tools.mirror.sources import Source, Sources, extend_epochs, verify_checkpoint_of
 from tools.mirror.tree import RemoteTree
+from tools.words import tell_detail
 
 T = TypeVar("T")
 
@@ -107,7 +108,7 @@ class Watcher:
             checkpoint = await verify_checkpoint_of(source, data, self._epochs)  # 1
         except ToolError as error:
             self._doubted[source.url] = None
-            self._tell("invalid", url=source.url, fault=error.detail)
+            self._tell("invalid", url=source.url, fault=tell_detail(error.code, error.detail))
             return None
         if source.url in self._state.forked:
             return None
@@ -120,7 +121,12 @@ class Watcher:
                     return await self._raise_alarm(alarm)
         except ToolError as error:
             self._doubted[source.url] = None
-            self._tell("unproven", url=source.url, entries=checkpoint.size, fault=error.detail)
+            self._tell(
+                "unproven",
+                url=source.url,
+                entries=checkpoint.size,
+                fault=tell_detail(error.code, error.detail),
+            )
             return None
         if before is not None and checkpoint_of(before).size > checkpoint.size:
             self._tell("behind", url=source.url, entries=checkpoint.size)

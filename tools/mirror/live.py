@@ -14,7 +14,7 @@ import msgspec
 from tools.exits import InvalidAnswer, InvalidUsage, ToolError, Unreachable
 from tools.mirror.sources import Source, Sources
 from tools.output import note, printable
-from tools.words import describe_error, say
+from tools.words import describe_error, say, tell_detail
 
 PAUSE_S_MIN = 0.5
 PAUSE_S_MAX = 30.0
@@ -24,7 +24,9 @@ WAITING_MAX = 16
 
 def tell_loss(source: Source, fault: ToolError) -> str:
     """Why a node does not answer: what was found, or what that is called."""
-    return describe_error(fault.code)[0] if fault.detail == source.url else fault.detail
+    if fault.detail == source.url:
+        return describe_error(fault.code)[0]
+    return tell_detail(fault.code, fault.detail)
 
 
 def note_lost(source: Source, fault: ToolError) -> None:
