@@ -51,7 +51,7 @@ from tools.mirror.folder import (
     OnProgress,
     drop_drafts,
     folder_reader,
-    replacing,
+    new_file,
     write_file,
 )
 from tools.mirror.pruned import (
@@ -249,7 +249,7 @@ def _write_segment(archive: Path, segment: Segment, tree: ProvenTree) -> str:
     """Write the file of a segment, every tile proven; its SHA-256."""
     path = segment_path(archive, segment.segment)
     names = bundle_names(segment.segment)
-    with replacing(path) as file, _Tar(file) as tar:
+    with new_file(path) as file, _Tar(file) as tar:
         tar.add(_SEGMENT_NAME, _encode_segment(segment))
         try:
             bundles = read_bundles(tree, segment.segment * SEGMENT_ENTRIES)
@@ -266,7 +266,7 @@ def _write_head(directory: Path, archive: Path, copy: LogCopy) -> None:
     implied = {ENTRIES_LEVEL: count * SEGMENT_TILES, 0: count * SEGMENT_TILES, 1: count}
     epochs = map(epoch_path, range(copy.epochs.epoch_of(size)))
     tiles = (tile.format() for tile in tile_paths(size) if tile.index >= implied.get(tile.level, 0))
-    with replacing(archive / HEAD) as file, _Tar(file) as tar:
+    with new_file(archive / HEAD) as file, _Tar(file) as tar:
         for name in (*_PLAIN_NAMES, *epochs, *tiles):
             data = copy.read(name)
             if data is not None:

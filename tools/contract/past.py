@@ -23,7 +23,8 @@ MapAll: TypeAlias = Callable[..., Iterable[Any]]
 class Past:
     """The blocks of a copy, each applied to `history` before it is given.
 
-    The first is the one after `begin`, or that after the genesis.
+    The first is the one after `begin`, or that after the genesis. After a walk `next_ms` is the
+    time of the block behind where it ended, if there is one.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Past:
         self.cosigners = self.copy.cosigners
         self.size = self.copy.checkpoint.size
         self.policy_set: PolicySet = self.history.policy_set
+        self.next_ms: int | None = None
 
     def walk(
         self,
@@ -62,6 +64,7 @@ class Past:
         start = None if self.begin is None else self.begin.start
         for block in read_blocks(self.copy, map_events, start=start):
             if until_ms is not None and block.header.time_ms >= until_ms:
+                self.next_ms = block.header.time_ms
                 break
             self.policy_set = self.history.policy_set
             happened = self.history.add(block)

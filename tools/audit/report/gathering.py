@@ -12,15 +12,15 @@ from contracts.drafts.history import Happened
 from contracts.lookup import find_exchange, read_validators
 from contracts.risk.habits import read_risk
 from ledger.access.anchors import AccessLogged
+from ledger.blocks import Header
 from ledger.events import ShareRequested
 from ledger.exchange.incidents import DrillRun, IncidentReported
 from ledger.exchange.risk import Risk
 from ledger.governance.proposals import GovernanceProposed
 from ledger.state import MapState
-from ledger.verify import BlockEntries
 from tools.audit.codes import find_code_names
 from tools.audit.index.build import covers_all
-from tools.audit.period import Period, format_month
+from tools.audit.period import Period, format_day, format_month
 from tools.audit.report.controls import CONTROL_OF_GAP, Controls
 from tools.audit.report.findings import AccessFound, Begins, DrillFound, Findings, Ground, ranked
 from tools.audit.report.measures import Measures, count
@@ -53,30 +53,34 @@ def gather(
     With `use_index` signatures of events are not verified again where a whole index stands beside
     the copy, which was made by verifying them.
 
-    Raises `InvalidInput` where the period has no block, or a member of the pair is unknown.
+    A period in which the log stood still has a report too: what is overdue does not stand still.
+
+    Raises `InvalidInput` where the log does not reach the period, or a member is unknown.
     """
     gathering = _Gathering(period=period, pair=pair)
-    begins = None
+    begins: Begins | None = None
+    began_ms: int | None = None
+    first: Header | None = None
+    last: Header | None = None
     if past.begin is not None:
-        begins = Begins(
-            height=past.begin.point.height,
-            time_ms=past.begin.start.header.time_ms,
-            entries=past.begin.point.entries,
-        )
+        last = past.begin.start.header
+        begins = Begins(height=last.height, time_ms=last.time_ms, entries=past.begin.start.index)
         gathering.resume(past.history.state)
-    first: BlockEntries | None = None
-    last: BlockEntries | None = None
     is_indexed = use_index and covers_all(past.directory, past.copy)
     for block, happened in past.walk(
         map_all, on_progress, with_signatures=not is_indexed, until_ms=period.end_ms
     ):
-        last = block
-        if first is None and period.has_begun(block.header.time_ms):
-            first = block
+        last = block.header
+        began_ms = last.time_ms if began_ms is None else began_ms
+        if first is None and period.has_begun(last.time_ms):
+            first = last
         for each in happened:
             gathering.add(each, past.history.state)
-    if first is None or last is None:
-        raise InvalidInput("period-empty", "")
+    if last is None or (first is None and past.next_ms is None):
+        ends = (began_ms or past.next_ms, None if last is None else last.time_ms)
+        covered = [format_day(time_ms) for time_ms in ends if time_ms is not None]
+        raise InvalidInput("period-empty", " – ".join(covered))
+    since = first or last
     ground = Ground(
         network=past.network.hex(),
         name=past.name,
@@ -84,11 +88,11 @@ def gather(
         root=past.checkpoint.root.hex(),
         cosigners=past.cosigners,
         signatures="index" if is_indexed else "verified",
-        entries=last.index + 1 + len(last.records),
-        height=last.header.height,
-        state_digest=last.header.state_digest.hex(),
-        since_ms=first.header.time_ms,
-        until_ms=last.header.time_ms,
+        entries=last.tree_size + 1 + last.record_count,
+        height=last.height,
+        state_digest=last.state_digest.hex(),
+        since_ms=since.time_ms,
+        until_ms=last.time_ms,
         begins=begins,
     )
     return gathering.finish(past.history.state, ground)

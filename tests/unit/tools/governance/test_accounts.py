@@ -36,7 +36,7 @@ from tools.audit.period import Period, format_day
 from tools.audit.segments import begin_at
 from tools.cli import main
 from tools.commands.governance.who import _about, _tell, parse_subject
-from tools.exits import ERROR, NOT_FOUND, OK, UNVERIFIED, InvalidAnswer, InvalidInput
+from tools.exits import ERROR, NOT_FOUND, OK, InvalidAnswer, InvalidInput
 from tools.governance.accounts import Account, Subject, account_for
 from tools.mirror import folder_reader
 from tools.words import select_language
@@ -186,7 +186,9 @@ def test_a_subject_that_cannot_be_found(
 
 
 def test_an_empty_folder_is_not_verified(tmp_path: Path) -> None:
-    assert who("north", tmp_path).exit_code == UNVERIFIED
+    result = who("north", tmp_path, "--json")
+    assert result.exit_code == ERROR
+    assert json.loads(result.stdout)["error"]["code"] == "folder-no-copy"
     assert who("north", "--dir", tmp_path).exit_code == NOT_FOUND
 
 

@@ -37,8 +37,8 @@ def test_from_every_block_on(stated_quarter: Path, pair: tuple[str, ...]) -> Non
     blocks = rich().blocks
     for block in blocks[:-1]:
         height, time_ms = block.header.height, block.header.time_ms
-        # Every other one ends before the log does.
-        end_ms = blocks[-1].header.time_ms if height % 2 and height + 1 < len(blocks) else None
+        # Every third ends before the log does, and every third before the next block.
+        end_ms = (None, blocks[-1].header.time_ms, blocks[height].header.time_ms)[height % 3]
         period = Period(start_ms=time_ms + 1, end_ms=end_ms)
         expected = gather(Past(stated_quarter, None), period, frozenset(pair), map, silent)
         past = Past(stated_quarter, None, partial(begin_at, stated_quarter, height=height))
