@@ -32,6 +32,7 @@ from tools.exits import InvalidAnswer, InvalidInput, ToolError
 from tools.mirror.live import Live
 from tools.mirror.sources import Source, Sources, extend_epochs, verify_checkpoint_of
 from tools.mirror.tree import RemoteTree
+from tools.words import tell_detail
 
 T = TypeVar("T")
 
@@ -87,7 +88,7 @@ class Watcher:
         try:
             checkpoint = await verify_checkpoint_of(source, data, self._epochs)  # 1
         except ToolError as error:
-            self._tell("invalid", url=source.url, fault=error.detail)
+            self._tell("invalid", url=source.url, fault=tell_detail(error.code, error.detail))
             return None
         if source.url in self._state.forked:
             return None
@@ -99,7 +100,12 @@ class Watcher:
                 if alarm is not None:
                     return await self._raise_alarm(alarm)
         except ToolError as error:
-            self._tell("unproven", url=source.url, entries=checkpoint.size, fault=error.detail)
+            self._tell(
+                "unproven",
+                url=source.url,
+                entries=checkpoint.size,
+                fault=tell_detail(error.code, error.detail),
+            )
             return None
         if before is not None and checkpoint_of(before).size > checkpoint.size:
             self._tell("behind", url=source.url, entries=checkpoint.size)
@@ -216,7 +222,7 @@ async def _ask(source: Source, epochs: EpochChain, tell: Tell) -> bytes | None:
         data = await source.get_checkpoint()
         await extend_epochs(source, epochs)
     except ToolError as error:
-        tell("silent", url=source.url, fault=error.detail)
+        tell("silent", url=source.url, fault=tell_detail(error.code, error.detail))
         return None
     return data
 

@@ -14,7 +14,7 @@ import msgspec
 from tools.exits import InvalidAnswer, InvalidUsage, ToolError, Unreachable
 from tools.mirror.sources import Source, Sources
 from tools.output import note, printable
-from tools.words import say
+from tools.words import say, tell_detail
 
 PAUSE_S_MIN = 0.5
 PAUSE_S_MAX = 30.0
@@ -59,8 +59,8 @@ class Live:
                         await self._queue.put((source, data))
             except ToolError as error:
                 if not is_lost:
-                    text = say("audit.source_fails", url=source.url, fault=error.detail)
-                    note(printable(text))
+                    fault = tell_detail(error.code, error.detail)
+                    note(printable(say("audit.source_fails", url=source.url, fault=fault)))
                 is_lost = True
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, PAUSE_S_MAX)
