@@ -87,10 +87,13 @@ def write_epochs(directory: Path, epochs: EpochChain, size: int) -> None:
 def folder_reader(directory: Path) -> Callable[[str], bytes | None]:
     """Reads named files inside a folder, for `ledger.verify` and `contracts.replay`.
 
-    The reader raises `InvalidInput` for entries that were pruned, and says where they are.
+    Raises `InvalidInput` where there is no checkpoint: it is written last, so nothing can be told
+    of what else is there. The reader raises it for entries that were pruned, and says where.
     """
     if not directory.is_dir():
         raise InvalidInput("folder-not-found", str(directory))
+    if not (directory / "checkpoint").exists():
+        raise InvalidInput("copy-incomplete", str(directory))
     pruned = read_pruned(directory)
 
     def read(name: str) -> bytes | None:

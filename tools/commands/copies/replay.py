@@ -70,6 +70,7 @@ def replay(
     """Execute a log again."""
     if "://" in where and (every or cluster or from_height):
         raise InvalidUsage("usage-invalid", say("audit.needs_folder"))
+    _check_heights(from_height, to_height)
     founding = _pinned(genesis)
     with copy_at(where, founding) as directory:
         part = Part(
@@ -108,6 +109,7 @@ def segment(
     as_json: bool,
 ) -> None:
     """Replay a part of a copy and sign what was found."""
+    _check_heights(from_height, to_height)
     founding = _pinned(genesis)
     part = Part(
         directory=directory, genesis=founding, from_height=from_height, to_height=to_height, every=0
@@ -203,6 +205,11 @@ def _read_file(path: Path, believed: frozenset[str]) -> SignedResult:
     if believed and signed.auditor not in believed:
         raise InvalidInput("auditor-unknown", f"{path}: {signed.auditor}")
     return signed
+
+
+def _check_heights(from_height: int, to_height: int) -> None:
+    if to_height and to_height <= from_height:
+        raise InvalidUsage("usage-invalid", f"--from {from_height} --to {to_height}")
 
 
 def _pinned(genesis: Path | None) -> Genesis | None:
