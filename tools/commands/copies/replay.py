@@ -249,7 +249,7 @@ def replay_parted(
             every=part.every,
         )
     results = _run(copy, parts, jobs=jobs, cluster=cluster)
-    joined = join_run(results)
+    joined = join_run(results, copy.checkpoint.size)
     if joined.fault is not None:
         raise diverged(joined.fault)
     if joined.whole is None:
