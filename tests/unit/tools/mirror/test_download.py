@@ -295,6 +295,17 @@ def test_no_node_at_all(tmp_path: Path) -> None:
         )
 
 
+def test_a_page_in_place_of_a_log_is_named_as_that(tmp_path: Path) -> None:
+    """A portal that wants a login answers everything, also what a log has only after an epoch."""
+    chain, page = make_chain([9]), b"<!DOCTYPE html><title>Log in</title>"
+    portal = LogServer(dict.fromkeys((*chain.copy(), "epochs/0"), page), is_static=True)
+    with pytest.raises(InvalidAnswer) as caught:
+        copying(tmp_path / "copy", portal, chain=chain)
+    assert caught.value.code == "checkpoint-invalid"
+    copying(tmp_path / "copy", portal, log_server(chain), chain=chain)
+    assert_is_copy(tmp_path / "copy", chain)
+
+
 def test_a_source_that_lacks_a_file(tmp_path: Path, long_chain: ChainBuilder) -> None:
     server = log_server(long_chain)
     del server.files[BUNDLE]
