@@ -93,8 +93,8 @@ def read_query(given: dict[str, Any], pair: tuple[str, ...], days: dict[str, str
     for name, day in days.items():
         if day is not None:
             _check_day(_DAYS[name][0], day)
-    for first, last in (("since", "until"), ("data_from", "data_until")):
-        _check_order(_DAYS[first][0], days[first], _DAYS[last][0], days[last])
+    _check_order(days["since"], days["until"])
+    _check_order(days["data_from"], days["data_until"])
     since, until = days["since"], days["until"]
     requester, provider = pair or ("", "")
     return Query(
@@ -123,9 +123,9 @@ def _check_day(flag: str, day: str) -> None:
         raise InvalidInput("filter-invalid", f"{flag} {day}") from None
 
 
-def _check_order(first: str, begin: str | None, last: str, end: str | None) -> None:
-    if begin is not None and end is not None and end < begin:
-        raise InvalidInput("filter-invalid", f"{first} {begin} {last} {end}")
+def _check_order(first: str | None, last: str | None) -> None:
+    if first is not None and last is not None and last < first:
+        raise InvalidUsage("period-reversed", f"{first} > {last}")
 
 
 def _midnight_ms(day: str) -> int:

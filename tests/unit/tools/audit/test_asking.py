@@ -357,8 +357,6 @@ def test_decisions_of_the_command(folder: Path) -> None:
         (("--from", "2026-02-30"), "filter-invalid"),
         (("--data-until", "tomorrow"), "filter-invalid"),
         (("--officer", "somebody"), "filter-invalid"),
-        (("--from", "2026-02-02", "--until", "2026-02-01"), "filter-invalid"),
-        (("--data-from", "2026-02-02", "--data-until", "2026-02-01"), "filter-invalid"),
     ],
 )
 def test_what_nothing_could_fit_is_refused(
@@ -378,4 +376,16 @@ def test_what_nothing_could_fit_is_refused(
 def test_wrong_options(folder: Path, arguments: tuple[str, ...]) -> None:
     assert code_of(tally("audit", "search", folder, *arguments, exit_code=USAGE)) == (
         "usage-invalid"
+    )
+
+
+@pytest.mark.parametrize("flags", [("--from", "--until"), ("--data-from", "--data-until")])
+def test_days_in_the_wrong_order_are_refused(folder: Path, flags: tuple[str, str]) -> None:
+    first, last = flags
+    told = tally(
+        "audit", "search", folder, first, "2026-02-02", last, "2026-02-01", exit_code=USAGE
+    )
+    assert code_of(told) == "period-reversed"
+    assert (
+        tally("audit", "search", folder, first, "2026-02-02", last, "2026-02-02")["unknown"] == []
     )
