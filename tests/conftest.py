@@ -6,6 +6,7 @@ run; `explore` takes new ones, many more of them, and keeps those that failed.
 
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,6 +51,34 @@ def _no_process_left() -> Iterator[None]:
         os.kill(pid, signal.SIGKILL)
     if left:
         pytest.fail(f"child processes left running: {sorted(left.values())}")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ports_are_kept() -> Iterator[None]:
+    """Keep the ports that are found free from everybody else until the module ends.
+
+    A node that is not started yet, or was stopped for a while, would else come to find a node of
+    another test process at its address. Bound without listening, they are in no server's way.
+    """
+    kept: list[socket.socket] = []
+
+    def keep(port: int) -> bool:
+        holder = socket.socket()
+        try:
+            holder.bind(("127.0.0.1", port))
+        except OSError:
+            holder.close()
+            return False
+        # Not before: a port that another one keeps is not free. From now on servers may share it.
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        kept.append(holder)
+        return True
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tools.localnet._is_free", keep)
+        yield
+    for holder in kept:
+        holder.close()
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ import io
 import re
 import subprocess
 import tokenize
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 
 import pytest
@@ -94,16 +95,24 @@ BANNED_CALLS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Module:
-    """A source file: path from the root with `/`, its text and its syntax tree."""
+    """A source file: path from the root with `/`, its text, read in three ways."""
 
     path: str
     text: str
 
-    @property
+    @cached_property
     def tree(self) -> ast.Module:
         return ast.parse(self.text)
+
+    @cached_property
+    def nodes(self) -> list[ast.AST]:
+        return list(ast.walk(self.tree))
+
+    @cached_property
+    def tokens(self) -> list[tokenize.TokenInfo]:
+        return list(tokenize.generate_tokens(io.StringIO(self.text).readline))
 
 
 Fault = tuple[int, str]  # line, what to write in its place
@@ -112,7 +121,7 @@ Law = Callable[[Module], Iterator[Fault]]
 
 def _imports(module: Module) -> Iterator[tuple[int, str]]:
     """Yield line and dotted name of every import, those inside functions too."""
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.Import):
             for name in node.names:
                 yield node.lineno, name.name
@@ -123,7 +132,7 @@ def _imports(module: Module) -> Iterator[tuple[int, str]]:
 
 def _calls(module: Module) -> Iterator[tuple[ast.Call, str]]:
     """Yield every call with its name: `open` for a function, `.open` for a method."""
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.Call):
             if isinstance(node.func, ast.Name):
                 yield node, node.func.id
@@ -132,7 +141,7 @@ def _calls(module: Module) -> Iterator[tuple[ast.Call, str]]:
 
 
 def _comments(module: Module) -> Iterator[tuple[int, str]]:
-    for token in tokenize.generate_tokens(io.StringIO(module.text).readline):
+    for token in module.tokens:
         if token.type == tokenize.COMMENT:
             yield token.start[0], token.string
 
@@ -171,7 +180,7 @@ def pure_calls(module: Module) -> Iterator[Fault]:
 def integers_only(module: Module) -> Iterator[Fault]:
     if module.path == STORAGE:
         return  # joins paths with `/`
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.BinOp | ast.AugAssign) and isinstance(node.op, ast.Div):
             yield node.lineno, "division with a fraction: use // or compare products"
         if isinstance(node, ast.Constant) and isinstance(node.value, float | complex):
@@ -187,7 +196,7 @@ def _is_set(node: ast.expr) -> bool:
 
 
 def ordered_iteration(module: Module) -> Iterator[Fault]:
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         walked: list[ast.expr] = []
         if isinstance(node, ast.For | ast.comprehension):
             walked = [node.iter]
@@ -218,13 +227,13 @@ def no_sleep(module: Module) -> Iterator[Fault]:
     for line, name in _imports(module):
         if name == "time.sleep":
             yield line, "time.sleep: wait on the event"
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.Attribute) and ast.unparse(node) == "time.sleep":
             yield node.lineno, "time.sleep: wait on the event"
 
 
 def no_swallowing(module: Module) -> Iterator[Fault]:
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.ExceptHandler):
             broad = node.type is None or ast.unparse(node.type) in ("Exception", "BaseException")
             if broad and all(isinstance(line, ast.Pass | ast.Continue) for line in node.body):
@@ -237,7 +246,7 @@ def no_swallowing(module: Module) -> Iterator[Fault]:
 
 
 def function_size(module: Module) -> Iterator[Fault]:
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             lines = (node.end_lineno or node.lineno) - node.lineno + 1
             if lines > FUNCTION_LINES_MAX:
@@ -283,13 +292,11 @@ def one_vocabulary(module: Module) -> Iterator[Fault]:
         return  # speaks of the storage engine's own transactions; this file names the words
     said = list(_comments(module))
     said += (
-        (token.start[0], token.string)
-        for token in tokenize.generate_tokens(io.StringIO(module.text).readline)
-        if token.type == tokenize.NAME
+        (token.start[0], token.string) for token in module.tokens if token.type == tokenize.NAME
     )
     said += (
         (getattr(node, "lineno", 1), ast.get_docstring(node) or "")
-        for node in ast.walk(module.tree)
+        for node in module.nodes
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
     )
     for line, text in said:
@@ -389,12 +396,18 @@ def _tracked() -> list[str]:
     return sorted(name for name in names if (ROOT / name).is_file())
 
 
-def _modules() -> list[Module]:
-    return [
-        Module(path=name, text=(ROOT / name).read_text(encoding="utf-8"))
-        for name in _tracked()
-        if name.endswith(".py")
-    ]
+@cache
+def _faults() -> Mapping[Law, list[str]]:
+    """Faults of every module by law; each module is parsed once and then forgotten."""
+    scopes = {row[0]: row[1] for row in LAWS}
+    faults: dict[Law, list[str]] = {law: [] for law in scopes}
+    for name in _tracked():
+        if name.endswith(".py"):
+            module = Module(path=name, text=(ROOT / name).read_text(encoding="utf-8"))
+            for law, scope in scopes.items():
+                if name.startswith(scope):
+                    faults[law] += (f"{name}:{line}: {text}" for line, text in law(module))
+    return faults
 
 
 def crowded_packages(paths: list[str]) -> list[str]:
@@ -409,13 +422,7 @@ def crowded_packages(paths: list[str]) -> list[str]:
 
 @pytest.mark.parametrize("law", dict.fromkeys(row[0] for row in LAWS), ids=lambda law: law.__name__)
 def test_the_code_keeps_the_law(law: Law) -> None:
-    scope = next(row[1] for row in LAWS if row[0] is law)
-    faults = [
-        f"{module.path}:{line}: {text}"
-        for module in _modules()
-        if module.path.startswith(scope)
-        for line, text in law(module)
-    ]
+    faults = _faults()[law]
     assert not faults, "\n" + "\n".join(faults)
 
 

@@ -139,14 +139,15 @@ class Processes:
     def wait_answer(
         self, program: Program, ask: Callable[[float], str], deadline_s: float
     ) -> Waited:
-        """Ask until it is ready, it ends, or the monotonic clock shows `deadline_s`.
+        """Ask until it is ready, it ends, or the monotonic clock shows `deadline_s`; at least once.
 
         `ask` gets the seconds left; it returns why the program is not ready, empty if it is, and
         raises `OSError` while nobody answers.
         """
         reason = ""
         with self.running([program]) as running:
-            while running and (left_s := deadline_s - time.monotonic()) > 0:
+            while running:
+                left_s = deadline_s - time.monotonic()
                 try:
                     reason = ask(left_s)
                 except OSError as error:
@@ -155,7 +156,7 @@ class Processes:
                     if not reason:
                         return Waited(result="ready", reason="")
                 # Look again soon, but wake if the process ends.
-                if not wait_ended(running, RETRY_MS / 1_000):
+                if left_s <= 0 or not wait_ended(running, RETRY_MS / 1_000):
                     break
         return Waited(result="late" if self.pid(program) else "ended", reason=reason)
 

@@ -10,6 +10,7 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -38,6 +39,14 @@ WAKE_S_MAX = 3_600.0
 Change = Callable[[Job], Job]
 Step = Callable[[Job], Awaitable[Change]]
 Key = tuple[bytes, Side]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Waiter:
+    """Somebody who waits for a job to be in one of the stages."""
+
+    stages: Sequence[str]
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Desk:
@@ -71,7 +80,7 @@ class Desk:
         self._failed = asyncio.Event()
         self._failure: BaseException | None = None
         self._is_closed = False
-        self._waiters: dict[Key, list[asyncio.Event]] = {}
+        self._waiters: dict[Key, list[Waiter]] = {}
 
     def find(self, exchange: bytes, side: Side) -> Job | None:
         """A job as it is now."""
@@ -105,24 +114,29 @@ class Desk:
             key = (job.exchange, job.side)
             self._enter(self._jobs.get(key, job))
             self._go_on(key)
-            for changed_event in self._waiters.get(key, ()):
-                changed_event.set()
+            for waiter in self._waiters.get(key, ()):
+                if job.stage in waiter.stages:
+                    waiter.reached.set()
         if any(0 < job.wake_ms < self._alarm_ms for job in changed):
             self._alarm.set()
 
     async def wait(self, exchange: bytes, side: Side, stages: Sequence[str], wait_s: float) -> None:
-        """Return when the job is durably in one of `stages`, or after `wait_s`."""
-        key, changed = (exchange, side), asyncio.Event()
-        self._waiters.setdefault(key, []).append(changed)
+        """Return when the job is durably in one of `stages`, or after `wait_s`.
+
+        What is done once it is in that stage is done by then, and no stage on the way is missed.
+        """
+        key, waiter = (exchange, side), Waiter(stages)
+        job = None if self._saving.get(key) else self._store.find(*key)
+        if job is not None and job.stage in stages:
+            return
+        self._waiters.setdefault(key, []).append(waiter)
         try:
             async with asyncio.timeout(wait_s):
-                while (job := self._store.find(*key)) is None or job.stage not in stages:
-                    changed.clear()
-                    await changed.wait()
+                await waiter.reached.wait()
         except TimeoutError:
             pass  # whoever asked sees the stage that it is in
         finally:
-            self._waiters[key].remove(changed)
+            self._waiters[key].remove(waiter)
             if not self._waiters[key]:
                 del self._waiters[key]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.network import wait_height
+from tests.e2e.network import wait_level, wait_receipt
 from tests.e2e.test_tally import SUBJECTS, tally
 from tests.unit.tools.found.builders import ORIGIN, SOURCE_PATH
 from tools.exits import ERROR, OK
@@ -65,9 +65,13 @@ class Agency:
 
     def settle(self) -> None:
         """Return when every node has what this one has: the next command may ask another one."""
-        height = get_json(f"{self.url}/v1/status", timeout_s=10).document["height"]
-        for url in self.urls if height else ():
-            wait_height(url, height)
+        wait_level(self.urls)
+
+    def mirror(self, folder: Path) -> None:
+        """Copy all that the own node has by now, under a checkpoint that covers it."""
+        size = get_json(f"{self.url}/v1/status", timeout_s=10).document["tree_size"]
+        wait_receipt(self.url, size - 1)
+        tally("audit", "mirror", self.url, folder, "--genesis", self.genesis)
 
     def see(self, *words: object, exit_code: int = OK) -> dict[str, Any]:
         place = ("--url", self.url, "--genesis", self.genesis)

@@ -3,7 +3,7 @@
 import http.client
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +46,26 @@ def wait_height(api: str, height: int) -> None:
         response = connection.getresponse()
         while not (line := response.readline()).startswith(b"id: "):
             assert line, "the stream ended"
+    finally:
+        connection.close()
+
+
+def wait_level(apis: Collection[str]) -> None:
+    """Return when all these nodes have what the highest has: any of them may be asked next."""
+    height = max(get_json(f"{api}/v1/status", timeout_s=10).document["height"] for api in apis)
+    for api in apis if height else ():
+        wait_height(api, height)
+
+
+def wait_receipt(api: str, index: int) -> bytes:
+    """Receipt of an entry that the node may not have yet, as soon as a quorum covers it."""
+    connection = http.client.HTTPConnection(api.removeprefix("http://"), timeout=HTTP_TIMEOUT_S)
+    try:
+        connection.request("GET", f"/v1/entries/{index}/receipt?wait=20")
+        response = connection.getresponse()
+        data = response.read()
+        assert response.status == http.client.OK, data
+        return data
     finally:
         connection.close()
 
@@ -174,9 +194,11 @@ class Net:
 
     def wait_checkpoint(self, member: str, size: int) -> bytes:
         """Receipt of the last entry under `size`, as soon as a quorum covers it."""
-        answer = self.get(member, f"/v1/entries/{size - 1}/receipt?wait=20")
-        assert answer.status == http.client.OK, answer.body
-        return answer.data
+        return wait_receipt(self.local.node(member).api, size - 1)
+
+    def wait_level(self) -> None:
+        """Return when all nodes have what the highest has."""
+        wait_level([node.api for node in self.local.index.nodes])
 
     def entries(self, member: str) -> list[bytes]:
         """Exact bytes of every entry of a node."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.network import wait_level
 from tests.e2e.test_tally import tally
 from tools.exits import ERROR
 from tools.localnet import Localnet, free_ports, get_json
@@ -115,6 +116,8 @@ def test_a_node_made_in_a_home_of_its_own_joins(net: Path, tmp_path: Path) -> No
         assert waits == {}
         # What a node said while it was voted in may be of the epoch before.
         epoch = tally("node", "status", "--dir", home)["epoch"]
+        # And it may know of its epoch before the node that is asked to end it.
+        wait_level([local.node(first).api, f"http://{api}"])
         leave = admin(net, "validator", "remove", guest, member=first)["digest"]
         carry(net, leave, tuple(others))
         assert guest not in wait_epoch(net, first, epoch + 1)

@@ -4,7 +4,6 @@ Every test has a network of its own, because processes come and go in it. Kills 
 leader, and while starting are among the faults of `tests.e2e.chaos`.
 """
 
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -37,9 +36,7 @@ def submit_many(net: Net, member: str, count: int) -> list[Event]:
 
 def check_agreement(net: Net, acknowledged: list[Event]) -> None:
     """All nodes come to one height; their logs are equal; each event stands there exactly once."""
-    height = max(net.status(member)["height"] for member in net.members)
-    for member in net.members:
-        net.wait_height(member, height)
+    net.wait_level()
     logs = [net.entries(member) for member in net.members]
     assert all(log == logs[0] for log in logs)
     digests = [hash_event(RECORDS.decode(data).event) for data in logs[0] if not is_header(data)]
@@ -53,14 +50,14 @@ def check_agreement(net: Net, acknowledged: list[Event]) -> None:
 def test_a_killed_node_comes_back_and_agrees(net: Net, place: int) -> None:
     victim = net.members[place]
     through = next(member for member in net.members if member != victim)
+    height = net.status(through)["height"]
     with ThreadPoolExecutor(1) as pool:
-        load = pool.submit(submit_many, net, through, 12)
-        before = net.status(through)["height"] + 2
-        net.wait_height(through, before)
+        load = pool.submit(submit_many, net, through, 6)
+        net.wait_height(through, height + 2)
         net.local.kill(victim)
         finals = load.result()
-    missed = net.status(through)["height"] - before
-    assert missed > 8, "the node missed enough to catch up by ranges"
+    # However far that came before the kill: the node misses enough to catch up by ranges.
+    finals += submit_many(net, through, 10)
     with ThreadPoolExecutor(1) as pool:
         load = pool.submit(submit_many, net, through, 4)
         net.local.start([victim])
@@ -85,11 +82,7 @@ def test_events_accepted_by_a_node_that_dies_are_not_lost(net: Net) -> None:
 
 def test_sigterm_stops_every_node_cleanly_in_time(net: Net) -> None:
     finals = submit_many(net, ASKER, 2)
-    begin = time.monotonic()
-    killed = net.local.stop()
-    took_s = time.monotonic() - begin
-    assert killed == []
-    assert took_s < 3
+    assert net.local.stop() == [], "killed: it did not end in time"
     for member in net.members:
         assert '"node stopped"' in net.local.log_tail(member)
         assert "Traceback" not in net.local.log_tail(member)

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from ledger.exchange.references import REFERENCE_KEYS
+from tests.e2e.network import wait_level
 from tests.unit.node.crs import messages as m
 from tools.cli import main
 from tools.exits import ERROR, OK, UNVERIFIED
@@ -45,8 +46,15 @@ def tally(*arguments: object, exit_code: int = OK) -> dict[str, Any]:
 
 
 def officer(net: Path, member: str, *arguments: object, exit_code: int = OK) -> dict[str, Any]:
+    """What an officer does at the own node; the next question may go to any of them."""
     place = ("--dir", net, "--member", member)
-    return tally("officer", *arguments, *place, exit_code=exit_code)
+    document = tally("officer", *arguments, *place, exit_code=exit_code)
+    settle(net)
+    return document
+
+
+def settle(net: Path) -> None:
+    wait_level([node.api for node in Localnet(net).index.nodes])
 
 
 def ask(net: Path, folder: Path) -> str:
@@ -152,6 +160,7 @@ def share_key(net: Path, path: Path) -> None:
             at = ("--url", api, "--genesis", net / "genesis.json", "--member", member)
             signer = Localnet(net).officer_key_path(member, "admin")
             tally("admin", "ballot", proposal, *at, "--key", signer)
+    settle(net)
 
 
 def test_documents_are_named_before_the_delivery_and_once(net: Path, tmp_path: Path) -> None:

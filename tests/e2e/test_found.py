@@ -1,6 +1,5 @@
 """Four agencies found a network on homes that share nothing but files, and their nodes run it."""
 
-import http.client
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -11,6 +10,7 @@ import pytest
 
 from ledger.quorum.founding import decode_signatures, encode_signatures
 from tests.e2e.agencies import found_homes, run_homes
+from tests.e2e.network import wait_receipt
 from tests.e2e.test_start_faults import refuse
 from tests.e2e.test_tally import SUBJECTS, tally
 from tests.unit.tools.found.builders import MEMBERS
@@ -27,17 +27,6 @@ def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]:
     with ExitStack() as stack:
         run_homes(homes, stack)
         yield homes
-
-
-def wait_receipt(home: Path, index: int) -> None:
-    """Return when the node of a home holds an entry under a quorum's checkpoint."""
-    host = Localnet(home).index.nodes[0].api.removeprefix("http://")
-    connection = http.client.HTTPConnection(host, timeout=30)
-    try:
-        connection.request("GET", f"/v1/entries/{index}/receipt?wait=20")
-        assert connection.getresponse().status == http.client.OK
-    finally:
-        connection.close()
 
 
 # The network lives as long as the module: its processes are no leak of one test.
@@ -61,7 +50,7 @@ def test_an_event_is_recorded_on_all_four(homes: list[Path], tmp_path: Path) -> 
         *("--size-bytes", 900, "--outbox-until-ms", 1_900_000_000_000),
     )
     for home in homes:
-        wait_receipt(home, delivered["index"])
+        wait_receipt(Localnet(home).index.nodes[0].api, delivered["index"])
         shown = tally("officer", "status", asked["exchange"], "--dir", home)
         assert shown["state"] == "delivered"
 

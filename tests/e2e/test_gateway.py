@@ -44,8 +44,13 @@ def write_records(gate: Gate, rows: list[dict[str, Any]]) -> None:
 
 def kinds_of(net: Net, exchange: str) -> list[str]:
     """Kinds of the applied events of an exchange, in order."""
-    history = net.get(ASKER, f"/v1/requests/{exchange}").body["history"]
-    return [row["event"]["kind"] for row in history if row["outcome"]["applied"]]
+    return [row["event"]["kind"] for row in history_of(net, exchange) if row["outcome"]["applied"]]
+
+
+def history_of(net: Net, exchange: str) -> list[dict[str, Any]]:
+    """Records of an exchange; what a gateway waited for, its own node had first."""
+    net.wait_level()
+    return list(net.get(ASKER, f"/v1/requests/{exchange}").body["history"])
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +156,7 @@ def test_a_payload_that_was_altered_is_rejected_with_its_code_and_delivered_agai
     assert "50001" in job["detail"]
     [record] = [
         row["event"]["body"]
-        for row in net.get(ASKER, f"/v1/requests/{exchange}").body["history"]
+        for row in history_of(net, exchange)
         if row["event"]["kind"] == "share.rejected"
     ]
     assert (record["code_set"], record["codes"]) == ("oecd-crs-sm-3.0", [50001])

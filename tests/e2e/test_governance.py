@@ -114,7 +114,7 @@ def a_lost_key_is_replaced_by_vote(world: World) -> None:
     assert loser.act("admin", "withdraw", before, key="successor")["outcome"]["applied"]
 
     copy = world.root / "lost-key"
-    tally("audit", "mirror", loser.url, copy, "--genesis", loser.genesis)
+    loser.mirror(copy)
     told = tally("audit", "who", old, copy, "--genesis", loser.genesis)
     assert [act["kind"] for act in told["acts"]] == ["governance.proposed"]
     assert (told["acts"][0]["roles"], told["acts"][0]["standing"]) == (["admin"], "active")
@@ -185,6 +185,7 @@ def ballots_that_do_not_count_are_refused(world: World) -> None:
     tally(*sign, "--genesis", world[B].genesis)
     submitted = world[B].see("admin", "submit", signed)
     assert submitted["outcome"]["applied"]
+    world[B].settle()
     assert world[B].see("admin", "submit", signed)["index"] == submitted["index"], "counted once"
     assert world[A].see("admin", "proposal", proposal)["approved"] == sorted([A, B])
     refused = tally(
@@ -226,7 +227,7 @@ def proposals_that_contradict_each_other(world: World) -> None:
 
 def the_log_of_all_that_is_valid_and_names_who_did_it(world: World) -> None:
     auditor, copy = world[C], world.root / "copy"
-    tally("audit", "mirror", auditor.url, copy, "--genesis", auditor.genesis)
+    auditor.mirror(copy)
     replayed = tally("audit", "replay", copy, "--genesis", auditor.genesis)
     assert replayed["replay"] == "valid"
     told = tally("audit", "who", B, copy, "--genesis", auditor.genesis)

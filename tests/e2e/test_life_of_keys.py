@@ -112,7 +112,7 @@ def a_key_is_succeeded_by_its_own_statement(world: World) -> None:
 
 def the_log_of_it_is_valid(world: World) -> None:
     auditor, copy = world[C], world.root / "copy"
-    tally("audit", "mirror", auditor.url, copy, "--genesis", auditor.genesis)
+    auditor.mirror(copy)
     assert tally("audit", "replay", copy, "--genesis", auditor.genesis)["replay"] == "valid"
 
 

@@ -21,7 +21,7 @@ from node.crs.references import make_key
 from node.crs.status import StatusMessage, read_status
 from tests.e2e.gateways import RECEIVER, Gate, gates
 from tests.e2e.network import ASKER, OWNER, Net, running
-from tests.e2e.test_gateway import exchanges_of, kinds_of
+from tests.e2e.test_gateway import exchanges_of, history_of, kinds_of
 from tests.unit.node.crs import messages as m
 from tools.client import Client
 
@@ -130,7 +130,7 @@ def status_at(gate: Gate, side: str, exchange: str) -> tuple[int, StatusMessage]
 
 
 def rejections(net: Net, exchange: str) -> list[dict[str, Any]]:
-    history = net.get(ASKER, f"/v1/requests/{exchange}").body["history"]
+    history = history_of(net, exchange)
     return [row["event"]["body"] for row in history if row["event"]["kind"] == "share.rejected"]
 
 

@@ -129,9 +129,7 @@ def test_an_idle_network_makes_no_blocks(net: Net) -> None:
 
 def settle(net: Net) -> list[tuple[int, int, int]]:
     """Height, size and view of every node, once all have the highest block."""
-    height = max(net.status(member)["height"] for member in net.members)
-    for member in net.members:
-        net.wait_height(member, height)
+    net.wait_level()
     statuses = [net.status(member) for member in net.members]
     return [(each["height"], each["tree_size"], each["view"]) for each in statuses]
 

@@ -12,6 +12,7 @@ from ledger.events import Body
 from ledger.governance.actions import RemoveContract
 from ledger.governance.proposals import GovernanceBalloted, GovernanceProposed
 from ledger.keys import parse_secret_key
+from tests.e2e.network import wait_receipt
 from tests.e2e.test_tally import ask, tally
 from tools.client import Client
 from tools.exits import DENIED
@@ -88,6 +89,7 @@ def test_a_vote_flips_a_decision_and_the_mirror_replays(net: Path, tmp_path: Pat
     after = ask(net, tmp_path / "again", legal_basis="tcal-6", exit_code=DENIED)
     assert (before["outcome"]["decision"], after["outcome"]["decision"]) == ("permit", "deny")
     for node in local.index.nodes[:2]:
+        wait_receipt(node.api, after["index"])
         copy = tmp_path / f"copy-{node.member}"
         tally("audit", "mirror", node.api, copy, "--genesis", local.genesis_path)
         report = tally("audit", "replay", copy, "--genesis", local.genesis_path)

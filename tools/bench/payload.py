@@ -9,7 +9,6 @@ processor time is that of all processes of a kind together.
 import csv
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -97,23 +96,19 @@ def _offer(gateways: LocalGateways, requester: str, provider: str) -> dict[str, 
     exchange = answer["exchange"]
     if answer["decision"] != "permit":
         raise InvalidAnswer("exchange-not-permitted", str(answer)[:200])
-    _wait(lambda: _job(gateways, provider, "provide", exchange, "offered"), "offered")
-    return _wait(lambda: _job(gateways, requester, "acquire", exchange, "kept"), "kept")
+    # Who offers does not stay there: the other side may be quick.
+    _wait(gateways, provider, f"provide/{exchange}", "offered", "learn", "settled")
+    return _wait(gateways, requester, f"acquire/{exchange}", "kept")
 
 
-def _wait(ask: Callable[[], dict[str, Any]], stage: str) -> dict[str, Any]:
-    """The job in a stage. Raises `InvalidAnswer` where it is held instead."""
-    while (job := ask())["stage"] != stage:
+def _wait(gateways: LocalGateways, member: str, job_path: str, *stages: str) -> dict[str, Any]:
+    """The job in one of the stages. Raises `InvalidAnswer` where it is held instead."""
+    query = "".join(f"&stage={stage}" for stage in (*stages, "held", "closed"))
+    route = f"/v1/jobs/{job_path}?wait={WAIT_S}{query}"
+    while (job := gateways.socket(member).get(route))["stage"] not in stages:
         if job["stage"] in ("held", "closed"):
             raise InvalidAnswer("exchange-not-received", str(job)[:200])
     return job
-
-
-def _job(
-    gateways: LocalGateways, member: str, side: str, exchange: str, stage: str
-) -> dict[str, Any]:
-    route = f"/v1/jobs/{side}/{exchange}?stage={stage}&stage=held&stage=closed&wait={WAIT_S}"
-    return gateways.socket(member).get(route)
 
 
 def _gateway_pids(name: str, pid: int) -> dict[str, list[int]]:

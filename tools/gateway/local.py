@@ -179,9 +179,15 @@ async def vote_in(network: Localnet, applications: Sequence[GatewayApplication])
             part = missing[at : at + GATEWAYS_PER_PROPOSAL]
             actions = tuple(action for each in part for action in each.actions)
             index = await _enact(client, network, genesis, actions)
-    for node in network.index.nodes if index else ():
-        async with Client(node.api, genesis) as client:
-            await client.fetch_record(index)
+    if index:
+        await wait_everywhere([node.api for node in network.index.nodes], genesis, index)
+
+
+async def wait_everywhere(urls: Iterable[str], genesis: Genesis, index: int) -> None:
+    """Return when all these nodes have an entry that one of them has: the others may be behind."""
+    for url in urls:
+        async with Client(url, genesis) as client:
+            await client.wait_note(index)
 
 
 async def _is_in_force(client: Client, application: GatewayApplication) -> bool:

@@ -105,6 +105,7 @@ def test_an_address_that_is_taken(
     activated(config)
     listen = read_config(config)[section, "listen"]
     with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         holder.bind((listen.host, listen.port))
         holder.listen()
         assert daemon.run(config, "zh") == EXIT_FAILED

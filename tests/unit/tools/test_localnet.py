@@ -1,6 +1,7 @@
 """Making a network in a folder, and following the processes of one."""
 
 import datetime as dt
+import socket
 import stat
 import tomllib
 from pathlib import Path
@@ -14,7 +15,7 @@ from ledger.genesis import decode_genesis_json, hash_genesis
 from ledger.keys import parse_secret_key
 from tools.exits import FailedNode, InvalidInput, NotFound
 from tools.founding import read_source
-from tools.localnet import Localnet, create_network, shipped_policy_set
+from tools.localnet import Localnet, create_network, free_ports, shipped_policy_set
 
 NOW = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
 
@@ -118,3 +119,11 @@ def test_a_node_that_cannot_start_says_why(tmp_path: Path) -> None:
         network.wait_ready([member])
     assert caught.value.code == "node-ended"
     assert "membr" in str(caught.value)
+
+
+def test_a_port_of_a_test_is_taken_by_no_other_test_process() -> None:
+    [port] = free_ports(1)
+    for _ in range(2):  # as for a node that was stopped and comes back
+        with socket.socket() as other, pytest.raises(OSError, match="in use"):
+            other.bind(("127.0.0.1", port))
+        socket.create_server(("127.0.0.1", port)).close()

@@ -4,7 +4,6 @@ import ast
 import asyncio
 import json
 import re
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -248,10 +247,9 @@ def test_stopping_does_not_wait_for_clients_that_wait(data_dir: Path) -> None:
         event = builders.request()
         asked = asyncio.create_task(node.submit(event.data, status=202, Prefer="wait=30"))
         await node.service.wait_pending(1)
-        started = time.monotonic()
-        await node.app.shutdown()
-        assert (await asked)["state"] == "pending"
-        assert time.monotonic() - started < 2
+        async with asyncio.timeout(20):
+            await node.app.shutdown()
+            assert (await asked)["state"] == "pending"
 
     run(data_dir, story)
 

@@ -176,6 +176,7 @@ def test_looking_changes_nothing(place: Place) -> None:
 def test_a_taken_port_is_named_with_its_setting(place: Place) -> None:
     config = read_config(place.config_path)
     with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         holder.bind(("127.0.0.1", config["api", "listen"].port))
         holder.listen()
         findings = diagnose_offline(place.config_path, wall_ms=NOW_MS)

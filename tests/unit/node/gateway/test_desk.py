@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -454,6 +454,46 @@ def test_waiting_ends_with_the_stage_or_with_the_time(tmp_path: Path) -> None:
         assert 0.04 < loop.time() - began < 5
         await desk.wait(job.exchange, "provide", ("settled",), 0)
         assert not desk._waiters
+
+    play(tmp_path, {}, story)
+
+
+def test_who_waits_finds_done_what_belongs_to_the_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also who comes when the job is on disk already and its desk has not heard of that yet."""
+    job, entered = make_job(stage="offered"), list[Job]()
+    is_saved, go_on = asyncio.Event(), asyncio.Event()
+
+    async def story(desk: Desk, store: Store) -> None:
+        save = store.save
+
+        async def linger(jobs: Iterable[Job], **marks: int) -> None:
+            await save(jobs, **marks)
+            is_saved.set()
+            await go_on.wait()
+
+        monkeypatch.setattr(store, "save", linger)
+        putting = asyncio.create_task(desk.put([job]))
+        await is_saved.wait()
+        waiting = asyncio.create_task(desk.wait(job.exchange, "provide", ("offered",), 20))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        go_on.set()
+        await waiting
+        assert entered == [job]
+        await putting
+
+    play(tmp_path, {}, story, enter=entered.append)
+
+
+def test_who_waits_misses_no_stage_on_the_way(tmp_path: Path) -> None:
+    async def story(desk: Desk, _: Store) -> None:
+        job = make_job(stage="offered")
+        waiting = asyncio.create_task(desk.wait(job.exchange, "provide", ("offered",), 20))
+        await asyncio.sleep(0)
+        await asyncio.gather(desk.put([job]), desk.put([to("settled")(job)]))
+        await waiting
 
     play(tmp_path, {}, story)
 

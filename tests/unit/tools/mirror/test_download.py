@@ -33,6 +33,8 @@ from tools.mirror.folder import no_progress
 from tools.mirror.update import mirror_from, open_mirroring
 
 BUNDLE = "tile/entries/001"
+# So long a source is waited for before the next one is asked as well.
+IMPATIENT_S, PATIENT_S = 0.2, 60
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +45,9 @@ def long_chain() -> ChainBuilder:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short pauses; but who answers is waited for, however busy this machine is."""
     monkeypatch.setattr(sources, "PAUSE_S", 0.01)
-    monkeypatch.setattr(sources, "HEDGE_S", 0.2)
+    monkeypatch.setattr(sources, "HEDGE_S", PATIENT_S)
 
 
 def copying(folder: Path, *servers: LogServer, chain: ChainBuilder) -> Mirror:
@@ -205,7 +208,10 @@ def test_a_download_that_breaks_off_is_resumed(tmp_path: Path, long_chain: Chain
     assert_is_copy(tmp_path, long_chain)
 
 
-def test_a_dead_and_a_slow_node_do_not_hold_up(tmp_path: Path, long_chain: ChainBuilder) -> None:
+def test_a_dead_and_a_slow_node_do_not_hold_up(
+    tmp_path: Path, long_chain: ChainBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "HEDGE_S", IMPATIENT_S)
     slow = log_server(long_chain)
     slow.stalled = "tile/"
 
@@ -225,24 +231,28 @@ def test_a_dead_and_a_slow_node_do_not_hold_up(tmp_path: Path, long_chain: Chain
 
 def fetching(
     chain: ChainBuilder, *servers: LogServer, dead: bool = False
-) -> Callable[[int], list[list[int]]]:
-    """How often each server was asked after each of so many fetches of one file."""
+) -> Callable[..., list[list[int]]]:
+    """How often each server was asked after each fetch of one file, by how long one is waited for.
 
-    async def story(times: int) -> list[list[int]]:
+    What is waited for is set; `quick` undoes it.
+    """
+
+    async def story(*hedges_s: float) -> list[list[int]]:
         counts = []
         async with (
-            asyncio.timeout(5),
+            asyncio.timeout(20),
             listening(*servers) as urls,
             sources.Sources(
                 [*urls, *(["http://127.0.0.1:9"] if dead else [])], chain.genesis
             ) as all_,
         ):
-            for _ in range(times):
+            for hedge_s in hedges_s:
+                sources.HEDGE_S = hedge_s
                 await all_.fetch([BUNDLE], check_bundle(chain))
                 counts.append([len(server.asked) for server in servers])
         return counts
 
-    return lambda times: asyncio.run(story(times))
+    return lambda *hedges_s: asyncio.run(story(*hedges_s))
 
 
 def check_bundle(chain: ChainBuilder) -> Callable[[list[bytes]], None]:
@@ -259,12 +269,12 @@ def test_a_source_that_lets_wait_is_not_waited_for(long_chain: ChainBuilder) -> 
     """The next is asked as well, and from then on first."""
     slow, quick = log_server(long_chain), log_server(long_chain)
     slow.stalled = "tile/"
-    assert fetching(long_chain, slow, quick)(2) == [[1, 1], [1, 2]]
+    assert fetching(long_chain, slow, quick)(IMPATIENT_S, PATIENT_S) == [[1, 1], [1, 2]]
 
 
 def test_a_source_that_answers_in_time_is_asked_alone(long_chain: ChainBuilder) -> None:
     servers = log_server(long_chain), log_server(long_chain)
-    (counts,) = fetching(long_chain, *servers)(1)
+    (counts,) = fetching(long_chain, *servers)(PATIENT_S)
     assert counts == [1, 0]
 
 
@@ -278,14 +288,14 @@ def test_what_is_raised_when_no_source_has_a_file(long_chain: ChainBuilder) -> N
     """Whoever did not answer may have it; and one that lacks it is not called a liar."""
     liar = tampered(long_chain, BUNDLE)
     with pytest.raises(InvalidAnswer) as caught:
-        fetching(long_chain, liar, tampered(long_chain, BUNDLE))(1)
+        fetching(long_chain, liar, tampered(long_chain, BUNDLE))(PATIENT_S)
     assert caught.value.code == "tiles-invalid"
     for servers in ((liar, lacking(long_chain)), (lacking(long_chain), liar)):
         with pytest.raises(NotFound):
-            fetching(long_chain, *servers)(1)
+            fetching(long_chain, *servers)(PATIENT_S)
     for server in (liar, lacking(long_chain)):
         with pytest.raises(Unreachable):
-            fetching(long_chain, server, dead=True)(1)
+            fetching(long_chain, server, dead=True)(PATIENT_S)
 
 
 def test_no_node_at_all(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ class Odd:
         if self.does == "raise-late": raise ValueError(SECRET)
         if self.does == "exit-late": os._exit(7)
         if self.does == "slow":
-            for _ in range(4):
+            for _ in range(8):
                 time.sleep(0.5)
                 yield b""
         if self.does == "forbidden":
