@@ -8,7 +8,7 @@ it proves that digest. So files may come from anybody, and parts need nothing of
 import gc
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.sharedctypes import Synchronized
@@ -22,7 +22,7 @@ from ledger.state import MapState
 from ledger.verify import LogCopy, MapEvents, Progress, open_copy
 from tools.audit.results import Result, faulty_result, valid_result
 from tools.exits import InvalidInput
-from tools.mirror import folder_reader, worker_context
+from tools.mirror import folder_reader, worker_context, worker_pool
 
 FOLDER = "snapshots"
 ENDING = ".state"
@@ -237,9 +237,7 @@ def replay_parts(parts: Sequence[Part], jobs: int, on_entries: OnEntries) -> lis
     """Replay parts by so many processes. Raises `InvalidInput` of the first that said nothing."""
     context = worker_context()
     counters = [context.Value("Q", 0) for _ in parts]
-    with ProcessPoolExecutor(
-        jobs, mp_context=context, initializer=_share, initargs=(counters,)
-    ) as pool:
+    with worker_pool(jobs, context=context, initializer=_share, initargs=(counters,)) as pool:
         futures = [pool.submit(run_part, part, place) for place, part in enumerate(parts)]
         for _ in _looks(futures):
             on_entries(sum(counter.value for counter in counters))

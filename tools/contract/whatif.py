@@ -4,7 +4,7 @@ import gc
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -14,7 +14,7 @@ from contracts.drafts.whatif import Batch, Change, Reconsideration, Tally
 from contracts.engine import Answer, PolicyEngine, Question
 from ledger.registry import POLICY_SETS, PolicySet
 from tools.contract.past import MapAll, Past
-from tools.mirror import worker_context
+from tools.mirror import worker_pool
 
 BATCH_REQUESTS = 512
 # Batches that wait for their answers, for each process.
@@ -129,13 +129,7 @@ def _workers(engine: PolicyEngine, draft: PolicySet, jobs: int) -> Iterator[tupl
     if jobs <= 1:
         yield map, lambda questions: _done(engine.ask_all(questions))
         return
-    pool = ProcessPoolExecutor(
-        jobs,
-        mp_context=worker_context(),
-        initializer=_start,
-        initargs=(POLICY_SETS.encode(draft),),
-    )
-    with pool:
+    with worker_pool(jobs, initializer=_start, initargs=(POLICY_SETS.encode(draft),)) as pool:
         yield (
             pool.map,
             lambda questions: pool.submit(_answer, questions) if questions else _done([]),

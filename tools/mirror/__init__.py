@@ -19,6 +19,7 @@ from tools.mirror.folder import (
     read_epochs,
     read_genesis,
     worker_context,
+    worker_pool,
     write_epochs,
 )
 from tools.mirror.shown import copy_at, mirror_log, mirror_shown
@@ -34,5 +35,6 @@ __all__ = [
     "read_epochs",
     "read_genesis",
     "worker_context",
+    "worker_pool",
     "write_epochs",
 ]

@@ -6,11 +6,13 @@ Files are written to a temporary name and renamed, so whatever breaks off leaves
 import os
 import re
 import shutil
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
 from multiprocessing.context import BaseContext
 from pathlib import Path
 
@@ -131,13 +133,48 @@ def worker_context() -> BaseContext:
     return get_context("fork" if threads == 1 else "spawn")
 
 
+def _nothing() -> None:
+    """Begin with nothing more."""
+
+
+def worker_pool(
+    jobs: int,
+    *,
+    context: BaseContext | None = None,
+    initializer: Callable[..., None] = _nothing,
+    initargs: tuple[object, ...] = (),
+) -> ProcessPoolExecutor:
+    """A pool whose workers end with this process, also where that is killed.
+
+    Else they would wait for work for ever, and hold the locks that they were forked with.
+    """
+    return ProcessPoolExecutor(
+        jobs,
+        mp_context=context or worker_context(),
+        initializer=_begin_worker,
+        initargs=(initializer, initargs),
+    )
+
+
+def _begin_worker(initializer: Callable[..., None], initargs: tuple[object, ...]) -> None:
+    parent = parent_process()
+    assert parent is not None, "this is a worker"
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+    initializer(*initargs)
+
+
 @contextmanager
 def event_map(jobs: int) -> Iterator[MapEvents]:
     """`map` over `jobs` processes, or the plain one for a single job."""
     if jobs <= 1:
         yield map
         return
-    with ProcessPoolExecutor(jobs, mp_context=worker_context()) as pool:
+    with worker_pool(jobs) as pool:
 
         def apply(
             function: Callable[[EventTask], EventFault | None], tasks: Iterator[EventTask], /
