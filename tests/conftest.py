@@ -1,4 +1,4 @@
-"""What all tests share: Hypothesis profiles, a guard against processes left running, a data folder.
+"""What all tests share: Hypothesis profiles, what none leaves to the next, a data folder.
 
 Hypothesis profiles, chosen with HYPOTHESIS_PROFILE: `ci` (default) takes the same examples on every
 run; `explore` takes new ones, many more of them, and keeps those that failed.
@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tools.words import select_language
 
 # No deadline: two test processes share the cores with real nodes, so time proves nothing.
 settings.register_profile("ci", deadline=None, derandomize=True, database=None)
@@ -51,6 +53,12 @@ def _no_process_left() -> Iterator[None]:
         os.kill(pid, signal.SIGKILL)
     if left:
         pytest.fail(f"child processes left running: {sorted(left.values())}")
+
+
+@pytest.fixture(autouse=True)
+def _english() -> None:
+    """Begin in English, whatever language the command of an earlier test chose."""
+    select_language(["--lang", "en"])
 
 
 @pytest.fixture(scope="module", autouse=True)

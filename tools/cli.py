@@ -14,8 +14,7 @@ import click
 
 from tools.exits import ERROR, Interrupted, InvalidUsage, ToolError
 from tools.output import WordGroup, WordOption, printable
-from tools.words import describe_error, say, select_language
-from tools.words.details import tell_detail
+from tools.words import describe_error, say, select_language, tell_detail
 
 # Name of the command: module under `tools.commands` that holds it as `command`.
 COMMANDS = {
@@ -78,7 +77,7 @@ class Root(WordGroup):
             return super().invoke(ctx)
         except click.UsageError as error:
             raise _usage(error) from None
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, click.Abort):
             raise Interrupted("interrupted", "") from None
         except OSError as error:
             if error.errno == errno.EPIPE:
@@ -95,7 +94,7 @@ def _usage(error: click.UsageError) -> Exception:
 
 
 def _describe_usage(error: click.UsageError) -> str:
-    """What is wrong, in the chosen language; what is too rare for words of ours in click's."""
+    """What is wrong, in the chosen language."""
     if isinstance(error, click.NoSuchOption):
         told, similar = say("usage.no_option", name=error.option_name), error.possibilities
     elif isinstance(error, click.exceptions.NoSuchCommand):
@@ -117,7 +116,7 @@ def _describe_parameter(error: click.BadParameter, parameter: click.Parameter) -
     if isinstance(kind, click.IntRange):
         limits = " … ".join("" if end is None else f"{end:,}" for end in (kind.min, kind.max))
         return say("usage.range", hint=hint, limits=limits)
-    return say("usage.value", hint=hint, reason=error.message)
+    return say("usage.value", hint=hint, reason=tell_detail("", error.message))
 
 
 def _open_streams() -> None:

@@ -425,6 +425,9 @@ class Client:
                 async for line in response.content:
                     if line.startswith(b"data:"):
                         yield _decode(_BLOCKS.decode, line[5:].strip())
+        except aiohttp.ClientPayloadError:
+            # The node has gone in the middle of its answer, which has no end.
+            raise Unreachable("stream-closed", self.url) from None
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             text = str(error) or type(error).__name__
             raise Unreachable("unreachable", f"{self.url}: {text}") from None

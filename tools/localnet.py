@@ -249,7 +249,8 @@ class Localnet:
             wait_s = max(1, min(READY_WAIT_S_MAX, int(left_s)))
             url = f"{self.node(member).api}/readyz?wait={wait_s}"
             answer = get_json(url, timeout_s=wait_s + 5)
-            return "" if answer.status == http.client.OK else json.dumps(answer.document)
+            # Why it is not ready, in words.
+            return "" if answer.status == http.client.OK else str(answer.document.get("detail"))
 
         waited = self._processes.wait_answer(program, ask, deadline)
         if waited.result == "late":
@@ -284,7 +285,7 @@ def get_json(url: str, *, timeout_s: float) -> Answer:
     host, _, path = url.removeprefix("http://").partition("/")
     connection = http.client.HTTPConnection(host, timeout=timeout_s)
     try:
-        connection.request("GET", f"/{path}")
+        connection.request("GET", f"/{path}", headers={"Accept-Language": language()})
         response = connection.getresponse()
         document = json.loads(response.read(ANSWER_BYTES_MAX))
     except (http.client.HTTPException, ValueError) as error:

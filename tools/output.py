@@ -229,6 +229,14 @@ def note(text: str) -> None:
     click.echo(text, err=True)
 
 
+def confirm(question: str) -> bool:
+    """Whether the answer on the terminal is yes; anything else is no."""
+    answer: str = click.prompt(
+        f"{question} [y/N]", default="", show_default=False, type=str, err=True
+    )
+    return answer.strip().lower() in ("y", "yes", "是")
+
+
 def run(task: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine, on uvloop where it is installed."""
     try:

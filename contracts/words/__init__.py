@@ -16,7 +16,6 @@ Language = Literal["zh", "en"]
 LANGUAGES: tuple[Language, ...] = ("zh", "en")
 
 _PLACE = re.compile(r"\{([a-z_]+)\}")
-_ESCAPED_PLACE = re.compile(r"\\{(\w+)\\}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +37,6 @@ def catalogue(language: Language) -> Mapping[str, Any]:
 def read_catalogue(package: str, language: Language) -> dict[str, Any]:
     """The catalogue of a language beside the code of a package: `zh.toml`, `en.toml`."""
     return tomllib.loads(files(package).joinpath(f"{language}.toml").read_text("utf-8"))
-
-
-def filled_pattern(template: str) -> re.Pattern[str]:
-    """What a sentence looks like when its places are filled; each place is a group of its name."""
-    return re.compile(_ESCAPED_PLACE.sub(r"(?P<\1>.+?)", re.escape(template)))
 
 
 def describe(code: str, language: Language, **values: str) -> Description:

@@ -20,7 +20,7 @@ from node.api.context import (
     wait_parameter,
 )
 from node.api.finality import Watch
-from node.api.problems import Problem
+from node.api.problems import Problem, language_of
 from node.api.schemas.log import BatchBody, SubmitBatch, SubmitEvent, status_body
 from node.service import EventState, EventStatus
 
@@ -41,9 +41,9 @@ async def submit_event(request: web.Request) -> web.Response:
         status = await wait_for_event(context, status, wait_s)
     _raise_refused(status)
     if status.state is EventState.FINAL:
-        return json_response(status_body(status), headers=headers)
+        return json_response(status_body(status, language_of(request)), headers=headers)
     headers["Location"] = f"/v1/events/{status.digest.hex()}"
-    return json_response(status_body(status), status=202, headers=headers)
+    return json_response(status_body(status, language_of(request)), status=202, headers=headers)
 
 
 async def submit_batch(request: web.Request) -> web.Response:
@@ -60,11 +60,12 @@ async def submit_batch(request: web.Request) -> web.Response:
             statuses = await _wait_for_batch(context, watch, statuses, wait_s)
     finally:
         context.hub.close(watch)
-    headers = {"Cache-Control": "no-store"}
+    language = language_of(request)
+    headers = {"Content-Language": language, "Cache-Control": "no-store"}
     if wait_s:
         headers["Preference-Applied"] = f"wait={wait_s}"
     is_pending = any(status.state is EventState.PENDING for status in statuses)
-    body = BatchBody(results=[status_body(status) for status in statuses])
+    body = BatchBody(results=[status_body(status, language) for status in statuses])
     return json_response(body, status=202 if is_pending else 200, headers=headers)
 
 
@@ -72,9 +73,7 @@ async def read_event_status(request: web.Request) -> web.Response:
     """GET /v1/events/{digest}: status by digest."""
     context = context_of(request)
     digest = hex_parameter(request, "digest", chars=DIGEST_HEX_CHARS)
-    return await _status_response(
-        context, context.service.event_status(digest), wait_parameter(request)
-    )
+    return await _status_response(request, context.service.event_status(digest))
 
 
 async def read_event_by_nonce(request: web.Request) -> web.Response:
@@ -82,7 +81,7 @@ async def read_event_by_nonce(request: web.Request) -> web.Response:
     context = context_of(request)
     nonce = hex_parameter(request, "nonce", chars=NONCE_HEX_CHARS)
     status = context.service.event_by_nonce(member_parameter(request.match_info), nonce)
-    return await _status_response(context, status, wait_parameter(request))
+    return await _status_response(request, status)
 
 
 async def wait_for_event(context: Context, status: EventStatus, wait_s: float) -> EventStatus:
@@ -93,12 +92,15 @@ async def wait_for_event(context: Context, status: EventStatus, wait_s: float) -
     return context.service.event_status(status.digest)
 
 
-async def _status_response(context: Context, status: EventStatus, wait_s: int) -> web.Response:
+async def _status_response(request: web.Request, status: EventStatus) -> web.Response:
+    wait_s = wait_parameter(request)
     if status.state is EventState.PENDING and wait_s:
-        status = await wait_for_event(context, status, wait_s)
+        status = await wait_for_event(context_of(request), status, wait_s)
     if status.state is EventState.UNKNOWN:
         raise Problem("event-unknown", digest=status.digest)
-    return json_response(status_body(status))
+    language = language_of(request)
+    headers = {"Content-Language": language, "Cache-Control": "no-store"}
+    return json_response(status_body(status, language), headers=headers)
 
 
 async def _wait_for_batch(

@@ -13,7 +13,7 @@ from node.api.context import (
     query_parameters,
     wait_parameter,
 )
-from node.api.problems import Problem, choose_language
+from node.api.problems import Problem, language_of
 from node.api.schemas.diagnosis import diagnosis_body
 from node.api.schemas.nodes import HealthBody, node_body
 from node.api.schemas.reasons import reason_bodies
@@ -39,7 +39,7 @@ async def read_ready(request: web.Request) -> web.Response:
                 await context.service.wait_change()
                 reasons = context.service.not_ready()
     if reasons:
-        language = choose_language(request.headers.get("Accept-Language", ""))
+        language = language_of(request)
         bodies = reason_bodies(reasons, language)
         separator = "；" if language == "zh" else "; "
         raise Problem(
@@ -61,7 +61,7 @@ async def read_diagnosis(request: web.Request) -> web.Response:
     """GET /v1/diagnosis: what is wrong with this node or its network, and what to do."""
     query_parameters(request)
     service = context_of(request).service
-    language = choose_language(request.headers.get("Accept-Language", ""))
+    language = language_of(request)
     body = diagnosis_body(await service.facts(), service.network, language)
     headers = {"Content-Language": language, "Cache-Control": "no-store"}
     return json_response(body, headers=headers)

@@ -13,6 +13,7 @@ import msgspec
 from aiohttp import web
 
 from contracts.words import Language, describe
+from contracts.words.sentences import tell
 from node.api.schemas.nodes import ProblemBody, ReasonBody
 
 CONTENT_TYPE = "application/problem+json"
@@ -306,7 +307,10 @@ HTTP_CODES = tuple(_TEXTS)
 
 
 class Problem(Exception):
-    """A refusal on its way to the client. `detail` replaces the standing text of `code`."""
+    """A refusal on its way to the client. `detail` replaces the standing text of `code`.
+
+    It is an English sentence that `contracts.words.sentences` has, or values alone.
+    """
 
     def __init__(
         self,
@@ -331,6 +335,11 @@ class Problem(Exception):
 def status_of(code: str) -> int:
     """HTTP status under which a code travels."""
     return STATUS.get(code, _STATUS_REFUSED)
+
+
+def language_of(request: web.BaseRequest) -> Language:
+    """The language that a client asks for."""
+    return choose_language(request.headers.get("Accept-Language", ""))
 
 
 def choose_language(accept_language: str) -> Language:
@@ -365,7 +374,7 @@ def problem_body(problem: Problem, *, language: Language, instance: str) -> Prob
         type=f"urn:tallystick:problem:{problem.code}",
         title=text.title,
         status=status,
-        detail=problem.detail or text.detail,
+        detail=tell(problem.detail, language, problem.code) or text.detail,
         code=problem.code,
         advice=text.advice,
         instance=instance,

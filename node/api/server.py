@@ -26,7 +26,7 @@ from node.access.readings import NOT_NOTED, ROUTE_NAMES, note_reading
 from node.api.context import CONTEXT, Context, Limits, address_of, in_wanted_form
 from node.api.health import OPENAPI
 from node.api.openapi import build_document
-from node.api.problems import Problem, choose_language, problem_response, unexpected
+from node.api.problems import Problem, language_of, problem_response, unexpected
 from node.api.quota import CountQuota
 from node.api.routes import ROUTES
 from node.api.stream import BLOCK_MESSAGES, BlockMessages
@@ -152,7 +152,7 @@ def _routing_problem(error: web.HTTPException) -> Problem:
 
 
 def _respond(request: web.BaseRequest, problem: Problem) -> web.Response:
-    language = choose_language(request.headers.get("Accept-Language", ""))
+    language = language_of(request)
     response = problem_response(problem, language=language, instance=request.path)
     if problem.headers.get("Connection") == "close":
         response.force_close()

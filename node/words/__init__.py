@@ -1,28 +1,27 @@
 """Why a node or gateway does not start, in zh and en behind stable codes: `zh.toml`, `en.toml`.
 
 `[starts]` has title, detail and advice for every code of `StartRefused`, and those of a program
-that ends before or beside it. `[faults]` has a sentence for every code of a `ConfigFault`,
-`[reasons]` one for what the system refuses most often, and `[sentences]` those of other parts that
-an operator meets most often: they have no codes.
+that ends before or beside it. `[faults]` has a sentence for every code of a `ConfigFault`. What the
+system or another part says has no code: `contracts.words.sentences` tells it.
 """
 
 import errno
 import json
-import re
+import os
 import ssl
 import sys
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from contracts.words import Description, Language, filled_pattern, read_catalogue
+from contracts.words import Description, Language, read_catalogue
+from contracts.words.sentences import tell as tell_sentence
 from node.errors import ConfigFault, InvalidConfig, StartRefused, Value
 
 EXIT_FAILED = 1
 CONFIG_INVALID = "start-config-invalid"
 _COLON: Mapping[Language, str] = {"zh": "：", "en": ": "}
 _SEMICOLON: Mapping[Language, str] = {"zh": "；", "en": "; "}
-_REASON_CHARS_MAX = 10_000
 
 Refusal = StartRefused | InvalidConfig
 
@@ -61,33 +60,16 @@ def _shown(values: Mapping[str, Value], language: Language) -> dict[str, str]:
 
 
 def _show(value: Value, language: Language) -> str:
-    if isinstance(value, OSError) and not isinstance(value, ssl.SSLError):
-        name = errno.errorcode.get(value.errno or 0, "")
-        reason: str = catalogue(language)["reasons"].get(name) or value.strerror or str(value)
-        return reason
-    return _reword(str(value), language) if isinstance(value, Exception) else str(value)
-
-
-def _reword(reason: str, language: Language) -> str:
-    """What another part said in English, one fault after the other; unknown sentences stay."""
-    if language == "en" or len(reason) > _REASON_CHARS_MAX:
-        return reason
-    return _SEMICOLON[language].join(_reword_one(each, language) for each in reason.split("; "))
-
-
-def _reword_one(sentence: str, language: Language) -> str:
-    said, _, place = sentence.partition(" - at ")
-    for name, pattern in _sentences().items():
-        if found := pattern.fullmatch(said):
-            words: str = catalogue(language)["sentences"][name].format(**found.groupdict())
-            return f"{words}（{place}）" if place else words
-    return sentence
-
-
-@cache
-def _sentences() -> Mapping[str, re.Pattern[str]]:
-    """What each known sentence looks like in English."""
-    return {name: filled_pattern(text) for name, text in catalogue("en")["sentences"].items()}
+    if not isinstance(value, Exception):
+        return str(value)
+    said = str(value)
+    if isinstance(value, OSError):
+        said = value.strerror or said
+        # Errors of TLS have numbers of their own.
+        if value.errno and value.errno in errno.errorcode and not isinstance(value, ssl.SSLError):
+            # Libraries put words of their own before those of the system.
+            said = os.strerror(value.errno)
+    return tell_sentence(said, language)
 
 
 def tell_cause(told: Description, language: Language) -> str:

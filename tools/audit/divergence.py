@@ -9,8 +9,9 @@ from ledger.codec import Value
 from ledger.errors import Divergence
 from ledger.verify import Step
 from tools.exits import InvalidAnswer
-from tools.words import say
+from tools.words import say, tell_detail
 
+DIVERGED = "replay-diverged"
 Found = Annotated[str, Meta(max_length=65_536)]
 
 
@@ -45,8 +46,8 @@ def tell_fault(fault: Fault) -> str:
         step=fault.step,
         name=say(f"divergence.{fault.name}") if is_known else fault.name,
         place=place,
-        expected=fault.expected,
-        found=fault.found,
+        expected=tell_detail(DIVERGED, fault.expected),
+        found=tell_detail(DIVERGED, fault.found),
     )
 
 
@@ -55,4 +56,4 @@ def diverged(fault: Divergence | Fault) -> InvalidAnswer:
     if isinstance(fault, Divergence):
         fault = describe_fault(fault)
     facts = {"divergence": msgspec.to_builtins(fault)}
-    return InvalidAnswer("replay-diverged", tell_fault(fault), facts=facts)
+    return InvalidAnswer(DIVERGED, tell_fault(fault), facts=facts)

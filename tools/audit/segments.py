@@ -22,7 +22,7 @@ from ledger.state import MapState
 from ledger.verify import LogCopy, MapEvents, Progress, open_copy
 from tools.audit.results import Result, faulty_result, valid_result
 from tools.exits import InvalidInput
-from tools.mirror import folder_reader, worker_context, worker_pool
+from tools.mirror import folder_reader, make_workers, worker_context
 
 FOLDER = "snapshots"
 ENDING = ".state"
@@ -237,7 +237,7 @@ def replay_parts(parts: Sequence[Part], jobs: int, on_entries: OnEntries) -> lis
     """Replay parts by so many processes. Raises `InvalidInput` of the first that said nothing."""
     context = worker_context()
     counters = [context.Value("Q", 0) for _ in parts]
-    with worker_pool(jobs, context=context, initializer=_share, initargs=(counters,)) as pool:
+    with make_workers(jobs, context, _share, (counters,)) as pool:
         futures = [pool.submit(run_part, part, place) for place, part in enumerate(parts)]
         for _ in _looks(futures):
             on_entries(sum(counter.value for counter in counters))

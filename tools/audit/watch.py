@@ -29,9 +29,10 @@ from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.note import SignedNote
 from tools.audit.alarms import Alarm, Sighting, find_fork, write_alarm
 from tools.exits import InvalidAnswer, InvalidInput, ToolError
-from tools.mirror.live import Live
+from tools.mirror.live import Live, tell_loss
 from tools.mirror.sources import Source, Sources, extend_epochs, verify_checkpoint_of
 from tools.mirror.tree import RemoteTree
+from tools.words import tell_detail
 
 T = TypeVar("T")
 
@@ -68,6 +69,8 @@ class Watcher:
         self._tell = tell
         self._state = read_state(path, hash_genesis(epochs.genesis))
         self._told: set[str] = set()
+        self._lost: set[str] = set()
+        self._doubted: dict[str, None] = {}
         self._writing = asyncio.Lock()
         self._has_pending = asyncio.Event()
         self._has_none_pending = asyncio.Event()
@@ -78,6 +81,23 @@ class Watcher:
         """Nodes that an alarm was raised about."""
         return self._state.forked
 
+    @property
+    def doubted(self) -> tuple[str, ...]:
+        """Nodes that showed what does not verify, or what nobody proves."""
+        return tuple(self._doubted)
+
+    def lose(self, source: Source, fault: ToolError) -> None:
+        """A node does not answer; told once until it does."""
+        if source.url not in self._lost:
+            self._lost.add(source.url)
+            self._tell("silent", url=source.url, fault=tell_loss(source, fault))
+
+    def regain(self, source: Source) -> None:
+        """It answers again."""
+        if source.url in self._lost:
+            self._lost.remove(source.url)
+            self._tell("back", url=source.url)
+
     async def look(self, source: Source, data: bytes) -> Path | None:
         """One signed checkpoint that a node shows; the file of the alarm that it raises, if any.
 
@@ -87,7 +107,8 @@ class Watcher:
         try:
             checkpoint = await verify_checkpoint_of(source, data, self._epochs)  # 1
         except ToolError as error:
-            self._tell("invalid", url=source.url, fault=error.detail)
+            self._doubted[source.url] = None
+            self._tell("invalid", url=source.url, fault=tell_detail(error.code, error.detail))
             return None
         if source.url in self._state.forked:
             return None
@@ -99,7 +120,13 @@ class Watcher:
                 if alarm is not None:
                     return await self._raise_alarm(alarm)
         except ToolError as error:
-            self._tell("unproven", url=source.url, entries=checkpoint.size, fault=error.detail)
+            self._doubted[source.url] = None
+            self._tell(
+                "unproven",
+                url=source.url,
+                entries=checkpoint.size,
+                fault=tell_detail(error.code, error.detail),
+            )
             return None
         if before is not None and checkpoint_of(before).size > checkpoint.size:
             self._tell("behind", url=source.url, entries=checkpoint.size)
@@ -154,11 +181,12 @@ class Watcher:
                 name = self._state.pending[0]
                 fault = await _post(session, webhook, self._path.parent / name)
                 if fault:
-                    self._tell("webhook_fails", url=webhook, fault=fault)
+                    self._tell("webhook_fails", url=webhook, fault=fault, seconds=int(pause_s))
                     await asyncio.sleep(pause_s)
                     pause_s = min(2 * pause_s, PAUSE_S_MAX)
                     continue
                 pause_s = PAUSE_S_MIN
+                self._tell("webhook_takes", url=webhook, path=name)
                 await self._save(
                     pending=tuple(each for each in self._state.pending if each != name)
                 )
@@ -202,21 +230,21 @@ class _OneByOne:
         raise fault
 
 
-async def look_once(watcher: Watcher, sources: Sources, epochs: EpochChain, tell: Tell) -> int:
+async def look_once(watcher: Watcher, sources: Sources, epochs: EpochChain) -> int:
     """Look at the present checkpoint of each source, asked all at once; how many answered."""
-    answers = await asyncio.gather(*(_ask(source, epochs, tell) for source in sources.all))
+    answers = await asyncio.gather(*(_ask(source, epochs, watcher) for source in sources.all))
     for source, data in zip(sources.all, answers, strict=True):
         if data is not None:
             await watcher.look(source, data)
     return sum(data is not None for data in answers)
 
 
-async def _ask(source: Source, epochs: EpochChain, tell: Tell) -> bytes | None:
+async def _ask(source: Source, epochs: EpochChain, watcher: Watcher) -> bytes | None:
     try:
         data = await source.get_checkpoint()
         await extend_epochs(source, epochs)
     except ToolError as error:
-        tell("silent", url=source.url, fault=error.detail)
+        watcher.lose(source, error)
         return None
     return data
 
@@ -247,7 +275,7 @@ def read_state(path: Path, network: bytes) -> WatchState:
     except (msgspec.DecodeError, LedgerError) as error:
         raise InvalidInput("watch-state", f"{path}: {error}") from None
     if state.network != network.hex():
-        raise InvalidInput("genesis-mismatch", str(path))
+        raise InvalidInput("watch-network", str(path))
     return state
 
 

@@ -8,7 +8,7 @@ import click
 
 from tools.exits import ERROR
 from tools.output import WordGroup, common, emit, jobs_option, option, printable
-from tools.words import language, say
+from tools.words import language, say, tell_detail
 
 SHIPPED = "shipped"
 _PATH = click.Path(path_type=Path)
@@ -39,7 +39,7 @@ def validate(paths: tuple[Path, ...], as_json: bool) -> None:
         path = draft.paths.get(fault.contract)
         where = [str(path) if path is not None else fault.contract]
         where += [str(number) for number in (fault.place.line, fault.place.column) if number]
-        names = " ".join(filter(None, (fault.policy, fault.detail)))
+        names = " ".join(filter(None, (fault.policy, tell_detail(fault.code, fault.detail))))
         lines.append(f"{':'.join(filter(None, where))}: {title} [{fault.code}] {names}\n  {advice}")
         document = {**asdict(fault), **asdict(fault.place), "file": where[0]}
         del document["place"]

@@ -21,7 +21,7 @@ from tools.custody.node_tokens import NodeTokens, node_token_options
 from tools.exits import FailedNode, Interrupted, InvalidInput
 from tools.governance.freezes import read_freezes, tell_freezes
 from tools.mirror import read_genesis
-from tools.output import WordGroup, common, emit, option, printable, read_refusal
+from tools.output import WordGroup, common, confirm, emit, option, printable, read_refusal
 from tools.output import run as run_task
 from tools.stages import Stage, receives, stages_of
 from tools.words import catalogue, language, say
@@ -54,7 +54,7 @@ def activate(config: Path, yes: bool, as_json: bool) -> None:
     """Allow this node's consensus key to sign on this machine, after a warning."""
     if not yes:
         click.echo(say("node.activate_warning"), err=True)
-        if not click.confirm(say("node.activate_question"), default=False, err=True):
+        if not confirm(say("node.activate_question")):
             raise Interrupted("not-activated", str(config))
     done = subprocess.run(  # noqa: S603 - our own program, no shell
         [*_node(config), "--activate"], capture_output=True, text=True, check=False

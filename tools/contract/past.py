@@ -19,7 +19,10 @@ MapAll: TypeAlias = Callable[..., Iterable[Any]]
 
 
 class Past:
-    """The blocks of a copy, each applied to `history` before it is given."""
+    """The blocks of a copy, each applied to `history` before it is given.
+
+    After a walk `next_ms` is the time of the block behind where it ended, if there is one.
+    """
 
     def __init__(self, directory: Path, genesis: Genesis | None) -> None:
         self.directory = directory
@@ -31,6 +34,7 @@ class Past:
         self.cosigners = self.copy.cosigners
         self.size = self.copy.checkpoint.size
         self.policy_set: PolicySet = self.history.policy_set
+        self.next_ms: int | None = None
 
     def walk(
         self,
@@ -51,6 +55,7 @@ class Past:
         last: BlockEntries | None = None
         for block in read_blocks(self.copy, map_all if with_signatures and not trust else believe):
             if until_ms is not None and block.header.time_ms >= until_ms:
+                self.next_ms = block.header.time_ms
                 break
             self.policy_set = self.history.policy_set
             happened = self.history.add(block)

@@ -14,7 +14,7 @@ from contracts.drafts.whatif import Batch, Change, Reconsideration, Tally
 from contracts.engine import Answer, PolicyEngine, Question
 from ledger.registry import POLICY_SETS, PolicySet
 from tools.contract.past import MapAll, Past
-from tools.mirror import worker_pool
+from tools.mirror import make_workers
 
 BATCH_REQUESTS = 512
 # Batches that wait for their answers, for each process.
@@ -129,7 +129,7 @@ def _workers(engine: PolicyEngine, draft: PolicySet, jobs: int) -> Iterator[tupl
     if jobs <= 1:
         yield map, lambda questions: _done(engine.ask_all(questions))
         return
-    with worker_pool(jobs, initializer=_start, initargs=(POLICY_SETS.encode(draft),)) as pool:
+    with make_workers(jobs, start=_start, arguments=(POLICY_SETS.encode(draft),)) as pool:
         yield (
             pool.map,
             lambda questions: pool.submit(_answer, questions) if questions else _done([]),

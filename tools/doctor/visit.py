@@ -26,7 +26,7 @@ from tools.doctor.report import (
 )
 from tools.exits import InvalidInput
 from tools.output import user_agent
-from tools.words import language
+from tools.words import language, tell_detail
 
 ANSWER_S_MAX = 8.0
 CONNECT_S_MAX = 4.0
@@ -78,13 +78,13 @@ async def _visit(session: aiohttp.ClientSession, target: Target) -> Visit:
             member,
             member=member,
             url=target.url,
-            reason=str(error),
+            reason=tell_detail("", str(error)),
             pid=target.pid or "-",
         )
         return Visit(member=member, url=target.url, findings=(finding, *await _offline(target)))
     except (msgspec.DecodeError, RecursionError) as error:
         finding = make_finding(
-            "not-a-node", Severity.FAULT, member, url=target.url, reason=str(error)
+            "not-a-node", Severity.FAULT, member, url=target.url, reason=tell_detail("", str(error))
         )
         return Visit(member=member, url=target.url, findings=(finding,))
     ended_ms = time.time_ns() // 1_000_000

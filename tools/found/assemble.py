@@ -22,6 +22,7 @@ from ledger.registry import Member, Officer, PolicySet, Validator
 from tools.exits import InvalidInput
 from tools.found.founder import Founder, FounderFile, FoundingMember
 from tools.founding import Source, SourceMember, read_file
+from tools.words import say
 
 # Of a founder whose credit the source does not say: good standing, and room both ways.
 FOUNDING_CREDIT = 850
@@ -82,16 +83,19 @@ def _refuse_doubles(files: Sequence[NamedFile]) -> None:
 
 
 def _unique_values(founder: Founder) -> Iterator[tuple[str, str | bytes]]:
-    yield f"member {founder.member.id}", founder.member.id
+    yield say("found.of_member", member=founder.member.id), founder.member.id
     for officer in founder.officers:
-        roles = ", ".join(officer.roles)
-        yield f"key {fingerprint(officer.key)} ({roles})", officer.key
+        yield _of_key(officer.key, ", ".join(officer.roles)), officer.key
     if founder.node is not None:
-        validator = founder.node.validator
-        yield f"address {founder.node.address}", founder.node.address
-        yield f"key {fingerprint(validator.consensus_key)} (consensus)", validator.consensus_key
-        yield f"key {fingerprint(validator.cosigning_key)} (cosigning)", validator.cosigning_key
-        yield "TLS certificate", validator.tls_certificate
+        validator, address = founder.node.validator, founder.node.address
+        yield say("found.of_address", address=address), address
+        yield _of_key(validator.consensus_key, "consensus"), validator.consensus_key
+        yield _of_key(validator.cosigning_key, "cosigning"), validator.cosigning_key
+        yield say("found.of_certificate"), validator.tls_certificate
+
+
+def _of_key(key: bytes, use: str) -> str:
+    return say("found.of_key", public=fingerprint(key), use=use)
 
 
 def _refuse_unagreed(source: Source, files: Sequence[NamedFile]) -> None:

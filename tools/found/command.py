@@ -29,7 +29,7 @@ from tools.found.home import (
 from tools.found.show import describe_genesis, format_genesis
 from tools.founding import read_source
 from tools.mirror import read_genesis
-from tools.output import WordGroup, common, emit, option
+from tools.output import WordGroup, common, confirm, emit, option
 from tools.words import say
 
 PATH = click.Path(path_type=Path, dir_okay=False)
@@ -147,7 +147,7 @@ def sign(genesis: Path, home: Path, key: str | None, ways: Ways, yes: bool, as_j
     """Show a genesis and sign its network id."""
     document, own = read_genesis(genesis), Home(home)
     _check(document, own, as_json=as_json)
-    if not yes and not click.confirm(say("found.sign_question"), default=False, err=True):
+    if not yes and not confirm(say("found.sign_question")):
         raise Interrupted("not-signed", str(genesis))
     path = own.sign(document, open_signer(key or str(own.admin_key_path), ways))
     words = {"network": hash_genesis(document).hex(), "member": own.member, "signature": str(path)}

@@ -19,8 +19,7 @@ from tools.governance.actions import format_actions
 from tools.governance.answers import Status, Told, parse
 from tools.governance.changes import format_changes
 from tools.output import printable
-from tools.words import catalogue, language, say
-from tools.words.details import tell_detail
+from tools.words import catalogue, language, say, tell_detail
 
 KEY_SHOWN = 24
 BEHIND_S_MAX = 5

@@ -14,24 +14,29 @@ is written when it is verified, whole, and the checkpoint last, so a broken down
 from tools.mirror.folder import (
     FILE_BYTES_MAX,
     Mirror,
+    check_writable,
     event_map,
     folder_reader,
+    new_file,
     read_epochs,
     read_genesis,
-    worker_context,
-    worker_pool,
     write_epochs,
 )
+from tools.mirror.holding import held, make_workers, worker_context
 from tools.mirror.shown import copy_at, mirror_log, mirror_shown
 
 __all__ = [
     "FILE_BYTES_MAX",
     "Mirror",
+    "check_writable",
     "copy_at",
     "event_map",
     "folder_reader",
+    "held",
+    "make_workers",
     "mirror_log",
     "mirror_shown",
+    "new_file",
     "read_epochs",
     "read_genesis",
     "worker_context",

@@ -3,18 +3,16 @@
 Files are written to a temporary name and renamed, so whatever breaks off leaves whole files only.
 """
 
+import errno
+import glob
 import os
 import re
 import shutil
-import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
-from multiprocessing.connection import wait
-from multiprocessing.context import BaseContext
 from pathlib import Path
+from typing import IO
 
 from ledger.errors import InvalidGenesis, LedgerError
 from ledger.genesis import Genesis, decode_genesis_json
@@ -29,6 +27,7 @@ from ledger.tlog.tiles import (
 )
 from ledger.verify import EventFault, EventTask, MapEvents
 from tools.exits import InvalidInput
+from tools.mirror.holding import make_workers
 from tools.mirror.pruned import read_pruned, refuse_archived
 
 FILE_BYTES_MAX = 33_554_432
@@ -96,7 +95,9 @@ def folder_reader(directory: Path) -> Callable[[str], bytes | None]:
     if not directory.is_dir():
         raise InvalidInput("folder-not-found", str(directory))
     if not (directory / "checkpoint").exists():
-        raise InvalidInput("copy-incomplete", str(directory))
+        # A download that broke off, or a wrong path: not a copy that somebody damaged.
+        is_begun = (directory / "tile").exists()
+        raise InvalidInput("copy-incomplete" if is_begun else "folder-no-copy", str(directory))
     pruned = read_pruned(directory)
     begun: bytes | None = None
 
@@ -121,60 +122,13 @@ def _read_file(path: Path) -> bytes:
         return file.read(FILE_BYTES_MAX)
 
 
-def worker_context() -> BaseContext:
-    """How workers are started: as forks where that is safe, which saves them all imports.
-
-    A fork copies locks that other threads hold, so a process with threads starts them afresh.
-    """
-    try:
-        threads = len(list(Path("/proc/self/task").iterdir()))
-    except OSError:
-        threads = 0  # not Linux: not known
-    return get_context("fork" if threads == 1 else "spawn")
-
-
-def _nothing() -> None:
-    """Begin with nothing more."""
-
-
-def worker_pool(
-    jobs: int,
-    *,
-    context: BaseContext | None = None,
-    initializer: Callable[..., None] = _nothing,
-    initargs: tuple[object, ...] = (),
-) -> ProcessPoolExecutor:
-    """A pool whose workers end with this process, also where that is killed.
-
-    Else they would wait for work for ever, and hold the locks that they were forked with.
-    """
-    return ProcessPoolExecutor(
-        jobs,
-        mp_context=context or worker_context(),
-        initializer=_begin_worker,
-        initargs=(initializer, initargs),
-    )
-
-
-def _begin_worker(initializer: Callable[..., None], initargs: tuple[object, ...]) -> None:
-    parent = parent_process()
-    assert parent is not None, "this is a worker"
-
-    def watch() -> None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-    initializer(*initargs)
-
-
 @contextmanager
 def event_map(jobs: int) -> Iterator[MapEvents]:
     """`map` over `jobs` processes, or the plain one for a single job."""
     if jobs <= 1:
         yield map
         return
-    with worker_pool(jobs) as pool:
+    with make_workers(jobs) as pool:
 
         def apply(
             function: Callable[[EventTask], EventFault | None], tasks: Iterator[EventTask], /
@@ -221,9 +175,41 @@ def drop_partial(directory: Path, size: int) -> None:
             shutil.rmtree(folder)
 
 
+def check_writable(path: Path) -> None:
+    """Refuse, before long work, a file that could not be written after it.
+
+    Raises `InvalidInput`.
+    """
+    folder = path.parent
+    if not folder.is_dir():
+        number = errno.ENOTDIR if folder.exists() else errno.ENOENT
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        number = errno.EACCES
+    else:
+        drop_drafts(folder.glob(f".{glob.escape(path.name)}.*"))
+        return
+    raise InvalidInput("file-unwritable", f"{path}: {os.strerror(number)}")
+
+
+def _draft_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}")  # see `_DRAFT`
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write, which is there only when it is whole."""
+    temporary = _draft_of(path)
+    try:
+        with temporary.open("wb") as file:
+            yield file
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def write_file(path: Path, data: bytes) -> None:
     """Put a whole file in place; what a process that dies leaves, `drop_drafts` removes."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")  # see `_DRAFT`
+    temporary = _draft_of(path)
     try:
         temporary.write_bytes(data)
     except FileNotFoundError:

@@ -6,7 +6,7 @@ meanwhile is asked for first.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 import msgspec
@@ -14,7 +14,7 @@ import msgspec
 from tools.exits import InvalidAnswer, InvalidUsage, ToolError, Unreachable
 from tools.mirror.sources import Source, Sources
 from tools.output import note, printable
-from tools.words import say
+from tools.words import describe_error, say, tell_detail
 
 PAUSE_S_MIN = 0.5
 PAUSE_S_MAX = 30.0
@@ -22,11 +22,37 @@ PAUSE_S_MAX = 30.0
 WAITING_MAX = 16
 
 
-class Live:
-    """The nodes among some sources, each followed by itself."""
+def tell_loss(source: Source, fault: ToolError) -> str:
+    """Why a node does not answer: what was found, or what that is called."""
+    if fault.detail == source.url:
+        return describe_error(fault.code)[0]
+    return tell_detail(fault.code, fault.detail)
 
-    def __init__(self, sources: Sources) -> None:
+
+def note_lost(source: Source, fault: ToolError) -> None:
+    """Tell people that a node's stream broke."""
+    text = say("audit.source_fails", url=source.url, fault=tell_loss(source, fault))
+    note(printable(text))
+
+
+def note_back(source: Source) -> None:
+    """Tell people that a node answers again."""
+    note(say("audit.source_back", url=source.url))
+
+
+class Live:
+    """The nodes among some sources, each followed by itself; who breaks off and returns is told."""
+
+    def __init__(
+        self,
+        sources: Sources,
+        *,
+        on_lost: Callable[[Source, ToolError], None] = note_lost,
+        on_back: Callable[[Source], None] = note_back,
+    ) -> None:
         self._sources = sources
+        self._on_lost = on_lost
+        self._on_back = on_back
         self._queue: asyncio.Queue[tuple[Source, bytes]] = asyncio.Queue(WAITING_MAX)
 
     async def notes(self) -> AsyncGenerator[tuple[Source, bytes], None]:
@@ -54,13 +80,12 @@ class Live:
                 async with aclosing(_attend(source)) as notes:
                     async for data in notes:
                         if is_lost:
-                            note(say("audit.source_back", url=source.url))
+                            self._on_back(source)
                         pause_s, is_lost = PAUSE_S_MIN, False
                         await self._queue.put((source, data))
             except ToolError as error:
                 if not is_lost:
-                    text = say("audit.source_fails", url=source.url, fault=error.detail)
-                    note(printable(text))
+                    self._on_lost(source, error)
                 is_lost = True
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, PAUSE_S_MAX)

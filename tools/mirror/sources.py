@@ -20,7 +20,7 @@ from ledger.tlog.note import SignedNote
 from tools.client import Client
 from tools.exits import InvalidAnswer, NotFound, ToolError, Unreachable
 from tools.output import note, printable
-from tools.words import say
+from tools.words import say, tell_detail
 
 T = TypeVar("T")
 
@@ -131,8 +131,8 @@ class Sources:
         if source not in self._dropped:
             self._dropped[source] = fault
             if len(self.all) > 1:
-                text = say("audit.source_dropped", url=source.url, fault=fault.detail)
-                note(printable(text))
+                told = tell_detail(fault.code, fault.detail)
+                note(printable(say("audit.source_dropped", url=source.url, fault=told)))
 
     async def fetch(self, names: Sequence[str], take: Callable[[list[bytes]], T]) -> T:
         """What `take` makes of these files, all of them from one source.

@@ -26,7 +26,7 @@ from tools.mirror.folder import (
 from tools.mirror.live import Live
 from tools.mirror.sources import Source, Sources, extend_epochs, verify_checkpoint_of
 from tools.output import note, printable
-from tools.words import say
+from tools.words import say, tell_detail
 
 # A copy on a web server may move on while it is read.
 ATTEMPTS_MAX = 3
@@ -72,7 +72,8 @@ class Mirroring:
                         continue
                     mirrored = await self._fill([seen], no_progress)
                 except (Unreachable, NotFound) as error:
-                    note(printable(say("audit.source_fails", url=source.url, fault=error.detail)))
+                    fault = tell_detail(error.code, error.detail)
+                    note(printable(say("audit.source_fails", url=source.url, fault=fault)))
                     continue
                 except InvalidAnswer as error:
                     if error.code != "log-forked":
@@ -96,7 +97,8 @@ class Mirroring:
             elif isinstance(answer, ToolError):
                 faults.append(answer)
                 if len(asked) > 1:
-                    note(printable(say("audit.source_fails", url=source.url, fault=answer.detail)))
+                    fault = tell_detail(answer.code, answer.detail)
+                    note(printable(say("audit.source_fails", url=source.url, fault=fault)))
             elif isinstance(answer, BaseException):
                 raise answer
             else:

@@ -62,6 +62,15 @@ def describe_error(code: str) -> tuple[str, str]:
     return described.title, described.advice
 
 
+def tell_detail(code: str, detail: str) -> str:
+    """What was found, in the chosen language; what is no known sentence stays as it is."""
+    if language() == "en":
+        return detail
+    from contracts.words.sentences import tell
+
+    return tell(detail, language(), code)
+
+
 def _flatten(prefix: str, table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for key, value in table.items():
         if isinstance(value, dict):

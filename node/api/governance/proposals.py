@@ -41,7 +41,7 @@ from node.api.context import (
 from node.api.events import media_type
 from node.api.governance.ballots import Ballots, opening_of, read_ballots
 from node.api.governance.validators import preview_list
-from node.api.problems import Problem, choose_language
+from node.api.problems import Problem, language_of
 from node.api.schemas.base import fields_of
 from node.api.schemas.governance import proposals as bodies
 from node.api.schemas.governance.changes import StateChangeBody, change_bodies, seat_changes
@@ -79,7 +79,7 @@ async def preview_proposal(request: web.Request) -> web.Response:
     service = context_of(request).service
     asked = await _read_preview(request)
     charge_rehearsal(request, asked.actions)
-    language = choose_language(request.headers.get("Accept-Language", ""))
+    language = language_of(request)
     body = _preview(service, asked, language)
     headers = {"Content-Language": language, "Cache-Control": "no-store"}
     return json_response(body, headers=headers)
@@ -121,7 +121,7 @@ async def read_proposal(request: web.Request) -> web.Response:
         raise Problem("proposal-not-found")
     if status_of(proposal, _next_height(service)) in _REHEARSED:
         charge_rehearsal(request, proposal.actions)
-    language = choose_language(request.headers.get("Accept-Language", ""))
+    language = language_of(request)
     headers = {"Content-Language": language, "Cache-Control": "no-store"}
     ballots = await read_ballots(service, digest, lambda: context.charge(address_of(request)))
     # Asked again: other ballots may have come while those were read.

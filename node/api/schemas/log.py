@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from contracts.words import Language
+from contracts.words.sentences import tell
 from ledger import registry
 from ledger.blocks import Header, Outcome, Record
 from ledger.events import Event
@@ -195,13 +197,13 @@ def outcome_body(outcome: Outcome) -> OutcomeBody:
     )
 
 
-def status_body(status: EventStatus) -> StatusBody:
+def status_body(status: EventStatus, language: Language) -> StatusBody:
     """JSON shape of an event's status."""
     return StatusBody(
         digest=status.digest.hex(),
         state=status.state.value,
         code=status.code,
-        detail=status.detail,
+        detail=tell(status.detail, language, status.code),
         index=status.index,
         height=status.height,
         outcome=None if status.outcome is None else outcome_body(status.outcome),

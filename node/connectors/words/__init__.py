@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from functools import cache
 
 from contracts.words import Description, Language, read_catalogue
+from contracts.words.sentences import tell
 from node.connectors.errors import ConnectorsError
 
 
@@ -17,6 +18,5 @@ def describe(error: ConnectorsError, language: Language) -> Description:
     """A refusal in words; the code of a plug-in's own is shown as it is."""
     entries = catalogue(language)
     entry = entries.get(error.code) or {**entries["plugin-failed"], "title": error.code}
-    return Description(
-        code=error.code, title=entry["title"], detail=error.detail, advice=entry["advice"]
-    )
+    detail = tell(error.detail, language, error.code)
+    return Description(code=error.code, title=entry["title"], detail=detail, advice=entry["advice"])

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from contracts.words import Language, read_catalogue
+from contracts.words.sentences import REASON, tell
 from node.diagnosis.rules import Finding
 from node.words import describe as describe_start
 from node.words import tell_in_line
@@ -33,8 +34,11 @@ def describe(finding: Finding, language: Language) -> Words:
         told = describe_start(finding.refusal, language)
         detail = entry["detail"].format(reason=tell_in_line(told, language))
         return Words(title=entry["title"], detail=detail, advice=told.advice)
+    values = dict(finding.values)
+    if REASON in values:
+        values[REASON] = tell(str(values[REASON]), language)
     return Words(
         title=entry["title"],
-        detail=entry["detail"].format(**finding.values),
-        advice=entry["advice"].format(**finding.values),
+        detail=entry["detail"].format(**values),
+        advice=entry["advice"].format(**values),
     )

@@ -205,7 +205,7 @@ def _read(path: Path) -> _File:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Failed("body-malformed", str(error), retry=False) from None
     if (file.request is None) == (file.offer is None):
-        raise Failed("body-malformed", "request / offer", retry=False)
+        raise Failed("body-malformed", "neither a request nor an offer", retry=False)
     return file
 
 

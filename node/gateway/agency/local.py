@@ -29,7 +29,7 @@ from msgspec import Meta
 from contracts.words import Language
 from ledger.events import Event
 from ledger.scalars import SUBJECTS_MAX, Identifier, Text
-from node.api.problems import choose_language
+from node.api.problems import language_of
 from node.gateway.agency.asking import Asking, Pairs, SubjectId, convert
 from node.gateway.desk import Desk
 from node.gateway.jobs import UNREADABLE, Failed, Job, Side, advance, change
@@ -118,7 +118,7 @@ class Local:
             raise Failed("parameter-invalid", "limit", retry=False)
         after = _hash(query["after"]) if "after" in query else b""
         page = self._store.page(after=after, stage=query.get("stage", ""), limit=int(limit))
-        language = _language(request)
+        language = language_of(request)
         return _json({"items": [_describe(job, language) for job in page]})
 
     async def job(self, request: web.Request) -> web.Response:
@@ -131,7 +131,7 @@ class Local:
             exchange = _hash(request.match_info["exchange"])
             await self._desk.wait(exchange, _side(side), stages, int(wait))
         job = self._find(request, request.match_info["side"])
-        return _json(_describe(job, _language(request)))
+        return _json(_describe(job, language_of(request)))
 
     async def subjects(self, request: web.Request) -> web.Response:
         """Whom a request is about, for the agency itself."""
@@ -160,7 +160,7 @@ class Local:
         else:
             raise Failed("job-not-held", job.stage, retry=False)
         await self._desk.put([job])
-        return _json(_describe(job, _language(request)))
+        return _json(_describe(job, language_of(request)))
 
     async def correct(self, request: web.Request) -> web.Response:
         """Prepare the records anew and deliver them as a correction."""
@@ -177,7 +177,7 @@ class Local:
             text=wanted.text,
         )
         await self._desk.put([job])
-        return _json(_describe(job, _language(request)))
+        return _json(_describe(job, language_of(request)))
 
     async def destroy(self, request: web.Request) -> web.Response:
         """Erase what was received before the end of retention, then attest that."""
@@ -187,7 +187,7 @@ class Local:
         # By the will of a person, not by the clock.
         job = advance(job, "erase", until_ms=0)
         await self._desk.put([job])
-        return _json(_describe(job, _language(request)))
+        return _json(_describe(job, language_of(request)))
 
     async def request(self, request: web.Request) -> web.Response:
         """Ask for records."""
@@ -272,7 +272,7 @@ async def _problems(
         return await handler(request)
     except Failed as error:
         status = 503 if error.retry else 404 if error.code.endswith("-unknown") else 422
-        told = describe(error.code, error.detail, _language(request))
+        told = describe(error.code, error.detail, language_of(request))
         document = {
             "code": error.code,
             "title": told.title,
@@ -280,10 +280,6 @@ async def _problems(
             "advice": told.advice,
         }
         return _json(document, status=status)
-
-
-def _language(request: web.Request) -> Language:
-    return choose_language(request.headers.get("Accept-Language", ""))
 
 
 def _json(document: object, *, status: int = 200) -> web.Response:

@@ -10,6 +10,7 @@ from functools import cache
 
 from contracts.words import Description, Language, read_catalogue
 from contracts.words import catalogue as rules
+from contracts.words.sentences import tell
 from node.api.problems import HTTP_CODES, Problem, problem_body
 from node.connectors.words import catalogue as connectors
 from node.crs.words import catalogue as messages
@@ -25,6 +26,7 @@ def catalogue(language: Language) -> Mapping[str, Mapping[str, str]]:
 
 def describe(code: str, detail: str, language: Language) -> Description:
     """A fault in words; the code of a plug-in's own is shown as it is."""
+    detail = tell(detail, language, code)
     for entries in (
         catalogue(language),
         connectors(language),

@@ -2,18 +2,15 @@
 
 import ast
 import errno
-import os
 import re
 import socket
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
 
 import msgspec
 import pytest
 
-import ledger
 import node
 from contracts.words import LANGUAGES, Language
 from contracts.words import catalogue as rules
@@ -129,10 +126,15 @@ def test_a_refusal_is_told_in_the_language_that_is_asked_for() -> None:
     [
         (FileNotFoundError(2, "No such file or directory", "/a"), "文件或文件夹不存在", ""),
         (OSError(errno.EADDRINUSE, "while binding: in use"), "", "Address already in use"),
-        (OSError(errno.EXDEV, "Invalid cross-device link"), "", "Invalid cross-device link"),
-        (socket.gaierror(-2, "Name or service not known"), "", "Name or service not known"),
+        (OSError(errno.EXDEV, "no"), "不能跨设备链接", "Invalid cross-device link"),
+        (
+            socket.gaierror(-2, "Name or service not known"),
+            "无法解析该主机名",
+            "Name or service not known",
+        ),
         # Its number is not one of the system.
-        (ssl.SSLError(1, "NO_START_LINE"), "", "NO_START_LINE"),
+        (ssl.SSLError(1, "NO_START_LINE"), "NO_START_LINE", "NO_START_LINE"),
+        (OSError("cannot read from timed out object"), "cannot read", "cannot read"),
         (ValueError("no sense"), "no sense", "no sense"),
     ],
 )
@@ -140,9 +142,6 @@ def test_what_the_system_refuses_is_told_in_words(reason: Exception, zh: str, en
     error = StartRefused("start-genesis-unreadable", path="/a", reason=reason)
     for language, words in zip(LANGUAGES, (zh, en), strict=True):
         assert words in describe(error, language).detail
-    named = [getattr(errno, name) for name in catalogue("en")["reasons"]]
-    assert [os.strerror(each) for each in named] == list(catalogue("en")["reasons"].values())
-    assert catalogue("zh")["reasons"].keys() == catalogue("en")["reasons"].keys()
 
 
 @pytest.mark.parametrize(
@@ -166,51 +165,11 @@ def test_a_sentence_of_another_part_is_told_in_chinese(reason: Exception, zh: st
     assert describe(error, "en").detail == f"/a: {reason}"
 
 
-def test_the_sentences_of_other_parts_stand_in_their_source() -> None:
-    """Those of `msgspec` are provoked instead."""
-    texts = [
-        re.sub(r'"\s*f?"', "", path.read_text("utf-8"))
-        for folder in (Path(ledger.__path__[0]), FOLDER / "simplex")
-        for path in folder.rglob("*.py")
-    ]
-    zh, en = (catalogue(language)["sentences"] for language in LANGUAGES)
-    assert zh.keys() == en.keys()
-    for name, text in en.items():
-        assert sorted(PLACE.findall(text)) == sorted(PLACE.findall(zh[name])), name
-        parts = [re.escape(part) for part in PLACE.split(text)[::2]]
-        said = re.compile("{[^\n]+}".join(parts))
-        assert name.startswith("shape-") or any(map(said.search, texts)), name
-
-
-class Shape(msgspec.Struct, forbid_unknown_fields=True):
-    """Each field can be wrong in its own way."""
-
-    day: Annotated[int, msgspec.Meta(ge=1, le=28)]
-    every: Literal["month", "year"] = "month"
-    id: Annotated[str, msgspec.Meta(pattern="^a$", max_length=3)] = "a"
-    fields: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] = ("a",)
-
-
-@pytest.mark.parametrize(
-    ("document", "name"),
-    [
-        ({"day": "1"}, "shape-type"), ({}, "shape-missing"), ({"day": 1, "x": 1}, "shape-unknown"),
-        ({"day": 1, "every": "day"}, "shape-choice"), ({"day": 0}, "shape-least"),
-        ({"day": 29}, "shape-most"), ({"day": 1, "id": "b"}, "shape-pattern"),
-        ({"day": 1, "fields": []}, "shape-size"), ({"day": 1, "id": "long"}, "shape-size"),
-    ],
-)  # fmt: skip
-def test_what_a_library_says_of_a_shape_is_told_in_chinese(
-    document: dict[str, object], name: str
-) -> None:
+def test_a_shape_of_a_table_is_told_in_chinese() -> None:
     with pytest.raises(msgspec.ValidationError) as caught:
-        msgspec.convert({"table": document}, dict[str, Shape])
+        msgspec.convert({"table": 1}, dict[str, str])
     fault = ConfigFault(code="table-malformed", values={"reason": caught.value})
-    told = tell_fault(fault, "zh")
-    assert "$[...]" in told
-    first, *_ = PLACE.split(catalogue("zh")["sentences"][name])
-    assert told.startswith(f"格式不符合要求：{first}")
-    assert "xpected" not in told
+    assert tell_fault(fault, "zh") == "格式不符合要求：须为 `str`，得到 `int`（`$[...]`）"
 
 
 def test_faults_of_a_configuration_have_a_line_each_or_stand_in_one() -> None:

@@ -96,12 +96,31 @@ def test_an_owner_that_cannot_be_known_must_be_named(tmp_path: Path, copy: Path)
     assert tally(*arguments, "--member", "west")["anchors"] == []
 
 
+def test_a_folder_without_lines_is_no_access_log(tmp_path: Path, copy: Path) -> None:
+    """Nothing at all is not what the ledger says: the folder is the wrong one."""
+    arguments = ("audit", "access", tmp_path, "--mirror", copy, "--jobs", 1, "--member")
+    for member in (OWNER, "west"):
+        assert code_of(tally(*arguments, member, exit_code=ERROR)) == "access-empty"
+    # Where lines must still be there, it is no mistake of the reader's.
+    found = tally(*arguments, OWNER, "--days", 36_500, exit_code=UNVERIFIED)
+    assert {fault["code"] for fault in found["faults"]} == {"line-missing"}
+
+
+def test_lines_that_nothing_proves_are_not_called_proven(tmp_path: Path, copy: Path) -> None:
+    arguments = ["audit", "access", str(kept(tmp_path / "a", chain(3, salt="x"))), "--mirror"]
+    arguments += [str(copy), "--jobs", "1", "--member", "west", "--lang", "en"]
+    shown = CliRunner().invoke(main, arguments)
+    assert shown.exit_code == OK, shown.output
+    assert "Nothing proves the access log of west yet: 3 lines" in shown.stdout
+
+
 def test_lines_are_listed(tmp_path: Path, copy: Path) -> None:
     folder = kept(tmp_path / "a", LINES)
     arguments = ["audit", "access", str(folder), "--mirror", str(copy), "--jobs", "1", "--lines"]
     shown = CliRunner().invoke(main, [*arguments, "--lang", "en"])
     assert shown.exit_code == OK, shown.output
     assert shown.stdout.count("readEntry") == 12
+    assert shown.stdout.count("curl/8") == 12
     assert tally(*arguments)["read"][11]["ids"] == {"index": "12"}
 
 

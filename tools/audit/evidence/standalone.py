@@ -77,7 +77,7 @@ def unpack(data: bytes, at: int = 0) -> tuple[Any, int]:
 def decode(data: bytes) -> Any:
     """The one value that the bytes hold."""
     value, end = unpack(data)
-    return value if end == len(data) else fail("bytes after the end of a value")
+    return value if end == len(data) else fail("bytes after the end of a value | 值之后还有字节")
 
 
 def is_signed(key: bytes, message: bytes, signature: bytes) -> bool:
@@ -93,7 +93,7 @@ def is_signed(key: bytes, message: bytes, signature: bytes) -> bool:
 def root_of(leaf_hash: bytes, index: int, size: int, path: list[bytes]) -> bytes:
     """Root of the tree that an inclusion proof leads to (RFC 6962 section 2.1.1)."""
     if size == 1:
-        return leaf_hash if index == 0 and not path else fail("a proof of another shape")
+        return leaf_hash if index == 0 and not path else fail("another shape | 形式不合")
     split = 1 << (size - 1).bit_length() - 1
     *below, other = path
     if index < split:
@@ -107,18 +107,18 @@ def read_note(note: bytes, genesis: Any, validators: list[Any]) -> tuple[int, by
     text += "\n"
     origin, number, root = text.split("\n")[:3]
     if origin != genesis["origin"] or text.count("\n") != 3 or str(int(number)) != number:
-        fail("not a checkpoint of this log")
+        fail("not a checkpoint of this log | 不是本日志的检查点")
     lines: dict[tuple[str, bytes], bytes] = {}
     for line in tail.rstrip("\n").split("\n"):
         name, _, value = line[2:].partition(" ")
         raw = base64.b64decode(value, validate=True)
         if not line.startswith("\u2014 ") or (name, raw[:4]) in lines:
-            fail("not a signature line")
+            fail("not a signature line | 不是签名行")
         lines[name, raw[:4]] = raw[4:]
     log = genesis["log_key"][1:]
     hint = sha256(origin.encode(), b"\n\x01", log)[:4]
     if not is_signed(log, text.encode(), lines.get((origin, hint), b"")):
-        fail("the log has not signed the checkpoint")
+        fail("the log has not signed the checkpoint | 日志未签署检查点")
     cosigned = set()
     for each in validators:
         name, key = f"{origin}/{each['member']}", each["cosigning_key"][1:]
@@ -126,10 +126,10 @@ def read_note(note: bytes, genesis: Any, validators: list[Any]) -> tuple[int, by
         time_s = int.from_bytes(raw[:8], "big")
         message = f"cosignature/v1\ntime {time_s}\n{text}".encode()
         if raw and not is_signed(key, message, raw[8:]):
-            fail(f"the cosignature of {name} does not verify")
+            fail(f"the cosignature of {name} does not verify | 该联署不符")
         cosigned |= {key} if raw else set()
     if len(cosigned) < len(validators) - (len(validators) - 1) // 3:
-        fail(f"only {len(cosigned)} validators have cosigned")
+        fail(f"only {len(cosigned)} validators have cosigned | 联署不足")
     return int(number), base64.b64decode(root, validate=True)
 
 
@@ -141,10 +141,10 @@ def check_files(folder: Path) -> None:
             digest, _, name = line.partition("  ")
             seen.add(name)
             if sha256((folder / name).read_bytes()).hex() != digest:
-                fail(f"{name} is not the file that is listed")
+                fail(f"{name} is not the file that is listed | 文件与清单不符")
     paths = (path for path in folder.rglob("*") if not path.is_dir())
     if others := {path.relative_to(folder).as_posix() for path in paths} - seen:
-        fail(f"not listed: {', '.join(sorted(others))}")
+        fail(f"not listed | 不在清单中: {', '.join(sorted(others))}")
 
 
 def hash_keys(validators: list[Any]) -> bytes:
@@ -168,7 +168,7 @@ def follow_epochs(data: Path, genesis: Any, network: bytes) -> list[list[Any]]:
             or size != header["tree_size"] + 1 + header["record_count"]
             or root_of(leaf, header["tree_size"], size, proof["path"]) != root
         ):
-            fail(f"the proof of epoch {number}")
+            fail(f"the proof of epoch {number} | 该纪元的证明")
         epochs.append(proof["validators"])
         number += 1
     return epochs
@@ -183,7 +183,7 @@ def read_entry(data: Path, index: int, size: int, root: bytes) -> bytes:
     path = [base64.b64decode(line, validate=True) for line in lines]
     leads_to = root_of(sha256(b"\0", entry), index, size, path)
     if note != (data / "checkpoint").read_bytes() or leads_to != root:
-        fail(f"entry {index} is not in the log")
+        fail(f"entry {index} is not in the log | 条目不在日志中")
     return entry
 
 
@@ -196,22 +196,22 @@ def read_events(entries: Any, exchange: bytes, network: bytes, epochs: Any) -> l
             block = value
             own = (block["tree_size"], block["network"], block["validators_hash"])
             if own != (index, network, hash_keys(epochs[block["epoch"]])):
-                fail(f"the block of entry {index}")
+                fail(f"the block of entry {index} | 条目的区块不符")
             continue
         if block is None or index > block["tree_size"] + block["record_count"]:
-            fail(f"the block of entry {index} is missing")
+            fail(f"the block of entry {index} is missing | 缺少条目的区块")
         event = decode(value["event"])
         envelope, digest = decode(event["payload"]), sha256(value["event"])
         message = b"tallystick/event/v1\0" + event["payload"]
         if not is_signed(envelope["officer"][1:], message, event["signature"][1:]):
-            fail(f"the signature of event {index}")
+            fail(f"the signature of event {index} | 事件的签名不符")
         subject = exchange if digest == exchange else envelope["body"].get("exchange", b"")
         is_vote = envelope["kind"].startswith("governance.")
         if envelope["network"] != network or not (is_vote or subject == exchange):
-            fail(f"event {index} is of something else")
+            fail(f"event {index} is of something else | 事件与此无关")
         found.append((value, envelope))
         opened |= digest == exchange
-    return found if opened else fail("the event that opened the exchange is missing")
+    return found if opened else fail("the opening event is missing | 缺少开启共享的事件")
 
 
 def check_keys(events: list[Any], genesis: Any) -> None:
@@ -221,7 +221,7 @@ def check_keys(events: list[Any], genesis: Any) -> None:
     for record, envelope in events:
         kind, body = envelope["kind"], envelope["body"]
         if known.get(envelope["officer"]) != envelope["member"]:
-            fail(f"the key {envelope['officer'][1:].hex()} of {envelope['member']}")
+            fail(f"the key | 密钥 {envelope['officer'][1:].hex()} {envelope['member']}")
         if kind == "governance.proposed" and record["outcome"]["applied"]:
             proposed[sha256(record["event"])] = body["actions"]
         if kind == "governance.balloted" and record["outcome"]["applied"] and body["approve"]:
@@ -248,7 +248,7 @@ def check(folder: Path, network: bytes) -> Iterator[None]:
     yield
     founding = (data / "genesis.msgpack").read_bytes()
     if sha256(b"tallystick/genesis/v1\0", founding) != network:
-        fail("another network")
+        fail("another network | 另一网络")
     yield
     genesis = decode(founding)
     epochs = follow_epochs(data, genesis, network)
@@ -265,7 +265,7 @@ def check(folder: Path, network: bytes) -> Iterator[None]:
     for named in sorted({record["outcome"]["policy_set"] for record, _ in events} - {b""}):
         text = (data / f"contracts/{named.hex()}/policy-set.msgpack").read_bytes()
         if sha256(b"tallystick/policy-set/v1\0", text) != named:
-            fail(f"the contracts {named.hex()}")
+            fail(f"the contracts | 合约 {named.hex()}")
     yield
 
 

@@ -226,14 +226,14 @@ def _find_standing(state: StateReader, told: Told) -> Standing:
     event = told.event
     member, officer = find_member(state, event.member), find_officer(state, event.officer)
     if member is None or officer is None or officer.member != event.member:
-        detail = f"#{told.index}: no officer of {event.member} has the key"
-        raise invalid_bundle(f"{detail} {format_public_key(event.officer)}")
+        key = format_public_key(event.officer)
+        raise invalid_bundle(f"#{told.index}: no officer of {event.member} has the key {key}")
     is_acknowledging = isinstance(event.body, GovernanceAcknowledged)
     status = member.status if not is_acknowledging else "active"
     not_after = find_last_day(state, event.officer)
     if (status, officer.status) != ("active", "active") or is_over(
         not_after, block_date(told.time_ms).isoformat()
     ):
-        detail = f"#{told.index}: {member.id} is {member.status}, its key {officer.status}"
-        raise invalid_bundle(f"{detail} {not_after}")
+        standing = f"{member.id} is {member.status}, its key {officer.status} {not_after}"
+        raise invalid_bundle(f"#{told.index}: {standing}")
     return Standing(told=told, member=member, officer=officer, not_after=not_after)

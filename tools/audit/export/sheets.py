@@ -11,18 +11,25 @@ from tools.audit.export.tables import Column, Table
 from tools.exits import ToolError
 
 GROUP_ROWS = 8_192
+EXCEL_CHARS_MAX = 32_767  # of a cell; what is longer would spill into the next row
 
 
-def write_csv(table: Table, rows: Iterator[tuple[Any, ...]], file: IO[bytes]) -> int:
-    """Write a head and the rows in UTF-8. Returns how many rows."""
-    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+def write_csv(
+    table: Table, rows: Iterator[tuple[Any, ...]], file: IO[bytes], *, for_excel: bool = False
+) -> int:
+    """Write a head and the rows in UTF-8. Returns how many rows.
+
+    Excel knows UTF-8 by a byte-order mark, and times without zone and fractions; its cells are cut.
+    """
+    text = io.TextIOWrapper(file, encoding="utf-8-sig" if for_excel else "utf-8", newline="")
+    tell = _excel_cell if for_excel else _cell
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(column.name for column in table.columns)
     count = 0
     for row in rows:
         count += 1
         cells = zip(table.columns, row, strict=True)
-        writer.writerow(_cell(column, value) for column, value in cells)
+        writer.writerow(tell(column, value) for column, value in cells)
     text.detach()  # the file is not ours to close
     return count
 
@@ -62,6 +69,13 @@ def write_parquet(
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
             count += len(group)
     return count
+
+
+def _excel_cell(column: Column, value: Any) -> str:
+    if column.type == "time" and value is not None:
+        return format_time(value)[:19].replace("T", " ")
+    cell = _cell(column, value)
+    return cell if len(cell) <= EXCEL_CHARS_MAX else cell[: EXCEL_CHARS_MAX - 1] + "…"
 
 
 def _cell(column: Column, value: Any) -> str:

@@ -23,6 +23,7 @@ from ledger.tlog.merkle import (
     verify_consistency,
 )
 from ledger.verify import LogCopy, Read, open_copy
+from tools.audit.divergence import describe_fault, tell_fault
 from tools.audit.index.entries import Entries
 from tools.exits import NO_FACTS, InvalidAnswer, InvalidInput
 from tools.output import tell_time
@@ -104,7 +105,10 @@ class Side:
         """What `act` gives. A side that contradicts its own checkpoint is `InvalidAnswer`."""
         try:
             return act()
-        except (Divergence, InvalidProof, InvalidEncoding) as error:
+        except Divergence as error:
+            detail = tell_fault(describe_fault(error))
+            raise InvalidAnswer("copy-invalid", f"{self.name}: {detail}") from None
+        except (InvalidProof, InvalidEncoding) as error:
             raise InvalidAnswer("copy-invalid", f"{self.name}: {error}") from None
 
 

@@ -17,10 +17,10 @@ LABEL, LABEL_MAX = 190, 400  # room for the labels at the left, as much as the l
 INK, PALE, LINE, BLUE = "#1b2733", "#e8ebee", "#c9d1d8", "#144e7a"
 # Dark to light, so that they differ in grey as well.
 SERIES = ("#144e7a", "#4d8fc0", "#a9cfe6", "#d98f33", "#b3402f", "#7a7f85")
-DARK = frozenset({"#144e7a", "#b3402f"})  # white words on these
-# From the worst to the best, and good beside bad.
-MARKS = ("#b3402f", "#d98f33", "#e8ebee", "#a9cfe6", "#144e7a")
-CONTRAST = ("#144e7a", "#d98f33", "#b3402f")
+DARK = frozenset({"#144e7a", "#b3402f", "#8f2318"})  # white words on these
+# From the worst to the best, and good beside bad: no two are alike on a grey print.
+MARKS = ("#8f2318", "#e0a24a", "#e8ebee", "#a9cfe6", "#4d8fc0")
+CONTRAST = ("#4d8fc0", "#f2c879", "#8f2318")
 _THIN = frozenset(" .,:;'|!()[]-·ijlIftr")
 FONTS = "system-ui, 'Noto Sans CJK SC', 'Microsoft YaHei', 'WenQuanYi Zen Hei', sans-serif"
 MATRIX_MAX = 16
@@ -68,24 +68,44 @@ def draw_stacks(
     stacks: Sequence[tuple[str, Sequence[int]]],
     fills: Sequence[str] = SERIES,
 ) -> str:
-    """Bars made of parts, one part for each word of the legend, all to the same scale."""
+    """Bars made of parts, one part for each word of the legend, all to the same scale.
+
+    A part has its number in it; those of a bar with a part too short for it stand behind the bar.
+    """
     largest = max((sum(values) for _, values in stacks), default=0)
     left = _room([label for label, _ in stacks])
     room = WIDTH - left - 60
+
+    def has_hidden(values: Sequence[int]) -> bool:
+        return any(value and not _has_room(value, value * room // largest) for value in values)
+
+    if any(has_hidden(values) for _, values in stacks):
+        longest = max(text_width(_add_up(values), 13) for _, values in stacks)
+        room = max(WIDTH - left - longest - 8, WIDTH // 4)
     parts = list(_legend(legend, fills, left))
     for row, (label, values) in enumerate(stacks):
         y, x = (row + 1) * ROW + 4, left
         parts.append(_text(0, y + 16, _fit(label, left - 10)))
         for at, value in enumerate(values):
-            length = value * room // largest if largest else 0
+            length = max(value * room // largest, 1) if value else 0
             if length:
                 parts.append(_box(x, y + 4, length, ROW - GAP, fills[at]))
-                if length > 9 * len(str(value)):
+                if _has_room(value, length):
                     ink = "#fff" if fills[at] in DARK else INK
                     parts.append(_text(x + length // 2, y + 16, str(value), fill=ink, middle=True))
             x += length
-        parts.append(_text(x + 6, y + 16, str(sum(values))))
+        words = _add_up(values) if has_hidden(values) else str(sum(values))
+        parts.append(_text(x + 6, y + 16, words))
     return _picture(title, (len(stacks) + 1) * ROW + 4, parts)
+
+
+def _has_room(value: int, length: int) -> bool:
+    """Whether a part of a bar can hold its number."""
+    return length > 9 * len(str(value))
+
+
+def _add_up(values: Sequence[int]) -> str:
+    return f"{sum(values)} = {' + '.join(map(str, values))}"
 
 
 def draw_classes(

@@ -5,7 +5,7 @@ from typing import Literal, TypeVar
 
 from ledger.registry import Member
 from tools.audit.codes import Names
-from tools.audit.period import Period
+from tools.audit.period import DAY_MS, Period, format_day
 from tools.audit.report.controls import Control
 from tools.audit.report.measures import Measures
 
@@ -134,6 +134,15 @@ class Findings:
     grade_changes: tuple[GradeChanged, ...]
     access: tuple[AccessFound, ...]
     controls: tuple[Control, ...]
+
+    @property
+    def days(self) -> tuple[str, str]:
+        """The first and the last day of the period, or of the log where it has none."""
+        start_ms, end_ms = self.period.start_ms, self.period.end_ms
+        return (
+            format_day(self.ground.since_ms if start_ms is None else start_ms),
+            format_day(self.ground.until_ms if end_ms is None else end_ms - DAY_MS),
+        )
 
 
 def ranked(counts: dict[K, int]) -> dict[K, int]:

@@ -20,7 +20,7 @@ from ledger.state import MapState
 from ledger.verify import BlockEntries
 from tools.audit.codes import find_code_names
 from tools.audit.index.build import covers_all
-from tools.audit.period import Period, format_month
+from tools.audit.period import Period, format_day, format_month
 from tools.audit.report.controls import CONTROL_OF_GAP, Controls
 from tools.audit.report.findings import AccessFound, DrillFound, Findings, Ground, ranked
 from tools.audit.report.measures import Measures, count
@@ -52,9 +52,12 @@ def gather(
     With `use_index` signatures of events are not verified again where a whole index stands beside
     the copy, which was made by verifying them.
 
-    Raises `InvalidInput` where the period has no block, or a member of the pair is unknown.
+    A period in which the log stood still has a report too: what is overdue does not stand still.
+
+    Raises `InvalidInput` where the log does not reach the period, or a member is unknown.
     """
     gathering = _Gathering(period=period, pair=pair)
+    began_ms: int | None = None
     first: BlockEntries | None = None
     last: BlockEntries | None = None
     is_indexed = use_index and covers_all(past.directory, past.copy)
@@ -62,12 +65,16 @@ def gather(
         map_all, on_progress, with_signatures=not is_indexed, until_ms=period.end_ms
     ):
         last = block
+        began_ms = block.header.time_ms if began_ms is None else began_ms
         if first is None and period.has_begun(block.header.time_ms):
             first = block
         for each in happened:
             gathering.add(each, past.history.state)
-    if first is None or last is None:
-        raise InvalidInput("period-empty", "")
+    if last is None or (first is None and past.next_ms is None):
+        ends = (began_ms or past.next_ms, None if last is None else last.header.time_ms)
+        covered = [format_day(time_ms) for time_ms in ends if time_ms is not None]
+        raise InvalidInput("period-empty", " – ".join(covered))
+    since = first or last
     ground = Ground(
         network=past.network.hex(),
         name=past.name,
@@ -78,7 +85,7 @@ def gather(
         entries=last.index + 1 + len(last.records),
         height=last.header.height,
         state_digest=last.header.state_digest.hex(),
-        since_ms=first.header.time_ms,
+        since_ms=since.header.time_ms,
         until_ms=last.header.time_ms,
     )
     return gathering.finish(past.history.state, ground)

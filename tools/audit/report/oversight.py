@@ -126,6 +126,9 @@ def _credit(found: Findings, say: Speech) -> Iterator[Block]:
 
 def _access(found: Findings, say: Speech) -> Iterator[Block]:
     yield Remark(say("access_note"))
+    if not found.access:
+        yield Remark(say("no_nodes"))
+        return
     head = (say("node"), say("anchors"), say("lines"), say("anchored_until"))
     rows = [
         (say.name(each.member), str(each.anchors), str(each.lines), _moment(each.until_ms))

@@ -4,7 +4,7 @@ The page needs no other file, script or font. In several languages it holds the 
 each; two buttons that are plain HTML choose which one is seen and printed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -12,7 +12,7 @@ from importlib.resources import files
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
-from tools.audit.period import DAY_MS, format_day, format_moment
+from tools.audit.period import format_moment
 from tools.audit.report.findings import Findings
 from tools.audit.report.oversight import oversight_sections
 from tools.audit.report.sections import Section, exchange_sections
@@ -45,25 +45,27 @@ def render_page(found: Findings, languages: Sequence[Language]) -> str:
     return template.render(versions=versions, style=Markup(_resource("page.css")))  # noqa: S704 - our own file
 
 
-def render_pdf(page: str) -> bytes:
-    """A page in one language as PDF. Raises `ToolError` where the library does not work."""
+def load_pdf() -> Callable[[str], bytes]:
+    """What makes a PDF of a page in one language. Raises `ToolError` where it does not work."""
     try:
         from weasyprint import HTML
     except (ImportError, OSError) as error:
         # The Python part may be there, and the system's libraries not.
         raise ToolError("extra-pdf-missing", str(error)) from None
-    data: bytes = HTML(string=page).write_pdf()
-    return data
+
+    def render(page: str) -> bytes:
+        data: bytes = HTML(string=page).write_pdf()
+        return data
+
+    return render
 
 
 def _make(found: Findings, language: Language) -> _Version:
     say = Speech(language, found)
-    ground, period = found.ground, found.period
-    start_ms = ground.since_ms if period.start_ms is None else period.start_ms
-    end_ms = ground.until_ms if period.end_ms is None else period.end_ms - DAY_MS
+    ground, (first, last) = found.ground, found.days
     facts = [
         say("about_network", name=printable(ground.name)),
-        say("about_period", first=format_day(start_ms), last=format_day(end_ms)),
+        say("about_period", first=first, last=last),
         say("about_ground", height=ground.height, at=format_moment(ground.until_ms)),
     ]
     if found.pair:
@@ -102,7 +104,12 @@ def _mark_code(text: str) -> Markup:
 
 
 def _keep_whole(text: str, chars: int = 0) -> Markup:
-    """A cell in which dates and ids are not broken at their hyphens, nor words of some `chars`."""
+    """A cell in which dates and ids are not broken at their hyphens, nor words of some `chars`.
+
+    What stands between back quotes is code.
+    """
+    if "`" in text:
+        return _mark_code(text)
     words = (
         Markup('<span class="whole">{}</span>').format(word)
         if len(word) <= (WHOLE_CHARS_MAX if "-" in word else chars)

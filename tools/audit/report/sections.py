@@ -100,29 +100,31 @@ def _summary(found: Findings, say: Speech) -> Iterator[Block]:
     whole = distribute(total.spans["whole"])
     exceptions = sum(control.verdict == "exceptions" for control in found.controls)
     open_incidents = sum(not each.closed_ms for each in found.incidents)
-    yield Sheet(
-        (say("figure"), say("value")),
-        (
-            (say("opened"), str(opened(total))),
-            (say("permitted_at_once"), _part(counts["permit"], opened(total), say)),
-            (say("denied"), _part(counts["deny"], opened(total), say)),
-            (say("first_deliveries"), str(answered(total))),
-            (say("in_time"), _part(counts["in_time"], answered(total), say)),
-            (say("median_whole"), say.duration(whole.median_ms, whole.count)),
-            (say("received"), str(counts["received"])),
-            (say("rejected"), _part(counts["rejected"], counts["delivered"], say)),
-            (say("records_received"), str(counts["records_received"])),
-            (say("mean_quality"), say.stars(mean_hundredths(total.quality))),
-            (say("mean_usefulness"), say.stars(mean_hundredths(total.usefulness))),
-            (say("overdue_now"), str(len(found.gaps))),
-            (say("open_incidents"), str(open_incidents)),
-            (say("controls_exceptions"), f"{exceptions} / {len(found.controls)}"),
-        ),
-    )
+    values = {
+        "opened": say.number(opened(total)),
+        "permitted_at_once": _part(counts["permit"], opened(total), say),
+        "reviewed": _part(counts["review"], opened(total), say),
+        "denied": _part(counts["deny"], opened(total), say),
+        "first_deliveries": say.number(answered(total)),
+        "in_time": _part(counts["in_time"], answered(total), say),
+        "median_whole": say.duration(whole.median_ms, whole.count),
+        "received": say.number(counts["received"]),
+        "rejected": _part(counts["rejected"], counts["delivered"], say),
+        "records_received": say.number(counts["records_received"]),
+        "mean_quality": say.stars(mean_hundredths(total.quality)),
+        "mean_usefulness": say.stars(mean_hundredths(total.usefulness)),
+        "overdue_now": say.number(len(found.gaps)),
+        "open_incidents": say.number(open_incidents),
+        "controls_exceptions": f"{exceptions} / {len(found.controls)}",
+    }
+    rows = [(say(name), say(f"means_{name}"), value) for name, value in values.items()]
+    yield Sheet((say("figure"), say("means"), say("value")), rows, numbers=2)
+    first, last = found.days
+    yield Remark(say("summary_note", first=first, last=last))
 
 
 def _part(part: int, whole: int, say: Speech) -> str:
-    return f"{part} ({say.per_cent(share_per_mille(part, whole))})"
+    return f"{say.number(part)} ({say.per_cent(share_per_mille(part, whole))})"
 
 
 def _evaluation(found: Findings, say: Speech) -> Iterator[Block]:
@@ -149,7 +151,7 @@ def _evaluated(measures: Measures, say: Speech) -> tuple[str, ...]:
     counts = measures.counts
     delivery, whole = (distribute(measures.spans[name]) for name in ("delivery", "whole"))
     return (
-        str(opened(measures)),
+        say.number(opened(measures)),
         say.per_cent(share_per_mille(counts["in_time"], answered(measures))),
         say.duration(delivery.median_ms, delivery.count),
         say.duration(whole.median_ms, whole.count),
@@ -214,7 +216,7 @@ def _reciprocity(found: Findings, say: Speech) -> Iterator[Block]:
             answered(measures), counts["late"], counts["records_sent"], counts["received"],
             counts["records_received"],
         )  # fmt: skip
-        rows.append((f"{say.short(asking)} → {say.short(giving)}", *map(str, numbers)))
+        rows.append((f"{say.short(asking)} → {say.short(giving)}", *map(say.number, numbers)))
     yield Sheet(head, rows)
 
 
@@ -248,6 +250,9 @@ def _decisions(found: Findings, say: Speech) -> Iterator[Block]:
 
 
 def _risk(found: Findings, say: Speech) -> Iterator[Block]:
+    if not any(found.risk.values()):
+        yield Remark(say("nothing_asked"))
+        return
     ends = (*(least - 1 for least in list(found.risk)[1:]), RISK_MAX)
     stacks = [
         (
@@ -265,6 +270,9 @@ def _risk(found: Findings, say: Speech) -> Iterator[Block]:
 
 def _times(found: Findings, say: Speech) -> Iterator[Block]:
     measured = [(name, distribute(found.total.spans[name])) for name in SPANS]
+    if not any(each.count for _, each in measured):
+        yield Remark(say("nothing_timed"))
+        return
     ends = ("≤1h", "≤6h", "≤1d", "≤3d", "≤7d", "≤30d")
     assert len(ends) == len(CLASSES_MS), "every class has its word"
     panels = [(say(f"span_{name}"), each.classes) for name, each in measured]
@@ -303,12 +311,12 @@ def _quality(found: Findings, say: Speech) -> Iterator[Block]:
     yield Remark(
         say(
             "quality_note",
-            delivered=counts["delivered"],
-            rejected=counts["rejected"],
-            corrected=counts["corrected"],
-            disputed=counts["disputed"],
-            sent=counts["records_sent"],
-            received=counts["records_received"],
+            delivered=say.number(counts["delivered"]),
+            rejected=say.number(counts["rejected"]),
+            corrected=say.number(counts["corrected"]),
+            disputed=say.number(counts["disputed"]),
+            sent=say.number(counts["records_sent"]),
+            received=say.number(counts["records_received"]),
         )
     )
     if found.total.codes:

@@ -10,7 +10,7 @@ from tools.output import printable
 from tools.words import Language, catalogue
 
 NOTHING = "–"
-MINUTE_MS = 60_000
+TENTH_MS, MINUTE_MS = 100, 60_000
 
 
 class Speech:
@@ -77,6 +77,8 @@ class Speech:
         """A span of time in its best unit; nothing where none was measured."""
         if not count:
             return NOTHING
+        if 0 < span_ms < TENTH_MS:
+            return self("seconds", count="<0.1")
         if span_ms < MINUTE_MS:
             return self("seconds", count=_tenths(span_ms, 1_000))
         if span_ms < HOUR_MS:
@@ -84,6 +86,10 @@ class Speech:
         if span_ms < 2 * DAY_MS:
             return self("hours", count=_tenths(span_ms, HOUR_MS))
         return self("days", count=_tenths(span_ms, DAY_MS))
+
+    def number(self, count: int) -> str:
+        """A count, its thousands apart."""
+        return f"{count:,}"
 
     def per_cent(self, per_mille: int | None) -> str:
         """A share of thousandths in per cent."""

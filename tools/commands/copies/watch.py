@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 import msgspec
@@ -11,9 +12,9 @@ import msgspec
 from ledger.errors import LedgerError
 from ledger.genesis import Genesis
 from ledger.quorum.epochs import EpochChain
-from tools.exits import InvalidAnswer, Unreachable
-from tools.mirror import read_genesis
-from tools.output import WordCommand, common, emit, option, printable, run, run_until_stopped
+from tools.exits import InvalidAnswer, InvalidUsage, Unreachable
+from tools.mirror import held, read_genesis
+from tools.output import WordCommand, common, emit, note, option, printable, run, run_until_stopped
 from tools.words import say
 
 LAST_DELIVERY_S = 20
@@ -39,14 +40,19 @@ def watch(
     as_json: bool,
 ) -> None:
     """Watch nodes."""
+    for url in (*urls, *([webhook] if webhook else [])):
+        _check_url(url)
     founding = read_genesis(genesis) if genesis else None
-    task = _watch(
-        urls, state, webhook, founding, _teller(as_json), once=once, until_alarm=exit_on_alarm
-    )
-    if once:
-        run(task)
-    else:
-        run_until_stopped(task)
+    if founding is None:
+        note(say("audit.unpinned"))
+    with held(state):
+        task = _watch(
+            urls, state, webhook, founding, _teller(as_json), once=once, until_alarm=exit_on_alarm
+        )
+        if once:
+            run(task)
+        else:
+            run_until_stopped(task)
 
 
 @click.command("alarm", cls=WordCommand, help="help.audit_alarm")
@@ -95,9 +101,12 @@ async def _watch(
         watcher = Watcher(sources, epochs, path, tell)
         deliveries = [asyncio.create_task(watcher.deliver(webhook))] if webhook else []
         try:
-            answered = await look_once(watcher, sources, epochs, tell)
+            for url in watcher.forked:
+                tell("forked", url=url, state=path)
+            answered = await look_once(watcher, sources, epochs)
             if not once and not (until_alarm and watcher.forked):
-                await look_on(watcher, Live(sources), until_alarm=until_alarm)
+                live = Live(sources, on_lost=watcher.lose, on_back=watcher.regain)
+                await look_on(watcher, live, until_alarm=until_alarm)
             if webhook and watcher.forked:
                 await watcher.wait_delivered(LAST_DELIVERY_S)
         finally:
@@ -106,8 +115,21 @@ async def _watch(
             await asyncio.gather(*deliveries, return_exceptions=True)
     if watcher.forked:
         raise InvalidAnswer("log-forked", ", ".join(watcher.forked))
+    if once and watcher.doubted:
+        raise InvalidAnswer("watch-doubted", ", ".join(watcher.doubted))
     if not answered:
         raise Unreachable("unreachable", ", ".join(urls))
+
+
+def _check_url(text: str) -> None:
+    """A webhook is needed when an alarm is raised; whether it can be one is told before."""
+    try:
+        url = urlsplit(text)
+        is_usable = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:
+        is_usable = False
+    if not is_usable:
+        raise InvalidUsage("url-invalid", text)
 
 
 def _teller(as_json: bool) -> Callable[..., None]:

@@ -13,6 +13,7 @@ from tools.audit.witnessing.witness import CosigningKey, Witness, judges_of
 from tools.custody.passphrase import Ways, passphrase_options
 from tools.custody.signer import open_signer
 from tools.exits import InvalidInput, InvalidUsage
+from tools.mirror import held
 from tools.output import WordCommand, common, emit, option, run_until_stopped
 from tools.words import say
 
@@ -53,8 +54,10 @@ def witness(
         cosigner = CosigningKey(name=name, signer=open_signer(key, ways))
     except LedgerError as error:
         raise InvalidInput("witness-name", f"{name}: {error}") from None
-    served = Witness(cosigner, judges, state, lambda: int(time.time()))
-    run_until_stopped(_serve(served, cosigner, address, sorted(judges), as_json))
+    # Two that answer from one state would cosign two histories.
+    with held(state, is_folder=True):
+        served = Witness(cosigner, judges, state, lambda: int(time.time()))
+        run_until_stopped(_serve(served, cosigner, address, sorted(judges), as_json))
 
 
 async def _serve(

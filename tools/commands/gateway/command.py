@@ -21,6 +21,7 @@ from tools.gateway.socket import GatewaySocket
 from tools.output import (
     WordGroup,
     common,
+    confirm,
     emit,
     format_table,
     option,
@@ -172,7 +173,7 @@ def destroy(gateway: GatewaySocket, exchange: str, yes: bool, as_json: bool) -> 
     """Erase what was received now, and attest that on the ledger."""
     job = gateway.find(exchange)
     question = say("gateway.destroy_question", **job)
-    if not yes and not click.confirm(question, default=False, err=True):
+    if not yes and not confirm(question):
         raise Interrupted("not-destroyed", job["exchange"])
     told = gateway.post(f"/v1/jobs/acquire/{job['exchange']}/destroy")
     emit(as_json, told, say("gateway.destroying"))

@@ -31,7 +31,7 @@ from tools.governance.stories import (
     tell_status,
 )
 from tools.mirror import read_genesis
-from tools.output import WordCommand, common, emit, note, option, run
+from tools.output import WordCommand, common, confirm, emit, note, option, run
 from tools.words import say
 
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -99,7 +99,7 @@ def _ask(body: Vote, yes: bool) -> None:
         verb = "approve" if body.approve else "reject"
     elif isinstance(body, GovernanceAcknowledged):
         verb = "acknowledge"
-    if not click.confirm(say(f"governance.ask_{verb}"), err=True):
+    if not confirm(say(f"governance.ask_{verb}")):
         raise ToolError("not-signed", body.proposal.hex())
 
 
@@ -120,7 +120,7 @@ def sign(
     if content.network != hash_genesis(founding):
         raise InvalidInput("wrong-network", f"{draft}: {content.network.hex()}")
     note(format_draft(content))
-    if not (yes or not sys.stdin.isatty() or click.confirm(say("draft.ask"), err=True)):
+    if not (yes or not sys.stdin.isatty() or confirm(say("draft.ask"))):
         raise ToolError("not-signed", str(draft))
     signer = open_signer(key, ways)
     try:

@@ -69,6 +69,8 @@ def access(
     owner = member or _find_owner(directory, of_member)
     anchors = of_member.get(owner, [])
     found = compare(read_lines(directory), anchors, kept_since_ms=max(0, time_ms - days * DAY_MS))
+    if not (found.lines or found.faults):
+        raise InvalidInput("access-empty", str(directory))
     document: dict[str, Any] = {
         "member": owner,
         "lines": found.lines,
@@ -139,12 +141,13 @@ def _whole_lines(directory: Path) -> Iterator[dict[str, Any]]:
 
 
 def _show_lines(directory: Path) -> str:
-    columns = ("n", "time", "address", "route", "ids", "status")
+    columns = ("n", "time", "address", "agent", "route", "ids", "status")
     rows = [
         [
             str(line["n"]),
             _time(line["at_ms"]),
             line["address"],
+            line["agent"],
             line["route"],
             " ".join(f"{name}={value}" for name, value in line["ids"].items()),
             str(line["status"]),
@@ -177,7 +180,9 @@ def _tell(owner: str, anchors: list[Anchor], found: Comparison) -> str:
         for anchor in anchors
     ]
     lines += [_tell_fault(fault) for fault in found.faults]
-    key = "access.differs" if found.faults else "access.equal"
+    # The lines of a log without an anchor may all have been written anew.
+    proven = "access.equal" if anchors else "access.unanchored"
+    key = "access.differs" if found.faults else proven
     counts = {"lines": found.lines, "anchored": found.anchored, "not_kept": found.not_kept}
     lines.append(say(key, member=owner, count=len(found.faults), **counts))
     return printable("\n".join(lines))

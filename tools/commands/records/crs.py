@@ -151,7 +151,7 @@ def _run(verb: str, file: Path, **named: Any) -> dict[str, Any]:
     words = [sys.executable, "-m", "node.crs", verb, str(file)]
     for name, value in named.items():
         if value:
-            words += [f"--{name.replace('_', '-')}", str(value)]
+            words.append(f"--{name.replace('_', '-')}={value}")
     done = subprocess.run(words, capture_output=True, text=True, check=False)  # noqa: S603 - ours
     lines = done.stdout.strip().split("\n")
     document: dict[str, Any] = json.loads(lines[-1]) if lines[-1] else {}

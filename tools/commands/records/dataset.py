@@ -117,7 +117,7 @@ def check(file: Path, form: str | None, output: Path | None, as_json: bool, **na
     if output is not None and output.exists():
         raise InvalidInput("file-exists", str(output))
     words = [sys.executable, "-m", "node.records", str(file), "--format", form]
-    words += [part for name in named for part in (f"--{name}", named[name]) if named[name]]
+    words += [f"--{name}={named[name]}" for name in named if named[name]]
     document = _run([*words, *(["--output", str(output)] if output else [])])
     emit(as_json, document, _format_report(document))
     if document["report"]["rejected"]:

@@ -8,7 +8,7 @@ import click
 from ledger.tlog.merkle import HASH_BYTES
 from tools.commands.acting import parse_hash
 from tools.exits import InvalidInput
-from tools.mirror import copy_at, event_map, read_genesis
+from tools.mirror import check_writable, copy_at, event_map, new_file, read_genesis
 from tools.output import Bar, WordCommand, common, emit, jobs_option, note, option
 from tools.words import say
 
@@ -34,12 +34,14 @@ def evidence(
 
     if out.exists():
         raise InvalidInput("file-exists", str(out))
+    check_writable(out)
     if genesis is None:
         note(say("audit.unpinned"))
     found = _gather(where, exchange, genesis, jobs)
     data = pack(make_files(found), folder_name(found.exchange))
     try:
-        out.write_bytes(data)
+        with new_file(out) as file:
+            file.write(data)
     except OSError as error:
         raise InvalidInput("file-unwritable", f"{out}: {error.strerror}") from None
     document = {"file": str(out), "bytes": len(data), **_document(found)}

@@ -1,6 +1,5 @@
 """`tally audit export`: a verified copy in forms that other programs read."""
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +24,14 @@ from tools.audit.period import make_period, period_options
 from tools.audit.stories import Stories
 from tools.contract.past import Past, progress
 from tools.exits import InvalidUsage
-from tools.mirror import copy_at, event_map, folder_reader, read_genesis
+from tools.mirror import (
+    check_writable,
+    copy_at,
+    event_map,
+    folder_reader,
+    new_file,
+    read_genesis,
+)
 from tools.output import WordCommand, common, emit, jobs_option, note, option
 from tools.words import say
 
@@ -45,6 +51,7 @@ class Wanted:
     table: Table
     filters: Filters
     is_inline: bool
+    for_excel: bool
 
     @property
     def schema(self) -> str:
@@ -66,6 +73,7 @@ class Wanted:
 @period_options
 @option("--from-height", type=click.IntRange(1), default=1, help="option.export_from")
 @option("--inline", "is_inline", is_flag=True, help="option.export_inline")
+@option("--excel", "for_excel", is_flag=True, help="option.export_excel")
 @option("--out", "-o", type=click.Path(path_type=Path, dir_okay=False), help="option.export_out")
 @option("--genesis", type=click.Path(path_type=Path, dir_okay=False), help="option.genesis")
 @jobs_option
@@ -80,6 +88,7 @@ def export(
     last: str | None,
     from_height: int,
     is_inline: bool,
+    for_excel: bool,
     out: Path | None,
     genesis: Path | None,
     jobs: int,
@@ -89,6 +98,10 @@ def export(
     _check(format_, table, kinds, out)
     if is_inline and format_ != "prov-jsonld":
         raise InvalidUsage("export-no-context", f"--format {format_} --inline")
+    if for_excel and format_ != "csv":
+        raise InvalidUsage("export-not-excel", f"--format {format_} --excel")
+    if out is not None:
+        check_writable(out)
     founding = read_genesis(genesis) if genesis else None
     if founding is None:
         note(say("audit.unpinned"))
@@ -103,12 +116,15 @@ def export(
             table=TABLES[table or RECORDS.name],
             filters=filters,
             is_inline=is_inline,
+            for_excel=for_excel,
         )
         with _opened(out) as file:
             try:
                 count = write(wanted, file, map_events)
             except Divergence as error:
                 raise diverged(error) from None
+    if not count:
+        note(say("export.nothing"))
     if out is not None:
         document = {"schema": wanted.schema, "rows": count, "file": str(out)}
         emit(as_json, document, say("export.written", **document))
@@ -156,7 +172,7 @@ def _write_table(
     wanted: Wanted, rows: Iterator[tuple[Any, ...]], network: bytes, file: IO[bytes]
 ) -> int:
     if wanted.format == "csv":
-        return write_csv(wanted.table, rows, file)
+        return write_csv(wanted.table, rows, file, for_excel=wanted.for_excel)
     return write_parquet(wanted.table, rows, file, {"tallystick.network": network.hex()})
 
 
@@ -200,10 +216,5 @@ def _opened(out: Path | None) -> Iterator[IO[bytes]]:
     if out is None:
         yield sys.stdout.buffer
         return
-    temporary = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-        temporary.replace(out)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with new_file(out) as file:
+        yield file

@@ -7,10 +7,10 @@ import click
 from tools.audit.period import make_period, period_options
 from tools.audit.report.document import make_document
 from tools.audit.report.gathering import gather
-from tools.audit.report.page import render_page, render_pdf
+from tools.audit.report.page import load_pdf, render_page
 from tools.contract.past import open_past, progress
 from tools.exits import InvalidUsage
-from tools.mirror import event_map
+from tools.mirror import check_writable, event_map, new_file
 from tools.output import WordCommand, common, emit, jobs_option, option
 from tools.words import LANGUAGES, Language, language, say
 
@@ -47,8 +47,10 @@ def report(
     period = make_period(first, last)
     if pair is not None and pair[0] == pair[1]:
         raise InvalidUsage("report-pair-same", pair[0])
-    if out.suffix not in (HTML, PDF):
+    if out.suffix.lower() not in (HTML, PDF):
         raise InvalidUsage("report-ending-unknown", out.name)
+    check_writable(out)
+    render_pdf = load_pdf() if out.suffix.lower() == PDF else None
     # The pool starts before the copy is open: it has no connection to inherit.
     with (
         event_map(jobs) as map_events,
@@ -59,11 +61,12 @@ def report(
         found = gather(past, period, pairs, map_events, bar, use_index=use_index)
     chosen = language()
     others: list[Language] = [each for each in LANGUAGES if each != chosen]
-    if out.suffix == PDF:
+    if render_pdf is not None:
         data = render_pdf(render_page(found, (chosen,)))
     else:
         data = render_page(found, (chosen, *others)).encode()
-    out.write_bytes(data)
+    with new_file(out) as file:
+        file.write(data)
     exceptions = sum(control.verdict == "exceptions" for control in found.controls)
     text = say("report.written", file=out, exceptions=exceptions, overdue=len(found.gaps))
     emit(as_json, {"file": str(out), **make_document(found)}, text)

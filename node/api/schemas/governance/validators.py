@@ -7,6 +7,7 @@ import msgspec
 
 from contracts.governance.validators import Preview
 from contracts.words import Language, describe
+from contracts.words.sentences import tell
 from ledger.blocks import quorum_of
 from ledger.events import Event
 from ledger.governance.actions import ACTIONS_MAX as ACTIONS_MAX
@@ -223,7 +224,10 @@ def fault_body(code: str, detail: str, language: Language) -> FaultBody:
     """JSON shape of why a change is not possible."""
     words = describe(code, language)
     return FaultBody(
-        code=code, title=words.title, detail=detail or words.detail, advice=words.advice
+        code=code,
+        title=words.title,
+        detail=tell(detail, language, code) or words.detail,
+        advice=words.advice,
     )
 
 

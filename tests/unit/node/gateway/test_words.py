@@ -106,3 +106,21 @@ def test_a_code_that_nobody_knows_is_shown_as_it_is() -> None:
     told = describe("crs-portal-closed", "until 08:00", "en")
     assert (told.title, told.detail) == ("crs-portal-closed", "until 08:00")
     assert told.advice == connectors("en")["plugin-failed"]["advice"]
+
+
+@pytest.mark.parametrize(
+    ("code", "detail", "zh"),
+    [
+        ("node-unreachable", "Cannot connect to host a:1 ssl:default [Connection refused]",
+         "无法连接 a:1：连接被拒绝"),
+        ("body-malformed", "neither a request nor an offer", "既不是请求，也不是提供"),
+        ("inbox-disk", "No space left on device", "磁盘已无空间"),
+        ("work-died", "SealQuestion: exit -9", "SealQuestion：退出码 -9"),
+        ("event-expired", "expired at height 7, now 9", "已在高度 7 过期，现在为 9"),
+        ("option-file", "ca_file: /a: Permission denied", "ca_file：/a：没有权限"),
+        ("partner-refused", "cn-3301-tax", "cn-3301-tax"),
+    ],
+)  # fmt: skip
+def test_what_was_found_is_told_in_both_languages(code: str, detail: str, zh: str) -> None:
+    assert describe(code, detail, "zh").detail == zh
+    assert describe(code, detail, "en").detail == detail

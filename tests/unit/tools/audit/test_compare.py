@@ -107,6 +107,8 @@ def test_other_networks_are_no_fork(long: ChainBuilder, tmp_path: Path) -> None:
     genesis = tmp_path / "a" / "genesis.json"
     pinned = ("audit", "compare", tmp_path / "a", other, "--genesis", genesis)
     assert code_of(tally(*pinned, exit_code=UNVERIFIED)) == "copy-invalid"
+    done = CliRunner().invoke(main, [*map(str, pinned), "--lang", "zh"])
+    assert "第 1 步 创世" in done.stderr  # in words, as a replay tells it
 
 
 def test_nodes_are_compared_without_a_copy(long: ChainBuilder, tmp_path: Path) -> None:
@@ -190,6 +192,8 @@ def test_sides_that_are_not_there(long: ChainBuilder, tmp_path: Path) -> None:
     folder = written(long, tmp_path / "a")
     told = tally("audit", "compare", folder, tmp_path / "none", exit_code=ERROR)
     assert code_of(told) == "folder-not-found"
+    told = tally("audit", "compare", folder, tmp_path, exit_code=ERROR)
+    assert code_of(told) == "folder-no-copy"  # a wrong path is no accusation
     told = tally("audit", "compare", folder, "http://127.0.0.1:9", exit_code=UNREACHABLE)
     assert code_of(told) == "unreachable"
 

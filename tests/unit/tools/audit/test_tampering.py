@@ -181,7 +181,7 @@ def test_a_divergence_is_told_in_both_languages(copy: Path, genesis: Path, log: 
     change_entry(copy, log)
     for language, expected in (
         ("en", f"step 5 entries: entry {ENTRY}: expected leaf "),
-        ("zh", f"第 5 步 条目：条目 {ENTRY}：应为 leaf "),
+        ("zh", f"第 5 步 条目：条目 {ENTRY}：应为 叶 "),
     ):
         arguments = ["replay", copy, "--genesis", genesis, "--jobs", "1", "--lang", language]
         done = CliRunner().invoke(main, ["audit", *map(str, arguments)])

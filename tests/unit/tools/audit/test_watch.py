@@ -2,9 +2,6 @@
 
 import asyncio
 import json
-import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,15 +19,15 @@ from ledger.tlog.merkle import prove_consistency
 from tests.unit.ledger.builders import ChainBuilder, LeafReader, make_chain, make_genesis
 from tests.unit.ledger.test_verify_epochs import OTHERS, spanning
 from tests.unit.tools.mirror.servers import LogServer, grow, listening, log_server
-from tests.unit.tools.test_epochs import node_of
 from tools.audit import watch as watching
 from tools.audit.alarms import Alarm, read_alarm, verify_alarm, write_alarm
 from tools.audit.watch import Watcher, look_on, look_once
 from tools.cli import main
-from tools.exits import ERROR, OK, UNREACHABLE, UNVERIFIED, InvalidInput
+from tools.exits import ERROR, OK, UNVERIFIED, InvalidInput, ToolError
 from tools.mirror import live
 from tools.mirror.live import Live
-from tools.mirror.sources import Sources
+from tools.mirror.sources import Source, Sources
+from tools.words import describe_error
 
 
 @pytest.fixture(autouse=True)
@@ -44,11 +41,12 @@ class Lines:
 
     def __init__(self) -> None:
         self.events: list[str] = []
+        self.faults: list[object] = []
         self._changed = asyncio.Event()
 
     def __call__(self, event: str, **values: object) -> None:
-        del values
         self.events.append(event)
+        self.faults += [values["fault"]] if event == "silent" else []
         self._changed.set()
 
     async def wait_for(self, *events: str, count: int = 1) -> None:
@@ -73,7 +71,7 @@ def looking(path: Path, *servers: LogServer, chain: ChainBuilder, times: int = 1
                 source.url = f"http://node-{number}.example"
             watcher = Watcher(sources, epochs, path, lines)
             for _ in range(times):
-                await look_once(watcher, sources, epochs, lines)
+                await look_once(watcher, sources, epochs)
         return lines.events
 
     return asyncio.run(story())
@@ -215,7 +213,7 @@ def test_a_checkpoint_of_an_epoch_that_is_new_to_the_watcher(tmp_path: Path) -> 
             Sources(urls, chain.genesis) as sources,
         ):
             watcher = Watcher(sources, epochs := EpochChain(chain.genesis), path, lines)
-            await look_once(watcher, sources, epochs, lines)
+            await look_once(watcher, sources, epochs)
             # None of those who cosigned until now does so any more.
             chain.seal(*OTHERS)
             grow(chain, 9, first=900)
@@ -236,7 +234,7 @@ def test_state_that_cannot_be_used(tmp_path: Path) -> None:
     for data, genesis, code in (
         (b"{", chain.genesis, "watch-state"),
         (good.replace(b"ledger.example", b"ledger example"), chain.genesis, "watch-state"),
-        (good, other, "genesis-mismatch"),
+        (good, other, "watch-network"),
     ):
         path.write_bytes(data)
         with pytest.raises(InvalidInput) as caught:
@@ -261,8 +259,9 @@ def live_story(
             Sources(urls, chain.genesis) as sources,
         ):
             watcher = Watcher(sources, epochs, folder / "watch.json", lines)
-            await look_once(watcher, sources, epochs, lines)
-            task = asyncio.create_task(look_on(watcher, Live(sources), until_alarm=False))
+            await look_once(watcher, sources, epochs)
+            live = Live(sources, on_lost=watcher.lose, on_back=watcher.regain)
+            task = asyncio.create_task(look_on(watcher, live, until_alarm=False))
             await story(lines)
             assert not task.done()
             task.cancel()
@@ -300,6 +299,48 @@ def test_a_node_that_comes_back_with_another_history(tmp_path: Path) -> None:
     live_story(tmp_path, servers, chain, story)
 
 
+def test_a_node_that_breaks_off_is_told_as_what_happens(tmp_path: Path) -> None:
+    """Like all else, with its time, and as JSON where that is asked for; once, and its return."""
+    chain = make_chain([200])
+    servers = [log_server(chain), log_server(chain)]
+
+    async def story(lines: Lines) -> None:
+        await lines.wait_for("consistent", count=2)
+        for count, is_killed in enumerate((True, False, True), start=1):
+            await servers[0].is_followed.wait()
+            servers[0].break_streams(is_killed=is_killed)
+            await lines.wait_for("back", count=count)
+        assert lines.events == ["consistent"] * 2 + ["silent", "back"] * 3
+        # In words, and not in those of the library that read the stream.
+        assert set(lines.faults) == {describe_error("stream-closed")[0]}
+
+    live_story(tmp_path, servers, chain, story)
+
+
+def test_a_node_that_is_silent_from_the_start_is_told_once(tmp_path: Path) -> None:
+    """First when it is asked, then when it is to be followed."""
+    genesis, lines = make_genesis(), Lines()
+
+    async def story() -> None:
+        async with asyncio.timeout(30), Sources(["http://127.0.0.1:9"], genesis) as sources:
+            watcher = Watcher(sources, epochs := EpochChain(genesis), tmp_path / "w", lines)
+            assert await look_once(watcher, sources, epochs) == 0
+            missed = asyncio.Event()
+
+            def lose(source: Source, fault: ToolError) -> None:
+                watcher.lose(source, fault)
+                missed.set()
+
+            live = Live(sources, on_lost=lose, on_back=watcher.regain)
+            task = asyncio.create_task(look_on(watcher, live, until_alarm=False))
+            await missed.wait()
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(story())
+    assert lines.events == ["silent"]
+
+
 def test_alarms_are_posted_until_they_are_taken(tmp_path: Path) -> None:
     """Also after a restart: what raised the alarm is not seen again, but it is still to be told."""
     chain, other = forks([200, 50], [300])
@@ -320,7 +361,7 @@ def test_alarms_are_posted_until_they_are_taken(tmp_path: Path) -> None:
             await watcher.wait_delivered(20)
             delivery.cancel()
             await asyncio.gather(delivery, return_exceptions=True)
-        assert lines.events == ["webhook_fails", "webhook_fails"]
+        assert lines.events == ["webhook_fails", "webhook_fails", "webhook_takes"]
 
     asyncio.run(play())
     (alarm,) = alarms(tmp_path)
@@ -464,66 +505,3 @@ def test_the_command_judges_an_alarm(alarm_file: Path, tmp_path: Path) -> None:
         assert tally("audit", "alarm", forged, *trust, exit_code=expected)["error"]["code"] == code
     missing = tally("audit", "alarm", tmp_path / "none", *trust, exit_code=ERROR)
     assert missing["error"]["code"] == "file-unreadable"
-
-
-# --- the command ------------------------------------------------------------------------------
-
-
-def watch(*arguments: object, exit_code: int = OK) -> list[str]:
-    """Kinds of the lines that looking once prints."""
-    result = CliRunner().invoke(
-        main, ["audit", "watch", *map(str, arguments), "--once", "--lang", "zh", "--json"]
-    )
-    assert result.exit_code == exit_code, result.output
-    lines = [json.loads(line) for line in result.stdout.split("\n") if line.startswith('{"time')]
-    return [line["event"] for line in lines]
-
-
-def test_the_command_looks_once(tmp_path: Path) -> None:
-    chain, second = forks([200, 99], [299])
-    keep = ("--state", tmp_path / "watch.json")
-    with node_of(chain) as first, node_of(second) as other:
-        assert watch(first, *keep) == ["consistent"]
-        assert watch(first, other, *keep, exit_code=UNVERIFIED) == ["consistent", "split_view"]
-        # Until somebody looked into it, that is how it stays.
-        assert watch(first, *keep, exit_code=UNVERIFIED) == []
-    assert len(alarms(tmp_path)) == 1
-
-
-def test_the_command_without_an_answer(tmp_path: Path) -> None:
-    path = tmp_path / "genesis.json"
-    path.write_bytes(encode_genesis_json(make_genesis()))
-    arguments = ("http://127.0.0.1:9", "--genesis", path, "--state", tmp_path / "watch.json")
-    assert watch(*arguments, exit_code=UNREACHABLE) == ["silent"]
-
-
-def test_the_command_watches_until_it_is_stopped_or_alarmed(tmp_path: Path) -> None:
-    chain, second = forks([200, 99], [299])
-    (tmp_path / "genesis.json").write_bytes(encode_genesis_json(chain.genesis))
-    servers = [log_server(chain), log_server(chain)]
-
-    async def play(*options: str) -> tuple[int, str]:
-        """Exit code and first line; the second node forks, or the watcher is stopped."""
-        async with asyncio.timeout(60), listening(*servers) as urls:
-            command = [sys.executable, "-m", "tools.cli", "audit", "watch", *urls]
-            command += ["--genesis", "genesis.json", "--lang", "zh", *options]
-            process = await asyncio.create_subprocess_exec(
-                *command, cwd=tmp_path, stdout=subprocess.PIPE, env=os.environ
-            )
-            assert process.stdout is not None
-            told = [await process.stdout.readline() for _ in urls]
-            if options:
-                servers[1].show(second)
-            else:
-                process.terminate()
-            rest = await process.stdout.read()
-            return await process.wait(), b"".join([*told, rest]).decode()
-
-    code, text = asyncio.run(play())
-    assert code == OK
-    assert text.count("与迄今所见的同一历史一致") == 2
-    (tmp_path / "watch.json").unlink()
-    code, text = asyncio.run(play("--exit-on-alarm"))
-    assert code == UNVERIFIED
-    assert "告警：" in text
-    assert len(alarms(tmp_path)) == 1

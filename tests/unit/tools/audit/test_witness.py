@@ -31,6 +31,7 @@ from tools.audit.witnessing.witness import (
 )
 from tools.cli import main
 from tools.exits import ERROR, OK, USAGE, InvalidInput
+from tools.mirror import held
 from tools.mirror.tree import head_root
 
 SIZE_MAX = 300
@@ -335,6 +336,15 @@ def test_the_command_answers_until_it_is_stopped(tmp_path: Path) -> None:
         assert await process.wait() == OK
 
     asyncio.run(story())
+
+
+def test_two_witnesses_do_not_share_a_state(tmp_path: Path) -> None:
+    """Each would believe its own memory, and together they would cosign two histories."""
+    options = ("--listen", "127.0.0.1:0", "--name", KEY.name, "--log", LOG_KEY.verifier.format())
+    with held(tmp_path / "state", is_folder=True):
+        result = CliRunner().invoke(main, command(tmp_path, *options))
+    assert result.exit_code == ERROR
+    assert json.loads(result.stdout)["error"]["code"] == "state-in-use"
 
 
 @pytest.mark.parametrize(

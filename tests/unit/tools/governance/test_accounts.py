@@ -31,7 +31,7 @@ from tests.unit.ledger.builders import (
 )
 from tools.cli import main
 from tools.commands.governance.who import parse_subject
-from tools.exits import ERROR, NOT_FOUND, OK, UNVERIFIED, InvalidAnswer, InvalidInput
+from tools.exits import ERROR, NOT_FOUND, OK, InvalidAnswer, InvalidInput
 from tools.governance.accounts import Account, Subject, account_for
 
 NORTH, SECOND, NEW = officer_secret("north"), SecretKey(hash32("2")), SecretKey(hash32("3"))
@@ -179,7 +179,9 @@ def test_a_subject_that_cannot_be_found(
 
 
 def test_an_empty_folder_is_not_verified(tmp_path: Path) -> None:
-    assert who("north", tmp_path).exit_code == UNVERIFIED
+    result = who("north", tmp_path, "--json")
+    assert result.exit_code == ERROR
+    assert json.loads(result.stdout)["error"]["code"] == "folder-no-copy"
     assert who("north", "--dir", tmp_path).exit_code == NOT_FOUND
 
 

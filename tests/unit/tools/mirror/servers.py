@@ -31,6 +31,7 @@ class LogServer:
         self.url = ""
         self._entries: Sequence[bytes] = ()
         self._streams: list[asyncio.Queue[bytes | None]] = []
+        self.is_followed = asyncio.Event()
 
     def show(self, chain: ChainBuilder) -> None:
         """Serve this log from now on, and tell those who listen that a block is final."""
@@ -42,10 +43,10 @@ class LogServer:
         for queue in self._streams:
             queue.put_nowait(b"event: block\ndata: " + data + b"\n\n")
 
-    def break_streams(self) -> None:
-        """End all open streams."""
+    def break_streams(self, *, is_killed: bool = False) -> None:
+        """End all open streams, or break them off as a process does that is killed."""
         for queue in self._streams:
-            queue.put_nowait(None)
+            queue.put_nowait(b"" if is_killed else None)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         path = request.path
@@ -93,11 +94,16 @@ class LogServer:
         await response.write(b"retry: 1000\n\n")
         queue: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._streams.append(queue)
+        self.is_followed.set()
         try:
-            while (message := await queue.get()) is not None:
+            while message := await queue.get():
                 await response.write(message)
+            if message is not None:
+                assert request.transport is not None
+                request.transport.abort()
         finally:
             self._streams.remove(queue)
+            self.is_followed.clear()
         return response
 
 

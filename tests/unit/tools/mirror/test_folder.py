@@ -1,7 +1,6 @@
 """What a folder of a mirror is written by; workers fork only where nothing else runs."""
 
 import os
-import select
 import subprocess
 import sys
 import threading
@@ -39,34 +38,6 @@ def test_a_process_with_threads_starts_its_workers_afresh() -> None:
     finally:
         end.set()
         thread.join()
-
-
-HELD = """
-import os, sys
-from tools.mirror.folder import event_map
-
-def who(_):
-    return os.getpid()
-
-with event_map(3) as map_events:
-    print(*set(map_events(who, range(99))), flush=True)
-    sys.stdin.read()
-"""
-
-
-@pytest.mark.skipif(not LINUX, reason="it waits for processes that are not its own")
-def test_workers_end_with_a_process_that_is_killed() -> None:
-    """They hold its locks, and nobody else would end them."""
-    command = [sys.executable, "-c", HELD]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as held:
-        assert held.stdout is not None
-        workers = [os.pidfd_open(int(pid)) for pid in held.stdout.readline().split()]
-        assert workers
-        held.kill()
-    for worker in workers:
-        ended, _, _ = select.select([worker], [], [], 30)
-        os.close(worker)
-        assert ended
 
 
 def test_one_job_is_this_process() -> None:

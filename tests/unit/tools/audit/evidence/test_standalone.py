@@ -1,11 +1,14 @@
 """The program in the bundle: nothing but Python and openssl, and no changed byte passes it."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.refusals import CHINESE
+from tests.sentences import name_of, text_of
 from tests.unit.tools.audit.evidence.case import Case, make_case, unpacked, written
 from tests.unit.tools.audit.evidence.test_checking import (
     add_other_event,
@@ -51,6 +54,20 @@ def test_it_imports_no_more_than_the_standard_library_and_is_short() -> None:
     names = {line.split()[1].split(".")[0] for line in text.split("\n") if "import " in line[:12]}
     names |= {line.split()[1].split(".")[0] for line in text.split("\n") if line[:5] == "from "}
     assert names <= sys.stdlib_module_names
+
+
+def test_whatever_it_says_it_says_in_both_languages() -> None:
+    said = [
+        text_of(call.args[0])
+        for call in ast.walk(ast.parse(Path(str(standalone.__file__)).read_text("utf-8")))
+        if isinstance(call, ast.Call) and name_of(call) == "fail"
+    ]
+    assert len(said) > 15
+    for text in (*said, *standalone.STEPS):
+        english, sign, chinese = text.partition(" | ")
+        assert sign
+        assert english.isascii()
+        assert CHINESE.search(chinese), text
 
 
 def test_a_flipped_byte_of_any_file_is_found(case: Case, tmp_path: Path) -> None:

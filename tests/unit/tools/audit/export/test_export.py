@@ -1,8 +1,12 @@
 """`tally audit export`: every form against the log itself."""
 
+import codecs
 import csv
+import datetime as dt
 import io
 import json
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -26,6 +30,7 @@ from tests.unit.tools.test_epochs import code_of, tally
 from tools.audit.export import sheets, tables
 from tools.audit.export.prov import ATTRIBUTES
 from tools.audit.export.records import Row
+from tools.audit.export.sheets import write_csv
 from tools.audit.export.statements import (
     CONTEXT,
     CONTEXT_URL,
@@ -36,7 +41,7 @@ from tools.audit.export.statements import (
     ProvJsonLd,
 )
 from tools.cli import main
-from tools.exits import OK, UNVERIFIED, USAGE
+from tools.exits import ERROR, OK, UNVERIFIED, USAGE
 from tools.output import user_agent
 
 prov_model = pytest.importorskip("prov.model")
@@ -104,6 +109,30 @@ def test_a_row_tells_the_duties_of_a_decision() -> None:
     cells = tables.RecordRows().row(row)
     told = dict(zip((column.name for column in tables.RECORDS.columns), cells, strict=True))
     assert {name: told[name] for name in duties.__struct_fields__} == msgspec.structs.asdict(duties)
+
+
+@pytest.mark.parametrize("table", tables.TABLES)
+def test_a_table_for_excel_says_the_same(copy: Path, table: str) -> None:
+    """Excel takes UTF-8 without a mark for the code page of the system, and a zone for text."""
+    plain, data = rows(copy, "--table", table), exported(copy, "csv", "--table", table, "--excel")
+    assert data.startswith(codecs.BOM_UTF8)
+    found = list(csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline="")))
+    times = [column.name for column in tables.TABLES[table].columns if column.type == "time"]
+    for one, other in zip(found, plain, strict=True):
+        for name in times:
+            if other[name]:
+                assert one[name] == f"{dt.datetime.fromisoformat(other[name]):%Y-%m-%d %H:%M:%S}"
+        assert {**one, **dict.fromkeys(times)} == {**other, **dict.fromkeys(times)}
+
+
+@pytest.mark.parametrize(("extra", "chars"), [(0, 32_767), (1, 32_767), (20_000, 32_767)])
+def test_a_cell_for_excel_does_not_spill_into_the_next_row(extra: int, chars: int) -> None:
+    table = tables.Table(name="t", version=1, columns=(tables.RECORDS.columns[-1],))
+    text, file = "x" * (32_767 + extra), io.BytesIO()
+    write_csv(table, iter([(text,)]), file, for_excel=True)
+    (row,) = list(csv.reader(io.StringIO(file.getvalue().decode("utf-8-sig"), newline="")))[1:]
+    assert len(row[0]) == chars
+    assert row[0].endswith("…") == bool(extra)
 
 
 def test_no_cell_is_a_formula_of_a_spreadsheet(copy: Path) -> None:
@@ -467,6 +496,7 @@ def seen_by(seen: list[str]) -> Callable[[], None]:
         ),
         (("--format", "parquet"), "export-needs-file"),
         (("--format", "prov", "--inline"), "export-no-context"),
+        (("--format", "parquet", "--excel", "-o", "a"), "export-not-excel"),
         (("--format", "prov-jsonld", "--table", "records"), "export-no-table"),
         (("--format", "csv", "--from", "2026-02-02", "--to", "2026-02-01"), "period-reversed"),
         (("--format", "csv", "--from", "2026-2-2"), "date-invalid"),
@@ -491,3 +521,46 @@ def test_a_copy_that_diverges_leaves_no_file(tmp_path: Path, table: str) -> None
     found = tally("audit", "export", forged, *arguments, exit_code=UNVERIFIED)
     assert code_of(found) == "replay-diverged"
     assert [path.name for path in tmp_path.iterdir()] == ["copy"]
+
+
+def test_nothing_that_fits_is_told(copy: Path, tmp_path: Path) -> None:
+    """An empty table looks like an answer; a wrong id or day is likelier."""
+    arguments = [
+        "audit",
+        "export",
+        copy,
+        "--format",
+        "csv",
+        "--jobs",
+        1,
+        "--lang",
+        "en",
+        "--member",
+    ]
+    for member, is_told in ((OWNER, False), ("cn-9999-tax", True)):
+        out = tmp_path / f"{member}.csv"
+        done = CliRunner().invoke(main, [*map(str, [*arguments, member, "-o", out])])
+        assert done.exit_code == OK
+        assert ("Nothing fits" in done.stderr) == is_told
+
+
+@pytest.mark.parametrize("command", [("export", "--format", "csv"), ("report",)])
+def test_a_file_that_cannot_be_written_is_refused_before_the_work(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    """The copy is not even looked for."""
+    (tmp_path / "file").touch()
+    for folder in ("none", "file"):
+        out = tmp_path / folder / "a.html"
+        found = tally("audit", *command, tmp_path / "no-copy", "-o", out, exit_code=ERROR)
+        assert code_of(found) == "file-unwritable"
+        assert str(out) in found["error"]["detail"]
+
+
+def test_what_a_killed_export_left_goes_with_the_next(copy: Path, tmp_path: Path) -> None:
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
+                          capture_output=True, text=True, check=True).stdout.strip()  # fmt: skip
+    (tmp_path / f".a[1].csv.{dead}").write_text("half")
+    (tmp_path / f".b.csv.{dead}").write_text("of another")
+    tally("audit", "export", copy, "--format", "csv", "--jobs", 1, "-o", tmp_path / "a[1].csv")
+    assert {path.name for path in tmp_path.iterdir()} == {"a[1].csv", f".b.csv.{dead}"}

@@ -1,6 +1,8 @@
 """Pictures: well-formed, self-contained, within their frame, the same bytes every time."""
 
+import itertools
 import re
+from collections import Counter
 from collections.abc import Callable
 from xml.dom import minidom
 
@@ -9,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tools.audit.report.charts import (
+    CONTRAST,
     LABEL_MAX,
+    MARKS,
     MATRIX_MAX,
     SERIES,
     WIDTH,
@@ -125,3 +129,35 @@ def test_a_label_is_cut_to_its_place(label: str) -> None:
     wide = sum(2 if ord(char) > 0x2E80 else 1 for char in shown)
     assert wide * 13 * 50 // 100 <= LABEL_MAX
     assert shown == label or (shown.endswith("…") and label.startswith(shown[:-1]))
+
+
+# --- what a bar made of parts tells -----------------------------------------------------------
+
+
+def lightness(colour: str) -> float:
+    """L* of CIELAB, from 0 to 100: how grey a colour is on a print without colours."""
+    parts = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+    linear = [
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    ]
+    shine = sum(share * part for share, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+    return 116 * shine ** (1 / 3) - 16
+
+
+@pytest.mark.parametrize(("fills", "least"), [(CONTRAST, 20), (MARKS, 9)])
+def test_parts_differ_on_a_grey_print(fills: tuple[str, ...], least: int) -> None:
+    shades = sorted(map(lightness, fills))
+    assert min(after - before for before, after in itertools.pairwise(shades)) >= least
+
+
+@given(st.lists(st.tuples(COUNTS, COUNTS, COUNTS), min_size=1, max_size=5))
+def test_every_part_of_a_bar_is_drawn_and_its_number_told(
+    stacks: list[tuple[int, int, int]],
+) -> None:
+    """Three that were denied among a million are what a reader looks for."""
+    svg = draw_stacks("t", ("a", "b", "c"), [("row", values) for values in stacks], CONTRAST)
+    check_frame(svg)
+    drawn = svg.count("<rect") - 3  # the legend has three
+    assert drawn == sum(value > 0 for values in stacks for value in values)
+    told = Counter(re.findall(r"[0-9]+", " ".join(texts(svg))))
+    assert not Counter(str(value) for values in stacks for value in values if value) - told

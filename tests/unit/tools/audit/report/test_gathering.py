@@ -1,7 +1,9 @@
 """What a report says of a log in which everything happens, and of logs where little does."""
 
 import datetime as dt
+import re
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -30,10 +32,12 @@ from tools.audit.period import DAY_MS, Period, make_period
 from tools.audit.report.controls import CONTROLS, SAMPLES_MAX, Controls, covers
 from tools.audit.report.findings import Findings, ranked
 from tools.audit.report.gathering import RISK_BANDS, _Gathering, gather
+from tools.audit.report.page import render_page
 from tools.audit.report.standing import find_keyless, find_members
 from tools.audit.stories import Stories
 from tools.contract.past import Past
 from tools.exits import ERROR, UNVERIFIED, USAGE, InvalidInput
+from tools.words import LANGUAGES
 
 EVER = Period()
 
@@ -396,11 +400,46 @@ def test_a_basis_covers_its_first_and_last_day(day: str, is_covered: bool) -> No
 # --- refusals -------------------------------------------------------------------------------------
 
 
-def test_a_period_without_a_block_is_refused(copy: Path) -> None:
-    for first, last in (("2026-05-01", None), (None, "2025-12-31"), ("2026-01-03", "2026-01-04")):
-        with pytest.raises(InvalidInput) as caught:
-            gathered(copy, make_period(first, last))
-        assert caught.value.code == "period-empty"
+@pytest.mark.parametrize(
+    ("first", "last", "covered"),
+    [
+        ("2026-05-01", None, "2026-01-01 – 2026-03-22"),
+        ("2026-05-01", "2026-05-31", "2026-01-01 – 2026-03-22"),
+        (None, "2025-12-31", "2026-01-01"),
+    ],
+)
+def test_a_period_outside_of_the_copy_is_refused(
+    copy: Path, first: str, last: str, covered: str
+) -> None:
+    """What the copy covers is told, so that the next attempt is the last."""
+    with pytest.raises(InvalidInput) as caught:
+        gathered(copy, make_period(first, last))
+    assert (caught.value.code, caught.value.detail) == ("period-empty", covered)
+
+
+def test_a_period_in_which_the_log_stood_still_has_a_report(copy: Path) -> None:
+    """An idle network makes no blocks; a month of nothing is a finding, and what is owed stays."""
+    idle = gathered(copy, make_period("2026-01-03", "2026-01-04"))
+    assert not idle.total.counts
+    assert not idle.pairs
+    until = gathered(copy, make_period(None, "2026-01-04"))
+    assert (idle.gaps, idle.grades) == (until.gaps, until.grades)
+    assert (idle.ground.height, idle.ground.state_digest) == (
+        until.ground.height, until.ground.state_digest,
+    )  # fmt: skip
+    for language in LANGUAGES:
+        text = render_page(idle, (language,))
+        assert "2026-01-03" in text
+        # Empty frames and tables would look like a fault of the report.
+        for name in ("flows", "reciprocity", "decisions", "risk", "times", "timeliness"):
+            (part,) = re.findall(rf'id="{language}-{name}">(.*?)</section>', text, re.DOTALL)
+            assert "<svg" not in part, name
+        assert not re.search(r"<tbody>\s*</tbody>", text)
+
+
+def test_two_members_without_a_node_have_no_table_of_nodes(copy: Path) -> None:
+    idle = replace(gathered(copy), access=())
+    assert not re.search(r"<tbody>\s*</tbody>", render_page(idle, ("zh",)))
 
 
 @pytest.mark.parametrize(
