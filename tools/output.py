@@ -317,7 +317,7 @@ class Bar:
         """Give the line to other output; the next update draws the bar again."""
         if self._cells:
             click.echo(f"\r{' ' * self._cells}\r", nl=False, err=True)
-            self._cells = 0
+            self._cells, self._drawn_s = 0, -math.inf
 
     def close(self) -> None:
         """End the line."""
