@@ -50,9 +50,11 @@ class Root(LazyGroup):
             _fail(error, "--json" in arguments)
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
-        """Parse the options before the command."""
+        """Parse the options before the command. NO_COLOR, whatever it says: no colours."""
         try:
-            return super().make_context(*args, **extra)
+            context = super().make_context(*args, **extra)
+            context.color = False if os.environ.get("NO_COLOR") else context.color
+            return context
         except click.UsageError as error:
             raise _usage(error) from None
 

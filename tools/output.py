@@ -4,6 +4,7 @@ import asyncio
 import copy
 import datetime as dt
 import json
+import math
 import os
 import re
 import signal
@@ -29,6 +30,11 @@ T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+BAR_CELLS_MAX = 36
+BAR_CELLS_MIN = 5
+CELLS_DEFAULT = 80
+# Between two pictures of a bar.
+REDRAW_S = 0.1
 # click's mark of a paragraph that is wrapped already.
 _AS_IT_IS = "\b\n"
 _WIDE = "\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef"
@@ -351,34 +357,32 @@ class Bar:
     def __init__(self, label: str) -> None:
         self._label = label
         self._started_s = time.monotonic()
-        self._bar: Any = None
+        self._drawn_s = -math.inf
+        self._cells = 0
         self._shown = sys.stderr.isatty()
 
     def __call__(self, done: int, total: int) -> None:
         """Show that `done` of `total` are done."""
-        if not self._shown:
+        now_s = time.monotonic()
+        if not self._shown or (done < total and now_s - self._drawn_s < REDRAW_S):
             return
-        if self._bar is None:
-            self._bar = click.progressbar(
-                length=total,
-                label=self._label,
-                file=sys.stderr,
-                show_pos=True,
-                item_show_func=lambda rate: rate,
-            )
-            self._bar.__enter__()
-        rate = done / max(time.monotonic() - self._started_s, 1e-3)
-        self._bar.update(done - self._bar.pos, f"{rate:,.0f}/s")
+        self._drawn_s = now_s
+        line = progress_line(self._label, done, total, now_s - self._started_s, _terminal_cells())
+        # Blanks, since not every terminal knows how to erase.
+        blanks = " " * (self._cells - count_cells(line))
+        self._cells = count_cells(line)
+        click.echo(f"\r{line}{blanks}", nl=False, err=True)
 
     def clear(self) -> None:
         """Give the line to other output; the next update draws the bar again."""
-        if self._bar is not None:
-            click.echo("\r\033[2K", nl=False, err=True)
+        if self._cells:
+            click.echo(f"\r{' ' * self._cells}\r", nl=False, err=True)
+            self._cells, self._drawn_s = 0, -math.inf
 
     def close(self) -> None:
         """End the line."""
-        if self._bar is not None:
-            self._bar.__exit__(None, None, None)
+        if self._cells:
+            click.echo(err=True)
 
 
 @contextmanager
@@ -389,3 +393,26 @@ def progress(key: str) -> Iterator[Bar]:
         yield bar
     finally:
         bar.close()
+
+
+def progress_line(label: str, done: int, total: int, seconds: float, width: int) -> str:
+    """How far something is, in fewer cells than the terminal has, so that no line breaks."""
+    rate = done / max(seconds, 1e-3)
+    left_s = math.ceil((total - done) / rate) if done else 0
+    left = "" if done in (0, total) else f"  {dt.timedelta(seconds=left_s)}"
+    figures = f"{done:,}/{total:,}{left}  {rate:,.0f}/s"
+    room = width - 1 - count_cells(label) - count_cells(figures) - len("  []  ")
+    if room < BAR_CELLS_MIN:
+        short = f"{label} {done * 100 // max(total, 1)}%{left}"
+        return short if count_cells(short) < width else short[len(label) + 1 :][: width - 1]
+    cells = min(room, BAR_CELLS_MAX)
+    filled = cells * done // max(total, 1)
+    return f"{label}  [{'#' * filled}{'-' * (cells - filled)}]  {figures}"
+
+
+def _terminal_cells() -> int:
+    """Width of the terminal that stderr is."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or CELLS_DEFAULT
+    except (OSError, ValueError):
+        return CELLS_DEFAULT

@@ -18,7 +18,8 @@ from tests.e2e.gateways import Gate, gates
 from tests.e2e.network import ASKER, OWNER, Net, running
 from tools.sample.records import MAKERS, Dice
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+# Ten starts of a gateway in one test take half a minute where two cores serve many.
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(300)]
 
 FIELDS = ("uscc", "name", "type", "industry", "status", "registered-on", "address")
 

@@ -100,6 +100,8 @@ def test_a_request_from_asking_to_destroying(
     corrected = tally("gateway", "correct", exchange, "--reason", "wrong-value", "--config", owner)
     assert corrected["correction"] == 1
     wait(gates, OWNER, exchange, "settled")
+    # The provider's node may have heard of the receipt before the requester's own.
+    wait(gates, ASKER, exchange, "kept")
     received = gates.directory(ASKER) / "received"
     assert len(list(received.glob(f"{exchange}.*"))) == 2
     tally("gateway", "destroy", exchange, "--yes", "--config", asker)

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from ledger.genesis import hash_genesis
-from tests.e2e.network import wait_level, wait_receipt
+from tests.e2e.network import wait_receipt
 from tools.cli import main
 from tools.exits import DENIED, ERROR, NOT_FOUND, OK, UNVERIFIED
 from tools.localnet import Localnet
@@ -59,11 +59,6 @@ def ask(net: Path, tmp_path: Path, *, legal_basis: str, exit_code: int = OK) -> 
     )
 
 
-def settle(net: Path) -> None:
-    """Return when all nodes are level: the next command may ask another one."""
-    wait_level([node.api for node in Localnet(net).index.nodes])
-
-
 def test_an_exchange_from_request_to_receipt(net: Path, tmp_path: Path) -> None:
     asked = ask(net, tmp_path, legal_basis="tcal-6")
     assert asked["outcome"]["decision"] == "permit"
@@ -71,13 +66,11 @@ def test_an_exchange_from_request_to_receipt(net: Path, tmp_path: Path) -> None:
     open_ = tally("officer", "status", exchange, "--dir", net)
     next_ = ["share.withdrawn", "share.referenced", "share.delivered"]
     assert (open_["state"], open_["next"]) == ("permitted", next_)
-    settle(net)
     tally(
         *("officer", "deliver", exchange, "--dir", net, "--member", "cn-3302-tax"),
         *("--commitment", commitment, "--records", 2, "--quality-digest", "22" * 32),
         *("--size-bytes", 900, "--outbox-until-ms", 1_900_000_000_000),
     )
-    settle(net)
     tally(
         *("officer", "receive", exchange, "--dir", net, "--member", "cn-3301-tax"),
         *("--commitment", commitment, "--records", 2),

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tests.e2e.network import wait_level
 from tests.test_docs import READMES, _shell_lines
 from tools.cli import main
 from tools.exits import OK
@@ -46,14 +45,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         Localnet(tmp_path / "localnet").stop()
 
 
-def settle(net: Path) -> None:
-    """People read before they type on, and each command asks the node of its own member."""
-    if (net / "network.toml").exists():
-        running = [node.api for node in Localnet(net).status() if node.pid]
-        if running:
-            wait_level(running)
-
-
 def test_every_command_of_the_tutorial_works(folder: Path) -> None:
     proposal, last = "", ""
     for words in commands_of("en"):
@@ -62,7 +53,6 @@ def test_every_command_of_the_tutorial_works(folder: Path) -> None:
         result = CliRunner().invoke(main, [*filled, "--lang", "en"])
         assert result.exit_code == OK, f"{' '.join(words)}\n{result.output}"
         last = result.output
-        settle(folder / "localnet")
         if words[1:3] == ["admin", "propose"] and "--dry-run" not in words:
             proposal = _DIGEST.findall(result.stdout)[0]
         if words[1:3] == ["admin", "frozen"]:

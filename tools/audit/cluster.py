@@ -5,6 +5,7 @@ the connection to the scheduler: whoever runs the cluster is believed. Between a
 believe each other, signed files are carried instead (`tally audit segment`).
 """
 
+import re
 from collections.abc import Sequence
 
 from tools.audit.results import Result
@@ -12,6 +13,8 @@ from tools.audit.segments import OnEntries, Part, run_part, told
 from tools.exits import InvalidInput, Unreachable
 
 CONNECT_S_MAX = 30
+# Dask says at once what is wrong with another one, and then for a minute waits for itself.
+_ADDRESS = re.compile(r"\S+:[0-9]{1,5}/?\Z")
 
 
 def replay_on_cluster(parts: Sequence[Part], address: str, on_entries: OnEntries) -> list[Result]:
@@ -23,6 +26,8 @@ def replay_on_cluster(parts: Sequence[Part], address: str, on_entries: OnEntries
         from distributed import Client, as_completed
     except ImportError:
         raise InvalidInput("extra-missing", "tallystick[cluster]") from None
+    if not _ADDRESS.match(address):
+        raise Unreachable("cluster-unreachable", address)
     try:
         client = Client(address, timeout=CONNECT_S_MAX, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:

@@ -207,8 +207,14 @@ def join(results: Sequence[Result]) -> Joined:
     )
 
 
-def join_run(results: Sequence[Result]) -> Joined:
-    """The same for parts of one plan, in its order: they need not reach from end to end."""
+def join_run(results: Sequence[Result], size: int) -> Joined:
+    """The same for parts of one plan, in its order: they need not reach from end to end.
+
+    Each has read the checkpoint for itself. Raises `InvalidInput` if one was not of `size` entries.
+    """
+    for each in results:
+        if each.size != size:
+            raise InvalidInput("copy-changed", f"{each.size} / {size}")
     contradictions = [*_contradict(results)]
     faults = [each.fault for each in results if each.fault is not None]
     for before, after in pairwise(results):

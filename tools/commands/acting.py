@@ -1,7 +1,8 @@
 """What commands that sign share: where to send, whom to believe, who signs, and the outcome."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -18,13 +19,14 @@ from ledger.keys import Signer
 from tools.client import Client, VerifiedRecord
 from tools.custody.passphrase import PROMPT, Ways, choose_ways
 from tools.custody.signer import KeyInfo, describe_key, open_signer
-from tools.exits import Denied, InvalidInput, RefusedEvent
+from tools.exits import Denied, InvalidInput, RefusedEvent, ToolError
 from tools.governance.freezes import read_freezes, tell_freezes
 from tools.localnet import Localnet
 from tools.mirror import read_genesis
 from tools.output import common, directory_option, emit, note, option, run
 from tools.words import language, say
 
+LEVEL_S_MAX = 5
 SHOWN_MAX = 20
 TEXT_SHOWN_MAX = 500
 
@@ -34,7 +36,7 @@ class Place:
     """Where to send, whom to believe, who signs, and how its pass phrase is given.
 
     `key` is a reference for `tools.custody.signer`. `draft` names a file that is written in place
-    of signing, for a machine without a network.
+    of signing, for a machine without a network. `others` are further nodes that run on this one.
     """
 
     url: str
@@ -43,6 +45,7 @@ class Place:
     key: str | None
     ways: Ways = PROMPT
     draft: Path | None = None
+    others: tuple[str, ...] = ()
 
 
 def place_options(
@@ -99,13 +102,29 @@ def _find_place(
     if role and not member:
         raise InvalidInput("member-missing", "--member")
     needs_key = role is not None and draft is None
+    others: tuple[str, ...] = ()
     if url is None or genesis is None or (needs_key and key is None):
         network = Localnet(directory.resolve())
-        url = url or network.node(member if member in network.members else network.members[0]).api
+        if url is None:
+            own = member if member in network.members else network.members[0]
+            url = network.node(own).api
+            others = tuple(
+                network.node(each).api
+                for each in network.members
+                if each != own and network.pid(each)
+            )
         genesis = genesis or network.genesis_path
         if role and needs_key:
             key = key or str(network.officer_key_path(member, role))
-    return Place(url=url, genesis=genesis, member=member, key=key, ways=ways, draft=draft)
+    return Place(
+        url=url,
+        genesis=genesis,
+        member=member,
+        key=key,
+        ways=ways,
+        draft=draft,
+        others=others,
+    )
 
 
 def act(
@@ -140,7 +159,7 @@ def send(
             event = await client.sign(key, member=place.member, body=body)
             await asyncio.to_thread(hand, event)
             # Once more where somebody else has submitted it: the first outcome is the answer.
-            return await client.execute(event)
+            return await execute(client, event, place.others)
 
     try:
         # Strict reading finds what the constructor does not check: dates, identifiers, counts.
@@ -153,6 +172,25 @@ def send(
         return run(submit(signer, genesis))
     except (InvalidEvent, msgspec.ValidationError) as error:
         raise InvalidInput("event-body-invalid", str(error)) from None
+
+
+async def execute(client: Client, event: Event, others: Sequence[str]) -> VerifiedRecord:
+    """Submit and verify; then let the other nodes of this machine come level.
+
+    So the next command finds what this one has done, whichever of them it asks. One that does not
+    answer is not waited for.
+    """
+    record = await client.execute(event)
+
+    async def follow(url: str) -> None:
+        with suppress(ToolError):
+            async with Client(url, client.genesis) as other:
+                await other.wait_note(record.index)
+
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LEVEL_S_MAX):
+            await asyncio.gather(*map(follow, others))
+    return record
 
 
 def report(place: Place, record: VerifiedRecord, as_json: bool, *, done: str) -> None:

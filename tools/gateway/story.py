@@ -210,6 +210,8 @@ def _correct(travel: Travel, exchange: str) -> None:
     order = {"reason": "wrong-value", "text": "name"}
     travel.gateways.socket(second).post(f"/v1/jobs/provide/{exchange}/correct", order)
     _wait(travel, second, "provide", exchange, "settled")
+    # The provider's node may have heard of the receipt before the requester's own.
+    _wait(travel, first, "acquire", exchange, "kept")
     after = next(
         row for row in _received_rows(travel, first, exchange, 1) if row["uscc"] == before["uscc"]
     )

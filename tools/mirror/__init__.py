@@ -40,5 +40,6 @@ __all__ = [
     "read_epochs",
     "read_genesis",
     "worker_context",
+    "worker_pool",
     "write_epochs",
 ]

@@ -89,24 +89,38 @@ def write_epochs(directory: Path, epochs: EpochChain, size: int) -> None:
 def folder_reader(directory: Path) -> Callable[[str], bytes | None]:
     """Reads named files inside a folder, for `ledger.verify` and `contracts.replay`.
 
-    The reader raises `InvalidInput` for entries that were pruned, and says where they are.
+    Raises `InvalidInput` where there is no checkpoint: it is written last, so nothing can be told
+    of what else is there. The reader raises it for entries that were pruned, and says where, and
+    for a file that is gone since it has read the checkpoint, because another came in its place.
     """
     if not directory.is_dir():
         raise InvalidInput("folder-not-found", str(directory))
-    if not any((directory / name).exists() for name in ("checkpoint", "tile")):
-        # A wrong path, and not a copy that somebody damaged.
-        raise InvalidInput("folder-no-copy", str(directory))
+    if not (directory / "checkpoint").exists():
+        # A download that broke off, or a wrong path: not a copy that somebody damaged.
+        is_begun = (directory / "tile").exists()
+        raise InvalidInput("copy-incomplete" if is_begun else "folder-no-copy", str(directory))
     pruned = read_pruned(directory)
+    begun: bytes | None = None
 
     def read(name: str) -> bytes | None:
+        nonlocal begun
         try:
-            with (directory / name).open("rb") as file:
-                return file.read(FILE_BYTES_MAX)
+            data = _read_file(directory / name)
         except (FileNotFoundError, NotADirectoryError):
             refuse_archived(str(directory), name, pruned)
+            if begun is not None and _read_file(directory / "checkpoint") != begun:
+                raise InvalidInput("copy-changed", str(directory)) from None
             return None
+        if name == "checkpoint":
+            begun = data
+        return data
 
     return read
+
+
+def _read_file(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(FILE_BYTES_MAX)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
-from ledger.errors import InvalidFounding, InvalidGenesis
+from ledger.errors import InvalidFounding, InvalidGenesis, LedgerError
 from ledger.genesis import Genesis, decode_genesis_json, encode_genesis_json, hash_genesis
 from ledger.quorum.founding import decode_signatures, encode_signatures, verify_founders
 from ledger.tlog.checkpoint import Checkpoint
@@ -111,6 +111,11 @@ class Mirroring:
         return await self._sight(source, await source.get_checkpoint())
 
     async def _sight(self, source: Source, data: bytes) -> Sighting:
+        try:
+            SignedNote.parse(data)
+        except LedgerError as error:
+            # Whoever has no checkpoint has no proofs either, whatever it answers.
+            raise InvalidAnswer("checkpoint-invalid", f"{source.url}: {error}") from None
         # Those of an ended epoch may cosign in the next one too: their quorum does not tell.
         await extend_epochs(source, self.epochs)
         await verify_checkpoint_of(source, data, self.epochs)

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from ledger.keys import parse_secret_key
 from tools.cli import COMMANDS, main
-from tools.exits import ERROR, NOT_FOUND, OK, UNREACHABLE, UNVERIFIED, USAGE
+from tools.exits import ERROR, NOT_FOUND, OK, UNREACHABLE, USAGE
 from tools.output import LazyGroup, count_cells
 
 
@@ -177,12 +177,13 @@ def test_exit_codes(arguments: list[str], exit_code: int, tmp_path: Path) -> Non
     assert result.exit_code == exit_code, result.output
 
 
-def test_an_empty_folder_does_not_verify(tmp_path: Path) -> None:
+def test_a_folder_without_a_checkpoint_is_not_judged(tmp_path: Path) -> None:
+    """It may be the wrong folder, or one in which a download broke off: neither is a finding."""
+    (tmp_path / "tile").mkdir()
     result = CliRunner().invoke(main, ["audit", "replay", str(tmp_path), "--json"])
-    assert result.exit_code == UNVERIFIED, result.output
+    assert result.exit_code == ERROR, result.output
     document = json.loads(result.stdout)
-    assert document["error"]["code"] == "replay-diverged"
-    assert document["error"]["exit_code"] == UNVERIFIED
+    assert document["error"]["code"] == "copy-incomplete"
 
 
 def test_a_key_file_is_private_and_never_overwritten(tmp_path: Path) -> None:

@@ -89,6 +89,16 @@ def test_faults_are_shown_in_words(lang: str, words: tuple[str, ...], tmp_path: 
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize(("wish", "has_colours"), [("", True), ("1", False)])
+def test_colours_stay_away_where_nobody_wants_them(
+    wish: str, has_colours: bool, tmp_path: Path
+) -> None:
+    path = make(tmp_path / "faulty.jsonl", "--rows", 50, "--fault-rate", 30)
+    words = ["dataset", "check", str(path), "--dataset", "invoice"]
+    done = CliRunner(env={"NO_COLOR": wish}).invoke(main, words, color=True)
+    assert ("\x1b[" in done.output) is has_colours
+
+
 def test_permitted_fields_only(tmp_path: Path) -> None:
     path = make(tmp_path / "a.csv", "--rows", 20, "--fault-rate", 0)
     out = tmp_path / "clean.jsonl"

@@ -32,6 +32,7 @@ from tools.audit.index.tables import Index
 from tools.contract.past import MapAll, Past
 from tools.exits import InvalidInput, NotFound
 from tools.mirror import folder_reader
+from tools.mirror.folder import OnProgress, no_progress
 
 
 class _Notes:
@@ -104,7 +105,9 @@ def gather(
     return _conclude(copy, exchange, notes, past.history.state)
 
 
-def gather_by_index(directory: Path, index: Index, exchange: bytes) -> Evidence:
+def gather_by_index(
+    directory: Path, index: Index, exchange: bytes, on_progress: OnProgress = no_progress
+) -> Evidence:
     """The same evidence from the index of the copy in a folder, and the state files there.
 
     Raises `NotFound`, `InvalidAnswer`, `InvalidInput`.
@@ -112,7 +115,7 @@ def gather_by_index(directory: Path, index: Index, exchange: bytes) -> Evidence:
     notes = _Notes(exchange)
     try:
         notes.events, notes.governance, heights = find_told(index, exchange)
-        for _, happened, policy_set in walk_to(directory, index.copy, heights):
+        for _, happened, policy_set in walk_to(directory, index.copy, heights, on_progress):
             notes.add_asked(happened, policy_set)
         return _conclude(index.copy, exchange, notes, index.state)
     except Divergence as error:

@@ -22,6 +22,7 @@ from tools.audit.index.entries import Entries
 from tools.audit.index.tables import Index
 from tools.audit.segments import begin_at, find_states
 from tools.contract.past import believe
+from tools.mirror.folder import OnProgress, no_progress
 
 _VOTES = tuple(kind for (kind, _), body in BODY_TYPES.items() if issubclass(body, GovernanceBody))
 _EVENTS = """
@@ -59,19 +60,31 @@ def _tell(entries: Entries, place: int, block: int) -> Told:
 
 
 def walk_to(
-    directory: Path, copy: LogCopy, heights: Sequence[int]
+    directory: Path, copy: LogCopy, heights: Sequence[int], on_progress: OnProgress = no_progress
 ) -> Iterator[tuple[BlockEntries, tuple[Happened, ...], PolicySet]]:
     """The blocks of these heights, which rise, each with the policy set that it was decided by.
 
-    The state after each has the digest in its header. Raises `Divergence`.
+    The state after each has the digest in its header. Progress is in blocks. Raises `Divergence`.
     """
-    states = find_states(directory)
+    steps = list(_plan(find_states(directory), heights))
+    total, walked = sum(height - start for start, height in steps), 0
     way: _Way | None = None
+    for start, height in steps:
+        if way is None or way.height < start:
+            way = _Way(copy, begin_at(directory, copy, start))
+        for _ in way.go(height):
+            walked += 1
+            on_progress(walked, total)
+        yield way.last()
+
+
+def _plan(states: Sequence[int], heights: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """For each height the one to go on from: the one before, or the last state file if higher."""
+    reached = 0
     for height in heights:
         nearest = max((state for state in states if state < height), default=0)
-        if way is None or way.height < nearest:
-            way = _Way(copy, begin_at(directory, copy, nearest))
-        yield way.go(height)
+        yield max(reached, nearest), height
+        reached = height
 
 
 class _Way:
@@ -86,17 +99,22 @@ class _Way:
         self._blocks = read_blocks(copy, believe, start=None if begin is None else begin.start)
         self.height = 0 if begin is None else begin.point.height
         self._changed = Changed()  # since the digest was right
+        self._last: tuple[BlockEntries, tuple[Happened, ...], PolicySet] | None = None
 
-    def go(self, height: int) -> tuple[BlockEntries, tuple[Happened, ...], PolicySet]:
-        """On to the block of a height, which lies ahead."""
-        for block in self._blocks:
+    def go(self, height: int) -> Iterator[None]:
+        """On to the block of a height, which lies ahead; yields after each block."""
+        while self.height < height:
+            block = next(self._blocks)
             policy_set = self._history.policy_set
-            happened = self._history.add(block)
+            self._last = block, self._history.add(block), policy_set
             self._changed.add(self._history)
             self.height = block.header.height
-            if self.height == height:
-                self._changed.count(self._digest, self._history.state)
-                self._changed = Changed()
-                verify_state(block, self._digest)
-                return block, happened, policy_set
-        raise AssertionError("a block that an index knows is in the copy that it was made of")
+            yield
+
+    def last(self) -> tuple[BlockEntries, tuple[Happened, ...], PolicySet]:
+        """The block at which it is, and what happened there; the state has the header's digest."""
+        assert self._last is not None, "a block that an index knows is in the copy"
+        self._changed.count(self._digest, self._history.state)
+        self._changed = Changed()
+        verify_state(self._last[0], self._digest)
+        return self._last

@@ -15,7 +15,7 @@ from ledger.blocks import Outcome
 from ledger.export.cloudevents import format_time, hex_of
 from ledger.genesis import Genesis, hash_genesis
 from ledger.keys import fingerprint, format_public_key
-from ledger.registry import Member
+from ledger.registry import Dataset, DatasetField, Member, Purpose
 from ledger.tlog.checkpoint import Checkpoint
 from tools.audit.evidence.facts import encode_json
 from tools.audit.evidence.standing import Carried, Standing, find_carried
@@ -24,6 +24,7 @@ from tools.contract.explaining import Explanation, to_text
 from tools.words import LANGUAGES, catalogue
 
 DIGEST_SHOWN = 16
+_Named = Member | Dataset | DatasetField | Purpose
 _STYLE = """
 body{font:15px/1.5 system-ui,"Noto Sans CJK SC",sans-serif;max-width:60rem;margin:1rem auto;
 padding:0 1rem;color:#111}
@@ -144,16 +145,18 @@ def _facts(view: View, language: Language) -> list[tuple[str, str]]:
     opening = view.story.opening
     first = view.story.events[0].event.member
     other = view.story.members[1]
+    datasets = view.genesis.datasets
+    fields = [each for data in datasets if data.id == opening.dataset for each in data.fields]
     values = {
         "exchange": view.exchange.hex(),
         "network": hash_genesis(view.genesis).hex(),
         "kind": kind_word(view.story.events[0].event.kind, language),
         "from": _party(view, first, language),
         "to": _party(view, other, language),
-        "dataset": opening.dataset,
-        "fields": ", ".join(opening.fields),
-        "purpose": opening.purpose,
-        "basis": opening.legal_basis,
+        "dataset": _called(opening.dataset, datasets, language),
+        "fields": ", ".join(_called(name, fields, language) for name in opening.fields),
+        "purpose": _called(opening.purpose, view.genesis.purposes, language),
+        "basis": _basis(view, language),
         "period": f"{opening.period_from} – {opening.period_to}",
         "subjects": str(len(opening.subjects)),
         "urgency": opening.urgency,
@@ -163,14 +166,31 @@ def _facts(view: View, language: Language) -> list[tuple[str, str]]:
     return [(_say(language, f"fact_{name}"), value) for name, value in values.items()]
 
 
+def _called(id_: str, known: Sequence[_Named], language: Language) -> str:
+    """An id with the name that the genesis gives it, if it does."""
+    found = next((each for each in known if each.id == id_), None)
+    return id_ if found is None else f"{_name(found, language)} ({id_})"
+
+
+def _basis(view: View, language: Language) -> str:
+    """The legal basis as it was registered when contracts were asked about it, if they were."""
+    opening = view.story.opening
+    explained = view.explained.get(view.story.events[0].index)
+    basis = None if explained is None else explained.happened.basis
+    if basis is None:
+        return opening.legal_basis
+    title = basis.title_zh if language == "zh" else basis.title_en
+    return f"{title} ({basis.id})"
+
+
 def _party(view: View, member: str, language: Language) -> str:
     known = [*view.genesis.members, *(each.member for each in view.standings.values())]
     found = next((each for each in known if each.id == member), None)
     return member if found is None else f"{_name(found, language)} ({member})"
 
 
-def _name(member: Member, language: Language) -> str:
-    return member.name_zh if language == "zh" else member.name_en
+def _name(named: _Named, language: Language) -> str:
+    return named.name_zh if language == "zh" else named.name_en
 
 
 def _decision(found: Explanation, told: Told, language: Language) -> str:

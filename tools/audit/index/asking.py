@@ -9,19 +9,22 @@ from dataclasses import dataclass
 
 import msgspec
 
+from ledger.keys import format_public_key
 from tools.audit.index.tables import Index, number_of_day
 
 # Filters with a column of the same name.
 _COLUMNS = (
     "kind", "decision", "requester", "provider", "dataset", "purpose", "legal_basis", "status"
 )  # fmt: skip
+# Filters by words of our own, which exist also where a log has none of them.
+_FIXED = ("kind", "decision", "status")
 _LISTS = {
     "contract": "idx IN (SELECT idx FROM policy WHERE id = ?)",
     "code": "idx IN (SELECT idx FROM code WHERE id = ?)",
 }
 _OFFICERS = {
-    bytes: "officer IN (SELECT id FROM officer WHERE key = ?)",
-    str: "officer IN (SELECT id FROM officer WHERE fingerprint = ?)",
+    bytes: "SELECT id FROM officer WHERE key = ?",
+    str: "SELECT id FROM officer WHERE fingerprint = ?",
 }
 
 
@@ -80,18 +83,22 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """Some of the `total` records that fit; `following` is the index behind which more stand."""
+    """Some of the `total` records that fit; `following` is the index behind which more stand.
+
+    `unknown`: words asked for that no record of the log has.
+    """
 
     rows: tuple[Found, ...]
     total: int
     following: int | None
+    unknown: tuple[str, ...] = ()
 
 
 def search(index: Index, query: Query, *, after: int = -1, limit: int) -> Page:
     """The records behind entry `after` that fit, in the order of the log."""
     filters = _Filters(index.db, query)
     if filters.is_nothing:
-        return Page(rows=(), total=0, following=None)
+        return Page(rows=(), total=0, following=None, unknown=tuple(filters.unknown))
     (total,) = index.db.execute(filters.sql("count(*)"), filters.values).fetchone()
     asked = f"{filters.sql('idx')} AND idx > ? ORDER BY idx LIMIT ?"
     found = [idx for (idx,) in index.db.execute(asked, (*filters.values, after, limit + 1))]
@@ -106,13 +113,16 @@ def count_decisions(index: Index, query: Query) -> list[tuple[str, str, int]]:
     filters = _Filters(index.db, query)
     if filters.is_nothing:
         return []
-    chosen = filters.sql("idx")
+    # Policies come by their key, not by record: the records are looked up for them.
+    decided_by = "(SELECT id AS policy, idx AS at FROM policy) CROSS JOIN event ON idx = at"
     counted = f"""
-        SELECT w.text, d.text, count(*) FROM ({chosen}) e JOIN event v ON v.idx = e.idx
-        LEFT JOIN policy p ON p.idx = e.idx LEFT JOIN word w ON w.id = p.id
-        JOIN word d ON d.id = v.decision GROUP BY 1, 2 ORDER BY 1, 2
+        SELECT w.text, d.text, n FROM (
+            {filters.sql("policy, decision, count(*) AS n", decided_by)} GROUP BY 1, 2 UNION ALL
+            {filters.sql("0, decision, count(*)")} AND idx NOT IN (SELECT idx FROM policy)
+            GROUP BY 2
+        ) LEFT JOIN word w ON w.id = policy JOIN word d ON d.id = decision ORDER BY 1, 2
     """  # noqa: S608 - see the class
-    rows = index.db.execute(counted, filters.values)
+    rows = index.db.execute(counted, (*filters.values, *filters.values))
     return [(contract or "", decision, count) for contract, decision, count in rows]
 
 
@@ -124,9 +134,10 @@ class _Filters:
         self._clauses: list[str] = []
         self.values: list[object] = []
         self.is_nothing = False
+        self.unknown: list[str] = []
         for name in _COLUMNS:
             if word := getattr(query, name):
-                self._add(f"{name} = ?", self._word(word))
+                self._add(f"{name} = ?", self._word(word, is_fixed=name in _FIXED))
         for clause, day in (
             ("period_to >= ?", query.data_from),
             ("period_from <= ? AND period_from > 0", query.data_until),
@@ -142,23 +153,32 @@ class _Filters:
             party = self._word(query.party)
             self._add("(member = ? OR requester = ? OR provider = ?)", party, party, party)
         if query.officer:
-            self._add(_OFFICERS[type(query.officer)], query.officer)
+            self._add_officer(query.officer)
         for sign, time_ms in ((">=", query.since_ms), ("<", query.until_ms)):
             if time_ms is not None:
                 self._add(f"idx {sign} ?", self._first_at(time_ms))
 
-    def sql(self, columns: str) -> str:
-        """The statement that selects `columns` of the records that fit."""
-        return f"SELECT {columns} FROM event WHERE {' AND '.join(self._clauses) or '1'}"  # noqa: S608 - see the class
+    def sql(self, columns: str, source: str = "event") -> str:
+        """The statement that selects `columns` of the records that fit, of these or all."""
+        return f"SELECT {columns} FROM {source} WHERE {' AND '.join(self._clauses) or '1'}"  # noqa: S608 - see the class
 
     def _add(self, clause: str, *values: object) -> None:
         self._clauses.append(clause)
         self.values += values
 
-    def _word(self, text: str) -> int:
+    def _add_officer(self, officer: bytes | str) -> None:
+        asked = _OFFICERS[type(officer)]
+        if self._db.execute(asked, (officer,)).fetchone() is None:
+            self.is_nothing = True
+            text = format_public_key(officer) if isinstance(officer, bytes) else officer
+            self.unknown.append(text)
+        self._add(f"officer IN ({asked})", officer)
+
+    def _word(self, text: str, *, is_fixed: bool = False) -> int:
         row = self._db.execute("SELECT id FROM word WHERE text = ?", (text,)).fetchone()
         if row is None:
-            self.is_nothing = True  # a word that the log does not have
+            self.is_nothing = True
+            self.unknown += [] if is_fixed else [text]
             return 0
         number: int = row[0]
         return number

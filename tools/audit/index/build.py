@@ -11,6 +11,7 @@ made by another version or of another network, is made anew. One that was made o
 of the same network is not: two histories are a finding.
 """
 
+import errno
 import fcntl
 import shutil
 import sqlite3
@@ -57,11 +58,17 @@ from tools.audit.index.tables import (
     write_covered,
     write_seal,
 )
-from tools.exits import InvalidAnswer
+from tools.exits import InvalidAnswer, InvalidInput
 from tools.mirror import event_map, folder_reader
-from tools.output import progress
+from tools.output import note, progress
+from tools.words import say
 
 _EXCHANGES = exchange_key(b"")
+# What a disk or a folder refuses, whatever was to be written.
+_REFUSED_FILES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
+_REFUSED_ROWS = (
+    sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR
+)  # fmt: skip
 # An exchange whose opening event was refused is in no state.
 NOT_OPENED = "not_opened"
 
@@ -80,7 +87,7 @@ def open_index(
     Who does not read the state need not wait until it is seen to be whole.
 
     Raises `InvalidAnswer` for a copy that is not what its checkpoint says, and where the index was
-    made of another history.
+    made of another history; `InvalidInput` where it must be written and cannot.
     """
     try:
         copy = open_copy(folder_reader(directory), genesis=genesis)
@@ -108,20 +115,33 @@ def _bring_up(directory: Path, copy: LogCopy, held: Covered | None, jobs: int) -
         return "kept"
     if held is not None:
         try:
-            _write(directory, copy, held, jobs)
+            with _telling_refusal(directory):
+                _write(directory, copy, held, jobs)
             return "extended"
         except (Divergence, sqlite3.Error):
             pass  # made anew below: a copy that is not valid fails there too
     had_one = (directory / INDEX_NAME).exists()
-    _write(directory, copy, None, jobs)
+    with _telling_refusal(directory):
+        _write(directory, copy, None, jobs)
     return "rebuilt" if had_one else "built"
 
 
 @contextmanager
 def _locked(directory: Path) -> Iterator[None]:
-    """One process at a time looks after the index of a folder."""
-    with (directory / f".{INDEX_NAME}.lock").open("wb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    """One process at a time looks after the index of a folder; where none can write, all read."""
+    try:
+        file = (directory / f".{INDEX_NAME}.lock").open("wb")
+    except OSError as error:
+        if error.errno not in _REFUSED_FILES:
+            raise
+        yield
+        return
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            note(say("index.waiting", directory=directory))
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
@@ -151,6 +171,22 @@ def _compare_root(held: Covered, root: bytes) -> None:
     if root != held.root:
         detail = f"{held.size}: {held.root.hex()} != {root.hex()}"
         raise InvalidAnswer("index-other-history", detail)
+
+
+@contextmanager
+def _telling_refusal(directory: Path) -> Iterator[None]:
+    """Say that the index cannot be written, where it is that."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _REFUSED_FILES:
+            raise
+        path = error.filename or directory
+        raise InvalidInput("index-unwritable", f"{path}: {error.strerror}") from None
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF not in _REFUSED_ROWS:
+            raise
+        raise InvalidInput("index-unwritable", f"{directory}: {error}") from None
 
 
 def _write(directory: Path, copy: LogCopy, held: Covered | None, jobs: int) -> None:

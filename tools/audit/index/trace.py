@@ -161,7 +161,7 @@ def _lines(story: Trace) -> Iterator[str]:
         done = [each.event.kind for each in story.moments if each.outcome.applied]
         kinds = [kind_word(step.kind, language()) for step in
                  next_steps(story.exchange.status, done)]  # fmt: skip
-        yield say("trace.next", kinds=", ".join(kinds) or "-")
+        yield say("trace.next", kinds=say("word.list").join(kinds) or say("trace.none"))
 
 
 def tell_status(story: Trace) -> str:
@@ -173,7 +173,7 @@ def tell_status(story: Trace) -> str:
 
 def tell_who(moment: Moment) -> dict[str, str]:
     """Who did it, in which role, and when."""
-    roles = ", ".join(role_word(role, language()) for role in moment.roles)
+    roles = say("word.list").join(role_word(role, language()) for role in moment.roles)
     return {
         "time": tell_time(moment.time_ms),
         "index": str(moment.index),
@@ -187,8 +187,8 @@ def tell_who(moment: Moment) -> dict[str, str]:
 def tell_body(event: Event, code_names: Names) -> str:
     """What was said, in a sentence."""
     fields = {name: _shown(getattr(event.body, name)) for name in event.body.__struct_fields__}
-    if not fields.get("case", "-"):
-        fields["case"] = "-"
+    if "case" in fields:
+        fields["case"] = f"“{fields['case']}”" if fields["case"] else say("trace.none")
     if isinstance(event.body, ShareRejected):
         fields["codes"] = ", ".join(_name_codes(event.body, code_names))
     subjects: Any = getattr(event.body, "subjects", ())
@@ -238,7 +238,7 @@ def tell_outcome(moment: Moment) -> Iterator[str]:
             "trace.obligations",
             hours=duties.deadline_hours,
             days=duties.retention_days,
-            redact=", ".join(duties.redact) or "-",
+            redact=", ".join(duties.redact) or say("trace.none"),
         )
 
 

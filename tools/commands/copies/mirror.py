@@ -38,12 +38,16 @@ def mirror(
     """Download and verify a log."""
     if keep_days is not None and archive is None:
         raise InvalidUsage("usage-invalid", say("audit.keep_days_alone"))
+    for url in urls:
+        if not url.startswith(("http://", "https://")):
+            raise InvalidUsage("usage-invalid", say("audit.no_url", url=url))
     founding = read_genesis(genesis) if genesis else None
     upkeep = None if archive is None else Upkeep(directory, archive, keep_days, founding)
     if follow:
         run_until_stopped(_follow(urls, directory, founding, upkeep, as_json))
         return
     copy = mirror_shown(urls[0], directory, founding, urls[1:])
+    _tell_unpinned(copy, founding)
     if upkeep is not None:
         _tell(directory, upkeep.look(copy.checkpoint.size))
     emit(as_json, _document(copy), _text(copy))
@@ -67,10 +71,17 @@ async def _follow(
 
     async with open_mirroring(urls, directory, genesis) as (mirroring, live):
         copy = await mirroring.update(no_progress)
+        _tell_unpinned(copy, genesis)
         await show(copy)
         async with aclosing(mirroring.follow(copy, live)) as copies:
             async for copy in copies:
                 await show(copy)
+
+
+def _tell_unpinned(copy: Mirror, genesis: Genesis | None) -> None:
+    """Say whom the copy believes, where nobody said whom to believe."""
+    if genesis is None:
+        note(say("audit.mirror_unpinned", network=copy.network.hex()))
 
 
 def _tell(directory: Path, done: Done | None) -> None:

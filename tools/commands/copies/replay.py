@@ -82,6 +82,7 @@ def replay(
     """Execute a log again."""
     if "://" in where and (every or cluster or from_height):
         raise InvalidUsage("usage-invalid", say("audit.needs_folder"))
+    _check_heights(from_height, to_height)
     founding = _pinned(genesis)
     with copy_at(where, founding) as directory:
         part = Part(
@@ -120,6 +121,7 @@ def segment(
     as_json: bool,
 ) -> None:
     """Replay a part of a copy and sign what was found."""
+    _check_heights(from_height, to_height)
     founding = _pinned(genesis)
     part = Part(
         directory=directory, genesis=founding, from_height=from_height, to_height=to_height, every=0
@@ -217,6 +219,11 @@ def _read_file(path: Path, believed: frozenset[str]) -> SignedResult:
     return signed
 
 
+def _check_heights(from_height: int, to_height: int) -> None:
+    if to_height and to_height <= from_height:
+        raise InvalidUsage("usage-invalid", f"--from {from_height} --to {to_height}")
+
+
 def _pinned(genesis: Path | None) -> Genesis | None:
     if genesis is None:
         note(say("audit.unpinned"))
@@ -254,7 +261,7 @@ def replay_parted(
             every=part.every,
         )
     results = _run(copy, parts, jobs=jobs, cluster=cluster)
-    joined = join_run(results)
+    joined = join_run(results, copy.checkpoint.size)
     if joined.fault is not None:
         raise diverged(joined.fault)
     if joined.whole is None:

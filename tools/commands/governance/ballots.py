@@ -16,7 +16,7 @@ from ledger.governance.proposals import (
 )
 from ledger.keys import fingerprint
 from tools.client import Client, Moment, VerifiedRecord
-from tools.commands.acting import Place, parse_hash, place_options, report
+from tools.commands.acting import Place, execute, parse_hash, place_options, report
 from tools.commands.governance.proposing import deliver
 from tools.custody.passphrase import Ways, passphrase_options
 from tools.custody.signer import open_signer
@@ -160,7 +160,7 @@ async def _submit(place: Place, event: Event) -> VerifiedRecord:
         height = parse(await client.get_json("/v1/status"), Status).height
         if height >= event.expires_height:
             raise InvalidInput("event-expired", f"{event.expires_height} <= {height}")
-        return await client.execute(event)
+        return await execute(client, event, place.others)
 
 
 COMMANDS = (ballot, withdraw, sign, submit)

@@ -10,7 +10,7 @@ import msgspec
 from contracts.exchange.duties import Duty, exchange_duties, incident_duties
 from contracts.exchange.matters import read_deadlines, read_matters
 from contracts.exchange.reciprocity import read_receipts
-from contracts.lookup import find_exchange
+from contracts.lookup import find_exchange, find_member
 from contracts.words import status_word
 from ledger.exchange.incidents import INCIDENTS
 from ledger.exchange.matters import Holding
@@ -27,7 +27,7 @@ from tools.commands.inquiry.opening import (
     source_options,
 )
 from tools.custody.blinds import Blinded, decode_kept
-from tools.exits import InvalidInput
+from tools.exits import InvalidInput, NotFound
 from tools.output import WordCommand, emit, format_table, option, printable, tell_time
 from tools.words import language, say
 
@@ -57,6 +57,7 @@ def make_index(source: Source, rebuild: bool, as_json: bool) -> None:
 def gaps(source: Source, member: str, with_all: bool, as_json: bool) -> None:
     """List what was not done in time; with --all also what is not due yet."""
     with source.open() as index:
+        _check_member(index, member)
         time_ms = index.covered.time_ms
         found = [
             task
@@ -66,6 +67,12 @@ def gaps(source: Source, member: str, with_all: bool, as_json: bool) -> None:
         none = "tasks.none" if with_all else "tasks.none_overdue"
         text = f"{printable(tell_tasks(found, none))}\n{cover_line(index)}"
         emit(as_json, {**cover_document(index), "verified": True, "tasks": found}, text)
+
+
+def _check_member(index: Index, member: str) -> None:
+    """Raise `NotFound` for one that the ledger never had: of it nothing could be said."""
+    if member and find_member(index.state, member) is None:
+        raise NotFound("member-unknown", member)
 
 
 def read_tasks(state: IndexState, time_ms: int) -> Iterator[Task]:
@@ -108,6 +115,7 @@ def reciprocity(
 ) -> None:
     """Show the counters of all pairs, computed from the copy."""
     with source.open() as index:
+        _check_member(index, member)
         scope = Scope(year=year, purpose=purpose, member=member)
         document, text = tell_pairs(list(read_pairs(index.state)), scope, svg)
         covered = cover_document(index)

@@ -28,7 +28,7 @@ from tools.commands.inquiry.opening import (
     source_options,
 )
 from tools.exits import InvalidInput, InvalidUsage
-from tools.output import WordCommand, emit, format_table, option, printable, tell_time
+from tools.output import WordCommand, emit, format_table, note, option, printable, tell_time
 from tools.words import language, say
 
 LIMIT_MAX = 10_000
@@ -92,7 +92,9 @@ def read_query(given: dict[str, Any], pair: tuple[str, ...], days: dict[str, str
             _check(f"--{name.replace('_', '-')}", text, Identifier)
     for name, day in days.items():
         if day is not None:
-            _check(_DAYS[name][0], day, Date)
+            _check_day(_DAYS[name][0], day)
+    _check_order(days["since"], days["until"])
+    _check_order(days["data_from"], days["data_until"])
     since, until = days["since"], days["until"]
     requester, provider = pair or ("", "")
     return Query(
@@ -100,8 +102,8 @@ def read_query(given: dict[str, Any], pair: tuple[str, ...], days: dict[str, str
         officer=_read_officer(officer),
         requester=requester,
         provider=provider,
-        since_ms=None if since is None else _midnight_ms("--from", since),
-        until_ms=None if until is None else _midnight_ms("--until", until) + DAY_MS,
+        since_ms=None if since is None else _midnight_ms(since),
+        until_ms=None if until is None else _midnight_ms(until) + DAY_MS,
         data_from=days["data_from"] or "",
         data_until=days["data_until"] or "",
     )
@@ -114,11 +116,20 @@ def _check(flag: str, text: str, type_: Any) -> None:
         raise InvalidInput("filter-invalid", f"{flag} {text}: {error}") from None
 
 
-def _midnight_ms(flag: str, day: str) -> int:
+def _check_day(flag: str, day: str) -> None:
     try:
-        moment = dt.datetime.fromisoformat(day).replace(tzinfo=dt.UTC)
-    except ValueError as error:
-        raise InvalidInput("filter-invalid", f"{flag} {day}: {error}") from None
+        dt.date.fromisoformat(msgspec.convert(day, Date))
+    except ValueError:
+        raise InvalidInput("filter-invalid", f"{flag} {day}") from None
+
+
+def _check_order(first: str | None, last: str | None) -> None:
+    if first is not None and last is not None and last < first:
+        raise InvalidUsage("period-reversed", f"{first} > {last}")
+
+
+def _midnight_ms(day: str) -> int:
+    moment = dt.datetime.fromisoformat(day).replace(tzinfo=dt.UTC)
     return int(moment.timestamp()) * 1_000
 
 
@@ -127,8 +138,8 @@ def _read_officer(text: str) -> bytes | str:
         return text
     try:
         return parse_public_key(text)
-    except InvalidKey as error:
-        raise InvalidInput("public-key-invalid", str(error)) from None
+    except InvalidKey:
+        raise InvalidInput("filter-invalid", f"--officer {text}") from None
 
 
 def page_options(function: Command) -> Command:
@@ -177,11 +188,14 @@ def _answer(
         page = search(index, query, after=-1 if after is None else after, limit=limit)
         counts = [] if summary is None else count_decisions(index, query)
         covered, foot = cover_document(index), cover_line(index)
+    if page.unknown:
+        note(printable(say("search.unknown", words=", ".join(page.unknown))))
     if as_csv:
         click.echo(_csv(page.rows), nl=False)
         return
     document: dict[str, Any] = {
-        **covered, "total": page.total, "next_after": page.following, "records": page.rows,
+        **covered, "total": page.total, "next_after": page.following, "unknown": page.unknown,
+        "records": page.rows,
     }  # fmt: skip
     parts = [_table(page), foot]
     if summary is not None:

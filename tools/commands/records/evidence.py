@@ -98,7 +98,7 @@ def _gather(where: str, exchange: str, trust: "Path | Evidence | None", jobs: in
                 if size in (None, index.covered.size):
                     is_whole = len(exchange) == 2 * HASH_BYTES
                     digest = parse_hash(exchange) if is_whole else find_exchange(index, exchange)
-                    return gather_by_index(directory, index, digest)
+                    return gather_by_index(directory, index, digest, bar)
         with event_map(jobs) as map_events:
             digest = parse_hash(exchange)
             return gather(directory, digest, founding, map_events, bar, size=size)

@@ -2,8 +2,10 @@
 
 import csv
 import io
+import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from tests.unit.tools.audit.logs import ASKER, OWNER, Story
 from tests.unit.tools.test_epochs import code_of, tally
 from tools.audit.index.asking import Found, Query, count_decisions, search
 from tools.audit.index.build import open_index
-from tools.audit.index.tables import Index
+from tools.audit.index.tables import SCHEMA, Index
 from tools.cli import main
 from tools.exits import ERROR, OK, USAGE
 
@@ -218,6 +220,41 @@ def test_decisions_are_counted_by_contract(index: Index, lines: list[Line]) -> N
     assert count_decisions(index, Query(contract="none")) == []
 
 
+def count_steps(index: Index, records: int) -> int:
+    """How many thousand steps of SQLite it takes to count the decisions of so many records."""
+    steps = 0
+
+    def step() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    with closing(sqlite3.connect(":memory:")) as db:
+        db.executescript(SCHEMA)
+        db.executemany("INSERT INTO word VALUES (?, ?)", [(1, ""), (2, "permit"), (3, "c")])
+        rows = [(idx, *[1] * 3, 2, idx, *[1] * 5, 0, 0, 1, 1) for idx in range(records)]
+        db.executemany(f"INSERT INTO event VALUES ({', '.join('?' * 15)})", rows)
+        db.executemany("INSERT INTO policy VALUES (3, ?)", [(idx,) for idx in range(records)])
+        db.set_progress_handler(step, 1_000)
+        counts = count_decisions(replace(index, db=db), Query(is_decided=True, contract="c"))
+    assert counts == [("c", "permit", records)]
+    return steps
+
+
+def test_counting_takes_as_much_longer_as_there_are_more_records(index: Index) -> None:
+    assert count_steps(index, 8_000) < 6 * count_steps(index, 2_000)
+
+
+def test_a_word_that_no_record_has_is_told_and_one_of_our_own_is_not(index: Index) -> None:
+    unknown = "0" * 16
+    page = search(index, Query(party="nobody", officer=unknown, kind="drill.run"), limit=9)
+    assert (page.total, page.unknown) == (0, ("nobody", unknown))
+    key = b"\x01" + bytes(32)
+    assert search(index, Query(officer=key), limit=9).unknown == (format_public_key(key),)
+    assert search(index, Query(party=ASKER, kind="drill.run"), limit=9).unknown == ()
+    assert search(index, Query(party=ASKER), limit=9).unknown == ()
+
+
 # The commands.
 
 
@@ -288,6 +325,16 @@ def test_the_table_names_what_was_found(folder: Path, language: str) -> None:
     assert "--after 2" in some.stdout
 
 
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [("en", "No record of this log names nobody"), ("zh", "没有记录提到 nobody")],
+)
+def test_the_command_says_what_no_record_names(folder: Path, language: str, words: str) -> None:
+    done = run("audit", "search", folder, "--party", "nobody", "--lang", language)
+    assert (done.exit_code, words in done.stderr) == (OK, True)
+    assert ask(folder, "--party", "nobody", "--lang", language)["unknown"] == ["nobody"]
+
+
 def test_decisions_of_the_command(folder: Path) -> None:
     told = tally("audit", "decisions", folder, "--contract", "tax-request", "--decision", "permit")
     assert told["total"] > 0
@@ -309,7 +356,7 @@ def test_decisions_of_the_command(folder: Path) -> None:
         (("--from", "2026-1-1"), "filter-invalid"),
         (("--from", "2026-02-30"), "filter-invalid"),
         (("--data-until", "tomorrow"), "filter-invalid"),
-        (("--officer", "somebody"), "public-key-invalid"),
+        (("--officer", "somebody"), "filter-invalid"),
     ],
 )
 def test_what_nothing_could_fit_is_refused(
@@ -329,4 +376,16 @@ def test_what_nothing_could_fit_is_refused(
 def test_wrong_options(folder: Path, arguments: tuple[str, ...]) -> None:
     assert code_of(tally("audit", "search", folder, *arguments, exit_code=USAGE)) == (
         "usage-invalid"
+    )
+
+
+@pytest.mark.parametrize("flags", [("--from", "--until"), ("--data-from", "--data-until")])
+def test_days_in_the_wrong_order_are_refused(folder: Path, flags: tuple[str, str]) -> None:
+    first, last = flags
+    told = tally(
+        "audit", "search", folder, first, "2026-02-02", last, "2026-02-01", exit_code=USAGE
+    )
+    assert code_of(told) == "period-reversed"
+    assert (
+        tally("audit", "search", folder, first, "2026-02-02", last, "2026-02-02")["unknown"] == []
     )

@@ -74,10 +74,17 @@ def test_a_scheduler_that_is_not_there_is_named(
 ) -> None:
     monkeypatch.setattr("tools.audit.cluster.CONNECT_S_MAX", 1)
     part = make_part(stated, log.chain.genesis)
-    for address in ("tcp://127.0.0.1:1", "nonsense://"):
+    for address in ("tcp://127.0.0.1:1", "nonsense://127.0.0.1:1"):
         with pytest.raises(Unreachable) as caught:
             replay_on_cluster([part], address, lambda _: None)
         assert caught.value.code == "cluster-unreachable"
+
+
+@pytest.mark.parametrize("address", ["nowhere", "tcp://nowhere", "tcp://:x", ""])
+def test_what_is_no_address_is_not_asked(log: Governed, stated: Path, address: str) -> None:
+    with pytest.raises(Unreachable) as caught:
+        replay_on_cluster([make_part(stated, log.chain.genesis)], address, lambda _: None)
+    assert (caught.value.code, caught.value.detail) == ("cluster-unreachable", address)
 
 
 def test_without_the_extra_it_is_said_what_to_install(

@@ -173,12 +173,19 @@ def test_a_fork_that_is_hidden_behind_true_hashes_is_found(
     assert code_of(told) == "copy-invalid"
 
 
-@pytest.mark.parametrize("name", ["checkpoint", "genesis.json", "tile/0/001.p/104"])
+@pytest.mark.parametrize("name", ["genesis.json", "tile/0/001.p/104"])
 def test_a_side_without_a_file(long: ChainBuilder, tmp_path: Path, name: str) -> None:
     true, broken = written(long, tmp_path / "a"), written(long, tmp_path / "b")
     (broken / name).unlink()
     told = tally("audit", "compare", true, broken, exit_code=UNVERIFIED)
     assert code_of(told) == "copy-invalid"
+
+
+def test_a_side_that_is_not_complete(long: ChainBuilder, tmp_path: Path) -> None:
+    true, begun = written(long, tmp_path / "a"), written(long, tmp_path / "b")
+    (begun / "checkpoint").unlink()
+    told = tally("audit", "compare", true, begun, exit_code=ERROR)
+    assert code_of(told) == "copy-incomplete"
 
 
 def test_sides_that_are_not_there(long: ChainBuilder, tmp_path: Path) -> None:

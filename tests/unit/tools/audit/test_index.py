@@ -1,7 +1,12 @@
 """The index of a copy: made in one pass, extended, made anew when it is damaged."""
 
+import ctypes
 import fcntl
+import json
+import resource
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -212,6 +217,73 @@ def test_one_process_waits_while_another_looks_after_the_index(copy: Path) -> No
         other.join(1)
         assert other.is_alive()
     other.join()
+
+
+def test_who_waits_is_told_for_what(copy: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    told = ""
+    with (copy / f".{INDEX_NAME}.lock").open("wb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        other = threading.Thread(target=how, args=(copy,))
+        other.start()
+        while not told:
+            told = capfd.readouterr().err
+    other.join()
+    assert str(copy) in told
+
+
+@contextmanager
+def no_file_larger(size_bytes: int) -> Iterator[None]:
+    """What a full disk does to whoever writes on."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_an_index_for_which_there_is_no_room_is_named(tmp_path: Path) -> None:
+    chain = make_past(2)
+    copy = write_copy(chain, tmp_path / "copy")
+    with no_file_larger(8_192):
+        told = tally("audit", "search", copy, "--jobs", 1, exit_code=ERROR)
+    assert code_of(told) == "index-unwritable"
+    assert not list(copy.glob(".*.part")), "what was begun is removed"
+    how(copy)
+    add_executed(chain, [ask(chain, 10_000)])
+    write_copy(chain, copy)
+    with no_file_larger(8_192):
+        told = tally("audit", "search", copy, "--jobs", 1, exit_code=ERROR)
+    assert code_of(told) == "index-unwritable"
+    assert how(copy) == "extended", "the index that there was is whole"
+
+
+_CAPBSET_DROP, _DAC_OVERRIDE = 24, 1
+
+
+def without_override() -> None:
+    """Let the rights of folders count also for root."""
+    ctypes.CDLL(None).prctl(_CAPBSET_DROP, _DAC_OVERRIDE, 0, 0, 0)
+
+
+def search_by_process(folder: Path, *more: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "tools.cli", "audit", "search", str(folder), "--json", *more]
+    return subprocess.run(command, preexec_fn=without_override, capture_output=True, text=True)
+
+
+def test_a_folder_that_nobody_can_write_is_asked(copy: Path) -> None:
+    copy.chmod(0o555)
+    try:
+        told = search_by_process(copy, "--jobs", "1")
+        assert told.returncode == ERROR
+        assert code_of(json.loads(told.stdout)) == "index-unwritable"
+        copy.chmod(0o755)
+        how(copy)
+        copy.chmod(0o555)
+        told = search_by_process(copy)
+        assert (told.returncode, json.loads(told.stdout)["index"]) == (OK, "kept")
+    finally:
+        copy.chmod(0o755)
 
 
 @pytest.mark.parametrize("blocks", [1, BLOCKS, BLOCKS + 1])

@@ -16,13 +16,13 @@ from ledger.exchange.subjects import commit_subject
 from ledger.registry import EXCHANGES, PAIR_COUNTERS
 from ledger.state import exchange_key, incident_key
 from tests.builders import hash32
-from tests.unit.contracts.drafts.pasts import records_of, write_copy
+from tests.unit.contracts.drafts.pasts import make_past, records_of, write_copy
 from tests.unit.ledger.builders import make_request
 from tests.unit.tools.audit.logs import ASKER, BLIND, OWNER, PERSON, THIRD, Story
 from tests.unit.tools.test_epochs import code_of, tally
 from tools.cli import main
 from tools.custody.blinds import blind_subjects, decode_kept, encode_blinds
-from tools.exits import ERROR, OK
+from tools.exits import ERROR, NOT_FOUND, OK
 
 STRANGER = "91330200MA2TEST99X"
 
@@ -84,14 +84,16 @@ def test_gaps_are_those_of_the_state(tmp_path: Path, member: str, days: int) -> 
     assert expected
 
 
-def test_gaps_in_words(folder: Path, story: Story) -> None:
+def test_gaps_in_words(folder: Path, story: Story, tmp_path: Path) -> None:
     text = text_of("gaps", folder, "--lang", "zh")
     assert "留存期满而未销毁" in text
     assert story.digests["incident"].hex() in text
     assert "索引覆盖" in text
-    nobody = ("gaps", folder, "--member", "nobody", "--lang", "en")
-    assert "Nothing is overdue; what is due later: --all." in text_of(*nobody)
-    assert "Nothing is owed." in text_of(*nobody, "--all")
+    early = write_copy(Story().chain, tmp_path / "early")
+    told = text_of("gaps", early, "--lang", "en")
+    assert "Nothing is overdue; what is due later: --all." in told
+    empty = write_copy(make_past(0), tmp_path / "empty")
+    assert "Nothing is owed." in text_of("gaps", empty, "--all", "--lang", "en")
 
 
 # Reciprocity.
@@ -143,6 +145,13 @@ def kept(tmp_path: Path, form: str) -> Path:
         document = {"subjects": [{"id": name, "blind": blind.hex()} for name, blind in pairs]}
         path.write_text(json.dumps(document, indent=2))
     return path
+
+
+@pytest.mark.parametrize("command", ["gaps", "reciprocity"])
+def test_of_a_member_that_there_never_was_nothing_is_said(folder: Path, command: str) -> None:
+    told = tally("audit", command, folder, "--member", "nobody", exit_code=NOT_FOUND)
+    assert code_of(told) == "member-unknown"
+    assert tally("audit", command, folder, "--member", THIRD)["verified"]
 
 
 @pytest.mark.parametrize("form", ["lines", "gateway"])

@@ -126,6 +126,15 @@ def test_what_cannot_be_told_is_neither_valid_nor_invalid(copy: Path, genesis: P
     assert document(*given, "--jobs", "2", exit_code=1)["code"] == "snapshot-invalid"
 
 
+def test_a_part_ends_behind_its_beginning(copy: Path, key: Path, tmp_path: Path) -> None:
+    ends = ("--from", "4", "--to", "4")
+    signing = ("segment", copy, *ends, "--key", key, "--out", tmp_path / "part.json")
+    for given in (("replay", copy, *ends), signing):
+        done = tally(*given)
+        assert (done.exit_code, "--from 4 --to 4" in done.output) == (2, True)
+    assert not (tmp_path / "part.json").exists()
+
+
 def test_parts_need_a_folder() -> None:
     for more in (("--from", "3"), ("--snapshots-every", "3"), ("--cluster", "tcp://x")):
         done = tally("replay", "http://127.0.0.1:1", *more)

@@ -183,5 +183,15 @@ def test_results_about_different_logs_are_not_joined(
 def test_parts_of_a_run_that_do_not_meet_are_named(
     parts: dict[tuple[int, int], Result],
 ) -> None:
-    assert join_run([parts[2, 4], parts[4, 5]]).whole is not None
-    assert join_run([parts[2, 4], parts[5, 6]]).whole is None
+    size = parts[2, 4].size
+    assert join_run([parts[2, 4], parts[4, 5]], size).whole is not None
+    assert join_run([parts[2, 4], parts[5, 6]], size).whole is None
+
+
+def test_a_part_of_a_copy_that_has_moved_on_contradicts_nobody(
+    parts: dict[tuple[int, int], Result],
+) -> None:
+    later = msgspec.structs.replace(parts[4, 5], size=parts[4, 5].size + 9, root="ab" * 32)
+    with pytest.raises(InvalidInput) as caught:
+        join_run([parts[2, 4], later], parts[2, 4].size)
+    assert caught.value.code == "copy-changed"

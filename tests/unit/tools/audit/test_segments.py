@@ -58,7 +58,7 @@ def test_parts_by_processes_are_the_parts_by_hand(log: Governed, stated: Path) -
     results = replay_parts(parts, 2, seen.append)
     assert results == [replay_one(part) for part in parts]
     assert seen[-1] == results[-1].last.entries - results[0].first.entries
-    assert join_run(results).whole is not None
+    assert join_run(results, results[0].size).whole is not None
 
 
 def test_what_a_part_will_take_is_told_by_its_states(log: Governed, stated: Path) -> None:
@@ -175,7 +175,7 @@ def test_the_part_with_the_fault_names_it_and_the_others_are_valid(
     assert [part.from_height for part in parts] == [0, 2, 4, 6, 8]
     results = replay_parts(parts, 2, lambda _: None)
     assert [each.fault is None for each in results] == [True] * 4 + [False]
-    fault = join_run(results).fault
+    fault = join_run(results, results[0].size).fault
     assert fault is not None
     assert (fault.step, fault.name, fault.entry) == (9, "outcomes", entry)
     assert join(results).whole is None

@@ -12,7 +12,7 @@ import pytest
 from ledger.errors import InvalidProof
 from ledger.quorum.founding import encode_signatures
 from ledger.tlog.tiles import tile_paths
-from ledger.verify import verify_log
+from ledger.verify import open_copy, read_blocks, verify_log
 from tests import builders
 from tests.unit.ledger.builders import (
     MEMBERS,
@@ -27,7 +27,7 @@ from tests.unit.ledger.test_verify_epochs import FIVE, spanning
 from tests.unit.node.api.harness import Served, run
 from tests.unit.tools.mirror.servers import LogServer, grow, listening, log_server
 from tools.audit.alarms import read_alarm, verify_alarm
-from tools.exits import InvalidAnswer, InvalidUsage, NotFound, ToolError, Unreachable
+from tools.exits import InvalidAnswer, InvalidInput, InvalidUsage, NotFound, ToolError, Unreachable
 from tools.mirror import Mirror, folder_reader, mirror_log, sources
 from tools.mirror.folder import no_progress
 from tools.mirror.update import mirror_from, open_mirroring
@@ -305,6 +305,17 @@ def test_no_node_at_all(tmp_path: Path) -> None:
         )
 
 
+def test_a_page_in_place_of_a_log_is_named_as_that(tmp_path: Path) -> None:
+    """A portal that wants a login answers everything, also what a log has only after an epoch."""
+    chain, page = make_chain([9]), b"<!DOCTYPE html><title>Log in</title>"
+    portal = LogServer(dict.fromkeys((*chain.copy(), "epochs/0"), page), is_static=True)
+    with pytest.raises(InvalidAnswer) as caught:
+        copying(tmp_path / "copy", portal, chain=chain)
+    assert caught.value.code == "checkpoint-invalid"
+    copying(tmp_path / "copy", portal, log_server(chain), chain=chain)
+    assert_is_copy(tmp_path / "copy", chain)
+
+
 def test_a_source_that_lacks_a_file(tmp_path: Path, long_chain: ChainBuilder) -> None:
     server = log_server(long_chain)
     del server.files[BUNDLE]
@@ -470,6 +481,20 @@ def test_what_was_missed_while_the_stream_was_down_comes_first(tmp_path: Path) -
 
     following(tmp_path, story, server)
     assert_is_copy(tmp_path, chain)
+
+
+def test_a_copy_that_moves_on_while_it_is_read_is_not_judged(tmp_path: Path) -> None:
+    """The partial tiles of the checkpoint that the reader began with go when a longer one comes."""
+    chain, folder = make_chain([9] * 3), tmp_path / "copy"
+    copying(folder, log_server(chain), chain=chain)
+    begun = open_copy(folder_reader(folder), genesis=chain.genesis)
+    grow(chain, 9, first=27)
+    copying(folder, log_server(chain), chain=chain)
+    with pytest.raises(InvalidInput) as caught:
+        list(read_blocks(begun))
+    assert (caught.value.code, caught.value.detail) == ("copy-changed", str(folder))
+    again = open_copy(folder_reader(folder), genesis=chain.genesis)
+    assert [block.header.height for block in read_blocks(again)][-1] == len(chain.blocks)
 
 
 def test_a_followed_mirror_goes_on_in_the_next_epoch(tmp_path: Path) -> None:

@@ -150,6 +150,12 @@ def test_the_page_tells_the_story_in_both_languages_and_loads_nothing(case: Case
         assert words in page.text
     for words in ("REVOKED from block", "已撤销", "[exchange-state]"):
         assert words in page.text
+    for words in (
+        "account_number (account-number)",
+        "税收征管法 (law-1)",
+        "Tax Collection Law (law-1)",
+    ):
+        assert words in page.text, "ids have names"
     assert "<b>ok & 符</b>" in page.text, "what officers wrote is shown, never obeyed"
     assert format_public_key(ROTATED.public) in page.text
     assert case.exchange.hex() in page.text

@@ -63,6 +63,21 @@ def test_the_walk_begins_at_the_last_state_before_a_block(case: Case, copy: Path
     assert caught.value.code == "snapshot-invalid"
 
 
+@pytest.mark.parametrize(
+    ("without", "steps"), [((), 1 + 2), ((6,), 1 + 4), ((3,), 4 + 2), ((3, 6), 4 + 4)]
+)
+def test_the_way_is_told_block_by_block(
+    case: Case, copy: Path, without: tuple[int, ...], steps: int
+) -> None:
+    """To block 4 from the state of 3 or the genesis, then to 8 from that of 6 or from there."""
+    seen: list[tuple[int, int]] = []
+    for height in without:
+        state_path(copy, height).unlink()
+    with open_index(copy, genesis=case.chain.genesis, jobs=1) as index:
+        list(walk_to(copy, index.copy, [4, 8], lambda *each: seen.append(each)))
+    assert seen == [(done, steps) for done in range(1, steps + 1)]
+
+
 def test_a_state_of_another_height_is_refused(case: Case, copy: Path) -> None:
     shutil.copy(state_path(copy, 3), state_path(copy, 6))
     with (
