@@ -75,9 +75,9 @@ _FILTERS: dict[str, tuple[str, str, tuple[str, ...]]] = {
 }
 _DAYS = {
     "since": ("--from", "option.search_from"),
-    "until": ("--until", "option.search_until"),
+    "until": ("--to", "option.search_to"),
     "data_from": ("--data-from", "option.search_data_from"),
-    "data_until": ("--data-until", "option.search_data_until"),
+    "data_until": ("--data-to", "option.search_data_to"),
 }
 
 

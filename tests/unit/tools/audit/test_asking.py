@@ -270,10 +270,10 @@ def test_filters_of_the_command(folder: Path, lines: list[Line]) -> None:
         ("--party", OWNER, "--decision", "deny"): Query(party=OWNER, decision="deny"),
         ("--officer", format_public_key(key)): Query(officer=key),
         ("--officer", fingerprint(key)): Query(officer=key),
-        ("--from", day, "--until", day): Query(
+        ("--from", day, "--to", day): Query(
             since_ms=1_767_225_600_000 + 2 * DAY_MS, until_ms=1_767_225_600_000 + 3 * DAY_MS
         ),
-        ("--data-from", "2025-12-31", "--data-until", "2026-02-01"): Query(
+        ("--data-from", "2025-12-31", "--data-to", "2026-02-01"): Query(
             data_from="2025-12-31", data_until="2026-02-01"
         ),
         ("--kind", "share.rejected", "--code", "50007"): Query(kind="share.rejected", code="50007"),
@@ -355,7 +355,7 @@ def test_decisions_of_the_command(folder: Path) -> None:
         (("--code", "%"), "filter-invalid"),
         (("--from", "2026-1-1"), "filter-invalid"),
         (("--from", "2026-02-30"), "filter-invalid"),
-        (("--data-until", "tomorrow"), "filter-invalid"),
+        (("--data-to", "tomorrow"), "filter-invalid"),
         (("--officer", "somebody"), "filter-invalid"),
     ],
 )
@@ -379,7 +379,7 @@ def test_wrong_options(folder: Path, arguments: tuple[str, ...]) -> None:
     )
 
 
-@pytest.mark.parametrize("flags", [("--from", "--until"), ("--data-from", "--data-until")])
+@pytest.mark.parametrize("flags", [("--from", "--to"), ("--data-from", "--data-to")])
 def test_days_in_the_wrong_order_are_refused(folder: Path, flags: tuple[str, str]) -> None:
     first, last = flags
     told = tally(
