@@ -137,7 +137,7 @@ def replay(
 
 def genesis_point(copy: LogCopy) -> Point:
     """Where a replay begins that has no `Beginning`."""
-    return _Machine(copy, None).point
+    return Machine(copy, None).point
 
 
 def begin_after(copy: LogCopy, read: Callable[[int], bytes]) -> Beginning:
@@ -170,7 +170,7 @@ def replay_part(
     After each block `on_state` gets the point reached, the entry of the block's header and the
     state, which it must not change. Raises `Divergence`.
     """
-    machine = _Machine(copy, begin)
+    machine = Machine(copy, begin)
     first = machine.point
     blocks = events = 0
     last_time_ms = begin.start.header.time_ms if begin else copy.genesis.time_ms
@@ -207,8 +207,8 @@ def replay_part(
     )
 
 
-class _Machine:
-    """The state that execution has reached, and where."""
+class Machine:
+    """The state that execution has reached, and where: `begin`, or the genesis at first."""
 
     def __init__(self, copy: LogCopy, begin: Beginning | None) -> None:
         self._network = copy.network
@@ -229,13 +229,7 @@ class _Machine:
         if execution.outcomes != block.outcomes:  # 9
             self._diverge_in_outcome(block, execution)
         digest = apply_changes(self._accumulator, execution.overlay)
-        if digest.digest() != block.header.state_digest:  # 10
-            diverge(
-                Step.STATE,
-                block.index,
-                f"state_digest {digest.digest().hex()}",
-                block.header.state_digest.hex(),
-            )
+        verify_state(block, digest)  # 10
         sealed = execution.next_validators
         following = b"" if sealed is None else hash_validator_list(sealed)
         if following != block.header.next_validators:  # 10
@@ -289,6 +283,13 @@ class _Machine:
             diverge(Step.OUTCOMES, index, "an event that a block may include", str(error))
         except ContractError as error:
             diverge(Step.OUTCOMES, block.index, "a block that can be executed", str(error))
+
+
+def verify_state(block: BlockEntries, digest: StateDigest) -> None:
+    """Check a sum of the state after a block against its header. Raises `Divergence`."""
+    found, expected = digest.digest(), block.header.state_digest
+    if found != expected:
+        diverge(Step.STATE, block.index, f"state_digest {found.hex()}", expected.hex())
 
 
 def _describe_seal(next_validators: bytes) -> str:

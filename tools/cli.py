@@ -1,7 +1,6 @@
 """`tally`: the root command. Groups are imported when used, so that every start is fast."""
 
 import errno
-import importlib
 import json
 import os
 import sys
@@ -13,46 +12,32 @@ from typing import Any, NoReturn
 import click
 
 from tools.exits import ERROR, Interrupted, InvalidUsage, ToolError
-from tools.output import WordGroup, WordOption, printable
+from tools.output import LazyGroup, WordOption, printable
 from tools.words import describe_error, say, select_language, tell_detail
 
-# Name of the command: module under `tools.commands` that holds it as `command`.
+# What `LazyGroup` wants to know of the commands.
 COMMANDS = {
-    "admin": "admin",
-    "audit": "audit",
-    "bench": "bench",
-    "completion": "completion",
-    "contract": "contract",
-    "crs": "records.crs",
-    "dataset": "records.dataset",
-    "demo": "demo",
-    "doctor": "doctor",
-    "gateway": "gateway.command",
-    "keys": "keys",
-    "localnet": "localnet",
-    "member": "governance.member",
-    "node": "node",
-    "officer": "officer",
-    "reciprocity": "exchange.reciprocity",
+    "admin": "admin:command",
+    "audit": "audit:command",
+    "bench": "bench:command",
+    "completion": "completion:command",
+    "contract": "contract:command",
+    "crs": "records.crs:command",
+    "dataset": "records.dataset:command",
+    "demo": "demo:command",
+    "doctor": "doctor:command",
+    "gateway": "gateway.command:command",
+    "keys": "keys:command",
+    "localnet": "localnet:command",
+    "member": "governance.member:command",
+    "node": "node:command",
+    "officer": "officer:command",
+    "reciprocity": "exchange.reciprocity:command",
 }
 
 
-class Root(WordGroup):
-    """Loads commands on demand, chooses the language, turns errors into exit codes."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names of all commands."""
-        del ctx
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import and return a command."""
-        del ctx
-        if cmd_name not in COMMANDS:
-            return None
-        module = importlib.import_module(f"tools.commands.{COMMANDS[cmd_name]}")
-        command: click.Command = module.command
-        return command
+class Root(LazyGroup):
+    """Chooses the language, turns errors into exit codes."""
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:
         """Run; every `ToolError` becomes a message and its exit code."""
@@ -157,7 +142,7 @@ def _fail(error: ToolError, as_json: bool) -> NoReturn:
     sys.exit(error.exit_code or ERROR)
 
 
-@click.group(cls=Root, help="help.tally")
+@click.group(cls=Root, places=COMMANDS, words="help.", help="help.tally")
 @click.version_option(package_name="tallystick", cls=WordOption, help="option.version")
 def main() -> None:
     """Run `tally`."""

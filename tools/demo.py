@@ -28,7 +28,7 @@ from tools.gateway.local import LocalGateways
 from tools.gateway.story import Travel, count_ids_on, let_data_travel, show_overdue
 from tools.localnet import Localnet, create_network, shipped_policy_set
 from tools.mirror import mirror_log, read_genesis
-from tools.output import Bar
+from tools.output import progress
 from tools.words import language, say
 
 WAIT_S = 20
@@ -155,10 +155,9 @@ async def audit(story: Story) -> None:
 
 async def _request_all(story: Story, client: Client) -> None:
     cases = read_cases()
-    bar = Bar(say("demo.requesting"))
     restart: asyncio.Task[None] | None = None
     killed_at = 0
-    try:
+    with progress("demo.requesting") as bar:
         for number, case in enumerate(cases, start=1):
             if number == KILL_AT:
                 await asyncio.to_thread(story.network.kill, story.victim)
@@ -173,8 +172,6 @@ async def _request_all(story: Story, client: Client) -> None:
             bar.clear()
             _tell_case(story, number)
             bar(number, len(cases))
-    finally:
-        bar.close()
     assert restart is not None, "there are more cases than RESTART_AT"
     await restart
 
@@ -315,16 +312,13 @@ async def _verify_examples(story: Story, client: Client) -> None:
 
 
 async def _mirror(story: Story, directory: Path) -> None:
-    bar = Bar(say("demo.mirroring"))
-    try:
+    with progress("demo.mirroring") as bar:
         await mirror_log(
             story.url,
             directory,
             genesis=story.genesis,
             on_progress=bar,
         )
-    finally:
-        bar.close()
 
 
 def _decision(claim: Claim) -> str:

@@ -12,13 +12,16 @@ import subprocess
 import sys
 import time
 import unicodedata
-from collections.abc import Callable, Coroutine, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 import msgspec
+from click.exceptions import NoSuchCommand
+from click.shell_completion import CompletionItem
 
 from tools.exits import FailedNode, ToolError
 from tools.words import LANGUAGES, say
@@ -148,6 +151,63 @@ class WordGroup(WordCommand, click.Group):
     """A group whose help is a key of the catalogue."""
 
     command_class = WordCommand
+
+
+class LazyGroup(WordGroup):
+    """A group that imports a command when it is used: a question should not wait for all others.
+
+    `places` has the name of each with its module below `tools.commands` and what it is called
+    there (`copies.replay:merge`). The help of each is the key `words` and its name: a list of
+    commands, and a shell that completes one, need no import.
+    """
+
+    def __init__(self, *given: Any, places: Mapping[str, str], words: str, **settings: Any) -> None:
+        super().__init__(*given, **settings)
+        self.places = places
+        self._words = words
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of all commands."""
+        return sorted([*self.places, *super().list_commands(ctx)])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return a command."""
+        if cmd_name not in self.places:
+            return super().get_command(ctx, cmd_name)
+        module, _, attribute = self.places[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(f"tools.commands.{module}"), attribute)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that is named first; the error for one that is not there has similar ones."""
+        try:
+            return super().resolve_command(ctx, args)
+        except NoSuchCommand as error:
+            names = self.list_commands(ctx)  # click looks at those alone that stand here
+            raise NoSuchCommand(error.command_name, possibilities=names, ctx=ctx) from None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands."""
+        WordGroup(commands=self.listed()).format_commands(ctx, formatter)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Commands and options that begin so."""
+        found = [
+            CompletionItem(name, help=command.get_short_help_str())
+            for name, command in sorted(self.listed().items())
+            if name.startswith(incomplete)
+        ]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
+
+    def listed(self) -> dict[str, click.Command]:
+        """All commands; those that would be imported, as their help alone."""
+        names = {name: name.replace("-", "_") for name in self.places}
+        return {
+            **self.commands,
+            **{name: WordCommand(name, help=self._words + key) for name, key in names.items()},
+        }
 
 
 def _in_words(command: click.Command, show: Callable[[], T]) -> T:
@@ -323,6 +383,16 @@ class Bar:
         """End the line."""
         if self._cells:
             click.echo(err=True)
+
+
+@contextmanager
+def progress(key: str) -> Iterator[Bar]:
+    """A progress bar, labelled by a key of the catalogue, that ends with the block."""
+    bar = Bar(say(key))
+    try:
+        yield bar
+    finally:
+        bar.close()
 
 
 def progress_line(label: str, done: int, total: int, seconds: float, width: int) -> str:

@@ -18,6 +18,7 @@ from contracts.errors import ContractError
 from contracts.execute import BlockInput, execute
 from contracts.facts import Act, build_context
 from contracts.lookup import find_legal_basis
+from contracts.replay import verify_state
 from ledger.blocks import Outcome
 from ledger.events import Event
 from ledger.genesis import Genesis, genesis_state, hash_genesis
@@ -96,10 +97,7 @@ class History:
         digest = StateDigest()
         for part in map_pairs(sum_pairs, parts):
             digest.merge(part)
-        found = digest.digest()
-        if found != block.header.state_digest:
-            expected = f"state_digest {found.hex()}"
-            diverge(Step.STATE, block.index, expected, block.header.state_digest.hex())
+        verify_state(block, digest)
 
     def _happened(self, block: BlockEntries) -> Iterator[Happened]:
         asked = iter(self._witness.asked)
@@ -115,6 +113,24 @@ class History:
                 facts=facts,
                 basis=basis,
             )
+
+
+class Changed:
+    """Keys that blocks have set, each with its value before the first of them."""
+
+    def __init__(self) -> None:
+        self.before: dict[bytes, bytes | None] = {}
+
+    def add(self, history: History) -> None:
+        """Note what the last block has set."""
+        for key, value in history.replaced.items():
+            self.before.setdefault(key, value)
+
+    def count(self, digest: StateDigest, state: MapState) -> None:
+        """Bring a sum of the pairs before up to those in a state."""
+        old = [(key, value) for key, value in self.before.items() if value is not None]
+        digest.remove_all(old)
+        digest.add_all([(key, state.pairs[key]) for key in self.before])
 
 
 class _Unasked(ContractError):

@@ -52,10 +52,6 @@ class StateDigest:
         self._even = (self._even + even) & LANE_MASK
         self._odd = (self._odd + odd) & LANE_MASK
 
-    def remove(self, key: bytes, value: bytes) -> None:
-        """Count the pair out."""
-        self.remove_all(((key, value),))
-
     def encode(self) -> bytes:
         """The 2,048 accumulator bytes."""
         return (self._even | (self._odd << 16)).to_bytes(LANES_BYTES, "big")

@@ -17,11 +17,9 @@ Archived entries may be pruned from the mirror (`tools.audit.prune`), and be put
 
 import hashlib
 import io
-import os
 import re
 import tarfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -35,7 +33,6 @@ from ledger.errors import Divergence, InvalidEncoding, LedgerError
 from ledger.genesis import Genesis
 from ledger.quorum.epochs import epoch_path
 from ledger.quorum.founding import decode_signatures, verify_founders
-from ledger.storage import sync_folder
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.merkle import Hash, hash_leaves, root_of
 from ledger.tlog.tiles import (
@@ -49,7 +46,14 @@ from ledger.tlog.tiles import (
 from ledger.verify import LogCopy, open_copy
 from tools.audit.divergence import diverged
 from tools.exits import InvalidAnswer, InvalidInput
-from tools.mirror.folder import FILE_BYTES_MAX, OnProgress, drop_drafts, folder_reader, write_file
+from tools.mirror.folder import (
+    FILE_BYTES_MAX,
+    OnProgress,
+    drop_drafts,
+    folder_reader,
+    new_file,
+    write_file,
+)
 from tools.mirror.pruned import (
     SEGMENT_ENTRIES,
     SEGMENT_TILES,
@@ -245,7 +249,7 @@ def _write_segment(archive: Path, segment: Segment, tree: ProvenTree) -> str:
     """Write the file of a segment, every tile proven; its SHA-256."""
     path = segment_path(archive, segment.segment)
     names = bundle_names(segment.segment)
-    with _replacing(path) as file, _Tar(file) as tar:
+    with new_file(path) as file, _Tar(file) as tar:
         tar.add(_SEGMENT_NAME, _encode_segment(segment))
         try:
             bundles = read_bundles(tree, segment.segment * SEGMENT_ENTRIES)
@@ -262,7 +266,7 @@ def _write_head(directory: Path, archive: Path, copy: LogCopy) -> None:
     implied = {ENTRIES_LEVEL: count * SEGMENT_TILES, 0: count * SEGMENT_TILES, 1: count}
     epochs = map(epoch_path, range(copy.epochs.epoch_of(size)))
     tiles = (tile.format() for tile in tile_paths(size) if tile.index >= implied.get(tile.level, 0))
-    with _replacing(archive / HEAD) as file, _Tar(file) as tar:
+    with new_file(archive / HEAD) as file, _Tar(file) as tar:
         for name in (*_PLAIN_NAMES, *epochs, *tiles):
             data = copy.read(name)
             if data is not None:
@@ -436,18 +440,3 @@ def _member(name: str, size_bytes: int) -> tarfile.TarInfo:
 def _hash_file(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file that takes its place when it is whole and on disk."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)

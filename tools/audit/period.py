@@ -33,6 +33,9 @@ class Period:
         return self.has_begun(time_ms) and not self.is_over(time_ms)
 
 
+EVER = Period()
+
+
 def make_period(first: str | None, last: str | None) -> Period:
     """The period of two days (`2026-01-31`), both included. Raises `InvalidUsage`."""
     start, end = (None if day is None else _parse(day) for day in (first, last))

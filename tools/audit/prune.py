@@ -32,7 +32,7 @@ from tools.audit.archive import (
 )
 from tools.audit.divergence import diverged
 from tools.audit.period import DAY_MS
-from tools.audit.segments import first_state_behind
+from tools.audit.segments import find_behind
 from tools.exits import InvalidAnswer
 from tools.mirror.folder import OnProgress, folder_reader, no_progress
 from tools.mirror.pruned import (
@@ -123,6 +123,7 @@ def prune_mirror(
         on_progress(number + 1, old)
     entries = len(files) * SEGMENT_ENTRIES
     root = tree.head(entries).root().hex() if files else ""
+    behind = next(find_behind(directory, entries), None)
     if gone and not dry_run:
         sync_folder(archive)
         write_pruned(directory, Pruned(entries=entries, root=root, files=tuple(files)))  # 4
@@ -136,7 +137,7 @@ def prune_mirror(
         root=root,
         entries=copy.checkpoint.size,
         unarchived=unarchived,
-        from_height=first_state_behind(directory, entries),
+        from_height=behind.height if behind else 0,
     )
 
 

@@ -6,7 +6,6 @@ it proves that digest. So files may come from anybody, and parts need nothing of
 """
 
 import gc
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
@@ -22,10 +21,12 @@ from ledger.state import MapState
 from ledger.verify import LogCopy, MapEvents, Progress, open_copy
 from tools.audit.results import Result, faulty_result, valid_result
 from tools.exits import InvalidInput
-from tools.mirror import folder_reader, make_workers, worker_context
+from tools.mirror import folder_reader, make_workers, new_file, worker_context
+from tools.mirror.pruned import read_pruned
 
 FOLDER = "snapshots"
 ENDING = ".state"
+_HEIGHTS_SHOWN = 8
 # Objects made between two looks for cycles.
 _COLLECT_AFTER = 50_000
 # Below the 32 MiB from which glibc learns nothing; the pages are never touched.
@@ -70,29 +71,25 @@ def find_states(directory: Path) -> list[int]:
     return sorted(int(name) for name in names if name.isascii() and name.isdigit())
 
 
-def first_state_behind(directory: Path, entries: int) -> int:
-    """Height of the first state file that needs none of the first `entries`; 0: there is none."""
+def find_behind(directory: Path, entries: int) -> Iterator[StateHead]:
+    """Heads of the state files that need none of the first `entries`, rising."""
     for height in find_states(directory):
-        try:
-            with state_path(directory, height).open("rb") as file:
-                if read_head(file.read).index >= entries:
-                    return height
-        except InvalidEncoding:
-            continue
-    return 0
+        head = _find_head(directory, height)
+        if head is not None and head.index >= entries:
+            yield head
 
 
 def expect_entries(directory: Path, size: int, *, from_height: int, to_height: int) -> int:
     """About how many entries a replay takes of a log of `size`, as far as state files tell."""
-    first = _header_index(directory, from_height) if from_height else 0
-    last = _header_index(directory, to_height) if to_height else None
-    return (size if last is None else last) - (first or 0)
+    first = _find_head(directory, from_height) if from_height else None
+    last = _find_head(directory, to_height) if to_height else None
+    return (last.index if last else size) - (first.index if first else 0)
 
 
-def _header_index(directory: Path, height: int) -> int | None:
+def _find_head(directory: Path, height: int) -> StateHead | None:
     try:
         with state_path(directory, height).open("rb") as file:
-            return read_head(file.read).index
+            return read_head(file.read)
     except (FileNotFoundError, InvalidEncoding):
         return None
 
@@ -182,7 +179,7 @@ def begin_at(directory: Path, copy: LogCopy, height: int) -> Beginning | None:
         with path.open("rb") as file:
             begin = begin_after(copy, file.read)
     except FileNotFoundError:
-        raise InvalidInput("snapshot-not-found", str(path)) from None
+        raise _no_state(directory, path) from None
     except (InvalidEncoding, InvalidProof) as error:
         raise InvalidInput("snapshot-invalid", f"{path}: {error}") from None
     if begin.point.height != height:
@@ -190,16 +187,26 @@ def begin_at(directory: Path, copy: LogCopy, height: int) -> Beginning | None:
     return begin
 
 
+def _no_state(directory: Path, path: Path) -> InvalidInput:
+    """What to do without a state file: begin at another, or put back what it takes to make it."""
+    pruned = read_pruned(directory)
+    heights = [head.height for head in find_behind(directory, pruned.entries)]
+    if pruned.files and not heights:
+        return InvalidInput("snapshot-archived", str(path))
+    shown = ", ".join(map(str, heights[:_HEIGHTS_SHOWN]))
+    more = ", …" if len(heights) > _HEIGHTS_SHOWN else ""
+    detail = f"{path} ({shown}{more})" if heights else str(path)
+    return InvalidInput("snapshot-not-found", detail, facts={"heights": heights})
+
+
 def keep_state(directory: Path, network: bytes, point: Point, index: int, state: MapState) -> None:
     """Write the state at a point, the end of the block whose header is entry `index`."""
     path = state_path(directory, point.height)
     path.parent.mkdir(exist_ok=True)
     head = StateHead(version=1, network=network, height=point.height, index=index)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
+    with new_file(path) as file:
         for piece in write_state(head, ((key, state.pairs[key]) for key in sorted(state.pairs))):
             file.write(piece)
-    temporary.replace(path)
 
 
 def state_path(directory: Path, height: int) -> Path:

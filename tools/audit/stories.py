@@ -7,9 +7,14 @@ about) is not repeated here, except for the parties.
 from dataclasses import dataclass
 
 from contracts.drafts.history import Happened
+from contracts.exchange.matters import find_holding, read_matters
+from contracts.lifecycle import DELIVERED, PERMITTED
 from ledger.events import Event, ShareDelivered, ShareOpening, ShareRejected, ShareStep
 from ledger.exchange.bodies import ShareOffered, ShareRated
+from ledger.registry import EXCHANGES, Exchange
+from ledger.state import MapState, exchange_key
 from tools.audit.index.build import parties_of
+from tools.audit.left import NOTHING_BEFORE, scan
 
 REQUESTED = "requested"
 
@@ -50,10 +55,13 @@ class Story:
 
 
 class Stories:
-    """All stories, by the id of the exchange."""
+    """All stories, by the id of the exchange; those that began before as `before` tells them."""
 
-    def __init__(self) -> None:
-        self.of: dict[bytes, Story] = {}
+    def __init__(self, before: MapState = NOTHING_BEFORE) -> None:
+        self.of: dict[bytes, Story] = {
+            id_: _resume(before, id_, exchange)
+            for id_, exchange in scan(before, exchange_key(b""), EXCHANGES.decode)
+        }
 
     def add(self, each: Happened) -> Story | None:
         """Tell on by a record. Returns the story that it belongs to, if it is of an exchange.
@@ -72,6 +80,32 @@ class Stories:
         if known is not None and each.outcome.applied:
             _go_on(known, event, each.time_ms)
         return known
+
+
+def _resume(state: MapState, id_: bytes, exchange: Exchange) -> Story:
+    """An exchange from before, with all that what may follow is measured from.
+
+    What is past for good is not told: when a review was answered, once data was delivered.
+    """
+    changed_ms = exchange.changed_ms
+    permitted_ms = exchange.requested_ms if exchange.decision == "permit" else 0
+    if exchange.status == PERMITTED:
+        permitted_ms = changed_ms
+    holding = find_holding(read_matters(state, id_, exchange), exchange.requester)
+    return Story(
+        index=exchange.requested_index,
+        height=0,
+        officer=exchange.requested_by,
+        requester=exchange.requester,
+        provider=exchange.provider,
+        manner="",
+        decision=exchange.decision,
+        opened_ms=exchange.requested_ms,
+        permitted_ms=permitted_ms,
+        delivered_ms=changed_ms if exchange.status == DELIVERED else 0,
+        received_ms=0 if holding is None else holding.since_ms,
+        deliveries=1 if exchange.commitment else 0,
+    )
 
 
 def _begin(each: Happened) -> Story:

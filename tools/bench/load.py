@@ -23,8 +23,8 @@ from typing import Any, Literal
 from ledger.events import Body, ShareDelivered, ShareReceived, ShareRejected, ShareRequested
 from ledger.genesis import Genesis
 from tools.bench.signatures import Signatures
-from tools.client import Claim, Client, Moment, StreamAnswer, SubmitStream
-from tools.custody.signer import open_signer
+from tools.bench.signing import Signing
+from tools.client import Claim, Client, StreamAnswer, SubmitStream
 from tools.exits import NotYetFinal, RefusedEvent
 from tools.founding import read_source
 from tools.localnet import Localnet, create_network, free_ports, get_json, shipped_policy_set
@@ -336,22 +336,14 @@ def _chains(
     """Signed exchanges between the pairs of node members that a legal basis covers."""
     members = network.members
     pairs = [(a, b) for a in members for b in members if a != b and _find_basis(genesis, a, b)]
-    keys = {
-        (member, role): open_signer(str(network.officer_key_path(member, role)))
-        for member in members
-        for role in ("requester", "provider")
-    }
-    client = Client("", genesis)
-    # A network for measuring is a fresh one: what its genesis says is in force.
-    moment = Moment(height=0, expiry_blocks_max=genesis.parameters.expiry_blocks_max)
+    signing = Signing(network, genesis)
     for number in range(count):
         requester, provider = pairs[number % len(pairs)]
         seed = hashlib.sha256(label + number.to_bytes(8, "big")).digest()
         chain = Chain(events=[], digests=[])
         for member, role, body in _bodies(genesis, requester, provider, seed, subjects, chain):
             nonce = hashlib.sha256(seed + bytes([len(chain.events)])).digest()[:16]
-            key = keys[member, role]
-            event = client.sign_at(moment, key, member=member, body=body, nonce=nonce)
+            event = signing.sign(member, role, body, nonce)
             chain.events.append(event.data)
             chain.digests.append(event.digest)
         yield chain

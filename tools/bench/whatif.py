@@ -17,10 +17,9 @@ from ledger.events import Event, ShareRequested
 from ledger.genesis import Genesis
 from ledger.registry import Contract, PolicySet
 from tools.bench.ledger import LedgerWriter, make_copy
-from tools.client import Client, Moment
+from tools.bench.signing import Signing
 from tools.contract.past import open_past
 from tools.contract.whatif import look
-from tools.custody.signer import open_signer
 from tools.localnet import Localnet
 from tools.mirror import read_genesis
 from tools.mirror.folder import no_progress
@@ -79,10 +78,7 @@ def change_limit(policy_set: PolicySet) -> PolicySet:
 def batched_events(network: Localnet, genesis: Genesis, count: int) -> Iterator[list[Event]]:
     """So many signed requests, block by block."""
     members = network.members
-    keys = {each: open_signer(str(network.officer_key_path(each, "requester"))) for each in members}
-    client = Client("", genesis)
-    # A network for measuring is a fresh one: what its genesis says is in force.
-    moment = Moment(height=0, expiry_blocks_max=genesis.parameters.expiry_blocks_max)
+    signing = Signing(network, genesis)
     pairs = [(one, other) for one in members for other in members if one != other]
     kinds = [
         (basis, dataset, purpose)
@@ -113,7 +109,7 @@ def batched_events(network: Localnet, genesis: Genesis, count: int) -> Iterator[
             retention_days=30 + number % 2_000,
             case="bench",
         )
-        return client.sign_at(moment, keys[requester], member=requester, body=body, nonce=seed[:16])
+        return signing.sign(requester, "requester", body, seed[:16])
 
     for first in range(0, count, BLOCK_REQUESTS):
         yield [make(number) for number in range(first, min(first + BLOCK_REQUESTS, count))]

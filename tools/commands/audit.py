@@ -1,6 +1,5 @@
 """`tally audit`: copy, replay and prove, without trusting any node."""
 
-import importlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,7 +26,7 @@ from tools.mirror import (
     read_genesis,
     write_epochs,
 )
-from tools.output import WordGroup, common, emit, format_table, jobs_option, note, option, run
+from tools.output import LazyGroup, common, emit, format_table, jobs_option, note, option, run
 from tools.words import say
 
 genesis_option = option(
@@ -35,52 +34,36 @@ genesis_option = option(
 )
 
 
-# Subcommand: module under `tools.commands` that holds it.
-MODULES = {
-    "replay": "copies.replay",
-    "segment": "copies.replay",
-    "merge": "copies.replay",
-    "who": "governance.who",
-    "access": "records.access",
-    "compare": "inquiry.compare",
-    "index": "inquiry.lists",
-    "gaps": "inquiry.lists",
-    "reciprocity": "inquiry.lists",
-    "subject": "inquiry.lists",
-    "search": "inquiry.search",
-    "decisions": "inquiry.search",
-    "trace": "inquiry.trace",
-    "evidence": "records.evidence",
-    "verify-evidence": "records.evidence",
-    "export": "records.export",
-    "report": "records.report",
-    "mirror": "copies.mirror",
-    "archive": "copies.archive",
-    "prune": "copies.archive",
-    "restore": "copies.archive",
-    "watch": "copies.watch",
-    "alarm": "copies.watch",
-    "witness": "copies.witness",
+# What `LazyGroup` wants to know of the subcommands that do not stand here.
+PLACES = {
+    "replay": "copies.replay:replay",
+    "segment": "copies.replay:segment",
+    "merge": "copies.replay:merge",
+    "who": "governance.who:who",
+    "access": "records.access:access",
+    "compare": "inquiry.compare:compare_copies",
+    "index": "inquiry.lists:make_index",
+    "gaps": "inquiry.lists:gaps",
+    "reciprocity": "inquiry.lists:reciprocity",
+    "subject": "inquiry.lists:subject",
+    "search": "inquiry.search:search_records",
+    "decisions": "inquiry.search:decisions",
+    "trace": "inquiry.trace:trace_exchange",
+    "evidence": "records.evidence:evidence",
+    "verify-evidence": "records.evidence:verify_evidence",
+    "export": "records.export:export",
+    "report": "records.report:report",
+    "mirror": "copies.mirror:mirror",
+    "archive": "copies.archive:archive",
+    "prune": "copies.archive:prune",
+    "restore": "copies.archive:restore",
+    "watch": "copies.watch:watch",
+    "alarm": "copies.watch:alarm",
+    "witness": "copies.witness:witness",
 }
 
 
-class _AuditGroup(WordGroup):
-    """Imports a subcommand when it is used: a question should not wait for all others."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names of all subcommands."""
-        return sorted([*MODULES, *super().list_commands(ctx)])
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import and return a subcommand."""
-        if cmd_name not in MODULES:
-            return super().get_command(ctx, cmd_name)
-        module = importlib.import_module(f"tools.commands.{MODULES[cmd_name]}")
-        found = (each for each in vars(module).values() if isinstance(each, click.Command))
-        return next(each for each in found if each.name == cmd_name)
-
-
-@click.group(cls=_AuditGroup, help="help.audit")
+@click.group(cls=LazyGroup, places=PLACES, words="help.audit_", help="help.audit")
 def command() -> None:
     """Group."""
 

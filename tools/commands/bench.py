@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from tools.exits import InvalidInput, ToolError
-from tools.output import Bar, WordCommand, common, emit, option, run
+from tools.output import Bar, WordCommand, common, emit, option, progress, run
 from tools.words import say
 
 # More in one direction than the contract on reciprocity lets pass would wait for an approver.
@@ -128,14 +128,11 @@ def command(
 @contextmanager
 def _measuring(key: str) -> Iterator[tuple[Path, Bar]]:
     """A folder for the time of a measurement, and its bar. Of several errors the first ends it."""
-    bar = Bar(say(key))
-    with tempfile.TemporaryDirectory(prefix="tally-") as directory:
+    with progress(key) as bar, tempfile.TemporaryDirectory(prefix="tally-") as directory:
         try:
             yield Path(directory), bar
         except ExceptionGroup as failures:
             raise _first(failures) from None
-        finally:
-            bar.close()
 
 
 def _measure_audit(as_json: bool, entries: int, cache: Path | None, jobs: int) -> None:

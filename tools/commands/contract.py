@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from tools.exits import ERROR
-from tools.output import WordGroup, common, emit, jobs_option, option, printable
+from tools.output import WordGroup, common, emit, jobs_option, option, printable, progress
 from tools.words import language, say, tell_detail
 
 SHIPPED = "shipped"
@@ -82,7 +82,7 @@ def explain(event: str, where: str, genesis: Path | None, jobs: int, as_json: bo
     """Why an event was decided as it was."""
     from tools.commands.acting import parse_hash
     from tools.contract.explaining import find_explanation, to_document, to_text
-    from tools.contract.past import open_past, progress
+    from tools.contract.past import open_past
     from tools.mirror import event_map
 
     digest = parse_hash(event)
@@ -112,7 +112,7 @@ def what_if(
     **chosen: Any,
 ) -> None:
     """Ask a draft about the recorded requests."""
-    from tools.contract.past import open_past, progress
+    from tools.contract.past import open_past
     from tools.contract.sources import read_usable
     from tools.contract.views import show_outlook
     from tools.contract.whatif import look

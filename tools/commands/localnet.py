@@ -13,13 +13,13 @@ from tools.governance.freezes import read_freezes, tell_freezes
 from tools.localnet import Localnet, NodeState, create_network, shipped_policy_set
 from tools.output import (
     LOCALNET,
-    Bar,
     WordGroup,
     common,
     directory_option,
     emit,
     format_table,
     option,
+    progress,
     run,
 )
 from tools.words import say
@@ -87,17 +87,14 @@ def up(directory: Path, as_json: bool) -> None:
     network = Localnet(directory.resolve())
     beside = LocalGateways(network)
     started = network.start()
-    bar = Bar(say("localnet.starting"))
     ready: list[str] = []
+    with progress("localnet.starting") as bar:
 
-    def on_ready(member: str) -> None:
-        ready.append(member)
-        bar(len(ready), len(network.members))
+        def on_ready(member: str) -> None:
+            ready.append(member)
+            bar(len(ready), len(network.members))
 
-    try:
         network.wait_ready(on_ready=on_ready)
-    finally:
-        bar.close()
     beside.start()
     beside.wait_ready()
     document = {

@@ -11,8 +11,10 @@ from ledger.genesis import Genesis
 from ledger.registry import PolicySet
 from ledger.verify import BlockEntries, open_copy, read_blocks
 from tools.audit.divergence import diverged
+from tools.audit.left import Begin, begin_left, from_genesis
+from tools.audit.period import Period
 from tools.mirror import copy_at, folder_reader, read_genesis
-from tools.output import Bar, note
+from tools.output import note
 from tools.words import say
 
 MapAll: TypeAlias = Callable[..., Iterable[Any]]
@@ -21,13 +23,18 @@ MapAll: TypeAlias = Callable[..., Iterable[Any]]
 class Past:
     """The blocks of a copy, each applied to `history` before it is given.
 
-    After a walk `next_ms` is the time of the block behind where it ended, if there is one.
+    The first is the one after `begin`, or that after the genesis. After a walk `next_ms` is the
+    time of the block behind where it ended, if there is one.
     """
 
-    def __init__(self, directory: Path, genesis: Genesis | None) -> None:
+    def __init__(
+        self, directory: Path, genesis: Genesis | None, begin: Begin = from_genesis
+    ) -> None:
         self.directory = directory
         self.copy = open_copy(folder_reader(directory), genesis=genesis)
-        self.history = History(self.copy.genesis)
+        self.begin = begin(self.copy)
+        pairs = None if self.begin is None else self.begin.state.pairs
+        self.history = History(self.copy.genesis, pairs)
         self.network = self.copy.network
         self.name = self.copy.genesis.name
         self.checkpoint = self.copy.checkpoint
@@ -53,7 +60,9 @@ class Past:
         `map_all` is `map` or that of a pool.
         """
         last: BlockEntries | None = None
-        for block in read_blocks(self.copy, map_all if with_signatures and not trust else believe):
+        map_events = map_all if with_signatures and not trust else believe
+        start = None if self.begin is None else self.begin.start
+        for block in read_blocks(self.copy, map_events, start=start):
             if until_ms is not None and block.header.time_ms >= until_ms:
                 self.next_ms = block.header.time_ms
                 break
@@ -67,14 +76,18 @@ class Past:
 
 
 @contextmanager
-def open_past(where: str, genesis: Path | None) -> Iterator[Past]:
-    """The past of a folder or URL. What does not verify, then or later, is `InvalidAnswer`."""
+def open_past(where: str, genesis: Path | None, period: Period | None = None) -> Iterator[Past]:
+    """The past of a folder or URL. What does not verify, then or later, is `InvalidAnswer`.
+
+    Of a pruned mirror it is what is left, if only a period is asked for that this has whole.
+    """
     founding = read_genesis(genesis) if genesis else None
     if founding is None:
         note(say("audit.unpinned"))
     with copy_at(where, founding) as directory:
         try:
-            yield Past(directory, founding)
+            begin = from_genesis if period is None else begin_left(directory, period)
+            yield Past(directory, founding, begin)
         except Divergence as error:
             raise diverged(error) from None
 
@@ -83,13 +96,3 @@ def believe(function: Callable[..., Any], tasks: Iterable[Any], /) -> Iterator[N
     """The results of tasks that nobody does."""
     del function
     return (None for _ in tasks)
-
-
-@contextmanager
-def progress(key: str) -> Iterator[Bar]:
-    """A progress bar that ends with the block."""
-    bar = Bar(say(key))
-    try:
-        yield bar
-    finally:
-        bar.close()

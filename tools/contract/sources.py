@@ -14,10 +14,11 @@ from contracts.drafts.check import SCHEMA, find_policy_set_faults
 from contracts.engine import ENGINE_VERSION
 from contracts.shipped import load_shipped
 from ledger.registry import Contract, PolicySet
-from tools.contract.past import open_past, progress
+from tools.contract.past import open_past
 from tools.exits import InvalidInput
 from tools.founding import read_file
 from tools.mirror import event_map, read_genesis
+from tools.output import progress
 
 CONTRACT_BYTES_MAX = 131_072
 SCHEMA_FILE = "schema.cedarschema"

@@ -6,6 +6,7 @@ already, and those of its node, which have a pass phrase of their own.
 """
 
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,7 @@ class KeyMaker:
 def making_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Options of a command that makes keys; the function gets `maker`."""
 
+    @wraps(function)
     def wrapped(
         plain: bool,
         ways: Ways,
@@ -147,11 +149,9 @@ def making_options(function: Callable[..., Any]) -> Callable[..., Any]:
         maker = KeyMaker(plain=plain, ways=ways, tokens=admin_token, pin=Ways(file=pin_file))
         return function(maker=maker, **values)
 
-    wrapped.__doc__ = function.__doc__
-    wrapped.__name__ = function.__name__
-    wrapped.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]  # click's own mark
     path = click.Path(path_type=Path, dir_okay=False)
-    decorated = option("--pin-file", type=path, help="option.pin_file")(wrapped)
+    decorated: Callable[..., Any] = wrapped
+    decorated = option("--pin-file", type=path, help="option.pin_file")(decorated)
     decorated = option("--admin-token", multiple=True, metavar="URI", help="option.admin_token")(
         decorated
     )

@@ -12,6 +12,7 @@ there: nothing here writes a pass phrase.
 import json
 import tomllib
 from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
 from typing import Any, cast
 
@@ -91,12 +92,10 @@ def tell_phrase(config: Path) -> str:
 def node_phrase_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Options of a command that makes keys of officers and of a node; it gets `node_ways`."""
 
+    @wraps(function)
     def wrapped(node_passphrase_file: Path | None, node_credential: str, **values: Any) -> Any:
         return function(node_ways=choose_ways(node_passphrase_file, node_credential), **values)
 
-    wrapped.__doc__ = function.__doc__
-    wrapped.__name__ = function.__name__
-    wrapped.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]  # click's own mark
     path = click.Path(path_type=Path, dir_okay=False)
     decorated = option("--node-credential", default="", help="option.node_credential")(wrapped)
     return cast(
@@ -108,10 +107,8 @@ def node_phrase_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def node_making_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Options of a command that makes only the keys of a node; the function gets `maker`."""
 
+    @wraps(function)
     def wrapped(plain: bool, ways: Ways, **values: Any) -> Any:
         return function(maker=KeyMaker(plain=plain, ways=ways), **values)
 
-    wrapped.__doc__ = function.__doc__
-    wrapped.__name__ = function.__name__
-    wrapped.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]  # click's own mark
     return option("--plain", is_flag=True, help="option.plain")(passphrase_options(wrapped))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ def node_token_options(*, pin: bool = False) -> Callable[[Callable[..., Any]], C
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
         def wrapped(consensus_token: str | None, cosigning_token: str | None, **values: Any) -> Any:
             pin_file: Path | None = values.pop("pin_file") if pin else values.get("pin_file")
             named = {"consensus": consensus_token, "cosigning": cosigning_token}
@@ -50,9 +52,6 @@ def node_token_options(*, pin: bool = False) -> Callable[[Callable[..., Any]], C
             held = NodeTokens(uris=uris, pin=Ways(file=pin_file))
             return function(held=held, **values)
 
-        wrapped.__doc__ = function.__doc__
-        wrapped.__name__ = function.__name__
-        wrapped.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]  # click's own mark
         decorated: Callable[..., Any] = wrapped
         if pin:
             path = click.Path(path_type=Path, dir_okay=False)

@@ -11,6 +11,7 @@ import stat
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import wraps
 from pathlib import Path
 from typing import Any, cast
 
@@ -50,13 +51,10 @@ PROMPT = Ways()
 def passphrase_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Options of a command that opens a key; the function gets `ways`."""
 
+    @wraps(function)
     def wrapped(passphrase_file: Path | None, credential: str, **values: Any) -> Any:
         return function(ways=choose_ways(passphrase_file, credential), **values)
 
-    wrapped.__doc__ = function.__doc__
-    wrapped.__name__ = function.__name__
-    # The function may have collected parameters of its own already.
-    wrapped.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]  # click's own mark
     path = click.Path(path_type=Path, dir_okay=False)
     decorated = option("--credential", default="", help="option.credential")(wrapped)
     return cast(

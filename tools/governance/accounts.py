@@ -5,31 +5,39 @@
    the standing and the contract set beside an act are those of its height, from no node's word.
 
 What a key signed before it was revoked stays valid: beside the acts stands the life of each key,
-with the proposals that added and revoked it.
+with the proposals that added and revoked it. A walk over what is left of a pruned mirror begins
+with a state: it knows the keys, and what acts are about, but not since when a key is there.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from contracts.engine import ENGINE_VERSION, Contracts
-from contracts.errors import ContractError
-from contracts.execute import BlockInput, Execution, execute
-from contracts.lookup import find_member, find_officer, read_policy_set, read_validators
+from contracts.execute import Execution
+from contracts.lookup import (
+    find_exchange,
+    find_member,
+    find_officer,
+    find_proposal,
+    read_policy_set,
+    read_validators,
+)
+from contracts.replay import Beginning, Machine
 from ledger.blocks import Outcome
 from ledger.errors import Divergence
 from ledger.events import Event
-from ledger.genesis import Genesis, genesis_state
+from ledger.genesis import Genesis
+from ledger.governance.actions import Action
 from ledger.governance.proposals import (
     REVISIONS,
     GovernanceAcknowledged,
     GovernanceBalloted,
     GovernanceProposed,
     GovernanceWithdrawn,
+    Proposal,
 )
 from ledger.keys import fingerprint
-from ledger.lthash.digest import StateDigest, apply_changes
-from ledger.registry import OFFICERS, Officer
-from ledger.state import MapState, officer_key, revision_key
+from ledger.registry import OFFICERS, Exchange, Officer
+from ledger.state import officer_key, revision_key
 from ledger.verify import (
     BlockEntries,
     LogCopy,
@@ -41,7 +49,8 @@ from ledger.verify import (
     read_blocks,
 )
 from tools.audit.divergence import diverged
-from tools.exits import InvalidAnswer
+from tools.audit.left import Begin, from_genesis, scan
+from tools.audit.period import EVER, Period
 
 OFFICER_PREFIX = officer_key(b"")
 
@@ -67,7 +76,8 @@ class Act:
 
     `roles` and `standing` are of the officer (`validator` for a node's key, `unknown` for a key
     that the ledger did not know), `policy_set` is the version of the contracts in force. `opened`
-    is the event that opened what this one is about, if the log has it: a request, a proposal.
+    is the event that opened what this one is about, if that was seen: a request, a proposal;
+    `known` is that as the state had it, if it was opened before.
     """
 
     index: int
@@ -80,27 +90,34 @@ class Act:
     member_status: str
     policy_set: int
     opened: Event | None
+    known: Proposal | Exchange | None
 
 
 @dataclass(slots=True, kw_only=True)
 class KeyLife:
-    """A key from when to when, and by which proposals; since 0 and no proposal: by genesis."""
+    """A key from when to when, and by which proposals; since 0 and no proposal: by genesis.
+
+    Since None: it was there before what was seen. So was the end of one that is revoked, but from
+    no height on.
+    """
 
     key: bytes
     member: str
     roles: tuple[str, ...]
-    since_height: int = 0
+    since_height: int | None = 0
     added_by: bytes = b""
+    status: str = "active"
     revoked_height: int | None = None
     revoked_by: bytes = b""
 
 
 @dataclass(slots=True, kw_only=True)
 class Account:
-    """Everything about a subject in a copy that is valid."""
+    """Everything about a subject in a copy that is valid, after height `begins`."""
 
     network: bytes
     entries: int
+    begins: int
     height: int = 0
     acts: list[Act] = field(default_factory=list)
     keys: list[KeyLife] = field(default_factory=list)
@@ -111,14 +128,20 @@ def account_for(
     subject: Subject,
     *,
     genesis: Genesis | None = None,
+    period: Period = EVER,
+    begin: Begin = from_genesis,
     map_events: MapEvents = map,
     on_progress: Callable[[Progress], None] = no_progress,
 ) -> Account:
-    """All acts of a subject. Raises `InvalidAnswer` if the copy is not valid."""
+    """All acts of a subject in a period. Raises `InvalidAnswer` if the copy is not valid."""
     try:
         copy = open_copy(read, genesis=genesis)
-        book = _Book(copy, subject)
-        for block in read_blocks(copy, map_events):
+        beginning = begin(copy)
+        book = _Book(copy, subject, period, beginning)
+        start = None if beginning is None else beginning.start
+        for block in read_blocks(copy, map_events, start=start):
+            if period.is_over(block.header.time_ms):
+                break
             book.add(block)
             done = block.index + 1 + len(block.records)
             on_progress(Progress(done=done, total=copy.checkpoint.size))
@@ -130,38 +153,42 @@ def account_for(
 class _Book:
     """The state that execution has reached, and what was found on the way."""
 
-    def __init__(self, copy: LogCopy, subject: Subject) -> None:
-        self._network = copy.network
+    def __init__(
+        self, copy: LogCopy, subject: Subject, period: Period, begin: Beginning | None
+    ) -> None:
         self._subject = subject
-        self._contracts = Contracts()
-        self._state = MapState(genesis_state(copy.genesis))
-        digest = StateDigest()
-        digest.add_all(list(self._state.pairs.items()))
-        self._accumulator = digest.encode()
+        self._period = period
+        self._machine = Machine(copy, begin)
+        self._state = self._machine.state
         self._opened: dict[bytes, Event] = {}
-        self.account = Account(network=copy.network, entries=copy.checkpoint.size)
-        for officer in copy.genesis.officers:
+        self.account = Account(
+            network=copy.network,
+            entries=copy.checkpoint.size,
+            begins=0 if begin is None else begin.point.height,
+        )
+        founders = {officer.key for officer in copy.genesis.officers}
+        for _, officer in scan(self._state, OFFICER_PREFIX, OFFICERS.decode):
             if subject.is_key(officer.key, officer.member):
-                self.account.keys.append(_life(officer))
+                since_height = 0 if officer.key in founders else None
+                self.account.keys.append(_life(officer, since_height=since_height))
 
     def add(self, block: BlockEntries) -> None:
         """Note the acts of a block by the state before it, then move on to the state after it."""
         self.account.height = block.header.height
+        is_asked = self._period.has_begun(block.header.time_ms)
         rows = zip(block.events, block.outcomes, strict=True)
         for index, (event, outcome) in enumerate(rows, start=block.index + 1):
             if event.subject == event.digest:
                 self._opened[event.digest] = event
-            if self._subject.is_key(event.officer, event.member):
+            if is_asked and self._subject.is_key(event.officer, event.member):
                 self.account.acts.append(self._act(event, outcome, block, index))
-        execution = self._execute(block)
+        execution = self._machine.execute(block)
         self._note_keys(execution, block.header.height + 1)
-        self._state.pairs.update(execution.overlay.changes)
 
     def _act(self, event: Event, outcome: Outcome, block: BlockEntries, index: int) -> Act:
-        member, officer = (
-            find_member(self._state, event.member),
-            find_officer(self._state, event.officer),
-        )
+        member = find_member(self._state, event.member)
+        officer = find_officer(self._state, event.officer)
+        opened = self._opened.get(event.subject)
         roles: tuple[str, ...] = () if officer is None else officer.roles
         standing: str = "unknown" if officer is None else officer.status
         seats = [each.consensus_key for each in read_validators(self._state)]
@@ -177,29 +204,13 @@ class _Book:
             standing=standing,
             member_status="unknown" if member is None else member.status,
             policy_set=read_policy_set(self._state).version,
-            opened=self._opened.get(event.subject),
+            opened=opened,
+            known=None if opened else self._known(event.subject),
         )
 
-    def _execute(self, block: BlockEntries) -> Execution:
-        header = block.header
-        given = BlockInput(
-            network=self._network,
-            height=header.height,
-            time_ms=header.time_ms,
-            first_index=block.index + 1,
-            events=block.events,
-        )
-        if header.engine != ENGINE_VERSION:
-            raise _diverged(block, f"engine {header.engine} != {ENGINE_VERSION}")
-        try:
-            execution = execute(self._state, given, self._contracts)
-        except ContractError as error:
-            raise _diverged(block, str(error)) from None
-        digest = apply_changes(self._accumulator, execution.overlay)
-        if execution.outcomes != block.outcomes or digest.digest() != header.state_digest:
-            raise _diverged(block, "records or state differ")
-        self._accumulator = digest.encode()
-        return execution
+    def _known(self, subject: bytes) -> Proposal | Exchange | None:
+        """What an act is about, of which nothing was seen."""
+        return find_proposal(self._state, subject) or find_exchange(self._state, subject)
 
     def _note_keys(self, execution: Execution, height: int) -> None:
         """Keys of the subject that the end of a block added, changed or revoked."""
@@ -216,17 +227,19 @@ class _Book:
                 life = _life(officer, since_height=height, added_by=decided)
                 self.account.keys.append(life)
             life.roles = officer.roles
+            life.status = officer.status
             if officer.status == "revoked":
                 life.revoked_height, life.revoked_by = height, decided
 
 
-def _life(officer: Officer, *, since_height: int = 0, added_by: bytes = b"") -> KeyLife:
+def _life(officer: Officer, *, since_height: int | None, added_by: bytes = b"") -> KeyLife:
     return KeyLife(
         key=officer.key,
         member=officer.member,
         roles=officer.roles,
         since_height=since_height,
         added_by=added_by,
+        status=officer.status,
     )
 
 
@@ -239,8 +252,10 @@ def _decided_by(changes: dict[bytes, bytes], officer: Officer, height: int) -> b
     return b""
 
 
-def _diverged(block: BlockEntries, text: str) -> InvalidAnswer:
-    return InvalidAnswer("replay-diverged", f"#{block.index}: {text}")
+def actions_of(act: Act) -> tuple[Action, ...]:
+    """What the proposal would do that an act is about; nothing for others."""
+    about = act.known if act.opened is None else act.opened.body
+    return about.actions if isinstance(about, GovernanceProposed | Proposal) else ()
 
 
 def proposal_of(act: Act) -> bytes:

@@ -17,6 +17,7 @@ from typing import IO
 from ledger.errors import InvalidGenesis, LedgerError
 from ledger.genesis import Genesis, decode_genesis_json
 from ledger.quorum.epochs import EPOCH_PROOFS, EpochChain, epoch_path
+from ledger.storage import sync_folder
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.tiles import (
     ENTRIES_LEVEL,
@@ -197,12 +198,15 @@ def _draft_of(path: Path) -> Path:
 
 @contextmanager
 def new_file(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write, which is there only when it is whole."""
+    """A file to write, which is there only when it is whole and on disk."""
     temporary = _draft_of(path)
     try:
         with temporary.open("wb") as file:
             yield file
+            file.flush()
+            os.fsync(file.fileno())
         temporary.replace(path)
+        sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 

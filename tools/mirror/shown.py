@@ -7,8 +7,7 @@ from pathlib import Path
 
 from ledger.genesis import Genesis
 from tools.mirror.folder import Mirror, OnProgress
-from tools.output import Bar, run
-from tools.words import say
+from tools.output import progress, run
 
 
 async def mirror_log(
@@ -30,11 +29,8 @@ def mirror_shown(
     url: str, directory: Path, genesis: Genesis | None, others: Sequence[str] = ()
 ) -> Mirror:
     """Mirror with a progress bar."""
-    bar = Bar(say("audit.downloading"))
-    try:
+    with progress("audit.downloading") as bar:
         return run(mirror_log(url, directory, others=others, genesis=genesis, on_progress=bar))
-    finally:
-        bar.close()
 
 
 @contextmanager

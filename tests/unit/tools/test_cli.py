@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from ledger.keys import parse_secret_key
 from tools.cli import COMMANDS, main
 from tools.exits import ERROR, NOT_FOUND, OK, UNREACHABLE, USAGE
-from tools.output import count_cells
+from tools.output import LazyGroup, count_cells
 
 
 @pytest.mark.parametrize(
@@ -53,6 +53,47 @@ def _pages(command: click.Command, *path: str) -> Iterator[tuple[str, ...]]:
             yield from _pages(inner, *path, name)
 
 
+def _lazy(command: click.Command) -> Iterator[LazyGroup]:
+    if isinstance(command, LazyGroup):
+        yield command
+        for name in command.list_commands(click.Context(command)):
+            yield from _lazy(_command(command, name))
+
+
+def _command(group: click.Group, name: str) -> click.Command:
+    found = group.get_command(click.Context(group), name)
+    assert found is not None
+    return found
+
+
+def test_a_list_of_commands_says_what_the_commands_say() -> None:
+    """Without importing any."""
+    groups = list(_lazy(main))
+    assert [group.help for group in groups] == ["help.tally", "help.audit"]
+    for group in groups:
+        listed = group.listed()
+        assert group.list_commands(click.Context(group)) == sorted(listed)
+        for name, shown in listed.items():
+            command = _command(group, name)
+            assert (shown.help, shown.hidden) == (command.help, command.hidden), name
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("tally re", {"reciprocity"}),
+        ("tally audit re", {"receipt", "reciprocity", "replay", "report", "restore"}),
+        ("tally audit replay --sn", {"--snapshots-every"}),
+        ("tally --v", {"--version"}),
+    ],
+)
+def test_a_shell_completes_commands_and_options(line: str, expected: set[str]) -> None:
+    environment = {"_TALLY_COMPLETE": "bash_complete", "COMP_WORDS": line}
+    environment["COMP_CWORD"] = str(len(line.split()) - 1)
+    result = CliRunner().invoke(main, [], prog_name="tally", env=environment)
+    assert {item.partition(",")[2] for item in result.stdout.split()} == expected
+
+
 @pytest.mark.parametrize("lang", ["zh", "en"])
 def test_no_help_page_is_wider_than_a_terminal_or_cut_off(lang: str) -> None:
     for path in _pages(main):
@@ -68,7 +109,9 @@ def test_no_help_page_is_wider_than_a_terminal_or_cut_off(lang: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["admn"], "没有命令 admn"),
+        (["admn"], "没有命令 admn；是否想用 admin？"),
+        (["audit", "repla"], "没有命令 repla；是否想用 replay？"),
+        (["audit", "verify-reciept"], "没有命令 verify-reciept；是否想用 verify-receipt / "),
         (["officer", "status"], "缺少 'EXCHANGE'"),
         (["officer", "status", "aa", "--lnag"], "没有选项 --lnag；是否想用 --lang？"),
         (["admin", "propose", "rule", "set", "all"], "'ACTION_CLASS' 的取值须为：parties, keys"),
@@ -104,14 +147,16 @@ def test_a_full_disk_behind_the_output_is_told_once() -> None:
     assert "system-refused" in done.stderr
 
 
-def test_starting_imports_no_command() -> None:
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["nonsense"]])
+def test_starting_imports_no_command(arguments: list[str]) -> None:
     code = (
-        "import sys, tools.cli;"
-        "print([m for m in ('aiohttp', 'cedarpy', 'cryptography', 'ledger.genesis')"
-        " if m in sys.modules])"
+        "import atexit, sys, tools.cli;"
+        "atexit.register(lambda: print([m for m in ('aiohttp', 'cedarpy', 'cryptography',"
+        " 'ledger.genesis') if m in sys.modules]));"
+        f"tools.cli.main({arguments})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.strip() == "[]"
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ the last state file before it, or from the genesis, and has the digest in the bl
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from contracts.drafts.history import Happened, History
-from contracts.replay import Beginning
+from contracts.drafts.history import Changed, Happened, History
+from contracts.replay import Beginning, verify_state
 from ledger.blocks import HEADERS, RECORDS
 from ledger.errors import InvalidEncoding, InvalidEvent
 from ledger.events import BODY_TYPES, GovernanceBody, parse_event, verify_event
@@ -98,8 +98,7 @@ class _Way:
             self._digest = StateDigest(begin.accumulator)
         self._blocks = read_blocks(copy, believe, start=None if begin is None else begin.start)
         self.height = 0 if begin is None else begin.point.height
-        # Values that the digest still counts, of the keys that were set since.
-        self._before: dict[bytes, bytes | None] = {}
+        self._changed = Changed()  # since the digest was right
         self._last: tuple[BlockEntries, tuple[Happened, ...], PolicySet] | None = None
 
     def go(self, height: int) -> Iterator[None]:
@@ -108,24 +107,14 @@ class _Way:
             block = next(self._blocks)
             policy_set = self._history.policy_set
             self._last = block, self._history.add(block), policy_set
-            for key, value in self._history.replaced.items():
-                self._before.setdefault(key, value)
+            self._changed.add(self._history)
             self.height = block.header.height
             yield
 
     def last(self) -> tuple[BlockEntries, tuple[Happened, ...], PolicySet]:
         """The block at which it is, and what happened there; the state has the header's digest."""
         assert self._last is not None, "a block that an index knows is in the copy"
-        self._verify_state(self._last[0])
+        self._changed.count(self._digest, self._history.state)
+        self._changed = Changed()
+        verify_state(self._last[0], self._digest)
         return self._last
-
-    def _verify_state(self, block: BlockEntries) -> None:
-        pairs = self._history.state.pairs
-        old = [(key, value) for key, value in self._before.items() if value is not None]
-        self._digest.remove_all(old)
-        self._digest.add_all([(key, pairs[key]) for key in self._before])
-        self._before = {}
-        found = self._digest.digest()
-        if found != block.header.state_digest:
-            expected = f"state_digest {found.hex()}"
-            diverge(Step.STATE, block.index, expected, block.header.state_digest.hex())

@@ -8,6 +8,9 @@
                proposal-ID, incident-ID
                contracts-HASH            the contracts in force, the plan of what they decided
 
+A delivery from before what is left of a pruned mirror is `delivery-EXCHANGE`: the record that has
+its index is in the archive, its commitment in the state.
+
 A record that was not applied made nothing: it is an activity that generated and used nothing. Both
 forms (`tools.audit.export.statements`) say the same.
 """
@@ -15,6 +18,8 @@ forms (`tools.audit.export.statements`) say the same.
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
+from contracts.exchange.matters import read_matters
+from contracts.lookup import find_exchange
 from ledger.events import (
     ShareDelivered,
     ShareOpening,
@@ -32,8 +37,10 @@ from ledger.exchange.bodies import (
 from ledger.exchange.incidents import IncidentReported
 from ledger.export.cloudevents import format_time
 from ledger.governance.proposals import GovernanceProposed
+from ledger.state import StateReader
 from tools.audit.export.records import Row
 from tools.audit.export.statements import VOCABULARY, Form, Prefixes, name_value
+from tools.audit.left import NOTHING_BEFORE
 
 # Own attributes of version 1: name, what carries it, type, meaning in zh and en.
 ATTRIBUTES: tuple[tuple[str, str, str, str, str], ...] = (
@@ -58,23 +65,30 @@ def write_prov(
     network: bytes,
     form: Callable[[Prefixes, IO[bytes]], Form],
     file: IO[bytes],
+    before: StateReader = NOTHING_BEFORE,
 ) -> int:
-    """Write one document about the rows that are wanted. Returns how many these are."""
+    """Write one document about the rows that are wanted. Returns how many these are.
+
+    What went before them stands in the state `before`.
+    """
     prefixes = {"log": f"urn:tallystick:{network.hex()}:", "tally": VOCABULARY}
     with form(prefixes, file) as told:
-        graph = _Graph(told)
+        graph = _Graph(told, before)
         return sum(graph.add(row) for row in rows)
 
 
 class _Graph:
     """What was told so far, and the form it is written in."""
 
-    def __init__(self, form: Form) -> None:
+    def __init__(self, form: Form, before: StateReader) -> None:
         self._form = form
+        self._before = before
         self._told: set[str] = set()  # agents and contracts, which come again and again
         self._delivery: dict[bytes, str] = {}  # of an exchange: its newest delivery
         self._recipient: dict[bytes, str] = {}  # of a consent
         self._copies: set[str] = set()
+        self._recalled: set[bytes] = set()  # exchanges
+        self._unseen: dict[str, dict[str, Any]] = {}  # deliveries from before
 
     def add(self, row: Row) -> bool:
         """Tell of a record, if it is wanted."""
@@ -142,23 +156,22 @@ class _Graph:
     def _step(self, row: Row, activity: str, body: ShareStep) -> None:
         exchange, member = body.exchange, row.event.member
         held = _copy(exchange, member)
+        self._recall(exchange)
         if isinstance(body, ShareDelivered | ShareCorrected):
-            before = self._delivery.get(exchange)
+            before = self._delivered(row, exchange) if isinstance(body, ShareCorrected) else ""
             made = self._delivery[exchange] = f"log:delivery-{row.index}"
-            about: dict[str, Any] = {
-                "tally:commitment": body.commitment.hex(),
-                "tally:records": body.record_count,
-            }
+            about = _delivery_of(body.commitment, body.record_count)
             self._make(row, activity, made, "Delivery", **about)
-            if isinstance(body, ShareCorrected) and before is not None:
+            if before:
                 self._derive(row, made, before, revision=True)
         elif isinstance(body, ShareReceived):
-            self._use(row, activity, self._delivery[exchange])
-            self._hold(row, activity, held, self._delivery[exchange])
+            delivery = self._delivered(row, exchange)
+            self._use(row, activity, delivery)
+            self._hold(row, activity, held, delivery)
         elif isinstance(body, ShareRejected):
-            self._use(row, activity, self._delivery[exchange])
+            self._use(row, activity, self._delivered(row, exchange))
         elif isinstance(body, ShareCorrectionAcknowledged):
-            self._use(row, activity, self._delivery[exchange])
+            self._use(row, activity, self._delivered(row, exchange))
             self._use(row, activity, held)
         elif isinstance(body, ShareConsentRequested):
             self._recipient[row.event.digest] = body.recipient
@@ -170,6 +183,27 @@ class _Graph:
         elif isinstance(body, ShareDestroyed) and row.is_wanted:
             time = format_time(row.time_ms)
             self._relate("wasInvalidatedBy", **{"prov:time": time}, entity=held, activity=activity)
+
+    def _recall(self, exchange: bytes) -> None:
+        """What the state before the rows says of an exchange, once."""
+        known = None if exchange in self._recalled else find_exchange(self._before, exchange)
+        self._recalled.add(exchange)
+        if known is None:
+            return
+        if known.commitment:
+            name = self._delivery[exchange] = f"log:delivery-{exchange.hex()}"
+            self._unseen[name] = _delivery_of(known.commitment, known.record_count)
+        matters = read_matters(self._before, exchange, known)
+        self._copies.update(_copy(exchange, each.holder) for each in matters.holders)
+        self._recipient.update((each.id, each.recipient) for each in matters.consents)
+
+    def _delivered(self, row: Row, exchange: bytes) -> str:
+        """The newest delivery of an exchange; one from before is told where it is named."""
+        name = self._delivery[exchange]
+        if row.is_wanted and name in self._unseen:
+            about = {"prov:type": name_value("tally:Delivery"), **self._unseen[name]}
+            self._tell_once("entity", name, about)
+        return name
 
     def _hold(self, row: Row, activity: str, copy: str, source: str) -> None:
         """A holder gets a copy, once: a consent that is used again makes no second one."""
@@ -203,6 +237,10 @@ class _Graph:
         if name not in self._told:
             self._told.add(name)
             self._form.tell(section, name, about)
+
+
+def _delivery_of(commitment: bytes, records: int) -> dict[str, Any]:
+    return {"tally:commitment": commitment.hex(), "tally:records": records}
 
 
 def _copy(exchange: bytes, member: str) -> str:

@@ -3,10 +3,13 @@
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
+from contracts.lookup import find_exchange
+from contracts.replay import Beginning
 from ledger.blocks import Outcome
 from ledger.events import Event, ShareOpening
 from ledger.verify import LogCopy, MapEvents, read_blocks
 from tools.audit.index.build import parties_of
+from tools.audit.left import NOTHING_BEFORE
 from tools.audit.period import Period
 
 
@@ -32,13 +35,21 @@ class Filters:
     period: Period = field(default_factory=Period)
 
 
-def read_rows(copy: LogCopy, filters: Filters, map_events: MapEvents = map) -> Iterator[Row]:
+def read_rows(
+    copy: LogCopy,
+    filters: Filters,
+    map_events: MapEvents = map,
+    begin: Beginning | None = None,
+) -> Iterator[Row]:
     """Records up to the end of the period, also those that nobody wants. Raises `Divergence`.
 
-    Later records name an exchange by the digest of its first: so all are seen.
+    Later records name an exchange by the digest of its first: so all are seen, or begun with a
+    state that knows the exchanges before.
     """
     parties: dict[bytes, frozenset[str]] = {}
-    for block in read_blocks(copy, map_events):
+    before = NOTHING_BEFORE if begin is None else begin.state
+    start = None if begin is None else begin.start
+    for block in read_blocks(copy, map_events, start=start):
         height, time_ms = block.header.height, block.header.time_ms
         if filters.period.is_over(time_ms):
             return
@@ -47,6 +58,8 @@ def read_rows(copy: LogCopy, filters: Filters, map_events: MapEvents = map) -> I
         for index, (event, outcome) in enumerate(rows, start=block.index + 1):
             if isinstance(event.body, ShareOpening):
                 parties[event.digest] = frozenset(parties_of(event))
+            elif event.exchange not in parties and (known := find_exchange(before, event.exchange)):
+                parties[event.exchange] = frozenset((known.requester, known.provider))
             concerned = parties.get(event.exchange, frozenset()) | {event.member}
             yield Row(
                 index=index,

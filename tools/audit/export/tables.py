@@ -22,6 +22,7 @@ from ledger.keys import format_public_key
 from ledger.state import StateReader
 from tools.audit.export.records import Row
 from tools.audit.index.build import parties_of
+from tools.audit.left import NOTHING_BEFORE
 from tools.audit.stories import Story
 
 Type = Literal["integer", "text", "yes-no", "time", "texts"]
@@ -121,9 +122,13 @@ TABLES = {table.name: table for table in (RECORDS, EXCHANGES)}
 
 
 class RecordRows:
-    """Rows of `records`: one for each record, which must all be seen, in order."""
+    """Rows of `records`: one for each record, which must all be seen, in order.
 
-    def __init__(self) -> None:
+    What was opened before them stands in the state `before`.
+    """
+
+    def __init__(self, before: StateReader = NOTHING_BEFORE) -> None:
+        self._before = before
         self._about: dict[bytes, tuple[str | None, ...]] = {}
 
     def row(self, row: Row) -> tuple[Any, ...]:
@@ -132,16 +137,26 @@ class RecordRows:
         if isinstance(body, ShareOpening):
             about = (*parties_of(event), body.dataset, body.purpose, body.legal_basis)
             self._about[event.digest] = about
+        elif event.exchange not in self._about:
+            self._about[event.exchange] = self._known(event.exchange)
         duties = outcome.obligations
         return (
             row.index, row.height, row.time_ms, event.kind, event.kind_version,
             event.digest.hex(), event.member, format_public_key(event.officer),
             event.subject.hex() or None,
-            *self._about.get(event.exchange, (None,) * len(_ABOUT)),
+            *self._about[event.exchange],
             outcome.applied, outcome.code or None, outcome.decision or None,
             outcome.policies, outcome.policy_set.hex() or None,
             duties.redact if duties else (), duties.deadline_hours if duties else None,
             duties.retention_days if duties else None, encode_body(body),
+        )  # fmt: skip
+
+    def _known(self, exchange: bytes) -> tuple[str | None, ...]:
+        known = find_exchange(self._before, exchange)
+        if known is None:
+            return (None,) * len(_ABOUT)
+        return (
+            known.requester, known.provider, known.dataset, known.purpose, known.legal_basis
         )  # fmt: skip
 
 

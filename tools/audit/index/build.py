@@ -20,7 +20,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from contracts.drafts.history import Happened, History
+from contracts.drafts.history import Changed, Happened, History
+from contracts.replay import verify_state
 from ledger.copies.tree import ProvenTree
 from ledger.errors import Divergence, InvalidProof
 from ledger.events import Event, ShareOpening, ShareRequested
@@ -35,8 +36,6 @@ from ledger.verify import (
     BlockEntries,
     LogCopy,
     Start,
-    Step,
-    diverge,
     open_copy,
     read_blocks,
     read_start,
@@ -61,7 +60,7 @@ from tools.audit.index.tables import (
 )
 from tools.exits import InvalidAnswer, InvalidInput
 from tools.mirror import event_map, folder_reader
-from tools.output import Bar, note
+from tools.output import note, progress
 from tools.words import say
 
 _EXCHANGES = exchange_key(b"")
@@ -194,7 +193,6 @@ def _write(directory: Path, copy: LogCopy, held: Covered | None, jobs: int) -> N
     """Write the index aside, from what is held on, and put it in its place."""
     names = (INDEX_NAME, STATE_NAME)
     parts = [directory / f".{name}.part" for name in names]
-    bar = Bar(say("index.building"))
     try:
         for part, name in zip(parts, names, strict=True):
             part.unlink(missing_ok=True)
@@ -204,6 +202,7 @@ def _write(directory: Path, copy: LogCopy, held: Covered | None, jobs: int) -> N
             closing(connect(parts[0], write=True)) as db,
             closing(connect(parts[1], write=True)) as states,
             event_map(jobs) as map_events,
+            progress("index.building") as bar,
         ):
             writer = _Writer(db, states, copy, held)
             start = None if held is None else _find_end(db, copy, held)
@@ -217,7 +216,6 @@ def _write(directory: Path, copy: LogCopy, held: Covered | None, jobs: int) -> N
             part.replace(directory / name)
         write_seal(directory)
     finally:
-        bar.close()
         for part in parts:
             part.unlink(missing_ok=True)
 
@@ -291,8 +289,7 @@ class _Writer:
     ) -> None:
         self._db, self._states, self._copy = db, states, copy
         self._last: BlockEntries | None = None
-        # Values before this run, of the keys that it has set.
-        self._before: dict[bytes, bytes | None] = {}
+        self._changed = Changed()  # by this run
         if held is None:
             db.executescript(SCHEMA)
             states.executescript(STATE_SCHEMA)
@@ -318,8 +315,7 @@ class _Writer:
         """Execute a block and write its rows."""
         header = block.header
         happened = self._history.add(block)
-        for key, value in self._history.replaced.items():
-            self._before.setdefault(key, value)
+        self._changed.add(self._history)
         self._db.execute(
             "INSERT INTO block VALUES (?, ?, ?)", (header.height, block.index, header.time_ms)
         )
@@ -392,11 +388,8 @@ class _Writer:
     def finish(self) -> None:
         """Check the state and write it, and how far the index reaches now."""
         pairs = self._history.state.pairs
-        changed = [(key, pairs[key]) for key in self._before]
-        for key, value in self._before.items():
-            if value is not None:
-                self._digest.remove(key, value)
-        self._digest.add_all(changed)
+        self._changed.count(self._digest, self._history.state)
+        changed = [(key, pairs[key]) for key in self._changed.before]
         self._states.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", changed)
         self._states.execute(
             "INSERT OR IGNORE INTO subject SELECT * FROM temp.named ORDER BY commitment, exchange"
@@ -407,7 +400,8 @@ class _Writer:
 
     def _write_statuses(self) -> None:
         """The state that exchanges are in now, at each of their events."""
-        changed = {key[len(_EXCHANGES) :] for key in self._before if key.startswith(_EXCHANGES)}
+        keys = (key for key in self._changed.before if key.startswith(_EXCHANGES))
+        changed = {key.removeprefix(_EXCHANGES) for key in keys}
         rows = []
         for digest in sorted(changed | self._touched):
             data = self._history.state.pairs.get(exchange_key(digest))
@@ -420,9 +414,8 @@ class _Writer:
     def _cover(self) -> Covered:
         """How far the index reaches. The state there has the digest in the header."""
         last, checkpoint = self._last, self._copy.checkpoint
-        if last is not None and self._digest.digest() != last.header.state_digest:
-            expected = f"state_digest {self._digest.digest().hex()}"
-            diverge(Step.STATE, last.index, expected, last.header.state_digest.hex())
+        if last is not None:
+            verify_state(last, self._digest)
         return Covered(
             network=self._copy.network,
             size=checkpoint.size,

@@ -14,12 +14,15 @@ K = TypeVar("K", str, tuple[str, str])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GapFound:
-    """An overdue duty. `index` is that of the record that opened the exchange or incident `of`."""
+    """An overdue duty of the exchange or incident `of`.
+
+    `index` is that of the record that opened it; None: of an incident, and before what is left.
+    """
 
     gap: str
     member: str
     due_ms: int
-    index: int
+    index: int | None
     of: str
 
 
@@ -88,7 +91,8 @@ class Ground:
     `signatures` of events were verified for this report, or when the index was made.
 
     `entries` is how many entries of the log this block ends with; times are those of the first
-    block that was looked at and of the last one.
+    block that was looked at and of the last one. `begins` tells of a pruned mirror: the walk began
+    with the state after a block, and what went before is known as far as this state tells.
     """
 
     network: str
@@ -102,6 +106,16 @@ class Ground:
     state_digest: str
     since_ms: int
     until_ms: int
+    begins: "Begins | None"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begins:
+    """After which block a walk began, and how many entries that block ends with."""
+
+    height: int
+    time_ms: int
+    entries: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

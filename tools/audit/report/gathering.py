@@ -12,17 +12,17 @@ from contracts.drafts.history import Happened
 from contracts.lookup import find_exchange, read_validators
 from contracts.risk.habits import read_risk
 from ledger.access.anchors import AccessLogged
+from ledger.blocks import Header
 from ledger.events import ShareRequested
 from ledger.exchange.incidents import DrillRun, IncidentReported
 from ledger.exchange.risk import Risk
 from ledger.governance.proposals import GovernanceProposed
 from ledger.state import MapState
-from ledger.verify import BlockEntries
 from tools.audit.codes import find_code_names
 from tools.audit.index.build import covers_all
 from tools.audit.period import Period, format_day, format_month
 from tools.audit.report.controls import CONTROL_OF_GAP, Controls
-from tools.audit.report.findings import AccessFound, DrillFound, Findings, Ground, ranked
+from tools.audit.report.findings import AccessFound, Begins, DrillFound, Findings, Ground, ranked
 from tools.audit.report.measures import Measures, count
 from tools.audit.report.standing import (
     find_contract_titles,
@@ -31,6 +31,7 @@ from tools.audit.report.standing import (
     find_incidents,
     find_keyless,
     find_members,
+    read_incidents,
 )
 from tools.audit.stories import Stories
 from tools.contract.past import MapAll, Past
@@ -57,21 +58,26 @@ def gather(
     Raises `InvalidInput` where the log does not reach the period, or a member is unknown.
     """
     gathering = _Gathering(period=period, pair=pair)
+    begins: Begins | None = None
     began_ms: int | None = None
-    first: BlockEntries | None = None
-    last: BlockEntries | None = None
+    first: Header | None = None
+    last: Header | None = None
+    if past.begin is not None:
+        last = past.begin.start.header
+        begins = Begins(height=last.height, time_ms=last.time_ms, entries=past.begin.start.index)
+        gathering.resume(past.history.state)
     is_indexed = use_index and covers_all(past.directory, past.copy)
     for block, happened in past.walk(
         map_all, on_progress, with_signatures=not is_indexed, until_ms=period.end_ms
     ):
-        last = block
-        began_ms = block.header.time_ms if began_ms is None else began_ms
-        if first is None and period.has_begun(block.header.time_ms):
-            first = block
+        last = block.header
+        began_ms = last.time_ms if began_ms is None else began_ms
+        if first is None and period.has_begun(last.time_ms):
+            first = last
         for each in happened:
             gathering.add(each, past.history.state)
     if last is None or (first is None and past.next_ms is None):
-        ends = (began_ms or past.next_ms, None if last is None else last.header.time_ms)
+        ends = (began_ms or past.next_ms, None if last is None else last.time_ms)
         covered = [format_day(time_ms) for time_ms in ends if time_ms is not None]
         raise InvalidInput("period-empty", " – ".join(covered))
     since = first or last
@@ -82,11 +88,12 @@ def gather(
         root=past.checkpoint.root.hex(),
         cosigners=past.cosigners,
         signatures="index" if is_indexed else "verified",
-        entries=last.index + 1 + len(last.records),
-        height=last.header.height,
-        state_digest=last.header.state_digest.hex(),
-        since_ms=since.header.time_ms,
-        until_ms=last.header.time_ms,
+        entries=last.tree_size + 1 + last.record_count,
+        height=last.height,
+        state_digest=last.state_digest.hex(),
+        since_ms=since.time_ms,
+        until_ms=last.time_ms,
+        begins=begins,
     )
     return gathering.finish(past.history.state, ground)
 
@@ -115,7 +122,14 @@ class _Gathering:
     actions: Counter[str] = field(default_factory=Counter)
     drills: list[DrillFound] = field(default_factory=list)
     anchors: dict[str, list[AccessLogged]] = field(default_factory=dict)
-    incidents: dict[bytes, int] = field(default_factory=dict)
+    incidents: dict[bytes, int | None] = field(default_factory=dict)
+
+    def resume(self, before: MapState) -> None:
+        """Begin with the exchanges and incidents that a state knows."""
+        self.stories = Stories(before)
+        for id_, incident in read_incidents(before):
+            if self._is_of(incident.member):
+                self.incidents[id_] = None
 
     def add(self, each: Happened, state: MapState) -> None:
         """Take the next record; `state` is that after its block."""

@@ -41,7 +41,7 @@ def _gaps(found: Findings, say: Speech) -> Iterator[Block]:
             say.short(gap.member),
             format_moment(gap.due_ms),
             gap.of[:DIGITS],
-            f"#{gap.index}",
+            NOTHING if gap.index is None else f"#{gap.index}",
         )
         for gap in found.gaps[:ROWS_MAX]
     ]
@@ -171,7 +171,11 @@ def _evidence(evidence: Evidence) -> str:
 
 def _method(found: Findings, say: Speech) -> Iterator[Block]:
     ground = found.ground
-    yield Remark(say("method_note"))
+    if ground.begins is None:
+        yield Remark(say("method_note"))
+    else:
+        begins = ground.begins
+        yield Remark(say("method_begins", height=begins.height, entries=begins.entries))
     yield Remark(say(f"signatures_{ground.signatures}"))
     yield Sheet(
         (say("figure"), say("value")),

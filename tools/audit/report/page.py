@@ -68,6 +68,10 @@ def _make(found: Findings, language: Language) -> _Version:
         say("about_period", first=first, last=last),
         say("about_ground", height=ground.height, at=format_moment(ground.until_ms)),
     ]
+    if ground.begins is not None:
+        begins = ground.begins
+        at = format_moment(begins.time_ms)
+        facts.append(say("about_begins", height=begins.height, at=at))
     if found.pair:
         facts.append(say("about_pair", pair=" ↔ ".join(map(say.name, found.pair))))
     lang, button = TONGUES[language]

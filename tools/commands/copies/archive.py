@@ -11,7 +11,7 @@ from tools.audit.prune import Cut, Pruning, prune_mirror
 from tools.exits import InvalidUsage
 from tools.mirror import read_genesis
 from tools.mirror.pruned import SEGMENT_ENTRIES, segment_name
-from tools.output import Bar, WordCommand, common, emit, format_table, option
+from tools.output import WordCommand, common, emit, format_table, option, progress
 from tools.words import say
 
 HEIGHT_DIGITS_MAX = 18
@@ -29,16 +29,13 @@ _GENESIS = option(
 @common
 def archive(directory: Path, archive: Path, genesis: Path | None, as_json: bool) -> None:
     """Archive what is new in a mirror."""
-    bar = Bar(say("audit.archiving"))
-    try:
+    with progress("audit.archiving") as bar:
         done = archive_mirror(
             directory,
             archive,
             genesis=read_genesis(genesis) if genesis else None,
             on_progress=bar,
         )
-    finally:
-        bar.close()
     document = {"archive": str(archive), **asdict(done)}
     name = "audit.archived" if done.segments else "audit.archived_none"
     emit(as_json, document, say(name, **document, segment=f"{SEGMENT_ENTRIES:,}"))
@@ -65,8 +62,7 @@ def prune(
 ) -> None:
     """Remove archived entries from a mirror."""
     cut = _read_cut(days, before, keep)
-    bar = Bar(say("audit.pruning"))
-    try:
+    with progress("audit.pruning") as bar:
         done = prune_mirror(
             directory,
             archive,
@@ -75,8 +71,6 @@ def prune(
             dry_run=dry_run,
             on_progress=bar,
         )
-    finally:
-        bar.close()
     document = {"directory": str(directory), "dry_run": dry_run, **asdict(done)}
     emit(as_json, document, tell_pruning(directory, done, dry_run=dry_run))
 
@@ -127,16 +121,13 @@ def _count(done: Pruning) -> dict[str, str]:
 @common
 def restore(archive: Path, directory: Path, genesis: Path | None, as_json: bool) -> None:
     """Put archived entries back."""
-    bar = Bar(say("audit.restoring"))
-    try:
+    with progress("audit.restoring") as bar:
         done = restore_archive(
             archive,
             directory,
             genesis=read_genesis(genesis) if genesis else None,
             on_progress=bar,
         )
-    finally:
-        bar.close()
     document = {"directory": str(directory), **asdict(done)}
     lines = [say("audit.restored", **document)]
     if done.missing:

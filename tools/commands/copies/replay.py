@@ -26,8 +26,10 @@ from tools.audit.results import (
     sign_result,
 )
 from tools.audit.segments import (
+    OnEntries,
     Part,
     expect_entries,
+    find_behind,
     open_part,
     plan,
     replay_one,
@@ -38,7 +40,17 @@ from tools.custody.signer import open_signer
 from tools.exits import UNVERIFIED, InvalidAnswer, InvalidInput, InvalidUsage, ToolError
 from tools.founding import read_signatures, signatures_path
 from tools.mirror import copy_at, event_map, read_genesis
-from tools.output import Bar, WordCommand, common, emit, jobs_option, note, option, printable
+from tools.mirror.pruned import read_pruned
+from tools.output import (
+    WordCommand,
+    common,
+    emit,
+    jobs_option,
+    note,
+    option,
+    printable,
+    progress,
+)
 from tools.words import say
 
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -275,7 +287,6 @@ def _open(part: Part) -> LogCopy:
 
 
 def _run(copy: LogCopy, parts: list[Part], *, jobs: int, cluster: str | None) -> list[Result]:
-    bar = Bar(say("audit.replaying"))
     total = expect_entries(
         parts[0].directory,
         copy.checkpoint.size,
@@ -283,20 +294,39 @@ def _run(copy: LogCopy, parts: list[Part], *, jobs: int, cluster: str | None) ->
         to_height=parts[-1].to_height,
     )
 
-    def on_entries(count: int) -> None:
-        bar(min(count, total), total)
+    with progress("audit.replaying") as bar:
 
-    try:
-        if cluster:
-            from tools.audit.cluster import replay_on_cluster
+        def on_entries(count: int) -> None:
+            bar(min(count, total), total)
 
-            return replay_on_cluster(parts, cluster, on_entries)
-        if len(parts) > 1:
-            return replay_parts(parts, jobs, on_entries)
-        with event_map(jobs) as map_events:
-            return [replay_one(parts[0], map_events=map_events, on_entries=on_entries)]
-    finally:
-        bar.close()
+        try:
+            return _replay(parts, jobs, cluster, on_entries)
+        except InvalidInput as error:
+            if error.code == "entries-archived":
+                raise _with_state(error, parts[0].directory) from None
+            raise
+
+
+def _replay(
+    parts: list[Part], jobs: int, cluster: str | None, on_entries: OnEntries
+) -> list[Result]:
+    if cluster:
+        from tools.audit.cluster import replay_on_cluster
+
+        return replay_on_cluster(parts, cluster, on_entries)
+    if len(parts) > 1:
+        return replay_parts(parts, jobs, on_entries)
+    with event_map(jobs) as map_events:
+        return [replay_one(parts[0], map_events=map_events, on_entries=on_entries)]
+
+
+def _with_state(error: InvalidInput, directory: Path) -> InvalidInput:
+    """The same error, with the height from which what is left can be replayed, if there is one."""
+    head = next(find_behind(directory, read_pruned(directory).entries), None)
+    if head is None:
+        return error
+    detail = f"{error.detail}\n{say('audit.replay_from', height=head.height)}"
+    return InvalidInput(error.code, detail, facts={**error.facts, "from_height": head.height})
 
 
 def _describe(result: Result) -> dict[str, Any]:

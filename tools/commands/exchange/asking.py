@@ -1,6 +1,7 @@
 """What a request asks for, as options or as a file, for every command that asks."""
 
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -68,6 +69,7 @@ class Request(Value, frozen=True, kw_only=True):
 def request_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Options that describe a request; the function gets a `Request` and the subjects."""
 
+    @wraps(function)
     def wrapped(file: Path | None, subjects: Path, **values: Any) -> Any:
         described = {name: values.pop(name) for name in _DESCRIBED}
         given = {name: value for name, value in described.items() if value not in (None, ())}
@@ -77,9 +79,6 @@ def request_options(function: Callable[..., Any]) -> Callable[..., Any]:
             raise InvalidInput("request-subjects", f"{wanted.subject_count} != {len(names)}")
         return function(wanted=wanted, subjects=names, **values)
 
-    wrapped.__doc__ = function.__doc__
-    wrapped.__name__ = function.__name__
-    wrapped.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]  # click's own mark
     decorated: Callable[..., Any] = wrapped
     for decorate in reversed(_OPTIONS):
         decorated = cast(Callable[..., Any], decorate(decorated))

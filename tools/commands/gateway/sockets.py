@@ -1,6 +1,7 @@
 """Which gateway is asked: by its configuration, or by the path of its socket."""
 
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,12 +16,10 @@ CONFIG = Path("gateway.toml")
 def socket_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Options that say which gateway; the function gets `gateway`."""
 
+    @wraps(function)
     def wrapped(config: Path, socket: Path | None, **values: Any) -> Any:
         return function(gateway=GatewaySocket(socket or socket_of(config)), **values)
 
-    wrapped.__doc__ = function.__doc__
-    wrapped.__name__ = function.__name__
-    wrapped.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]  # click's own mark
     decorated = common(wrapped)
     path = click.Path(path_type=Path, dir_okay=False)
     decorated = option("--socket", type=path, help="option.socket")(decorated)

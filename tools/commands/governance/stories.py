@@ -25,7 +25,7 @@ from tools.governance.stories import (
     tell_status,
 )
 from tools.mirror import read_genesis
-from tools.output import Bar, WordCommand, emit, format_table, option, printable, run
+from tools.output import Bar, WordCommand, emit, format_table, option, printable, progress, run
 from tools.words import catalogue, language, say
 
 STATUSES = [*get_args(ProposalStatus), "expired"]
@@ -118,9 +118,8 @@ def rules(place: Place, as_json: bool) -> None:
 def history(place: Place, target: str, as_json: bool) -> None:
     """Show every version of a thing on the ledger, and how it differs from the one before."""
     genesis = read_genesis(place.genesis)
-    bar = Bar(say("governance.reading"))
 
-    async def fetch() -> list[tuple[int, Story]]:
+    async def fetch(bar: Bar) -> list[tuple[int, Story]]:
         async with Client(place.url, genesis) as client:
             document = await client.get_json(f"/v1/history/{quote(target)}")
             revisions = parse(document, History).revisions
@@ -131,10 +130,8 @@ def history(place: Place, target: str, as_json: bool) -> None:
                 bar(done, len(revisions))
             return found
 
-    try:
-        found = run(fetch())
-    finally:
-        bar.close()
+    with progress("governance.reading") as bar:
+        found = run(fetch(bar))
     versions = list(_versions(target, genesis, found))
     lines = [line for version in versions for line in version.lines]
     text = "\n".join([tell_target(target), *lines]) if lines else say("governance.no_history")

@@ -10,18 +10,27 @@ import click
 from contracts.words import kind_word
 from ledger.errors import InvalidKey
 from ledger.events import ShareRequested
-from ledger.governance.proposals import GovernanceBalloted, GovernanceProposed
+from ledger.governance.proposals import GovernanceBalloted
 from ledger.keys import fingerprint, format_public_key, parse_public_key
-from ledger.verify import Progress
+from ledger.registry import Exchange
+from tools.audit.left import begin_left
+from tools.audit.period import make_period, period_options
 from tools.commands.acting import describe as describe_outcome
 from tools.exits import InvalidInput, NotFound
-from tools.governance.accounts import Account, Act, KeyLife, Subject, account_for, proposal_of
+from tools.governance.accounts import (
+    Account,
+    Act,
+    KeyLife,
+    Subject,
+    account_for,
+    actions_of,
+    proposal_of,
+)
 from tools.governance.actions import summarise
 from tools.governance.changes import tell_role
 from tools.localnet import Localnet
 from tools.mirror import copy_at, event_map, folder_reader, read_genesis
 from tools.output import (
-    Bar,
     WordCommand,
     common,
     directory_option,
@@ -31,6 +40,7 @@ from tools.output import (
     note,
     option,
     printable,
+    progress,
 )
 from tools.words import catalogue, language, say
 
@@ -42,6 +52,7 @@ DIGEST_SHOWN = 12
 @click.command("who", cls=WordCommand, help="help.audit_who")
 @click.argument("subject")
 @click.argument("where", required=False)
+@period_options
 @directory_option
 @option("--genesis", type=click.Path(path_type=Path, dir_okay=False), help="option.genesis")
 @jobs_option
@@ -49,13 +60,15 @@ DIGEST_SHOWN = 12
 def who(
     subject: str,
     where: str | None,
+    first: str | None,
+    last: str | None,
     directory: Path,
     genesis: Path | None,
     jobs: int,
     as_json: bool,
 ) -> None:
     """Everything done by somebody."""
-    asked = parse_subject(subject)
+    asked, period = parse_subject(subject), make_period(first, last)
     if where is None:
         network = Localnet(directory.resolve())
         where = network.index.nodes[0].api
@@ -63,22 +76,20 @@ def who(
     founding = read_genesis(genesis) if genesis else None
     if founding is None:
         note(say("audit.unpinned"))
-    bar = Bar(say("audit.replaying"))
-
-    def on_progress(progress: Progress) -> None:
-        bar(progress.done, progress.total)
-
-    try:
-        with copy_at(where, founding) as directory, event_map(jobs) as map_events:
-            account = account_for(
-                folder_reader(directory),
-                asked,
-                genesis=founding,
-                map_events=map_events,
-                on_progress=on_progress,
-            )
-    finally:
-        bar.close()
+    with (
+        copy_at(where, founding) as directory,
+        event_map(jobs) as map_events,
+        progress("audit.replaying") as bar,
+    ):
+        account = account_for(
+            folder_reader(directory),
+            asked,
+            genesis=founding,
+            period=period,
+            begin=begin_left(directory, period),
+            map_events=map_events,
+            on_progress=lambda reached: bar(reached.done, reached.total),
+        )
     if not account.acts and not account.keys:
         raise NotFound("subject-not-found", subject)
     emit(as_json, _document(subject, account), _tell(account))
@@ -103,7 +114,13 @@ def _tell(account: Account) -> str:
     head = [say(f"column.{name}") for name in columns]
     keys = [_tell_key(life, account.acts) for life in account.keys]
     table = format_table(head, [_row(act) for act in account.acts])
-    foot = say("who.read", count=len(account.acts), entries=account.entries, height=account.height)
+    foot = say(
+        "who.read" if not account.begins else "who.read_left",
+        count=len(account.acts),
+        entries=account.entries,
+        begins=account.begins,
+        height=account.height,
+    )
     return "\n".join([*keys, table, foot])
 
 
@@ -134,11 +151,14 @@ def _about(act: Act) -> str:
     if isinstance(body, GovernanceBalloted):
         verb = say("who.approve" if body.approve else "who.reject")
         subject = f"{verb} {subject}"
-    if opened is not None and isinstance(opened.body, GovernanceProposed):
-        return f"{subject} {summarise(opened.body.actions)}"
+    if actions := actions_of(act):
+        return f"{subject} {summarise(actions)}"
     if opened is not None and isinstance(opened.body, ShareRequested):
         asked = opened.body
         return f"{subject} {opened.member} → {asked.provider} {asked.dataset} {asked.purpose}"
+    if isinstance(act.known, Exchange):
+        known = act.known
+        return f"{subject} {known.requester} → {known.provider} {known.dataset} {known.purpose}"
     return subject
 
 
@@ -151,7 +171,9 @@ def _tell_key(life: KeyLife, acts: list[Act]) -> str:
         "since": life.since_height,
         "by": life.added_by.hex()[:DIGEST_SHOWN] or say("who.genesis"),
     }
-    line = say("who.key", **words)
+    line = say("who.key" if life.since_height is not None else "who.key_before", **words)
+    if life.status == "revoked" and life.revoked_height is None:
+        line += "\n  " + say("who.revoked_before")
     if life.revoked_height is not None:
         line += "\n  " + say(
             "who.revoked",
@@ -172,6 +194,7 @@ def _document(subject: str, account: Account) -> dict[str, Any]:
         "subject": subject,
         "network": account.network.hex(),
         "entries": account.entries,
+        "begins": account.begins,
         "height": account.height,
         "keys": [_key_document(life) for life in account.keys],
         "acts": [_act_document(act) for act in account.acts],
@@ -186,6 +209,7 @@ def _key_document(life: KeyLife) -> dict[str, Any]:
         "roles": list(life.roles),
         "since_height": life.since_height,
         "added_by": life.added_by.hex(),
+        "status": life.status,
         "revoked_height": life.revoked_height,
         "revoked_by": life.revoked_by.hex(),
     }
@@ -193,7 +217,6 @@ def _key_document(life: KeyLife) -> dict[str, Any]:
 
 def _act_document(act: Act) -> dict[str, Any]:
     event, outcome, body = act.event, act.outcome, act.event.body
-    opened = None if act.opened is None else act.opened.body
     return {
         "index": act.index,
         "height": act.height,
@@ -213,7 +236,7 @@ def _act_document(act: Act) -> dict[str, Any]:
         "decision": outcome.decision,
         "exchange": event.exchange.hex(),
         "proposal": proposal_of(act).hex(),
-        "actions": summarise(opened.actions) if isinstance(opened, GovernanceProposed) else "",
+        "actions": summarise(actions_of(act)),
         "approve": body.approve if isinstance(body, GovernanceBalloted) else None,
         "text": getattr(body, "text", ""),
     }

@@ -11,7 +11,7 @@ import click
 
 from tools.commands.records.programs import read_answer
 from tools.exits import ERROR, InvalidInput, InvalidUsage
-from tools.output import Bar, WordGroup, common, emit, format_table, note, option
+from tools.output import WordGroup, common, emit, format_table, note, option, progress
 from tools.words import language, say
 
 DATASETS = ("registration", "filing", "incentive", "invoice", "account")
@@ -74,16 +74,15 @@ def sample(
     pieces = make_sample(dataset, form, rows=rows, seed=seed, fault_percent=fault_rate)
     if output is not None and output.exists():
         raise InvalidInput("file-exists", str(output))
-    bar = Bar(say("record.making"))
     # Atomic enough: a sample that broke off can be made again, to the byte.
     sink: BinaryIO = sys.stdout.buffer if output is None else output.open("wb")
     try:
-        for number, piece in enumerate(pieces):
-            sink.write(piece)
-            if number % _PROGRESS_ROWS == 0 and output is not None:
-                bar(min(number, rows), rows)
+        with progress("record.making") as bar:
+            for number, piece in enumerate(pieces):
+                sink.write(piece)
+                if number % _PROGRESS_ROWS == 0 and output is not None:
+                    bar(min(number, rows), rows)
     finally:
-        bar.close()
         if output is not None:
             sink.close()
     if output is not None:
@@ -126,22 +125,19 @@ def check(file: Path, form: str | None, output: Path | None, as_json: bool, **na
 
 def _run(words: list[str]) -> dict[str, Any]:
     """The last line of the program; lines before it move the bar."""
-    bar = Bar(say("record.checking"))
     document: dict[str, Any] = {}
     with subprocess.Popen(  # noqa: S603 - our own program, no shell
         words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
-        try:
+        with progress("record.checking") as bar:
             for line in process.stdout:
                 told = json.loads(line)
                 if "done_bytes" in told:
                     bar(told["done_bytes"], told["size_bytes"])
                 else:
                     document = told
-        finally:
-            bar.close()
         trouble = process.stderr.read()
     return read_answer(document, trouble)
 

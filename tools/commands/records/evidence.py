@@ -9,7 +9,7 @@ from ledger.tlog.merkle import HASH_BYTES
 from tools.commands.acting import parse_hash
 from tools.exits import InvalidInput
 from tools.mirror import check_writable, copy_at, event_map, new_file, read_genesis
-from tools.output import Bar, WordCommand, common, emit, jobs_option, note, option
+from tools.output import WordCommand, common, emit, jobs_option, note, option, progress
 from tools.words import say
 
 if TYPE_CHECKING:
@@ -92,22 +92,16 @@ def _gather(where: str, exchange: str, trust: "Path | Evidence | None", jobs: in
         founding = read_genesis(trust) if trust else None
     else:
         founding, size = trust.genesis, Checkpoint.parse(trust.note.text).size
-    bar = Bar(say("audit.replaying"))
-    try:
-        with copy_at(where, founding) as directory:
-            if (directory / INDEX_NAME).exists():
-                with open_index(directory, genesis=founding, jobs=jobs) as index:
-                    if size in (None, index.covered.size):
-                        is_whole = len(exchange) == 2 * HASH_BYTES
-                        digest = (
-                            parse_hash(exchange) if is_whole else find_exchange(index, exchange)
-                        )
-                        return gather_by_index(directory, index, digest, bar)
-            with event_map(jobs) as map_events:
-                digest = parse_hash(exchange)
-                return gather(directory, digest, founding, map_events, bar, size=size)
-    finally:
-        bar.close()
+    with progress("audit.replaying") as bar, copy_at(where, founding) as directory:
+        if (directory / INDEX_NAME).exists():
+            with open_index(directory, genesis=founding, jobs=jobs) as index:
+                if size in (None, index.covered.size):
+                    is_whole = len(exchange) == 2 * HASH_BYTES
+                    digest = parse_hash(exchange) if is_whole else find_exchange(index, exchange)
+                    return gather_by_index(directory, index, digest, bar)
+        with event_map(jobs) as map_events:
+            digest = parse_hash(exchange)
+            return gather(directory, digest, founding, map_events, bar, size=size)
 
 
 def _document(found: "Evidence") -> dict[str, Any]:

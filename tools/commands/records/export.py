@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -20,9 +20,10 @@ from tools.audit.export.records import Filters, Row, read_rows
 from tools.audit.export.sheets import write_csv, write_parquet
 from tools.audit.export.statements import ProvJson, ProvJsonLd, ProvJsonLdInline
 from tools.audit.export.tables import EXCHANGES, RECORDS, TABLES, RecordRows, Table, exchange_row
+from tools.audit.left import NOTHING_BEFORE, begin_left
 from tools.audit.period import make_period, period_options
 from tools.audit.stories import Stories
-from tools.contract.past import Past, progress
+from tools.contract.past import Past
 from tools.exits import InvalidUsage
 from tools.mirror import (
     check_writable,
@@ -32,7 +33,7 @@ from tools.mirror import (
     new_file,
     read_genesis,
 )
-from tools.output import WordCommand, common, emit, jobs_option, note, option
+from tools.output import WordCommand, common, emit, jobs_option, note, option, progress
 from tools.words import say
 
 KINDS = sorted({kind for kind, _ in BODY_TYPES})
@@ -118,7 +119,7 @@ def export(
             is_inline=is_inline,
             for_excel=for_excel,
         )
-        with _opened(out) as file:
+        with nullcontext(sys.stdout.buffer) if out is None else new_file(out) as file:
             try:
                 count = write(wanted, file, map_events)
             except Divergence as error:
@@ -141,19 +142,22 @@ def _check(format_: str, table: str | None, kinds: tuple[str, ...], out: Path | 
 
 def write(wanted: Wanted, file: IO[bytes], map_events: MapEvents) -> int:
     """Write what is wanted. Returns how many rows. Raises `Divergence`."""
+    begin_at = begin_left(wanted.directory, wanted.filters.period, wanted.filters.from_height)
     if wanted.table is EXCHANGES:
-        past = Past(wanted.directory, wanted.genesis)
+        past = Past(wanted.directory, wanted.genesis, begin_at)
         rows = exchange_rows(past, wanted.filters, map_events)
         return _write_table(wanted, rows, past.network, file)
     copy = open_copy(folder_reader(wanted.directory), genesis=wanted.genesis)
-    found = _shown(read_rows(copy, wanted.filters, map_events), copy.checkpoint.size)
+    begin = begin_at(copy)
+    before = NOTHING_BEFORE if begin is None else begin.state
+    found = _shown(read_rows(copy, wanted.filters, map_events, begin), copy.checkpoint.size)
     if wanted.format in ("prov", "prov-jsonld"):
         linked = ProvJsonLdInline if wanted.is_inline else ProvJsonLd
         form = ProvJson if wanted.format == "prov" else linked
-        return write_prov(found, copy.network, form, file)
+        return write_prov(found, copy.network, form, file, before)
     if wanted.format == "cloudevents":
         return _write_cloud_events(copy, found, file)
-    records = RecordRows()
+    records = RecordRows(before)
     # A row is made of every record, since later ones name an exchange by its first.
     made = ((row.is_wanted, records.row(row)) for row in found)
     return _write_table(wanted, (row for is_wanted, row in made if is_wanted), copy.network, file)
@@ -208,13 +212,3 @@ def exchange_rows(past: Past, filters: Filters, map_events: MapEvents) -> Iterat
             and filters.member in ("", story.requester, story.provider)
         ):
             yield exchange_row(past.history.state, id_, story, time_ms)
-
-
-@contextmanager
-def _opened(out: Path | None) -> Iterator[IO[bytes]]:
-    """The file to write, which is there only when it is whole; or what goes to the terminal."""
-    if out is None:
-        yield sys.stdout.buffer
-        return
-    with new_file(out) as file:
-        yield file

@@ -8,10 +8,10 @@ from tools.audit.period import make_period, period_options
 from tools.audit.report.document import make_document
 from tools.audit.report.gathering import gather
 from tools.audit.report.page import load_pdf, render_page
-from tools.contract.past import open_past, progress
+from tools.contract.past import open_past
 from tools.exits import InvalidUsage
 from tools.mirror import check_writable, event_map, new_file
-from tools.output import WordCommand, common, emit, jobs_option, option
+from tools.output import WordCommand, common, emit, jobs_option, option, progress
 from tools.words import LANGUAGES, Language, language, say
 
 HTML, PDF = ".html", ".pdf"
@@ -54,7 +54,7 @@ def report(
     # The pool starts before the copy is open: it has no connection to inherit.
     with (
         event_map(jobs) as map_events,
-        open_past(where, genesis) as past,
+        open_past(where, genesis, period) as past,
         progress("report.gathering") as bar,
     ):
         pairs = frozenset(pair or ())

@@ -59,7 +59,7 @@ def test_removing_undoes_adding(pairs: dict[bytes, bytes], others: dict[bytes, b
     for key, value in others.items():
         digest.add(key, value)
     for key, value in others.items():
-        digest.remove(key, value)
+        digest.remove_all([(key, value)])
     assert digest.encode() == naive_accumulator(pairs)
 
 
@@ -72,7 +72,7 @@ def test_lanes_wrap_without_touching_their_neighbours() -> None:
         lanes = naive_lanes(b"k", bytes([number]))
         sums = [(a + b) % 65_536 for a, b in zip(sums, lanes, strict=True)]
     for number in range(64, 128):
-        digest.remove(b"k", bytes([number]))
+        digest.remove_all([(b"k", bytes([number]))])
         lanes = naive_lanes(b"k", bytes([number]))
         sums = [(a - b) % 65_536 for a, b in zip(sums, lanes, strict=True)]
     assert digest.encode() == b"".join(lane.to_bytes(2, "big") for lane in sums)
@@ -100,7 +100,7 @@ def test_many_at_once_are_what_one_by_one_are(
     for key, value in pairs.items():
         one_by_one.add(key, value)
     for key, value in others.items():
-        one_by_one.remove(key, value)
+        one_by_one.remove_all([(key, value)])
     at_once.remove_all(list(others.items()))
     at_once.add_all(list(pairs.items()))
     assert at_once.encode() == one_by_one.encode()

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tempfile
+import zipfile
 from collections.abc import Callable
 from functools import reduce
 from pathlib import Path
@@ -119,21 +119,49 @@ def test_without_the_module_in_c_the_sums_are_the_same() -> None:
     assert found.stdout.split() == [hex(each) for each in sum_streams(pairs)]
 
 
-def test_without_a_compiler_the_package_is_built_without_the_module() -> None:
-    """As `pip` builds it, in a copy of what it needs."""
+def run_in(room: Path, *line: str, compiler: str = "") -> None:
+    environment = os.environ | ({"CC": compiler} if compiler else {})
+    done = subprocess.run(
+        [sys.executable, *line], cwd=room, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Path:
+    """A copy of what building the package needs."""
+    for name in ("setup.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    ignored = shutil.ignore_patterns("*.so", "__pycache__")
+    shutil.copytree(ROOT / "ledger", tmp_path / "ledger", ignore=ignored)
+    return tmp_path
+
+
+def test_without_a_compiler_the_package_is_built_without_the_module(room: Path) -> None:
     pytest.importorskip("setuptools")
-    with tempfile.TemporaryDirectory() as folder:
-        room = Path(folder)
-        for name in ("setup.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
-            shutil.copy(ROOT / name, room / name)
-        ignored = shutil.ignore_patterns("*.so", "__pycache__")
-        shutil.copytree(ROOT / "ledger", room / "ledger", ignore=ignored)
-        built = subprocess.run(
-            [sys.executable, "setup.py", "-q", "build_ext", "--inplace"],
-            cwd=room, env=os.environ | {"CC": "/bin/false"}, capture_output=True, text=True,
-        )  # fmt: skip
-        assert built.returncode == 0, built.stderr
-        assert not list(room.rglob("*.so"))
+    run_in(room, "setup.py", "-q", "build_ext", "--inplace", compiler="/bin/false")
+    assert not list(room.rglob("*.so"))
+
+
+@pytest.mark.parametrize("is_pure", [True, False])
+def test_a_wheel_is_named_for_what_it_holds(room: Path, is_pure: bool) -> None:
+    """As `pip` makes it. One without the module is installed wherever there is Python."""
+    pytest.importorskip("setuptools.command.bdist_wheel", reason="setuptools is too old")
+    if not is_pure and not can_build():
+        pytest.skip("it needs a compiler, headers of Python and AVX2")
+    line = ("-m", "pip", "wheel", ".", "--no-build-isolation", "--no-deps", "-w", "made")
+    run_in(room, *line, compiler="/bin/false" if is_pure else "")
+    (wheel,) = (room / "made").iterdir()
+    tag = wheel.stem.split("-", 2)[2]
+    assert tag == "py3-none-any" if is_pure else tag.startswith("cp311-abi3-linux_")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        (about,) = (name for name in names if name.endswith("/WHEEL"))
+        told = archive.read(about).decode().splitlines()
+    assert f"Tag: {tag}" in told
+    assert f"Root-Is-Purelib: {str(is_pure).lower()}" in told
+    assert "ledger/lthash/streams.py" in names
+    assert any(name.endswith(".so") for name in names) != is_pure
 
 
 def test_a_module_that_sums_wrongly_is_not_used() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.contracts.test_replay_epochs import Governed
+from tests.unit.tools.audit import quarter
 from tests.unit.tools.audit.archived import archived, lay_mirror
 from tests.unit.tools.audit.copies import keep_states, make_log, write_copy
 
@@ -20,6 +21,14 @@ def log() -> Governed:
 def stated(log: Governed, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = write_copy(tmp_path_factory.mktemp("stated"), log)
     keep_states(folder, log.chain.genesis)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def stated_quarter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The log in which everything happens, with a state file at every height."""
+    folder = quarter.write(tmp_path_factory.mktemp("quarter"))
+    keep_states(folder, quarter.GENESIS)
     return folder
 
 

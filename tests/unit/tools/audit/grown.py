@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from contracts.engine import ENGINE_VERSION
-from ledger.events import Event, ShareDisputed
+from ledger.events import Event
+from ledger.exchange.bodies import ShareDisputed
 from ledger.genesis import Genesis
-from tests.unit.contracts.drafts.pasts import add_executed, ask, write_copy
+from tests.unit.contracts.drafts.pasts import add_executed, answers, ask, write_copy
 from tests.unit.ledger.builders import ChainBuilder
 from tests.unit.tools.audit.logs import ASKER, Story
 from tools.audit.archive import archive_mirror
 from tools.audit.index.build import open_index
 from tools.audit.index.tables import INDEX_NAME, SEAL_NAME, STATE_NAME
+from tools.audit.period import format_day
 from tools.audit.prune import Cut, prune_mirror
 from tools.audit.segments import Part, replay_one
 from tools.mirror.folder import no_progress
@@ -33,6 +35,7 @@ class Grown(NamedTuple):
     `whole` has an index and the state after block `height`, the first from which nothing of the
     segment is needed; `behind` and `near` are shorter, with an index: one ends in the segment, one
     behind it. `archive` has the segment. `early` is the exchange in the segment, `late` a request.
+    On the day `since`, long after block `height`, both exchanges and requests go on.
     """
 
     folder: Path
@@ -40,6 +43,7 @@ class Grown(NamedTuple):
     height: int
     early: str
     late: str
+    since: str
 
     @property
     def trust(self) -> tuple[str, Path]:
@@ -67,7 +71,12 @@ def make_grown(folder: Path) -> Grown:
     again = ShareDisputed(exchange=story.exchange, reason="incomplete", text="")
     story.act(ASKER, again)
     write_copy(chain, folder / "near")
+    story.wait(3)
+    since = format_day(chain.time_ms)
     add_late(chain, 600_000)
+    story.act(ASKER, again)
+    _, delivered = answers(chain, [late])
+    add_executed(chain, [delivered])
     whole = write_copy(chain, folder / "whole")
     for name, before in (("behind", ""), ("near", "behind"), ("whole", "near")):
         for file in INDEX_FILES if before else ():
@@ -80,7 +89,7 @@ def make_grown(folder: Path) -> Grown:
     pruned = shutil.copytree(whole, folder / "pruned", ignore=ignored, copy_function=os.link)
     done = prune_mirror(pruned, folder / "archive", Cut(keep=0), genesis=genesis)
     assert (done.pruned_entries, done.from_height) == (SEGMENT_ENTRIES, height)
-    return Grown(folder, genesis, height, story.exchange.hex(), late.digest.hex())
+    return Grown(folder, genesis, height, story.exchange.hex(), late.digest.hex(), since)
 
 
 def fill(chain: ChainBuilder, size: int) -> None:

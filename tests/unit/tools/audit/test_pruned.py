@@ -17,6 +17,7 @@ from tests.unit.tools.audit.grown import Grown, fill, make_grown
 from tests.unit.tools.audit.logs import Story
 from tests.unit.tools.audit.test_prune import web_server
 from tests.unit.tools.test_epochs import code_of, tally
+from tools.audit.segments import state_path
 from tools.cli import main
 from tools.exits import ERROR, NOT_FOUND, OK, UNVERIFIED
 from tools.mirror.pruned import SEGMENT_ENTRIES, read_pruned
@@ -83,13 +84,7 @@ REFUSED: list[Callable[[Grown, Path], tuple[object, ...]]] = [
     lambda grown, copy: ("replay", copy, "--jobs", 1),
     lambda grown, copy: ("replay", copy, "--to", 3),
     lambda grown, copy: ("evidence", grown.early, copy, "-o", copy.parent / "out.zip"),
-    lambda grown, copy: ("report", copy, "-o", copy.parent / "out.html", "--jobs", 1),
-    lambda grown, copy: ("report", copy, "-o", copy.parent / "out.html", "--use-index"),
-    lambda grown, copy: (
-        "export", copy, "--format", "csv", "-o", copy.parent / "out.csv", "--jobs", 1
-    ),
     lambda grown, copy: ("equivocation", copy, "--jobs", 1),
-    lambda grown, copy: ("who", "north", copy, "--jobs", 1),
 ]  # fmt: skip
 
 
@@ -160,7 +155,7 @@ def test_a_replay_from_a_state_behind_the_cut(grown: Grown, tmp_path: Path, jobs
     assert {name: answer[name] for name in answer if name not in timed} == {
         name: expected[name] for name in expected if name not in timed
     }
-    assert (answer["from_height"], answer["blocks"]) == (grown.height, 3)
+    assert (answer["from_height"], answer["blocks"]) == (grown.height, 6)
 
 
 def test_a_replay_in_parts_names_the_file_too(grown: Grown, tmp_path: Path) -> None:
@@ -170,9 +165,26 @@ def test_a_replay_in_parts_names_the_file_too(grown: Grown, tmp_path: Path) -> N
 
 
 def test_a_replay_from_a_state_that_is_not_there(grown: Grown, tmp_path: Path) -> None:
-    copy = grown.pruned(tmp_path / "copy")
-    answer = told(grown, "replay", copy, "--from", grown.height, exit_code=ERROR)
+    """One step helps: the heights that there are, or else how to make a state."""
+    copy = grown.pruned(tmp_path / "copy", with_state=True)
+    line = ("replay", copy, "--jobs", 1, "--from")
+    answer = told(grown, *line, grown.height + 1, exit_code=ERROR)
     assert code_of(answer) == "snapshot-not-found"
+    assert answer["error"]["heights"] == [grown.height]
+    assert f"({grown.height})" in answer["error"]["detail"]
+    told(grown, *line, grown.height)
+    shutil.rmtree(copy / "snapshots")
+    answer = told(grown, *line, grown.height, exit_code=ERROR)
+    assert code_of(answer) == "snapshot-archived"
+    assert all(word in answer["error"]["advice"] for word in ("audit restore", "--snapshots-every"))
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_replay_of_all_says_from_where_it_can_be(grown: Grown, tmp_path: Path, jobs: int) -> None:
+    copy = grown.pruned(tmp_path / "copy", with_state=True)
+    answer = told(grown, "replay", copy, "--jobs", jobs, exit_code=ERROR)
+    assert answer["error"]["from_height"] == grown.height
+    assert f"--from {grown.height}" in answer["error"]["detail"]
 
 
 def test_evidence_of_what_is_left_has_the_same_bytes(grown: Grown, tmp_path: Path) -> None:
@@ -191,6 +203,132 @@ def test_evidence_of_what_is_left_has_the_same_bytes(grown: Grown, tmp_path: Pat
     answer = told(grown, "evidence", grown.late, copy, "-o", out, exit_code=ERROR)
     assert_names_the_file(grown, answer)
     assert not out.exists()
+
+
+# --- of a period ------------------------------------------------------------------------------
+
+
+OF_A_PERIOD: list[tuple[object, ...]] = [
+    ("report", "{copy}", "-o", "{out}.html"),
+    ("report", "{copy}", "-o", "{out}.html", "--pair", "north", "south"),
+    ("export", "{copy}", "--format", "csv", "-o", "{out}.csv"),
+    ("export", "{copy}", "--format", "csv", "--table", "exchanges", "-o", "{out}.csv"),
+    ("export", "{copy}", "--format", "csv", "--member", "south", "-o", "{out}.csv"),
+    ("export", "{copy}", "--format", "prov", "-o", "{out}.json"),
+    ("export", "{copy}", "--format", "prov-jsonld", "-o", "{out}.json"),
+    ("export", "{copy}", "--format", "cloudevents", "-o", "{out}.json"),
+    ("who", "north", "{copy}"),
+]
+
+
+def asked(line: tuple[object, ...], copy: Path) -> list[str]:
+    return [str(each).format(copy=copy, out=copy.parent / "out") for each in (*line, "--jobs", 1)]
+
+
+@pytest.mark.parametrize("line", OF_A_PERIOD)
+def test_a_period_behind_the_cut_is_told(
+    grown: Grown, tmp_path: Path, line: tuple[object, ...]
+) -> None:
+    """That it is what the whole mirror tells, is tested beside each command."""
+    copy = grown.pruned(tmp_path / "copy", with_state=True)
+    answer = told(grown, *asked(line, copy), "--from", grown.since)
+    count = {"report": "total", "export": "rows", "who": "acts"}[str(line[0])]
+    assert answer[count]
+    if line[0] == "report":
+        assert answer["ground"]["begins"]["height"] == grown.height
+        page = (tmp_path / "out.html").read_text()
+        for words in ("From a pruned copy", "依据已修剪的副本", "what is left of a pruned copy"):
+            assert words in page
+
+
+def test_a_report_is_that_of_the_whole_mirror(grown: Grown, tmp_path: Path) -> None:
+    """What says where it began is the one difference, and names of what is not seen."""
+    pruned = grown.pruned(tmp_path / "copy", index="whole", with_state=True)
+    answers = []
+    for copy in (pruned, whole(grown)):
+        line = ("report", copy, "-o", tmp_path / "out.html", "--use-index", "--from", grown.since)
+        answer = told(grown, *line, "--jobs", 1)
+        begins = answer["ground"].pop("begins")
+        assert (begins is None) == (copy != pruned)
+        # Which record reported an incident stands in what was pruned.
+        gaps = [gap for gap in answer["gaps"] if gap["gap"].startswith("incident-")]
+        control = next(each for each in answer["controls"] if each["id"] == "incidents")
+        indexes = [gap.pop("index") for gap in gaps], control["exceptions"].pop("samples")
+        assert (not any(indexes[0]), not indexes[1]) == (copy == pruned,) * 2
+        answers.append(answer)
+    assert answers[0] == answers[1]
+    page = (tmp_path / "out.html").read_text()
+    assert "pruned copy" not in page
+
+
+@pytest.mark.parametrize("line", OF_A_PERIOD)
+def test_of_a_period_that_was_pruned_it_says_since_when_it_answers(
+    grown: Grown, tmp_path: Path, line: tuple[object, ...]
+) -> None:
+    copy = grown.pruned(tmp_path / "copy", with_state=True)
+    before = contents(tmp_path)
+    answer = told(grown, *asked(line, copy), exit_code=ERROR)
+    assert code_of(answer) == "period-archived"
+    error = answer["error"]
+    assert (error["from_height"], error["files"]) == (grown.height + 1, [FILE])
+    assert error["from_day"] < grown.since
+    assert all(str(each) in error["detail"] for each in (error["from_day"], grown.height + 1, FILE))
+    assert "tally audit restore" in error["advice"]
+    assert contents(tmp_path) == before
+    told(grown, *asked(line, copy), "--from", error["from_day"])
+
+
+@pytest.mark.parametrize("line", OF_A_PERIOD)
+def test_of_a_period_without_a_state_it_names_the_file(
+    grown: Grown, tmp_path: Path, line: tuple[object, ...]
+) -> None:
+    copy = grown.pruned(tmp_path / "copy")
+    answer = told(grown, *asked(line, copy), "--from", grown.since, exit_code=ERROR)
+    assert_names_the_file(grown, answer)
+
+
+def test_heights_behind_the_cut_are_exported(grown: Grown, tmp_path: Path) -> None:
+    copy = grown.pruned(tmp_path / "copy", with_state=True)
+    line = ("--format", "csv", "--from-height", grown.height + 1)
+    for folder, name in ((copy, "pruned"), (whole(grown), "whole")):
+        told(grown, "export", folder, *line, "-o", tmp_path / name)
+    assert (tmp_path / "pruned").read_bytes() == (tmp_path / "whole").read_bytes()
+    line = (*line[:-1], grown.height, "-o", tmp_path / "more")
+    assert code_of(told(grown, "export", copy, *line, exit_code=ERROR)) == "period-archived"
+
+
+def test_a_state_of_another_block_is_no_beginning(grown: Grown, tmp_path: Path) -> None:
+    copy = grown.pruned(tmp_path / "copy", with_state=True)
+    state = state_path(copy, grown.height)
+    data = bytearray(state.read_bytes())
+    data[-100] ^= 1
+    state.unlink()
+    state.write_bytes(data)
+    line = asked(("who", "north", "{copy}"), copy)
+    answer = told(grown, *line, "--from", grown.since, exit_code=ERROR)
+    assert code_of(answer) == "snapshot-invalid"
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        ("en", ("answers from", "Ask from that day on with --from")),
+        ("zh", ("起的期间", "请用 --from 自该日起查询")),
+    ],
+)
+def test_both_languages_say_since_when(
+    grown: Grown, tmp_path: Path, language: str, words: tuple[str, ...]
+) -> None:
+    copy = grown.pruned(tmp_path / "copy", with_state=True)
+    line = ["audit", "who", "north", str(copy), *map(str, grown.trust), "--lang", language]
+    done = CliRunner().invoke(main, [*line, "--jobs", "1"])
+    assert done.exit_code == ERROR
+    assert all(each in done.stderr for each in (*words, FILE))
+    done = CliRunner().invoke(main, [*line, "--jobs", "1", "--from", grown.since])
+    assert done.exit_code == OK
+    assert ("in archive files only" if language == "en" else "仅存于归档文件") in done.stderr
+    # The exchange from the segment is named by what the state says of it.
+    assert "north → south registration assessment" in done.stdout
 
 
 # --- compare ----------------------------------------------------------------------------------

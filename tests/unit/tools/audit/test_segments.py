@@ -16,8 +16,8 @@ from tests.unit.tools.audit.copies import HEIGHTS, make_log, make_part, write_co
 from tools.audit.results import Result, join, join_run
 from tools.audit.segments import (
     expect_entries,
+    find_behind,
     find_states,
-    first_state_behind,
     plan,
     replay_one,
     replay_parts,
@@ -199,11 +199,15 @@ def test_a_worker_with_another_copy_says_nothing(log: Governed, copy: Path) -> N
     assert (caught.value.code, "step 3" in caught.value.detail) == ("replay-diverged", True)
 
 
-def test_the_first_state_that_needs_none_of_some_entries(log: Governed, copy: Path) -> None:
-    """Its block begins behind them; a file that is none is passed over."""
+def test_the_states_that_need_none_of_some_entries(log: Governed, copy: Path) -> None:
+    """Their blocks begin behind them; a file that is none is passed over."""
     for block in log.chain.blocks:
         begin, height = block.header.tree_size, block.header.height
-        assert first_state_behind(copy, begin) == height
-        assert first_state_behind(copy, begin + 1) == (height + 1 if height < HEIGHTS else 0)
+        assert heights_behind(copy, begin) == list(range(height, HEIGHTS + 1))
+        assert heights_behind(copy, begin + 1) == list(range(height + 1, HEIGHTS + 1))
     state_path(copy, 1).write_bytes(b"none")
-    assert first_state_behind(copy, 0) == 2
+    assert heights_behind(copy, 0) == list(range(2, HEIGHTS + 1))
+
+
+def heights_behind(copy: Path, entries: int) -> list[int]:
+    return [head.height for head in find_behind(copy, entries)]

@@ -1,6 +1,8 @@
 """Who did what: roles, standing and contract set of each height, and the life of each key."""
 
 import json
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -29,10 +31,15 @@ from tests.unit.ledger.builders import (
     make_genesis,
     officer_secret,
 )
+from tests.unit.tools.audit.copies import keep_states
+from tools.audit.period import Period, format_day
+from tools.audit.segments import begin_at
 from tools.cli import main
-from tools.commands.governance.who import parse_subject
+from tools.commands.governance.who import _about, _tell, parse_subject
 from tools.exits import ERROR, NOT_FOUND, OK, InvalidAnswer, InvalidInput
 from tools.governance.accounts import Account, Subject, account_for
+from tools.mirror import folder_reader
+from tools.words import select_language
 
 NORTH, SECOND, NEW = officer_secret("north"), SecretKey(hash32("2")), SecretKey(hash32("3"))
 
@@ -193,3 +200,65 @@ def test_subjects() -> None:
     assert parse_subject("cn-3301-tax") == Subject(member="cn-3301-tax")
     with pytest.raises(InvalidInput):
         parse_subject("../etc")
+
+
+# --- from a state on -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stated(copy: Path, story: Story) -> Path:
+    keep_states(copy, story.chain.genesis)
+    return copy
+
+
+@pytest.mark.parametrize("member", ["north", "south"])
+def test_from_every_block_on_it_is_told_as_by_the_whole_log(
+    stated: Path, story: Story, member: str
+) -> None:
+    """But since when a key is there that came before."""
+    whole = story.ask(Subject(member=member))
+    read = folder_reader(stated)
+    for height in range(1, len(story.chain.blocks)):
+        begin = partial(begin_at, stated, height=height)
+        found = account_for(read, Subject(member=member), begin=begin)
+        assert (found.begins, found.height) == (height, whole.height)
+        expected = [act for act in whole.acts if act.height > height]
+        assert [replace(act, opened=None, known=None) for act in found.acts] == [
+            replace(act, opened=None, known=None) for act in expected
+        ]
+        assert list(map(_about, found.acts)) == list(map(_about, expected))
+        assert {life.key for life in found.keys} == {life.key for life in whole.keys}
+        for life in found.keys:
+            (known,) = (each for each in whole.keys if each.key == life.key)
+            assert (life.roles, life.status) == (known.roles, known.status)
+            is_new = known.since_height in (0, None) or known.since_height > height + 1
+            assert life.since_height == (known.since_height if is_new else None)
+            was_revoked = (known.revoked_height or height + 2) <= height + 1
+            assert life.revoked_height == (None if was_revoked else known.revoked_height)
+
+
+def test_acts_of_a_period_only(copy: Path, story: Story) -> None:
+    """It ends before what is later, keys included."""
+    times = [block.header.time_ms for block in story.chain.blocks]
+    read = folder_reader(copy)
+    for first, last, is_there in ((1, 4, True), (0, 2, False), (5, 7, True)):
+        period = Period(start_ms=times[first], end_ms=times[last])
+        found = account_for(read, Subject(member="north"), period=period)
+        assert [act.height for act in found.acts] == list(range(first + 1, last + 1))
+        assert found.height == last
+        assert (NEW.public in {life.key for life in found.keys}) == is_there
+    day = format_day(times[0])
+    assert who("north", copy, "--from", day, "--to", day).exit_code == OK
+    late = who("north", copy, "--from", "2031-01-01", "--json")
+    assert json.loads(late.stdout)["acts"] == []
+
+
+def test_what_is_not_seen_is_said(stated: Path, story: Story) -> None:
+    height = len(story.chain.blocks) - 1
+    begin = partial(begin_at, stated, height=height)
+    account = account_for(folder_reader(stated), Subject(member="north"), begin=begin)
+    select_language(["--lang", "en"])
+    text = _tell(account)
+    assert f"1 acts after height {height}" in text
+    assert text.count("since a height that is in archive files only") == 1
+    assert text.count("revoked at a height that is in archive files only") == 1
