@@ -12,7 +12,8 @@ from typing import Any, NoReturn
 import click
 
 from tools.exits import ERROR, Interrupted, InvalidUsage, ToolError
-from tools.output import LazyGroup, WordOption, printable
+from tools.options import LazyGroup, WordOption
+from tools.output import printable
 from tools.words import describe_error, say, select_language, tell_detail
 
 # What `LazyGroup` wants to know of the commands.

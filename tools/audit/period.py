@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from tools.exits import InvalidUsage
-from tools.output import option
+from tools.options import option
 
 DAY_MS = 86_400_000
 _EPOCH = dt.date(1970, 1, 1)

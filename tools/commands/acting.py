@@ -23,7 +23,8 @@ from tools.exits import Denied, InvalidInput, RefusedEvent, ToolError
 from tools.governance.freezes import read_freezes, tell_freezes
 from tools.localnet import Localnet
 from tools.mirror import read_genesis
-from tools.output import common, directory_option, emit, note, option, run
+from tools.options import common, directory_option, option
+from tools.output import emit, note, run
 from tools.words import language, say
 
 LEVEL_S_MAX = 5

@@ -14,7 +14,8 @@ from tools.commands.governance.proposing import propose as propose_actions
 from tools.found.command import command as found
 from tools.founding import read_application
 from tools.mirror import read_genesis
-from tools.output import WordGroup, emit, format_table, run
+from tools.options import WordGroup
+from tools.output import emit, format_table, run
 from tools.words import say
 
 

@@ -26,7 +26,8 @@ from tools.mirror import (
     read_genesis,
     write_epochs,
 )
-from tools.output import LazyGroup, common, emit, format_table, jobs_option, note, option, run
+from tools.options import LazyGroup, common, jobs_option, option
+from tools.output import emit, format_table, note, run
 from tools.words import say
 
 genesis_option = option(

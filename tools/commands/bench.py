@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from tools.exits import InvalidInput, ToolError
-from tools.output import Bar, WordCommand, common, emit, option, progress, run
+from tools.options import WordCommand, common, option
+from tools.output import Bar, emit, progress, run
 from tools.words import say
 
 # More in one direction than the contract on reciprocity lets pass would wait for an approver.

@@ -3,7 +3,7 @@
 import click
 from click.shell_completion import get_completion_class
 
-from tools.output import WordCommand
+from tools.options import WordCommand
 
 
 @click.command(cls=WordCommand, help="help.completion")

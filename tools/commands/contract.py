@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from tools.exits import ERROR
-from tools.output import WordGroup, common, emit, jobs_option, option, printable, progress
+from tools.options import WordGroup, common, jobs_option, option
+from tools.output import emit, printable, progress
 from tools.words import language, say, tell_detail
 
 SHIPPED = "shipped"

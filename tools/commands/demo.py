@@ -13,7 +13,8 @@ from types import FrameType
 
 import click
 
-from tools.output import WordCommand, common, emit, option, run
+from tools.options import WordCommand, common, option
+from tools.output import emit, run
 from tools.words import say
 
 

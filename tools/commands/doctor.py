@@ -11,7 +11,8 @@ from tools.doctor.report import Finding, PeerView, Report, Severity, Visit, sort
 from tools.doctor.visit import Target, examine, visit_all
 from tools.exits import ERROR, OK, UNREACHABLE, WARNING, InvalidUsage, NotFound
 from tools.localnet import Localnet
-from tools.output import LOCALNET, WordCommand, common, emit, format_table, option, run
+from tools.options import LOCALNET, WordCommand, common, option
+from tools.output import emit, format_table, run
 from tools.words import say
 
 _COLOURS = {"ok": "green", "warning": "yellow", "fault": "red"}

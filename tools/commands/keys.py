@@ -23,7 +23,8 @@ from tools.custody.passphrase import Ways, new_passphrase, passphrase_options
 from tools.custody.signer import KeyInfo, describe_key, is_token, open_signer
 from tools.exits import InvalidInput, InvalidUsage, ToolError
 from tools.mirror import read_genesis
-from tools.output import WordGroup, common, emit, format_table, note, option, printable, run
+from tools.options import WordGroup, common, option
+from tools.output import emit, format_table, note, printable, run
 from tools.words import catalogue, language, say
 
 LISTED_MAX = 1_000

@@ -11,17 +11,8 @@ from tools.founding import read_source
 from tools.gateway.local import GatewayState, LocalGateways, vote_in
 from tools.governance.freezes import read_freezes, tell_freezes
 from tools.localnet import Localnet, NodeState, create_network, shipped_policy_set
-from tools.output import (
-    LOCALNET,
-    WordGroup,
-    common,
-    directory_option,
-    emit,
-    format_table,
-    option,
-    progress,
-    run,
-)
+from tools.options import LOCALNET, WordGroup, common, directory_option, option
+from tools.output import emit, format_table, progress, run
 from tools.words import say
 
 

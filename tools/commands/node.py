@@ -21,7 +21,8 @@ from tools.custody.node_tokens import NodeTokens, node_token_options
 from tools.exits import FailedNode, Interrupted, InvalidInput
 from tools.governance.freezes import read_freezes, tell_freezes
 from tools.mirror import read_genesis
-from tools.output import WordGroup, common, confirm, emit, option, printable, read_refusal
+from tools.options import WordGroup, common, option
+from tools.output import confirm, emit, printable, read_refusal
 from tools.output import run as run_task
 from tools.stages import Stage, receives, stages_of
 from tools.words import catalogue, language, say

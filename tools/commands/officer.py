@@ -35,7 +35,8 @@ from tools.custody.blinds import Blinded, blind_subjects, encode_blinds
 from tools.exits import InvalidAnswer, InvalidUsage
 from tools.gateway.socket import GatewaySocket
 from tools.mirror import read_genesis
-from tools.output import WordGroup, emit, format_table, note, option, run
+from tools.options import WordGroup, option
+from tools.output import emit, format_table, note, run
 from tools.words import language, say
 
 CHANGE_REASONS = {

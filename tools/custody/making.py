@@ -33,7 +33,8 @@ from tools.custody.passphrase import (
 from tools.custody.signer import is_token, open_signer
 from tools.exits import InvalidInput
 from tools.founding import new_secret_key
-from tools.output import note, option
+from tools.options import option
+from tools.output import note
 from tools.words import say
 
 

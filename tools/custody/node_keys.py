@@ -25,7 +25,7 @@ from tools.custody.node_tokens import NodeTokens
 from tools.custody.passphrase import Ways, choose_ways, passphrase_options
 from tools.exits import InvalidInput
 from tools.founding import read_file
-from tools.output import option
+from tools.options import option
 from tools.words import say
 
 REMEMBERED = "keys.toml"

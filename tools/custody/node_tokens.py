@@ -12,7 +12,7 @@ from ledger.keys import Signer
 from tools.custody.passphrase import PROMPT, Ways
 from tools.custody.signer import is_token, open_signer
 from tools.exits import InvalidInput
-from tools.output import option
+from tools.options import option
 
 NODE_KEYS = ("consensus", "cosigning")
 

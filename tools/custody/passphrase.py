@@ -20,7 +20,7 @@ import click
 from ledger.custody.keystore import PASSPHRASE_BYTES_MAX, encode_passphrase
 from ledger.errors import WrongPassphrase
 from tools.exits import InvalidInput, InvalidUsage
-from tools.output import option
+from tools.options import option
 from tools.words import say
 
 PASSPHRASE_CHARS_MIN = 12

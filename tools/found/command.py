@@ -29,7 +29,8 @@ from tools.found.home import (
 from tools.found.show import describe_genesis, format_genesis
 from tools.founding import read_source
 from tools.mirror import read_genesis
-from tools.output import WordGroup, common, confirm, emit, option
+from tools.options import WordGroup, common, option
+from tools.output import confirm, emit
 from tools.words import say
 
 PATH = click.Path(path_type=Path, dir_okay=False)

@@ -14,7 +14,8 @@ from click.testing import CliRunner
 from ledger.keys import parse_secret_key
 from tools.cli import COMMANDS, main
 from tools.exits import ERROR, NOT_FOUND, OK, UNREACHABLE, USAGE
-from tools.output import LazyGroup, count_cells
+from tools.options import LazyGroup
+from tools.output import count_cells
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from tools.audit.prune import Cut, Pruning, prune_mirror
 from tools.exits import InvalidUsage
 from tools.mirror import read_genesis
 from tools.mirror.pruned import SEGMENT_ENTRIES, segment_name
-from tools.output import WordCommand, common, emit, format_table, option, progress
+from tools.options import WordCommand, common, option
+from tools.output import emit, format_table, progress
 from tools.words import say
 
 HEIGHT_DIGITS_MAX = 18

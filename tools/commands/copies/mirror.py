@@ -14,7 +14,8 @@ from tools.audit.prune import Done, Upkeep
 from tools.commands.copies.archive import DAYS, FOLDER, tell_pruning
 from tools.exits import InvalidUsage
 from tools.mirror import Mirror, mirror_shown, read_genesis
-from tools.output import WordCommand, common, emit, note, option, run_until_stopped
+from tools.options import WordCommand, common, option
+from tools.output import emit, note, run_until_stopped
 from tools.words import say
 
 

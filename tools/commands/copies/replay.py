@@ -41,16 +41,8 @@ from tools.exits import UNVERIFIED, InvalidAnswer, InvalidInput, InvalidUsage, T
 from tools.founding import read_signatures, signatures_path
 from tools.mirror import copy_at, event_map, read_genesis
 from tools.mirror.pruned import read_pruned
-from tools.output import (
-    WordCommand,
-    common,
-    emit,
-    jobs_option,
-    note,
-    option,
-    printable,
-    progress,
-)
+from tools.options import WordCommand, common, jobs_option, option
+from tools.output import emit, note, printable, progress
 from tools.words import say
 
 FILE = click.Path(path_type=Path, dir_okay=False)

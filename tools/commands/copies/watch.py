@@ -14,7 +14,8 @@ from ledger.genesis import Genesis
 from ledger.quorum.epochs import EpochChain
 from tools.exits import InvalidAnswer, InvalidUsage, Unreachable
 from tools.mirror import held, read_genesis
-from tools.output import WordCommand, common, emit, note, option, printable, run, run_until_stopped
+from tools.options import WordCommand, common, option
+from tools.output import emit, note, printable, run, run_until_stopped
 from tools.words import say
 
 LAST_DELIVERY_S = 20

@@ -14,7 +14,8 @@ from tools.custody.passphrase import Ways, passphrase_options
 from tools.custody.signer import open_signer
 from tools.exits import InvalidInput, InvalidUsage
 from tools.mirror import held
-from tools.output import WordCommand, common, emit, option, run_until_stopped
+from tools.options import WordCommand, common, option
+from tools.output import emit, run_until_stopped
 from tools.words import say
 
 _FILE = click.Path(path_type=Path, dir_okay=False)

@@ -12,7 +12,7 @@ from msgspec import Meta
 from ledger.codec import Value
 from ledger.scalars import FIELDS_MAX, Date, Identifier, Urgency
 from tools.exits import InvalidInput, InvalidUsage
-from tools.output import option
+from tools.options import option
 
 SUBJECT_LINES_MAX = 1_000
 FILE_BYTES_MAX = 262_144

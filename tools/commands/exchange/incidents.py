@@ -23,7 +23,8 @@ from tools.commands.acting import Place, act, parse_hash, place_options
 from tools.commands.exchange.pages import fetch_pages
 from tools.exits import InvalidInput
 from tools.mirror import read_genesis
-from tools.output import WordCommand, WordGroup, emit, format_table, option, run
+from tools.options import WordCommand, WordGroup, option
+from tools.output import emit, format_table, run
 from tools.words import say
 
 REPORT_BYTES_MAX = 268_435_456

@@ -21,7 +21,7 @@ from ledger.exchange.bodies import (
 from tools.commands.acting import Place, act, parse_hash, place_options
 from tools.commands.exchange.asking import offer_options
 from tools.exits import InvalidInput
-from tools.output import WordCommand, option
+from tools.options import WordCommand, option
 
 _TEXT = option("--text", default="", help="option.comment")
 _COMMITMENT = option("--commitment", required=True, help="option.commitment")

@@ -17,7 +17,8 @@ from tools.commands.acting import Place, place_options
 from tools.commands.exchange.matrix import Cell, draw_matrix
 from tools.commands.exchange.pages import fetch_pages
 from tools.mirror import read_genesis
-from tools.output import WordCommand, emit, format_table, option, run
+from tools.options import WordCommand, option
+from tools.output import emit, format_table, run
 from tools.words import say
 
 COLUMNS = (

@@ -15,7 +15,8 @@ from tools.client import Client, VerifiedRecord
 from tools.commands.acting import Place, act, parse_hash, place_options
 from tools.exits import UNVERIFIED, InvalidInput
 from tools.mirror import read_genesis
-from tools.output import WordCommand, emit, run
+from tools.options import WordCommand
+from tools.output import emit, run
 from tools.words import say
 
 _LINE_BYTES_MAX = REFERENCES_MAX * 512

@@ -13,7 +13,8 @@ from tools.commands.acting import Place, parse_hash, place_options
 from tools.custody.blinds import Blinded, decode_blinds
 from tools.exits import InvalidAnswer, InvalidInput
 from tools.mirror import read_genesis
-from tools.output import WordCommand, emit, option, run
+from tools.options import WordCommand, option
+from tools.output import emit, run
 from tools.words import say
 
 FILE_BYTES_MAX = 1_048_576

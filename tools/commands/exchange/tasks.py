@@ -16,7 +16,8 @@ from tools.commands.acting import Place, note_freezes, place_options
 from tools.commands.exchange.pages import fetch_pages
 from tools.exits import InvalidAnswer, InvalidInput
 from tools.mirror import read_genesis
-from tools.output import WordCommand, emit, format_table, option, run, tell_time
+from tools.options import WordCommand, option
+from tools.output import emit, format_table, run, tell_time
 from tools.words import language, say
 
 TimeMs = Annotated[int, Meta(ge=0, le=253_402_300_799_999)]  # to the end of the year 9999

@@ -15,7 +15,8 @@ from tools.commands.exchange.asking import (
 from tools.commands.gateway.sockets import socket_options
 from tools.exits import Denied, RefusedEvent
 from tools.gateway.socket import GatewaySocket
-from tools.output import WordCommand, emit, option
+from tools.options import WordCommand, option
+from tools.output import emit
 from tools.words import say
 
 

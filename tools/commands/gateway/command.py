@@ -18,16 +18,8 @@ from tools.commands.gateway.sockets import socket_options
 from tools.exits import ERROR, FailedNode, Interrupted
 from tools.founding import write_secret
 from tools.gateway.socket import GatewaySocket
-from tools.output import (
-    WordGroup,
-    common,
-    confirm,
-    emit,
-    format_table,
-    option,
-    printable,
-    read_refusal,
-)
+from tools.options import WordGroup, common, option
+from tools.output import confirm, emit, format_table, printable, read_refusal
 from tools.words import catalogue, language, say
 from tools.words.codes import tell_code
 

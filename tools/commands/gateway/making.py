@@ -20,7 +20,8 @@ from tools.gateway.making import (
     make_gateway,
 )
 from tools.mirror import read_genesis
-from tools.output import WordCommand, common, emit, option
+from tools.options import WordCommand, common, option
+from tools.output import emit
 from tools.words import say
 
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 import click
 
 from tools.gateway.socket import GatewaySocket, socket_of
-from tools.output import common, option
+from tools.options import common, option
 
 CONFIG = Path("gateway.toml")
 

@@ -31,7 +31,8 @@ from tools.governance.stories import (
     tell_status,
 )
 from tools.mirror import read_genesis
-from tools.output import WordCommand, common, confirm, emit, note, option, run
+from tools.options import WordCommand, common, option
+from tools.output import confirm, emit, note, run
 from tools.words import say
 
 FILE = click.Path(path_type=Path, dir_okay=False)

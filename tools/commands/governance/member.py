@@ -42,7 +42,8 @@ from tools.governance.applications import (
 from tools.governance.changes import flatten, tell_role, tell_value
 from tools.governance.stories import Story, fetch_story, tell_status
 from tools.mirror import read_genesis
-from tools.output import WordGroup, common, emit, format_table, option, printable, run
+from tools.options import WordGroup, common, option
+from tools.output import emit, format_table, printable, run
 from tools.words import catalogue, language, say
 
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}\Z")

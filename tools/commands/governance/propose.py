@@ -51,7 +51,8 @@ from tools.governance.applications import (
     read_successor,
 )
 from tools.mirror import read_genesis
-from tools.output import WordGroup, emit, note, option, run
+from tools.options import WordGroup, option
+from tools.output import emit, note, run
 from tools.words import say
 
 FILE = click.Path(path_type=Path, dir_okay=False)

@@ -19,7 +19,8 @@ from tools.governance.changes import Change, format_changes
 from tools.governance.drafts import GovernanceBody, encode_draft, format_draft, make_draft
 from tools.governance.stories import tell_class
 from tools.mirror import read_genesis
-from tools.output import emit, note, option, printable, run
+from tools.options import option
+from tools.output import emit, note, printable, run
 from tools.words import say
 
 BALLOT_BLOCKS = 50_000

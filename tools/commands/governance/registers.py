@@ -15,7 +15,8 @@ from tools.governance.actions import read_text, read_value
 from tools.governance.answers import ExpiringLine, Status, Sunsets, parse
 from tools.governance.changes import tell_target
 from tools.mirror import read_genesis
-from tools.output import WordCommand, WordGroup, emit, format_table, option, printable, run
+from tools.options import WordCommand, WordGroup, option
+from tools.output import emit, format_table, printable, run
 from tools.words import catalogue, language, say
 
 _file = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))

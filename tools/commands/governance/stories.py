@@ -25,7 +25,8 @@ from tools.governance.stories import (
     tell_status,
 )
 from tools.mirror import read_genesis
-from tools.output import Bar, WordCommand, emit, format_table, option, printable, progress, run
+from tools.options import WordCommand, option
+from tools.output import Bar, emit, format_table, printable, progress, run
 from tools.words import catalogue, language, say
 
 STATUSES = [*get_args(ProposalStatus), "expired"]

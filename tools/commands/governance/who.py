@@ -30,18 +30,8 @@ from tools.governance.actions import summarise
 from tools.governance.changes import tell_role
 from tools.localnet import Localnet
 from tools.mirror import copy_at, event_map, folder_reader, read_genesis
-from tools.output import (
-    WordCommand,
-    common,
-    directory_option,
-    emit,
-    format_table,
-    jobs_option,
-    note,
-    option,
-    printable,
-    progress,
-)
+from tools.options import WordCommand, common, directory_option, jobs_option, option
+from tools.output import emit, format_table, note, printable, progress
 from tools.words import catalogue, language, say
 
 _FINGERPRINT = re.compile(r"[0-9a-f]{16}\Z")

@@ -10,7 +10,8 @@ from tools.audit.index.compare import Difference, Side, Stands, compare, describ
 from tools.exits import UNVERIFIED, NotFound, Unreachable
 from tools.mirror import folder_reader, read_genesis
 from tools.mirror.pruned import PRUNED, Pruned, decode_pruned, refuse_archived
-from tools.output import WordCommand, common, emit, note, option, printable, run
+from tools.options import WordCommand, common, option
+from tools.output import emit, note, printable, run
 from tools.words import say
 
 

@@ -28,7 +28,8 @@ from tools.commands.inquiry.opening import (
 )
 from tools.custody.blinds import Blinded, decode_kept
 from tools.exits import InvalidInput, NotFound
-from tools.output import WordCommand, emit, format_table, option, printable, tell_time
+from tools.options import WordCommand, option
+from tools.output import emit, format_table, printable, tell_time
 from tools.words import language, say
 
 BLINDS_BYTES_MAX = 16_777_216

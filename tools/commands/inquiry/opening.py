@@ -14,7 +14,8 @@ from tools.audit.index.build import open_index
 from tools.audit.index.tables import Index
 from tools.exits import InvalidInput, NotFound
 from tools.mirror import copy_at, read_genesis
-from tools.output import common, jobs_option, note, option, tell_time
+from tools.options import common, jobs_option, option
+from tools.output import note, tell_time
 from tools.words import say
 
 Command = Callable[..., Any]

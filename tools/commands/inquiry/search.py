@@ -28,7 +28,8 @@ from tools.commands.inquiry.opening import (
     source_options,
 )
 from tools.exits import InvalidInput, InvalidUsage
-from tools.output import WordCommand, emit, format_table, note, option, printable, tell_time
+from tools.options import WordCommand, option
+from tools.output import emit, format_table, note, printable, tell_time
 from tools.words import language, say
 
 LIMIT_MAX = 10_000

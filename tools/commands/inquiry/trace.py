@@ -13,7 +13,8 @@ from tools.commands.inquiry.opening import (
     find_exchange,
     source_options,
 )
-from tools.output import WordCommand, emit, option
+from tools.options import WordCommand, option
+from tools.output import emit
 
 
 @click.command("trace", cls=WordCommand, help="help.audit_trace")

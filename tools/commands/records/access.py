@@ -25,16 +25,8 @@ from ledger.verify import open_copy, read_blocks
 from tools.audit.divergence import diverged
 from tools.exits import UNVERIFIED, InvalidInput
 from tools.mirror import copy_at, event_map, folder_reader, read_genesis
-from tools.output import (
-    WordCommand,
-    common,
-    emit,
-    format_table,
-    jobs_option,
-    note,
-    option,
-    printable,
-)
+from tools.options import WordCommand, common, jobs_option, option
+from tools.output import emit, format_table, note, printable
 from tools.words import say
 
 KEPT_DAYS = 400

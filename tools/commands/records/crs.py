@@ -13,7 +13,8 @@ import click
 
 from tools.commands.records.programs import read_answer
 from tools.exits import ERROR, InvalidInput
-from tools.output import WordGroup, common, emit, format_table, option
+from tools.options import WordGroup, common, option
+from tools.output import emit, format_table
 from tools.words import language, say
 from tools.words.codes import CODE_SETS
 

@@ -11,7 +11,8 @@ import click
 
 from tools.commands.records.programs import read_answer
 from tools.exits import ERROR, InvalidInput, InvalidUsage
-from tools.output import WordGroup, common, emit, format_table, note, option, progress
+from tools.options import WordGroup, common, option
+from tools.output import emit, format_table, note, progress
 from tools.words import language, say
 
 DATASETS = ("registration", "filing", "incentive", "invoice", "account")

@@ -9,7 +9,8 @@ from ledger.tlog.merkle import HASH_BYTES
 from tools.commands.acting import parse_hash
 from tools.exits import InvalidInput
 from tools.mirror import check_writable, copy_at, event_map, new_file, read_genesis
-from tools.output import WordCommand, common, emit, jobs_option, note, option, progress
+from tools.options import WordCommand, common, jobs_option, option
+from tools.output import emit, note, progress
 from tools.words import say
 
 if TYPE_CHECKING:

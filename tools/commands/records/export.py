@@ -33,7 +33,8 @@ from tools.mirror import (
     new_file,
     read_genesis,
 )
-from tools.output import WordCommand, common, emit, jobs_option, note, option, progress
+from tools.options import WordCommand, common, jobs_option, option
+from tools.output import emit, note, progress
 from tools.words import say
 
 KINDS = sorted({kind for kind, _ in BODY_TYPES})

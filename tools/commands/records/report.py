@@ -11,7 +11,8 @@ from tools.audit.report.page import load_pdf, render_page
 from tools.contract.past import open_past
 from tools.exits import InvalidUsage
 from tools.mirror import check_writable, event_map, new_file
-from tools.output import WordCommand, common, emit, jobs_option, option, progress
+from tools.options import WordCommand, common, jobs_option, option
+from tools.output import emit, progress
 from tools.words import LANGUAGES, Language, language, say
 
 HTML, PDF = ".html", ".pdf"
