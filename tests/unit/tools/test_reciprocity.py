@@ -128,7 +128,7 @@ def test_the_table_speaks_both_languages(
 
 def test_nothing_asked_yet(tmp_path: Path) -> None:
     result = tally(tmp_path, "--lang", "en", data=b'{"items":[],"next":null}')
-    assert result.stdout.strip() == "Nobody has asked anybody yet."
+    assert result.stdout.strip() == "Nobody has asked anybody within these bounds."
 
 
 def test_a_node_that_counts_nonsense_is_not_believed(tmp_path: Path) -> None:
