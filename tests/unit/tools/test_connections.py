@@ -11,6 +11,7 @@ from aiohttp import web
 
 from contracts.words.sentences import tell
 from node.api.server import tls_context
+from tests.sentences import words_of
 from tools.founding import make_certificate
 
 LENGTH = 100
@@ -78,6 +79,7 @@ async def fail(way: str, certificate: Path, key: Path) -> str:
         await runner.cleanup()
 
 
+@words_of("aiohttp", "python")
 @pytest.mark.parametrize(
     ("way", "zh"),
     [

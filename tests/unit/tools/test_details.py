@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from contracts.words.sentences import sections
 from tests.refusals import CHINESE
+from tests.sentences import words_of
 from tools import exits
 from tools.cli import main
 from tools.commands import completion
@@ -52,6 +53,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@words_of("aiohttp", "click", "msgspec", "python")
 @pytest.mark.parametrize(
     ("line", "code"),
     [
