@@ -40,6 +40,5 @@ __all__ = [
     "read_epochs",
     "read_genesis",
     "worker_context",
-    "worker_pool",
     "write_epochs",
 ]

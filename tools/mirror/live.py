@@ -30,7 +30,7 @@ def tell_loss(source: Source, fault: ToolError) -> str:
 
 
 def note_lost(source: Source, fault: ToolError) -> None:
-    """Tell people that a node's stream broke."""
+    """Tell people that a node does not answer, or answers what is of no use."""
     text = say("audit.source_fails", url=source.url, fault=tell_loss(source, fault))
     note(printable(text))
 

@@ -23,10 +23,10 @@ from tools.mirror.folder import (
     read_genesis,
     write_file,
 )
-from tools.mirror.live import Live
+from tools.mirror.live import Live, note_lost
 from tools.mirror.sources import Source, Sources, extend_epochs, verify_checkpoint_of
-from tools.output import note, printable
-from tools.words import say, tell_detail
+from tools.output import note
+from tools.words import say
 
 # A copy on a web server may move on while it is read.
 ATTEMPTS_MAX = 3
@@ -72,8 +72,7 @@ class Mirroring:
                         continue
                     mirrored = await self._fill([seen], no_progress)
                 except (Unreachable, NotFound) as error:
-                    fault = tell_detail(error.code, error.detail)
-                    note(printable(say("audit.source_fails", url=source.url, fault=fault)))
+                    note_lost(source, error)
                     continue
                 except InvalidAnswer as error:
                     if error.code != "log-forked":
@@ -97,8 +96,7 @@ class Mirroring:
             elif isinstance(answer, ToolError):
                 faults.append(answer)
                 if len(asked) > 1:
-                    fault = tell_detail(answer.code, answer.detail)
-                    note(printable(say("audit.source_fails", url=source.url, fault=fault)))
+                    note_lost(source, answer)
             elif isinstance(answer, BaseException):
                 raise answer
             else:

@@ -20,6 +20,7 @@ from ledger.events import BODY_TYPES
 from ledger.keys import parse_public_key
 from ledger.scalars import Date, Identifier
 from tools.audit.index.asking import Found, Page, Query, count_decisions, search
+from tools.audit.period import make_period
 from tools.commands.inquiry.opening import (
     Command,
     Source,
@@ -34,7 +35,6 @@ from tools.words import language, say
 
 LIMIT_MAX = 10_000
 INDEX_MAX = 2**62
-DAY_MS = 86_400_000
 DIGITS_SHOWN = 12
 VERDICTS = tuple(filter(None, get_args(Decided)))
 KINDS = frozenset(kind for kind, _ in BODY_TYPES)
@@ -94,17 +94,16 @@ def read_query(given: dict[str, Any], pair: tuple[str, ...], days: dict[str, str
     for name, day in days.items():
         if day is not None:
             _check_day(_DAYS[name][0], day)
-    _check_order(days["since"], days["until"])
-    _check_order(days["data_from"], days["data_until"])
-    since, until = days["since"], days["until"]
+    period = make_period(days["since"], days["until"])
+    make_period(days["data_from"], days["data_until"])  # in order too
     requester, provider = pair or ("", "")
     return Query(
         **given,
         officer=_read_officer(officer),
         requester=requester,
         provider=provider,
-        since_ms=None if since is None else _midnight_ms(since),
-        until_ms=None if until is None else _midnight_ms(until) + DAY_MS,
+        since_ms=period.start_ms,
+        until_ms=period.end_ms,
         data_from=days["data_from"] or "",
         data_until=days["data_until"] or "",
     )
@@ -122,16 +121,6 @@ def _check_day(flag: str, day: str) -> None:
         dt.date.fromisoformat(msgspec.convert(day, Date))
     except ValueError:
         raise InvalidInput("filter-invalid", f"{flag} {day}") from None
-
-
-def _check_order(first: str | None, last: str | None) -> None:
-    if first is not None and last is not None and last < first:
-        raise InvalidUsage("period-reversed", f"{first} > {last}")
-
-
-def _midnight_ms(day: str) -> int:
-    moment = dt.datetime.fromisoformat(day).replace(tzinfo=dt.UTC)
-    return int(moment.timestamp()) * 1_000
 
 
 def _read_officer(text: str) -> bytes | str:
