@@ -20,7 +20,7 @@ from node.api.context import (
     wait_parameter,
 )
 from node.api.finality import Watch
-from node.api.problems import Problem, language_of
+from node.api.problems import Problem, headers_in, language_of
 from node.api.schemas.log import BatchBody, SubmitBatch, SubmitEvent, status_body
 from node.service import EventState, EventStatus
 
@@ -61,7 +61,7 @@ async def submit_batch(request: web.Request) -> web.Response:
     finally:
         context.hub.close(watch)
     language = language_of(request)
-    headers = {"Content-Language": language, "Cache-Control": "no-store"}
+    headers = headers_in(language)
     if wait_s:
         headers["Preference-Applied"] = f"wait={wait_s}"
     is_pending = any(status.state is EventState.PENDING for status in statuses)
@@ -99,7 +99,7 @@ async def _status_response(request: web.Request, status: EventStatus) -> web.Res
     if status.state is EventState.UNKNOWN:
         raise Problem("event-unknown", digest=status.digest)
     language = language_of(request)
-    headers = {"Content-Language": language, "Cache-Control": "no-store"}
+    headers = headers_in(language)
     return json_response(status_body(status, language), headers=headers)
 
 

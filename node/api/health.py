@@ -13,7 +13,7 @@ from node.api.context import (
     query_parameters,
     wait_parameter,
 )
-from node.api.problems import Problem, language_of
+from node.api.problems import Problem, headers_in, language_of
 from node.api.schemas.diagnosis import diagnosis_body
 from node.api.schemas.nodes import HealthBody, node_body
 from node.api.schemas.reasons import reason_bodies
@@ -63,7 +63,7 @@ async def read_diagnosis(request: web.Request) -> web.Response:
     service = context_of(request).service
     language = language_of(request)
     body = diagnosis_body(await service.facts(), service.network, language)
-    headers = {"Content-Language": language, "Cache-Control": "no-store"}
+    headers = headers_in(language)
     return json_response(body, headers=headers)
 
 

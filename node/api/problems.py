@@ -342,6 +342,11 @@ def language_of(request: web.BaseRequest) -> Language:
     return choose_language(request.headers.get("Accept-Language", ""))
 
 
+def headers_in(language: Language) -> dict[str, str]:
+    """Headers of an answer that is worded for one client, in its language."""
+    return {"Content-Language": language, "Cache-Control": "no-store"}
+
+
 def choose_language(accept_language: str) -> Language:
     """The better liked of zh and en (RFC 9110 section 12.5.4); zh if neither is named."""
     best: Language = "zh"

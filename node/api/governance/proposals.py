@@ -41,7 +41,7 @@ from node.api.context import (
 from node.api.events import media_type
 from node.api.governance.ballots import Ballots, opening_of, read_ballots
 from node.api.governance.validators import preview_list
-from node.api.problems import Problem, language_of
+from node.api.problems import Problem, headers_in, language_of
 from node.api.schemas.base import fields_of
 from node.api.schemas.governance import proposals as bodies
 from node.api.schemas.governance.changes import StateChangeBody, change_bodies, seat_changes
@@ -81,7 +81,7 @@ async def preview_proposal(request: web.Request) -> web.Response:
     charge_rehearsal(request, asked.actions)
     language = language_of(request)
     body = _preview(service, asked, language)
-    headers = {"Content-Language": language, "Cache-Control": "no-store"}
+    headers = headers_in(language)
     return json_response(body, headers=headers)
 
 
@@ -122,7 +122,7 @@ async def read_proposal(request: web.Request) -> web.Response:
     if status_of(proposal, _next_height(service)) in _REHEARSED:
         charge_rehearsal(request, proposal.actions)
     language = language_of(request)
-    headers = {"Content-Language": language, "Cache-Control": "no-store"}
+    headers = headers_in(language)
     ballots = await read_ballots(service, digest, lambda: context.charge(address_of(request)))
     # Asked again: other ballots may have come while those were read.
     return json_response(_proposal(service, digest, ballots, language), headers=headers)

@@ -28,7 +28,7 @@ from node.api.context import (
     read_body,
 )
 from node.api.events import media_type
-from node.api.problems import Problem, language_of
+from node.api.problems import Problem, headers_in, language_of
 from node.api.schemas.governance import validators as bodies
 from node.service import PeerStatus, Service
 
@@ -61,7 +61,7 @@ async def preview_validators(request: web.Request) -> web.Response:
     service = context_of(request).service
     actions = await _read_actions(request)
     language = language_of(request)
-    headers = {"Content-Language": language, "Cache-Control": "no-store"}
+    headers = headers_in(language)
     return json_response(preview_list(service, actions, language), headers=headers)
 
 
